@@ -1,0 +1,1 @@
+//! SIP as a deterministic state machine: no sockets, no clocks

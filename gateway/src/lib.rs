@@ -1,0 +1,1 @@
+//! The hotline gateway: calls, queue, intake, hand-off, callbacks, console

@@ -1,0 +1,1 @@
+//! Voice flows in TOML, run by a deterministic machine

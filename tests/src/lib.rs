@@ -1,0 +1,1 @@
+//! Harness and whole-call tests with real peers

@@ -1,0 +1,1 @@
+//! Speech to text: engines, voice activity, durable jobs, text and fields
