@@ -1,1 +1,67 @@
-//! The store: one interface over SQLite and PostgreSQL
+//! The store: one interface over SQLite and PostgreSQL.
+//!
+//! [`Store::open`] takes a URL, runs the migrations and hands out a cheap, clonable handle. Every
+//! method is one transaction: what it returned `Ok` for is on disk. Each statement is written once
+//! and runs on both engines; see `sql.rs` for how.
+//!
+//! Conventions of the data: times are `i64` milliseconds since the Unix epoch, UTC, named `_at`
+//! (an instant) or `_ms` (a span); ids are UUIDv7 as text; JSON is text; telephone numbers appear
+//! only masked or sealed.
+
+mod audit;
+mod call;
+mod call_event;
+mod callback;
+mod callback_claim;
+mod case_event;
+mod claim;
+mod conn;
+mod contact;
+mod error;
+mod handoff;
+mod id;
+mod item;
+mod item_list;
+mod job;
+mod ledger;
+pub mod limits;
+pub mod number;
+mod party;
+mod pool;
+mod queue;
+mod recording;
+mod session;
+mod setting;
+mod sql;
+mod survey;
+mod text;
+mod transcript;
+mod unfiled;
+mod user;
+mod writer;
+
+pub use audit::{Audit, ChainCheck, NewAudit};
+pub use call::{Call, CallEnd, CallFilter, CallPatch, Direction, EndSide, NewCall};
+pub use call_event::CallEvent;
+pub use callback::{
+    CallbackAttempt, CallbackFilter, CallbackKind, CallbackResult, CallbackState, CallbackTask,
+    NewAttempt, NewCallback,
+};
+pub use case_event::{CaseEvent, CaseStage, HandoffUpdate};
+pub use contact::{Contact, NewContact};
+pub use error::{DbError, Result};
+pub use handoff::{Handoff, HandoffCounts, HandoffKind, HandoffState, NewHandoff};
+pub use id::{Id, ParseIdError};
+pub use item::{Item, ItemHandoff, ItemState, NewItem, PayloadBuilder};
+pub use item_list::{ContactRole, ItemContact, ItemFilter};
+pub use job::{Job, JobCounts, JobState};
+pub use ledger::{LedgerCase, LedgerCommand, LedgerEvent};
+pub use party::Party;
+pub use pool::{Kind, Store};
+pub use queue::{AgentState, OperatorState, QueueEntry};
+pub use recording::{NewRecording, Recording, RecordingDone, RecordingKind, RecordingState};
+pub use survey::{NewSurvey, Solved, Survey};
+pub use text::{Json, Secret, UnknownWord};
+pub use transcript::{NewTranscript, Transcript};
+pub use unfiled::UnfiledCall;
+pub use user::{NewUser, User};

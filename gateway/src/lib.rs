@@ -1,1 +1,18 @@
-//! The hotline gateway: calls, queue, intake, hand-off, callbacks, console
+//! The hotline gateway: calls, queue, intake, hand-off, callbacks, console.
+//!
+//! `app` starts and drains everything; a call's path is net → call → acd → intake;
+//! see ARCHITECTURE.md for the map and three walkthroughs.
+
+pub mod acd;
+pub mod app;
+pub mod call;
+pub mod callback;
+pub mod casecore;
+pub mod cli;
+pub mod config;
+pub mod console;
+pub mod intake;
+pub mod net;
+pub mod observe;
+pub mod privacy;
+pub mod voice;

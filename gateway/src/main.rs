@@ -1,1 +1,206 @@
-fn main() {}
+//! `hotline`: the one program.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use hotline_gateway::config::{Config, Hotline, Trunk};
+use hotline_gateway::{app, cli, observe};
+
+/// 城市热线网关 / the citizen-hotline gateway
+#[derive(Parser)]
+#[command(version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Args, Clone)]
+struct Site {
+    /// 配置文件 / configuration file (every default: ops/hotline.example.toml)
+    #[arg(long, env = "HOTLINE_CONFIG")]
+    config: Option<PathBuf>,
+    /// 数据目录 / data directory, overrides the file's
+    #[arg(long)]
+    data: Option<PathBuf>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// 启动网关 / run the gateway
+    Serve {
+        #[command(flatten)]
+        site: Site,
+        /// SIP 监听地址 / SIP listener, e.g. 0.0.0.0:5060
+        #[arg(long)]
+        sip: Option<SocketAddr>,
+        /// HTTP 监听地址 / HTTP listener, e.g. 127.0.0.1:8080
+        #[arg(long)]
+        http: Option<SocketAddr>,
+    },
+    /// 检查这台机器 / what is wrong here and what to do
+    Doctor {
+        #[command(flatten)]
+        site: Site,
+    },
+    /// 用户 / people and their phones
+    User {
+        #[command(subcommand)]
+        command: UserCommand,
+    },
+    /// 一件诉求的全过程 / an item's whole story
+    Show {
+        #[command(flatten)]
+        site: Site,
+        /// 受理编号或查询码 / acceptance number or query code
+        number: String,
+    },
+    /// 语音流程 / voice flows
+    Ivr {
+        #[command(subcommand)]
+        command: IvrCommand,
+    },
+    /// 语音识别模型 / speech models
+    Model {
+        #[command(subcommand)]
+        command: ModelCommand,
+    },
+    /// 转写子进程(由网关启动)/ child process, started by the gateway
+    #[command(hide = true)]
+    TranscribeWorker,
+}
+
+#[derive(Subcommand)]
+enum UserCommand {
+    /// 添加 / add
+    Add {
+        #[command(flatten)]
+        site: Site,
+        /// 工号 / sign-in name
+        #[arg(long)]
+        login: String,
+        /// 姓名 / name for lists; default: the login
+        #[arg(long)]
+        name: Option<String>,
+        /// operator, leader, qa, manager, admin (可重复 / repeatable)
+        #[arg(long = "role", required = true)]
+        roles: Vec<String>,
+        /// 密码;省略则取环境变量 / password, or from HOTLINE_PASSWORD
+        #[arg(long, env = "HOTLINE_PASSWORD", hide_env_values = true)]
+        password: String,
+        /// 话机的 SIP 用户 / the phone's SIP user
+        #[arg(long)]
+        sip_user: Option<String>,
+        /// 话机密码;默认同登录密码 / the phone's password, default: the same
+        #[arg(long, env = "HOTLINE_SIP_PASSWORD", hide_env_values = true)]
+        sip_password: Option<String>,
+    },
+}
+
+#[derive(Subcommand)]
+enum IvrCommand {
+    /// 查死路与缺失的提示音 / dead ends and missing prompts
+    Check {
+        #[command(flatten)]
+        site: Site,
+        /// 流程名或文件 / flow name or file; default: all
+        flow: Option<String>,
+    },
+    /// 输出 Mermaid 图 / print Mermaid
+    Graph {
+        #[command(flatten)]
+        site: Site,
+        /// 流程名或文件 / flow name or file
+        flow: String,
+    },
+}
+
+#[derive(Subcommand)]
+enum ModelCommand {
+    /// 下载(校验后启用)/ fetch, verified before use
+    Get {
+        #[command(flatten)]
+        site: Site,
+        /// 名称,如 small / name, e.g. small
+        name: String,
+        /// 下载地址 / where from
+        #[arg(long)]
+        from: Option<String>,
+        /// 期望的 SHA-256 / expected SHA-256
+        #[arg(long)]
+        sha256: Option<String>,
+    },
+    /// 检查模型文件 / judge a file
+    Check {
+        /// 文件 / file
+        file: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if matches!(cli.command, Command::TranscribeWorker) {
+        return hotline_transcription::worker::child::worker_main();
+    }
+    match run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            complain(&format!("错误 / error: {e:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+#[allow(clippy::print_stderr, reason = "the last word of a failed command")]
+fn complain(text: &str) {
+    eprintln!("{text}");
+}
+
+fn run(command: Command) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    match command {
+        Command::Serve { site, sip, http } => {
+            let mut config = load(&site)?;
+            if let Some(sip) = sip {
+                config.sip.listen = vec![sip];
+            }
+            if let Some(http) = http {
+                config.http.listen = http;
+            }
+            observe::logs::init(&config.log);
+            runtime.block_on(app::serve(config))
+        }
+        Command::Doctor { site } => runtime.block_on(cli::doctor::examine(&load(&site)?)),
+        Command::Show { site, number } => runtime.block_on(cli::show::show(&load(&site)?, &number)),
+        Command::User { command: UserCommand::Add { site, login, name, roles, password, sip_user, sip_password } } => {
+            let name = name.unwrap_or_else(|| login.clone());
+            let person = cli::user::NewPerson { login, name, roles, password, sip_user, sip_password };
+            runtime.block_on(cli::user::add(&load(&site)?, person))
+        }
+        Command::Ivr { command: IvrCommand::Check { site, flow } } => cli::ivr::check(&load(&site)?, flow.as_deref()),
+        Command::Ivr { command: IvrCommand::Graph { site, flow } } => cli::ivr::graph(&load(&site)?, &flow),
+        Command::Model { command: ModelCommand::Get { site, name, from, sha256 } } => {
+            runtime.block_on(cli::model::fetch(&load(&site)?, &name, from.as_deref(), sha256.as_deref()))
+        }
+        Command::Model { command: ModelCommand::Check { file } } => cli::model::judge(&file),
+        Command::TranscribeWorker => Ok(()),
+    }
+}
+
+/// The file's settings, or working ones for a first look: the hotline 12319 and calls from this machine.
+fn load(site: &Site) -> anyhow::Result<Config> {
+    let mut config = match &site.config {
+        Some(path) => Config::load(path)?,
+        None => Config {
+            hotlines: vec![Hotline { number: "12319".into(), queue: "main".into(), flow: "hotline".into() }],
+            trunks: vec![Trunk { name: "local".into(), sources: vec!["127.0.0.0/8".into()], ..Trunk::default() }],
+            ..Config::default()
+        },
+    };
+    if let Some(data) = &site.data {
+        config.storage.data_dir.clone_from(data);
+    }
+    config.validate(Path::new(site.config.as_deref().and_then(Path::to_str).unwrap_or("(defaults)")))?;
+    Ok(config)
+}

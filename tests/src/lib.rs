@@ -1,1 +1,48 @@
-//! Harness and whole-call tests with real peers
+//! Peers and tools for whole-call tests: everything around the gateway that a
+//! test needs, and nothing of the gateway itself.
+//!
+//! - [`sip`]: an independent SIP user agent ([`sip::Citizen`], [`sip::Phone`],
+//!   [`sip::Registrar`]), its messages parsed and built by `rsip`;
+//! - [`rtp`]: G.711 media streams that send tones and keep what they hear;
+//! - [`tone`], [`wav`]: what is in a piece of audio or in a recording;
+//! - [`peer`]: SIPp, baresip and PostgreSQL as child processes;
+//! - [`gateway`], [`api`]: the `hotline` binary and its REST interface;
+//! - [`casecore`]: a case core that keeps cases and fails on request;
+//! - [`chaos`]: TCP faults, UDP loss and seeded moments.
+//!
+//! Invariant: no package of the project is linked here. What the gateway says
+//! about itself is judged by code that shares no line with it.
+
+pub mod api;
+pub mod casecore;
+pub mod chaos;
+pub mod gateway;
+pub mod limits;
+pub mod net;
+pub mod peer;
+pub mod rtp;
+pub mod sip;
+pub mod tone;
+pub mod wav;
+
+mod error;
+mod process;
+mod wait;
+
+pub use error::{Error, Result};
+pub use process::{Process, Signal};
+pub use wait::{until, within};
+
+use std::path::PathBuf;
+
+/// The repository's root folder (the one that holds the workspace's `Cargo.toml`).
+///
+/// `HOTLINE_REPO` overrides it, for test binaries that run away from their source.
+#[must_use]
+pub fn repo_root() -> PathBuf {
+    if let Some(path) = std::env::var_os("HOTLINE_REPO") {
+        return PathBuf::from(path);
+    }
+    let package = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    package.parent().map(PathBuf::from).unwrap_or(package)
+}

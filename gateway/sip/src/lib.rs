@@ -1,1 +1,25 @@
 //! SIP as a deterministic state machine: no sockets, no clocks
+//!
+//! [`Endpoint`] is the one door: bytes and times go in, bytes, deadlines and
+//! [`Event`]s come out. Below it lie the message layer (lossless bytes with
+//! hard limits), digest (both roles), the four transaction machines with the
+//! Accepted states of RFC 6026, dialogs, sessions and the registrar.
+
+mod config;
+mod dialog;
+pub mod digest;
+pub mod endpoint;
+mod event;
+mod flow;
+mod framing;
+pub mod limits;
+pub mod message;
+mod random;
+mod registrar;
+mod session;
+mod transaction;
+
+pub use config::{Binding, Config, Dial, Stats, Target, Trunk, User};
+pub use endpoint::{DialError, Endpoint, SessionError};
+pub use event::{EndedBy, Event, Incoming, Output, SessionId};
+pub use flow::{Flow, IpNet, IpNetError, Transport};

@@ -1,0 +1,69 @@
+//! What happened in a call: append-only, the source of every metric.
+
+use serde::Serialize;
+use serde_json::Value;
+use sqlx::FromRow;
+
+use crate::{conn::Conn, error::Result, id::Id, limits, pool::Store, sql::sql, text::Json};
+
+/// One event of a call.
+#[derive(Debug, Clone, Serialize, FromRow)]
+pub struct CallEvent {
+    /// Row id.
+    pub id: Id,
+    /// The call.
+    pub call: Id,
+    /// Place in the call's list, from 1.
+    pub n: i64,
+    /// When it happened.
+    pub at: i64,
+    /// A word of the call driver; `begin` and `end` are ours.
+    pub kind: String,
+    /// Details.
+    pub data: Json,
+}
+
+pub(crate) async fn insert(
+    c: &mut Conn,
+    call: Id,
+    at: i64,
+    kind: &str,
+    data: &Value,
+) -> Result<i64> {
+    let data = limits::json("data", data)?;
+    c.lock(format!("call_event:{call}")).await?;
+    let query = sql("INSERT INTO call_event (id, call, n, at, kind, data) \
+         SELECT $1, $2, COALESCE(MAX(n), 0) + 1, $3, $4, $5 FROM call_event WHERE call = $2 \
+         RETURNING n")
+    .bind(Id::new())
+    .bind(call)
+    .bind(at)
+    .bind(kind)
+    .bind(data);
+    let (n,): (i64,) = c.one(query).await?;
+    Ok(n)
+}
+
+impl Store {
+    /// Adds an event to a call; its place in the call's list.
+    ///
+    /// # Errors
+    /// [`crate::DbError::NotFound`] when there is no such call.
+    pub async fn call_event(&self, call: Id, at: i64, kind: &str, data: Value) -> Result<i64> {
+        limits::text("kind", kind, limits::SHORT_TEXT_CHARS_MAX)?;
+        let kind = kind.to_owned();
+        self.write(move |c| Box::pin(async move { insert(c, call, at, &kind, &data).await }))
+            .await
+    }
+
+    /// The events of a call in their order.
+    ///
+    /// # Errors
+    /// As any read.
+    pub async fn call_events(&self, call: Id) -> Result<Vec<CallEvent>> {
+        let query = sql("SELECT id, call, n, at, kind, data FROM call_event \
+                         WHERE call = $1 ORDER BY n")
+        .bind(call);
+        self.reader().await?.all(query).await
+    }
+}

@@ -1,0 +1,166 @@
+//! One connection of either engine, and the four verbs every statement goes through.
+
+use sqlx::{
+    FromRow, PgConnection, Postgres, Sqlite, SqliteConnection, Transaction,
+    pool::PoolConnection,
+    postgres::{PgArguments, PgRow},
+    sqlite::{SqliteArguments, SqliteRow},
+};
+
+use crate::{
+    error::{DbError, Result},
+    sql::{Arg, Sql, sql},
+};
+
+/// A connection, perhaps inside a transaction.
+pub(crate) enum Conn {
+    /// SQLite's writer, owned by the writer task.
+    SqliteWriter(SqliteConnection),
+    /// A reader of SQLite.
+    SqliteReader(PoolConnection<Sqlite>),
+    /// PostgreSQL outside a transaction, for reading.
+    PgReader(PoolConnection<Postgres>),
+    /// PostgreSQL inside a transaction; dropped without commit it rolls back.
+    PgTx(Transaction<'static, Postgres>),
+}
+
+enum Link<'a> {
+    Sqlite(&'a mut SqliteConnection),
+    Pg(&'a mut PgConnection),
+}
+
+/// A row type both engines can fill.
+pub(crate) trait Row:
+    for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin
+{
+}
+
+impl<T> Row for T where T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin
+{}
+
+fn sqlite_args(args: Vec<Arg>) -> Result<SqliteArguments, sqlx::Error> {
+    use sqlx::Arguments;
+    let mut out = SqliteArguments::default();
+    for arg in args {
+        match arg {
+            Arg::Text(v) => out.add(v),
+            Arg::Int(v) => out.add(v),
+            Arg::Real(v) => out.add(v),
+            Arg::Bool(v) => out.add(v),
+            Arg::Blob(v) => out.add(v),
+        }
+        .map_err(sqlx::Error::Encode)?;
+    }
+    Ok(out)
+}
+
+fn pg_args(args: Vec<Arg>) -> Result<PgArguments, sqlx::Error> {
+    use sqlx::Arguments;
+    let mut out = PgArguments::default();
+    for arg in args {
+        match arg {
+            Arg::Text(v) => out.add(v),
+            Arg::Int(v) => out.add(v),
+            Arg::Real(v) => out.add(v),
+            Arg::Bool(v) => out.add(v),
+            Arg::Blob(v) => out.add(v),
+        }
+        .map_err(sqlx::Error::Encode)?;
+    }
+    Ok(out)
+}
+
+impl Conn {
+    fn link(&mut self) -> Link<'_> {
+        match self {
+            Self::SqliteWriter(c) => Link::Sqlite(c),
+            Self::SqliteReader(c) => Link::Sqlite(c),
+            Self::PgReader(c) => Link::Pg(c),
+            Self::PgTx(c) => Link::Pg(c),
+        }
+    }
+
+    /// Every row of the answer.
+    pub(crate) async fn all<T: Row>(&mut self, query: Sql) -> Result<Vec<T>> {
+        Ok(match self.link() {
+            Link::Sqlite(c) => {
+                let args = sqlite_args(query.args)?;
+                sqlx::query_as_with::<Sqlite, T, _>(query.sqlite, args)
+                    .fetch_all(c)
+                    .await?
+            }
+            Link::Pg(c) => {
+                let args = pg_args(query.args)?;
+                sqlx::query_as_with::<Postgres, T, _>(query.postgres, args)
+                    .fetch_all(c)
+                    .await?
+            }
+        })
+    }
+
+    /// The first row of the answer, if any.
+    pub(crate) async fn opt<T: Row>(&mut self, query: Sql) -> Result<Option<T>> {
+        Ok(match self.link() {
+            Link::Sqlite(c) => {
+                let args = sqlite_args(query.args)?;
+                sqlx::query_as_with::<Sqlite, T, _>(query.sqlite, args)
+                    .fetch_optional(c)
+                    .await?
+            }
+            Link::Pg(c) => {
+                let args = pg_args(query.args)?;
+                sqlx::query_as_with::<Postgres, T, _>(query.postgres, args)
+                    .fetch_optional(c)
+                    .await?
+            }
+        })
+    }
+
+    /// The first row, or [`DbError::NotFound`].
+    pub(crate) async fn one<T: Row>(&mut self, query: Sql) -> Result<T> {
+        self.opt(query).await?.ok_or(DbError::NotFound)
+    }
+
+    /// Runs a statement; the number of rows it touched.
+    pub(crate) async fn run(&mut self, query: Sql) -> Result<u64> {
+        Ok(match self.link() {
+            Link::Sqlite(c) => {
+                let args = sqlite_args(query.args)?;
+                sqlx::query_with::<Sqlite, _>(query.sqlite, args)
+                    .execute(c)
+                    .await?
+                    .rows_affected()
+            }
+            Link::Pg(c) => {
+                let args = pg_args(query.args)?;
+                sqlx::query_with::<Postgres, _>(query.postgres, args)
+                    .execute(c)
+                    .await?
+                    .rows_affected()
+            }
+        })
+    }
+
+    /// Holds `name` for the rest of the transaction, so that a look-up followed by an insert is
+    /// one step. SQLite has a single writer: nothing to do there.
+    pub(crate) async fn lock(&mut self, name: String) -> Result<()> {
+        if matches!(self.link(), Link::Sqlite(_)) {
+            return Ok(());
+        }
+        let query = sql("SELECT pg_advisory_xact_lock(hashtextextended($1, 12345))");
+        self.run(query.bind(name)).await.map(|_| ())
+    }
+
+    /// The next value of a counter, from 1. The counter's row stays locked until the commit, so
+    /// values become visible in their order.
+    pub(crate) async fn next(&mut self, counter: &str) -> Result<i64> {
+        let (value,): (i64,) = self
+            .one(
+                sql("INSERT INTO counter (name, value) VALUES ($1, 1) \
+                     ON CONFLICT (name) DO UPDATE SET value = counter.value + 1 RETURNING value")
+                .bind(counter),
+            )
+            .await?;
+        Ok(value)
+    }
+}

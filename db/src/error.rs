@@ -1,0 +1,102 @@
+//! What a store operation can answer instead of its result.
+
+/// The result of a store operation.
+pub type Result<T, E = DbError> = std::result::Result<T, E>;
+
+/// Why a store operation did nothing. Whatever the variant, nothing of it was committed, except
+/// [`DbError::Commit`], whose outcome is unknown.
+#[derive(Debug, thiserror::Error)]
+pub enum DbError {
+    /// The row, or a row it refers to, does not exist.
+    #[error("not found")]
+    NotFound,
+    /// The state of the data contradicts the request (duplicate login, second survey …).
+    #[error("conflict: {0}")]
+    Conflict(String),
+    /// The database did not get to it in time; try again.
+    #[error("the database is busy, try again")]
+    Busy,
+    /// The lease ended and somebody else took the job over.
+    #[error("the lease of this job is lost")]
+    LeaseLost,
+    /// A value breaks a limit or a format.
+    #[error("{field}: {why}")]
+    Invalid {
+        /// The field at fault.
+        field: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A number range is used up.
+    #[error("{0} is used up")]
+    Exhausted(&'static str),
+    /// The store was closed.
+    #[error("the store is closed")]
+    Closed,
+    /// The database can't be opened; the text names the remedy.
+    #[error("{0}")]
+    Open(String),
+    /// The commit itself failed: whether the rows are there is unknown until they are read.
+    #[error("commit failed: {0}")]
+    Commit(String),
+    /// Anything else the engine reported.
+    #[error("database: {0}")]
+    Sqlx(sqlx::Error),
+}
+
+impl DbError {
+    /// Whether the same request may succeed later without any change.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Busy | Self::Commit(_) => true,
+            Self::Sqlx(error) => {
+                matches!(error, sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed)
+            }
+            _ => false,
+        }
+    }
+
+    pub(crate) fn conflict(text: impl Into<String>) -> Self {
+        Self::Conflict(text.into())
+    }
+}
+
+impl From<sqlx::Error> for DbError {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::RowNotFound => Self::NotFound,
+            sqlx::Error::PoolTimedOut => Self::Busy,
+            sqlx::Error::PoolClosed => Self::Closed,
+            sqlx::Error::Database(database) => match database.kind() {
+                sqlx::error::ErrorKind::UniqueViolation => {
+                    Self::Conflict(database.message().to_owned())
+                }
+                sqlx::error::ErrorKind::ForeignKeyViolation => Self::NotFound,
+                _ if is_busy(database.code().as_deref()) => Self::Busy,
+                _ => Self::Sqlx(error),
+            },
+            _ => Self::Sqlx(error),
+        }
+    }
+}
+
+/// SQLITE_BUSY and SQLITE_LOCKED with their extended codes; serialization failure, deadlock and
+/// lock timeout of PostgreSQL (appendix A of its manual).
+fn is_busy(code: Option<&str>) -> bool {
+    matches!(
+        code,
+        Some(
+            "5" | "6"
+                | "261"
+                | "262"
+                | "517"
+                | "518"
+                | "773"
+                | "40001"
+                | "40P01"
+                | "55P03"
+                | "53300"
+        )
+    )
+}

@@ -1,0 +1,343 @@
+//! The outbox to the case core: durable, ordered per item.
+
+use serde::Serialize;
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+use sqlx::FromRow;
+
+use crate::{
+    audit,
+    case_event::CaseStage,
+    claim::IdRow,
+    conn::Conn,
+    error::{DbError, Result},
+    id::Id,
+    item::{self, ItemState},
+    limits::{self, SHORT_TEXT_CHARS_MAX},
+    pool::Store,
+    sql::{sql, sql_claim},
+    text::{Json, words},
+};
+
+words! {
+    /// What the case core is asked to do.
+    HandoffKind {
+        /// Take the case.
+        Create = "create",
+        /// Take it up again.
+        Reopen = "reopen",
+        /// Close it.
+        Close = "close",
+        /// Hurry (催办).
+        Remind = "remind",
+    }
+}
+
+words! {
+    /// Delivery of a hand-off.
+    HandoffState {
+        /// To be sent, or being sent.
+        Pending = "待发",
+        /// Received by the case core.
+        Delivered = "已收",
+        /// Given up until a person looks at it; it holds back what follows for its item.
+        Poisoned = "滞留",
+    }
+}
+
+/// A row of the outbox.
+#[derive(Debug, Clone, Serialize, FromRow)]
+pub struct Handoff {
+    /// Row id.
+    pub id: Id,
+    /// The item.
+    pub item: Id,
+    /// Order within the item, from 1.
+    pub ord: i64,
+    /// The case core's name in the configuration.
+    pub target: String,
+    /// What it is asked to do.
+    pub kind: HandoffKind,
+    /// The same for every resend.
+    pub idempotency_key: String,
+    /// What is sent.
+    pub payload: Json,
+    /// SHA-256 of the payload's text, hex.
+    pub payload_hash: String,
+    /// The case's number at the case core, once known.
+    pub case_no: Option<String>,
+    /// Delivery.
+    pub state: HandoffState,
+    /// Last stage the case core reported.
+    pub stage: Option<CaseStage>,
+    /// Claims so far.
+    pub attempts: i64,
+    /// Not before.
+    pub next_at: i64,
+    /// End of the lease.
+    pub lease_until: Option<i64>,
+    /// The last attempt may have arrived: ask before sending again.
+    pub unknown_outcome: bool,
+    /// What went wrong last.
+    pub last_error: Option<String>,
+    /// When it was written.
+    pub created_at: i64,
+    /// When it arrived.
+    pub delivered_at: Option<i64>,
+}
+
+/// A row to write.
+#[derive(Debug, Clone)]
+pub struct NewHandoff {
+    /// The case core's name in the configuration.
+    pub target: String,
+    /// What it is asked to do.
+    pub kind: HandoffKind,
+    /// What is sent.
+    pub payload: Value,
+    /// `None` makes one from item, order and kind.
+    pub idempotency_key: Option<String>,
+}
+
+/// How many rows are in each state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+#[allow(missing_docs, reason = "the fields are the words of `HandoffState`")]
+pub struct HandoffCounts {
+    pub pending: i64,
+    pub delivered: i64,
+    pub poisoned: i64,
+}
+
+macro_rules! select_handoff {
+    ($tail:literal) => {
+        sql(concat!(
+            "SELECT id, item, ord, target, kind, idempotency_key, payload, payload_hash, case_no, \
+             state, stage, attempts, next_at, lease_until, unknown_outcome, last_error, \
+             created_at, delivered_at FROM handoff ",
+            $tail
+        ))
+    };
+}
+
+/// Writes a row behind the others of its item; its id. The same key again gives the same row.
+pub(crate) async fn insert(c: &mut Conn, item: Id, new: NewHandoff, now: i64) -> Result<Id> {
+    limits::text("target", &new.target, SHORT_TEXT_CHARS_MAX)?;
+    c.lock(format!("item:{item}")).await?;
+    let last = sql("SELECT COALESCE(MAX(ord), 0), MAX(case_no) FROM handoff WHERE item = $1");
+    let (ord, case_no): (i64, Option<String>) = c.one(last.bind(item)).await?;
+    let ord = ord + 1;
+    let key = new
+        .idempotency_key
+        .unwrap_or_else(|| format!("{item}:{ord}:{}", new.kind));
+    limits::text("idempotency_key", &key, SHORT_TEXT_CHARS_MAX)?;
+    let known = sql("SELECT id FROM handoff WHERE idempotency_key = $1").bind(key.as_str());
+    if let Some(IdRow { id }) = c.opt(known).await? {
+        return Ok(id);
+    }
+    let payload = limits::json("payload", &new.payload)?;
+    let id = Id::new();
+    let query = sql(
+        "INSERT INTO handoff (id, item, ord, target, kind, idempotency_key, payload, \
+         payload_hash, case_no, state, attempts, next_at, unknown_outcome, created_at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, $11, $12, $11)",
+    )
+    .bind(id)
+    .bind(item)
+    .bind(ord)
+    .bind(new.target)
+    .bind(new.kind)
+    .bind(key)
+    .bind(payload.as_str())
+    .bind(audit::hex(Sha256::new_with_prefix(payload.as_bytes())))
+    .bind(case_no)
+    .bind(HandoffState::Pending)
+    .bind(now)
+    .bind(false);
+    c.run(query).await?;
+    Ok(id)
+}
+
+async fn claim(c: &mut Conn, now: i64, lease_ms: i64, limit: i64) -> Result<Vec<Handoff>> {
+    let pick = sql_claim!(
+        "SELECT h.id FROM handoff h WHERE h.state = '待发' AND h.next_at <= $1 \
+         AND (h.lease_until IS NULL OR h.lease_until <= $1) \
+         AND NOT EXISTS (SELECT 1 FROM handoff e WHERE e.item = h.item AND e.ord < h.ord \
+             AND e.state <> '已收') ORDER BY h.next_at, h.id LIMIT $2"
+    )
+    .bind(now)
+    .bind(limits::claim(limit));
+    let ids: Vec<IdRow> = c.all(pick).await?;
+    let mut rows = Vec::with_capacity(ids.len());
+    for IdRow { id } in ids {
+        // A lease still on the row is one that ran out: its holder died while sending.
+        let take = sql(
+            "UPDATE handoff SET attempts = attempts + 1, lease_until = $2, \
+             unknown_outcome = (unknown_outcome OR lease_until IS NOT NULL) WHERE id = $1",
+        )
+        .bind(id)
+        .bind(now + lease_ms);
+        c.run(take).await?;
+        rows.push(c.one(select_handoff!("WHERE id = $1").bind(id)).await?);
+    }
+    Ok(rows)
+}
+
+async fn delivered(c: &mut Conn, id: Id, case_no: String, at: i64) -> Result<bool> {
+    let query = sql(
+        "UPDATE handoff SET state = $2, case_no = $3, delivered_at = $4, \
+         lease_until = NULL, last_error = NULL, unknown_outcome = $5 \
+         WHERE id = $1 AND state <> $2",
+    )
+    .bind(id)
+    .bind(HandoffState::Delivered)
+    .bind(case_no.as_str())
+    .bind(at)
+    .bind(false);
+    let fresh = c.run(query).await? > 0;
+    let row: Handoff = c.one(select_handoff!("WHERE id = $1").bind(id)).await?;
+    if !fresh || row.kind != HandoffKind::Create {
+        return Ok(fresh);
+    }
+    // What follows for this item needs the number.
+    let query = sql(
+        "UPDATE handoff SET case_no = $2 WHERE item = $1 AND target = $3 \
+                     AND case_no IS NULL",
+    )
+    .bind(row.item)
+    .bind(case_no)
+    .bind(row.target);
+    c.run(query).await?;
+    let state = item::load(c, row.item).await?.state;
+    if matches!(
+        state,
+        ItemState::Registered | ItemState::Verifying | ItemState::PreFiled
+    ) {
+        item::set_state(c, row.item, ItemState::HandedOff, at).await?;
+    }
+    Ok(true)
+}
+
+impl Store {
+    /// Writes a row of the outbox for an item; the same idempotency key again changes nothing.
+    ///
+    /// # Errors
+    /// [`DbError::NotFound`] when there is no such item.
+    pub async fn handoff_add(&self, item: Id, new: NewHandoff, now: i64) -> Result<Handoff> {
+        self.write(move |c| {
+            Box::pin(async move {
+                let id = insert(c, item, new, now).await?;
+                c.one(select_handoff!("WHERE id = $1").bind(id)).await
+            })
+        })
+        .await
+    }
+
+    /// Leases up to `limit` rows that are due. A row is never given out while an earlier one of
+    /// its item is undelivered.
+    ///
+    /// # Errors
+    /// As any write.
+    pub async fn handoff_claim(&self, now: i64, lease_ms: i64, limit: i64) -> Result<Vec<Handoff>> {
+        self.write(move |c| Box::pin(claim(c, now, lease_ms, limit)))
+            .await
+    }
+
+    /// Notes that the case core has it, under `case_no`. For a creation the item becomes 已移交.
+    /// `false` when that was known before.
+    ///
+    /// # Errors
+    /// [`DbError::NotFound`] when there is no such row.
+    pub async fn handoff_delivered(&self, id: Id, case_no: &str, at: i64) -> Result<bool> {
+        limits::text("case_no", case_no, SHORT_TEXT_CHARS_MAX)?;
+        let case_no = case_no.to_owned();
+        self.write(move |c| Box::pin(delivered(c, id, case_no, at)))
+            .await
+    }
+
+    /// Gives a row back for another attempt at `next_at`; `false` when it is no longer pending.
+    /// `unknown_outcome`: it may have arrived, ask before sending again.
+    ///
+    /// # Errors
+    /// As any write.
+    pub async fn handoff_retry(
+        &self,
+        id: Id,
+        next_at: i64,
+        error: &str,
+        unknown_outcome: bool,
+    ) -> Result<bool> {
+        let query = sql(
+            "UPDATE handoff SET next_at = $2, lease_until = NULL, last_error = $3, \
+                         unknown_outcome = $4 WHERE id = $1 AND state = '待发'",
+        )
+        .bind(id)
+        .bind(next_at)
+        .bind(limits::error_text(error))
+        .bind(unknown_outcome);
+        self.write(|c| Box::pin(async move { Ok(c.run(query).await? > 0) }))
+            .await
+    }
+
+    /// Gives a row up until [`Store::handoff_requeue`]; `false` when it is no longer pending.
+    ///
+    /// # Errors
+    /// As any write.
+    pub async fn handoff_poison(&self, id: Id, error: &str) -> Result<bool> {
+        let query = sql(
+            "UPDATE handoff SET state = $2, lease_until = NULL, last_error = $3 \
+                         WHERE id = $1 AND state = '待发'",
+        )
+        .bind(id)
+        .bind(HandoffState::Poisoned)
+        .bind(limits::error_text(error));
+        self.write(|c| Box::pin(async move { Ok(c.run(query).await? > 0) }))
+            .await
+    }
+
+    /// Sends a poisoned row again from `at`; `false` when it isn't poisoned.
+    ///
+    /// # Errors
+    /// As any write.
+    pub async fn handoff_requeue(&self, id: Id, at: i64) -> Result<bool> {
+        let query = sql(
+            "UPDATE handoff SET state = '待发', next_at = $2, attempts = 0 \
+                         WHERE id = $1 AND state = $3",
+        )
+        .bind(id)
+        .bind(at)
+        .bind(HandoffState::Poisoned);
+        self.write(|c| Box::pin(async move { Ok(c.run(query).await? > 0) }))
+            .await
+    }
+
+    /// The rows of an item in their order.
+    ///
+    /// # Errors
+    /// As any read.
+    pub async fn handoffs_of_item(&self, item: Id) -> Result<Vec<Handoff>> {
+        let query = select_handoff!("WHERE item = $1 ORDER BY ord");
+        self.reader().await?.all(query.bind(item)).await
+    }
+
+    /// How many rows are in each state.
+    ///
+    /// # Errors
+    /// As any read.
+    pub async fn handoff_counts(&self) -> Result<HandoffCounts> {
+        let query = sql("SELECT state, COUNT(*) FROM handoff GROUP BY state");
+        let mut counts = HandoffCounts::default();
+        for (state, n) in self
+            .reader()
+            .await?
+            .all::<(HandoffState, i64)>(query)
+            .await?
+        {
+            match state {
+                HandoffState::Pending => counts.pending = n,
+                HandoffState::Delivered => counts.delivered = n,
+                HandoffState::Poisoned => counts.poisoned = n,
+            }
+        }
+        Ok::<_, DbError>(counts)
+    }
+}

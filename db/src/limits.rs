@@ -1,0 +1,107 @@
+//! Every limit of this package, with what happens at it.
+
+use std::time::Duration;
+
+use crate::error::{DbError, Result};
+
+/// Read connections on SQLite; a further reader waits up to [`ACQUIRE_TIMEOUT`].
+pub const SQLITE_READERS_MAX: u32 = 4;
+/// Connections to PostgreSQL; a further user waits up to [`ACQUIRE_TIMEOUT`].
+pub const POSTGRES_CONNECTIONS_MAX: u32 = 16;
+/// Longest wait for a connection or a place in the writer's queue; then [`DbError::Busy`].
+pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest wait for SQLite's file lock held by another process; then [`DbError::Busy`].
+pub const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Write jobs waiting for SQLite's one writer; a further job waits, then [`DbError::Busy`].
+pub const WRITE_QUEUE_LEN_MAX: usize = 1024;
+/// Write jobs gathered into one commit; the rest go into the next one.
+pub const WRITE_GROUP_LEN_MAX: usize = 64;
+/// Longest page of any listing; a larger request is cut to it.
+pub const PAGE_LEN_MAX: i64 = 200;
+/// Most rows one claim leases; a larger request is cut to it.
+pub const CLAIM_LEN_MAX: i64 = 100;
+/// Draws of a random query code before giving up with [`DbError::Exhausted`].
+pub const QUERY_CODE_DRAWS_MAX: u32 = 64;
+/// Items per region, day and channel: five digits; then [`DbError::Exhausted`].
+pub const DAILY_NUMBERS_MAX: i64 = 99_999;
+/// Characters of a short text (names, reasons, notes, errors); longer is [`DbError::Invalid`].
+pub const SHORT_TEXT_CHARS_MAX: usize = 2_000;
+/// Characters of an item's title; longer is [`DbError::Invalid`].
+pub const TITLE_CHARS_MAX: usize = 256;
+/// Characters of a place; longer is [`DbError::Invalid`].
+pub const LOCATION_CHARS_MAX: usize = 256;
+/// Characters of an item's detail or a transcript; longer is [`DbError::Invalid`].
+pub const LONG_TEXT_CHARS_MAX: usize = 200_000;
+/// Bytes of one JSON value; longer is [`DbError::Invalid`].
+pub const JSON_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Characters of an error kept with a row for the operator; longer is cut.
+pub const ERROR_CHARS_KEPT: usize = 1_000;
+/// Rows read per step while a hash chain is verified.
+pub const VERIFY_STEP_LEN: i64 = 1_000;
+
+/// A page length within `1..=PAGE_LEN_MAX`.
+pub(crate) fn page(wanted: i64) -> i64 {
+    wanted.clamp(1, PAGE_LEN_MAX)
+}
+
+/// A claim size within `1..=CLAIM_LEN_MAX`.
+pub(crate) fn claim(wanted: i64) -> i64 {
+    wanted.clamp(1, CLAIM_LEN_MAX)
+}
+
+/// Refuses a text of more than `chars_max` characters or with a NUL (PostgreSQL has none in text).
+pub(crate) fn text(field: &'static str, value: &str, chars_max: usize) -> Result<()> {
+    if value.len() > chars_max && value.chars().count() > chars_max {
+        return Err(DbError::Invalid {
+            field,
+            why: format!("more than {chars_max} characters"),
+        });
+    }
+    if value.contains('\0') {
+        return Err(DbError::Invalid {
+            field,
+            why: "contains a NUL character".into(),
+        });
+    }
+    Ok(())
+}
+
+/// Refuses JSON that is too large.
+pub(crate) fn json(field: &'static str, value: &serde_json::Value) -> Result<String> {
+    let text = value.to_string();
+    if text.len() > JSON_BYTES_MAX {
+        return Err(DbError::Invalid {
+            field,
+            why: format!("more than {JSON_BYTES_MAX} bytes"),
+        });
+    }
+    Ok(text)
+}
+
+/// The head of an error text that is kept with a row.
+pub(crate) fn error_text(value: &str) -> String {
+    value
+        .chars()
+        .filter(|c| *c != '\0')
+        .take(ERROR_CHARS_KEPT)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn characters_are_counted_not_bytes() {
+        assert!(text("title", &"井".repeat(256), 256).is_ok());
+        assert!(text("title", &"井".repeat(257), 256).is_err());
+    }
+
+    #[test]
+    fn a_nul_is_refused_and_an_error_text_is_cut() {
+        assert!(text("note", "a\0b", 10).is_err());
+        assert_eq!(error_text(&"x".repeat(5_000)).len(), ERROR_CHARS_KEPT);
+        assert_eq!(page(10_000), PAGE_LEN_MAX);
+        assert_eq!(page(-1), 1);
+    }
+}

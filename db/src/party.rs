@@ -1,0 +1,88 @@
+//! Citizens, known by a keyed hash of their number; the number itself is sealed.
+
+use serde::Serialize;
+use sqlx::FromRow;
+
+use crate::{error::Result, id::Id, pool::Store, sql::sql};
+
+/// A citizen.
+#[derive(Debug, Clone, Serialize, FromRow)]
+pub struct Party {
+    /// Row id.
+    pub id: Id,
+    /// Keyed hash of the number, for look-up.
+    #[serde(skip)]
+    pub phone_hash: Option<String>,
+    /// The number, encrypted.
+    #[serde(skip)]
+    pub phone_sealed: Option<Vec<u8>>,
+    /// The number as people may see it, for example `138****1234`.
+    pub phone_mask: Option<String>,
+    /// The citizen wants to stay unnamed.
+    pub anonymous: bool,
+    /// Only the handling unit's confidential desk may know the citizen.
+    pub confidential: bool,
+    /// Never to be called.
+    pub do_not_call: bool,
+    /// When the citizen may be called (方便时段).
+    pub preferred_window: Option<String>,
+    /// Language tag, for example `en`.
+    pub language: Option<String>,
+}
+
+macro_rules! select_party {
+    ($tail:literal) => {
+        sql(concat!(
+            "SELECT id, phone_hash, phone_sealed, phone_mask, anonymous, confidential, \
+             do_not_call, preferred_window, language FROM party ",
+            $tail
+        ))
+    };
+}
+
+impl Store {
+    /// The citizen with this number, made known if new.
+    ///
+    /// # Errors
+    /// As any write.
+    pub async fn party_for_phone(
+        &self,
+        phone_hash: &str,
+        phone_sealed: &[u8],
+        mask: &str,
+    ) -> Result<Party> {
+        let known = select_party!("WHERE phone_hash = $1").bind(phone_hash);
+        if let Some(party) = self.reader().await?.opt(known).await? {
+            return Ok(party);
+        }
+        let insert = sql(
+            "INSERT INTO party (id, phone_hash, phone_sealed, phone_mask, \
+                          anonymous, confidential, do_not_call) \
+                          VALUES ($1, $2, $3, $4, $5, $5, $5) ON CONFLICT (phone_hash) DO NOTHING",
+        )
+        .bind(Id::new())
+        .bind(phone_hash)
+        .bind(phone_sealed.to_vec())
+        .bind(mask)
+        .bind(false);
+        let select = select_party!("WHERE phone_hash = $1").bind(phone_hash);
+        self.write(|c| {
+            Box::pin(async move {
+                c.run(insert).await?;
+                c.one(select).await
+            })
+        })
+        .await
+    }
+
+    /// A citizen by id.
+    ///
+    /// # Errors
+    /// As any read.
+    pub async fn party_get(&self, id: Id) -> Result<Option<Party>> {
+        self.reader()
+            .await?
+            .opt(select_party!("WHERE id = $1").bind(id))
+            .await
+    }
+}

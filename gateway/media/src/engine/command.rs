@@ -1,0 +1,210 @@
+//! Orders of the call logic. Orders for a leg that is gone are ignored: it may have closed while
+//! they were on their way.
+
+use std::{path::PathBuf, sync::Arc, time::Instant};
+
+use super::{Engine, Event, RecorderOp, output::Port};
+use crate::{
+    Clip, LegId, LegParams, RecordingId,
+    latch::Latch,
+    player::Player,
+    recorder::{Recording, RecordingKey},
+};
+
+/// What to record, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordSpec {
+    /// The caller's id.
+    pub rec: RecordingId,
+    /// The final name.
+    pub path: PathBuf,
+    /// Ends by itself after this long.
+    pub max_ms: u64,
+}
+
+/// An order. See the driver's methods of the same names.
+#[derive(Clone, Debug)]
+#[allow(
+    missing_docs,
+    reason = "the fields are the arguments of the driver's documented methods"
+)]
+pub enum Command {
+    /// Apply what offer/answer settled.
+    Configure { leg: LegId, params: LegParams },
+    /// Play clips, replacing what plays.
+    Play {
+        leg: LegId,
+        play_id: u64,
+        clips: Vec<Arc<Clip>>,
+        repeat: bool,
+    },
+    /// Stop playing.
+    StopPlay { leg: LegId },
+    /// Connect two legs.
+    Bridge { a: LegId, b: LegId },
+    /// Disconnect a leg from its peer.
+    Unbridge { leg: LegId },
+    /// Start a recording.
+    Record { leg: LegId, spec: RecordSpec },
+    /// Finish the recording.
+    StopRecord { leg: LegId },
+    /// Pause or resume the recording.
+    PauseRecord { leg: LegId, paused: bool },
+    /// Send a digit.
+    SendDigit { leg: LegId, digit: char, ms: u32 },
+    /// Close the leg.
+    CloseLeg { leg: LegId },
+}
+
+impl Engine {
+    pub(super) fn handle_command(&mut self, now: Instant, command: Command) {
+        match command {
+            Command::Configure { leg, params } => self.configure(now, leg, params),
+            Command::Play {
+                leg,
+                play_id,
+                clips,
+                repeat,
+            } => self.play(now, leg, play_id, clips, repeat),
+            Command::StopPlay { leg } => {
+                if let Some(leg) = self.legs.get_mut(&leg) {
+                    leg.player = None;
+                }
+            }
+            Command::Bridge { a, b } => self.bridge(a, b),
+            Command::Unbridge { leg } => self.unbridge(leg),
+            Command::Record { leg, spec } => self.record(now, leg, spec),
+            Command::StopRecord { leg } => self.stop_record(now, leg),
+            Command::PauseRecord { leg, paused } => {
+                if let Some(recording) = self
+                    .legs
+                    .get_mut(&leg)
+                    .and_then(|leg| leg.recording.as_mut())
+                {
+                    recording.pause(now, paused);
+                }
+            }
+            Command::SendDigit { leg, digit, ms } => {
+                let taken = self
+                    .legs
+                    .get_mut(&leg)
+                    .is_some_and(|leg| leg.digits.push(digit, ms));
+                if taken {
+                    self.wheel.add(now, leg);
+                }
+            }
+            Command::CloseLeg { leg } => self.close_leg(now, leg),
+        }
+    }
+
+    fn configure(&mut self, now: Instant, id: LegId, params: LegParams) {
+        let Some(leg) = self.legs.get_mut(&id) else {
+            return;
+        };
+        match &mut leg.latch {
+            Some(latch) => latch.update(params.remote, params.latch_any_ip),
+            None => leg.latch = Some(Latch::new(params.remote, params.latch_any_ip)),
+        }
+        // Silence is counted from the moment the peer is expected to send.
+        if params.recv && !leg.params.as_ref().is_some_and(|before| before.recv) {
+            leg.heard_at = now;
+            leg.silent = false;
+        }
+        leg.params = Some(params);
+    }
+
+    fn play(&mut self, now: Instant, id: LegId, play_id: u64, clips: Vec<Arc<Clip>>, repeat: bool) {
+        let Some(leg) = self.legs.get_mut(&id) else {
+            return;
+        };
+        leg.player = Some(Player::new(play_id, clips, repeat));
+        self.wheel.add(now, id);
+    }
+
+    fn bridge(&mut self, a: LegId, b: LegId) {
+        if a == b || !self.legs.contains_key(&a) || !self.legs.contains_key(&b) {
+            return;
+        }
+        self.unbridge(a);
+        self.unbridge(b);
+        for (from, to) in [(a, b), (b, a)] {
+            if let Some(leg) = self.legs.get_mut(&from) {
+                leg.peer = Some(to);
+            }
+        }
+    }
+
+    fn unbridge(&mut self, id: LegId) {
+        let peer = self.legs.get_mut(&id).and_then(|leg| leg.peer.take());
+        if let Some(peer) = peer.and_then(|peer| self.legs.get_mut(&peer)) {
+            peer.peer = None;
+        }
+    }
+
+    fn record(&mut self, now: Instant, id: LegId, spec: RecordSpec) {
+        let RecordSpec { rec, path, max_ms } = spec;
+        let refused = match self.legs.get(&id) {
+            None => Some("the leg is closed"),
+            Some(leg) if leg.recording.is_some() => Some("the leg is being recorded already"),
+            Some(_) if path.extension().is_none_or(|extension| extension != "wav") => {
+                Some("the name of a recording ends in .wav")
+            }
+            Some(_) => None,
+        };
+        if let Some(reason) = refused {
+            return self.out.event(Event::RecordingRefused {
+                leg: id,
+                rec,
+                path,
+                reason,
+            });
+        }
+        let key = RecordingKey(self.recording_next);
+        self.recording_next += 1;
+        self.out.recorder(RecorderOp::Open {
+            key,
+            leg: id,
+            path: path.clone(),
+        });
+        if let Some(leg) = self.legs.get_mut(&id) {
+            leg.recording = Some(Box::new(Recording::new(key, rec, path, max_ms, now)));
+            self.totals.recordings += 1;
+        }
+    }
+
+    pub(super) fn stop_record(&mut self, now: Instant, id: LegId) {
+        if let Some(recording) = self.legs.get_mut(&id).and_then(|leg| leg.recording.take()) {
+            self.totals.recordings -= 1;
+            self.out
+                .recorder(RecorderOp::Finish(Box::new(recording.finish(now, id))));
+        }
+    }
+
+    fn close_leg(&mut self, now: Instant, id: LegId) {
+        self.stop_record(now, id);
+        self.unbridge(id);
+        self.wheel.remove(id);
+        let Some(mut leg) = self.legs.remove(&id) else {
+            return;
+        };
+        if let Some(digit) = leg.dtmf.flush() {
+            self.out.event(Event::Digit {
+                leg: id,
+                digit: digit.digit,
+                duration_ms: digit.duration_ms,
+            });
+        }
+        if leg.packets_out > 0 {
+            self.send_report(now, &mut leg, true);
+        }
+        self.out.event(Event::LegClosed {
+            leg: id,
+            stats: leg.stats(),
+        });
+    }
+}
+
+/// The socket RTCP leaves from.
+pub(super) const fn rtcp_port(is_mux: bool) -> Port {
+    if is_mux { Port::Rtp } else { Port::Rtcp }
+}

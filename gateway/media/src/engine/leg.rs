@@ -1,0 +1,138 @@
+//! The state of one leg.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use super::Random;
+use crate::{
+    Codec, LegId, LegParams, LegStats, dtmf,
+    latch::Latch,
+    limits::{FRAME_SAMPLES, RTCP_INTERVAL_MS, SAMPLES_PER_MS},
+    player::Player,
+    recorder::Recording,
+    rtp::{Outgoing, Source},
+};
+
+/// Comfort noise (RFC 3389): proves the peer alive, carries nothing for us.
+const COMFORT_NOISE_PT: u8 = 13;
+
+/// What a payload type means on a leg.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Kind {
+    Audio(Codec),
+    Event,
+    ComfortNoise,
+}
+
+#[derive(Debug)]
+pub(super) struct Leg {
+    pub(super) id: LegId,
+    pub(super) params: Option<LegParams>,
+    pub(super) latch: Option<Latch>,
+    pub(super) source: Option<Source>,
+    pub(super) out: Outgoing,
+    /// Newest number sent, to tell relayed stragglers.
+    pub(super) newest_out: Option<u16>,
+    /// Coded samples of the frame being sent; kept for its allocation.
+    pub(super) coded: Vec<u8>,
+    pub(super) peer: Option<LegId>,
+    pub(super) player: Option<Player>,
+    pub(super) digits: dtmf::Sender,
+    /// RTP timestamp of the event being sent.
+    pub(super) event_timestamp: u32,
+    pub(super) dtmf: dtmf::Receiver,
+    pub(super) recording: Option<Box<Recording>>,
+    pub(super) heard_at: Instant,
+    pub(super) silent: bool,
+    pub(super) packets_in: u64,
+    pub(super) packets_out: u64,
+    pub(super) octets_out: u64,
+    pub(super) dropped: u64,
+    /// Lost in streams that have ended.
+    pub(super) lost_before: u64,
+    pub(super) last_source: Option<SocketAddr>,
+    pub(super) rtcp_source: Option<SocketAddr>,
+    pub(super) rtcp_due: Instant,
+    /// Middle of the last sender report's NTP time, and when it came.
+    pub(super) last_sr: Option<(u32, Instant)>,
+    pub(super) reported_out: u64,
+}
+
+impl Leg {
+    pub(super) fn new(id: LegId, now: Instant, random: &mut Random) -> Self {
+        let (ssrc, start) = (random.next(), random.next());
+        // RFC 3550 §6.2: the first report after half the interval, all of them spread.
+        let first_report_ms = RTCP_INTERVAL_MS / 2 + random.next() % (RTCP_INTERVAL_MS / 2);
+        Self {
+            id,
+            params: None,
+            latch: None,
+            source: None,
+            out: Outgoing::new(now, ssrc as u32, start as u16, (start >> 32) as u32),
+            newest_out: None,
+            coded: Vec::with_capacity(FRAME_SAMPLES),
+            peer: None,
+            player: None,
+            digits: dtmf::Sender::default(),
+            event_timestamp: 0,
+            dtmf: dtmf::Receiver::default(),
+            recording: None,
+            heard_at: now,
+            silent: false,
+            packets_in: 0,
+            packets_out: 0,
+            octets_out: 0,
+            dropped: 0,
+            lost_before: 0,
+            last_source: None,
+            rtcp_source: None,
+            rtcp_due: now + Duration::from_millis(first_report_ms),
+            last_sr: None,
+            reported_out: 0,
+        }
+    }
+
+    /// What a payload type means. Either G.711 static type is taken, whatever was agreed on:
+    /// peers change between the codecs of an answer without asking (RFC 3264 §7).
+    pub(super) fn kind(&self, payload_type: u8) -> Option<Kind> {
+        let params = self.params.as_ref()?;
+        if payload_type == params.payload_type {
+            return Some(Kind::Audio(params.codec));
+        }
+        if Some(payload_type) == params.dtmf_pt {
+            return Some(Kind::Event);
+        }
+        match payload_type {
+            8 => Some(Kind::Audio(Codec::Pcma)),
+            0 => Some(Kind::Audio(Codec::Pcmu)),
+            COMFORT_NOISE_PT => Some(Kind::ComfortNoise),
+            _ => None,
+        }
+    }
+
+    /// Where media goes now, if it may be sent at all.
+    pub(super) fn target(&self) -> Option<SocketAddr> {
+        self.params.as_ref().filter(|params| params.send)?;
+        self.latch.as_ref()?.target()
+    }
+
+    /// A prompt or a digit is being sent, so bridged audio isn't.
+    pub(super) fn is_occupied(&self) -> bool {
+        self.player.is_some() || self.digits.is_busy()
+    }
+
+    pub(super) fn stats(&self) -> LegStats {
+        let source = self.source.as_ref();
+        let jitter = source.map_or(0, Source::jitter_samples);
+        LegStats {
+            packets_in: self.packets_in,
+            packets_out: self.packets_out,
+            lost: self.lost_before + source.map_or(0, Source::lost),
+            jitter_ms: jitter / SAMPLES_PER_MS as u32,
+            dropped: self.dropped,
+            last_source: self.last_source,
+        }
+    }
+}

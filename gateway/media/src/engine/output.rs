@@ -1,0 +1,201 @@
+//! What the engine wants done, queued without an allocation per packet.
+
+use std::{collections::VecDeque, net::SocketAddr, path::PathBuf};
+
+use crate::{
+    LegId, LegStats, RecordingId,
+    limits::{OUTPUT_EVENTS_MAX, OUTPUT_PACKETS_MAX},
+    recorder::{Finish, RecordingKey, Write},
+};
+
+/// Which of a leg's sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Port {
+    /// The even port.
+    Rtp,
+    /// The odd port.
+    Rtcp,
+}
+
+/// One thing to do.
+#[derive(Debug)]
+pub enum Output<'a> {
+    /// Send a datagram.
+    Packet {
+        /// From this leg …
+        leg: LegId,
+        /// … and this of its sockets …
+        port: Port,
+        /// … to this address.
+        to: SocketAddr,
+        /// Its bytes.
+        bytes: &'a [u8],
+    },
+    /// Tell the call logic.
+    Event(Event),
+    /// Tell the writer.
+    Recorder(RecorderOp),
+}
+
+/// What the writer has to do, in this order for each recording.
+#[derive(Debug)]
+pub enum RecorderOp {
+    /// Create the file.
+    Open {
+        /// The recording.
+        key: RecordingKey,
+        /// Its leg.
+        leg: LegId,
+        /// Its final name.
+        path: PathBuf,
+    },
+    /// Store audio.
+    Write(Write),
+    /// Finish the file.
+    Finish(Box<Finish>),
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// A key was pressed and released.
+    Digit {
+        /// The leg it came from.
+        leg: LegId,
+        /// `0-9 * # A-D`.
+        digit: char,
+        /// How long it was held.
+        duration_ms: u32,
+    },
+    /// A `Play` ended by itself.
+    PlayDone {
+        /// The leg.
+        leg: LegId,
+        /// The command's id.
+        play_id: u64,
+    },
+    /// The first packet came; the leg is latched.
+    FirstPacket {
+        /// The leg.
+        leg: LegId,
+    },
+    /// Nothing for `rtp_silence_ms` although the peer should send.
+    Silent {
+        /// The leg.
+        leg: LegId,
+    },
+    /// RTP again after `Silent`.
+    Resumed {
+        /// The leg.
+        leg: LegId,
+    },
+    /// Audio was lost because the writer could not keep up.
+    RecordingGap {
+        /// The leg.
+        leg: LegId,
+        /// How much.
+        ms: u64,
+    },
+    /// A `Record` command could not be followed; no file was made.
+    RecordingRefused {
+        /// The leg.
+        leg: LegId,
+        /// The command's id.
+        rec: RecordingId,
+        /// The command's path.
+        path: PathBuf,
+        /// Why.
+        reason: &'static str,
+    },
+    /// The leg is gone.
+    LegClosed {
+        /// The leg.
+        leg: LegId,
+        /// Its counters.
+        stats: LegStats,
+    },
+}
+
+#[derive(Debug)]
+struct Queued {
+    leg: LegId,
+    port: Port,
+    to: SocketAddr,
+    start: usize,
+    end: usize,
+}
+
+/// The queues behind `poll_output`.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    bytes: Vec<u8>,
+    packets: VecDeque<Queued>,
+    others: VecDeque<Output<'static>>,
+    overflow: u64,
+}
+
+impl Outbox {
+    /// Queues a packet that `write` appends. Returns false, without writing, if the queue is full.
+    pub(super) fn packet(
+        &mut self,
+        leg: LegId,
+        port: Port,
+        to: SocketAddr,
+        write: impl FnOnce(&mut Vec<u8>),
+    ) -> bool {
+        if self.packets.len() >= OUTPUT_PACKETS_MAX {
+            self.overflow += 1;
+            return false;
+        }
+        let start = self.bytes.len();
+        write(&mut self.bytes);
+        self.packets.push_back(Queued {
+            leg,
+            port,
+            to,
+            start,
+            end: self.bytes.len(),
+        });
+        true
+    }
+
+    pub(super) fn event(&mut self, event: Event) {
+        self.other(Output::Event(event));
+    }
+
+    pub(super) fn recorder(&mut self, op: RecorderOp) {
+        self.other(Output::Recorder(op));
+    }
+
+    fn other(&mut self, output: Output<'static>) {
+        if self.others.len() >= OUTPUT_EVENTS_MAX {
+            self.overflow += 1;
+            return;
+        }
+        self.others.push_back(output);
+    }
+
+    pub(super) fn overflow(&self) -> u64 {
+        self.overflow
+    }
+
+    pub(super) fn poll(&mut self) -> Option<Output<'_>> {
+        if let Some(Queued {
+            leg,
+            port,
+            to,
+            start,
+            end,
+        }) = self.packets.pop_front()
+        {
+            return Some(Output::Packet {
+                leg,
+                port,
+                to,
+                bytes: &self.bytes[start..end],
+            });
+        }
+        self.bytes.clear();
+        self.others.pop_front()
+    }
+}

@@ -1,0 +1,189 @@
+//! A received RTP packet's way through the engine.
+
+use std::{net::SocketAddr, time::Instant};
+
+use super::{
+    Engine, Event, Totals,
+    leg::{Kind, Leg},
+    output::Outbox,
+};
+use crate::{
+    Codec, LegId,
+    dtmf::Digit,
+    latch::Admission,
+    limits::SAMPLES_PER_MS,
+    recorder::{Channel, Packet as RecorderPacket, Placed, Stamp},
+    rtp::{Packet, PacketError, Source, Verdict},
+};
+
+/// What is left to do with an accepted packet.
+struct Accepted {
+    kind: Kind,
+    in_order: bool,
+}
+
+impl Engine {
+    pub(super) fn handle_rtp(&mut self, now: Instant, id: LegId, from: SocketAddr, bytes: &[u8]) {
+        let Some(leg) = self.legs.get_mut(&id) else {
+            return;
+        };
+        let packet = match Packet::parse(bytes) {
+            Ok(packet) => packet,
+            Err(PacketError::Rtcp) => return self.handle_rtcp(now, id, from, bytes),
+            Err(_) => {
+                leg.dropped += 1;
+                self.totals.malformed += 1;
+                return;
+            }
+        };
+        let arrival = now.saturating_duration_since(self.started).as_nanos()
+            * u128::from(SAMPLES_PER_MS)
+            / 1_000_000;
+        let Some(accepted) = accept(
+            leg,
+            now,
+            from,
+            &packet,
+            arrival as u64,
+            &mut self.totals,
+            &mut self.out,
+        ) else {
+            leg.dropped += 1;
+            return;
+        };
+        leg.packets_in += 1;
+        self.totals.packets_in += 1;
+        if !leg.params.as_ref().is_some_and(|params| params.recv) {
+            return;
+        }
+        match accepted.kind {
+            Kind::Audio(codec) => {
+                record_received(
+                    leg,
+                    now,
+                    &packet,
+                    codec,
+                    accepted.in_order,
+                    &mut self.totals,
+                );
+                self.relay(now, id, &packet, Some(codec));
+            }
+            Kind::Event => {
+                let header = &packet.header;
+                let digits = leg
+                    .dtmf
+                    .receive(now, header.ssrc, header.timestamp, packet.payload);
+                report_digits(id, digits, &mut self.out);
+                self.relay(now, id, &packet, None);
+            }
+            Kind::ComfortNoise => {}
+        }
+    }
+}
+
+pub(super) fn report_digits(
+    leg: LegId,
+    digits: impl IntoIterator<Item = Option<Digit>>,
+    out: &mut Outbox,
+) {
+    for Digit { digit, duration_ms } in digits.into_iter().flatten() {
+        out.event(Event::Digit {
+            leg,
+            digit,
+            duration_ms,
+        });
+    }
+}
+
+/// The guards: payload type, source address, stream, sequence number. `None`: refused, counted.
+fn accept(
+    leg: &mut Leg,
+    now: Instant,
+    from: SocketAddr,
+    packet: &Packet<'_>,
+    arrival: u64,
+    totals: &mut Totals,
+    out: &mut Outbox,
+) -> Option<Accepted> {
+    let header = &packet.header;
+    let (Some(kind), Some(latch)) = (leg.kind(header.payload_type), leg.latch.as_mut()) else {
+        totals.dropped_other += 1;
+        return None;
+    };
+    let admission = latch.admit(from, header.ssrc, header.seq);
+    match admission {
+        Admission::Foreign => {
+            totals.dropped_foreign += 1;
+            return None;
+        }
+        Admission::Probation => {
+            totals.dropped_other += 1;
+            return None;
+        }
+        Admission::Learned | Admission::NewStream | Admission::Known => {}
+    }
+    if leg
+        .source
+        .as_ref()
+        .is_none_or(|source| source.ssrc != header.ssrc)
+    {
+        let lost = leg.source.as_ref().map_or(0, Source::lost);
+        leg.lost_before += lost;
+        leg.source = Some(Source::new(header.ssrc, header.seq));
+    }
+    let verdict = leg
+        .source
+        .as_mut()?
+        .receive(header.seq, header.timestamp, arrival);
+    if leg.packets_in == 0 {
+        out.event(Event::FirstPacket { leg: leg.id });
+    }
+    leg.last_source = Some(from);
+    leg.heard_at = now;
+    if std::mem::take(&mut leg.silent) {
+        out.event(Event::Resumed { leg: leg.id });
+    }
+    match verdict {
+        Verdict::TooOld => totals.late += 1,
+        Verdict::Duplicate | Verdict::Jump => totals.dropped_other += 1,
+        Verdict::New { .. } | Verdict::Reordered | Verdict::Restarted => {
+            return Some(Accepted {
+                kind,
+                in_order: verdict != Verdict::Reordered,
+            });
+        }
+    }
+    None
+}
+
+fn record_received(
+    leg: &mut Leg,
+    now: Instant,
+    packet: &Packet<'_>,
+    codec: Codec,
+    in_order: bool,
+    totals: &mut Totals,
+) {
+    let Some(recording) = leg.recording.as_mut() else {
+        return;
+    };
+    let header = &packet.header;
+    let stamp = Stamp {
+        ssrc: header.ssrc,
+        timestamp: header.timestamp,
+        marker: header.marker,
+        in_order,
+    };
+    let placed = recording.place(
+        now,
+        &RecorderPacket {
+            channel: Channel::Received,
+            stamp,
+            codec,
+            payload: packet.payload,
+        },
+    );
+    if placed == Placed::TooLate {
+        totals.late += 1;
+    }
+}

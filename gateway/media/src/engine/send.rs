@@ -1,0 +1,237 @@
+//! Sending: relayed packets at once, prompts and digits when the wheel says so. Whatever is sent
+//! goes into the leg's recording, on the right.
+
+use std::{net::SocketAddr, time::Instant};
+
+use super::{
+    Engine, Event, Totals,
+    leg::Leg,
+    output::{Outbox, Port},
+};
+use crate::{
+    Codec, LegId, codec,
+    dtmf::{Chunk, EventPayload},
+    limits::FRAME_SAMPLES,
+    recorder::{Channel, Packet as RecorderPacket, Stamp},
+    rtp::{Header, Packet},
+};
+
+impl Engine {
+    /// Passes a packet of leg `from` on to the leg it is bridged with. `codec` is its coding, or
+    /// `None` for an event.
+    pub(super) fn relay(
+        &mut self,
+        now: Instant,
+        from: LegId,
+        packet: &Packet<'_>,
+        codec: Option<Codec>,
+    ) {
+        let Some(to) = self.legs.get(&from).and_then(|leg| leg.peer) else {
+            return;
+        };
+        let Some(leg) = self.legs.get_mut(&to) else {
+            return;
+        };
+        let (Some(target), Some(params)) = (leg.target(), leg.params.as_ref()) else {
+            return;
+        };
+        if leg.is_occupied() {
+            return;
+        }
+        let (own_codec, own_pt) = (params.codec, params.payload_type);
+        let (payload_type, samples) = match (codec, params.dtmf_pt) {
+            (Some(_), _) => (own_pt, packet.payload.len() as u32),
+            (None, Some(dtmf_pt)) => (dtmf_pt, 0),
+            (None, None) => return,
+        };
+        let Some(header) = leg
+            .out
+            .relay(now, from.0, &packet.header, payload_type, samples)
+        else {
+            self.totals.late += 1;
+            return;
+        };
+        let sent = self.out.packet(to, Port::Rtp, target, |bytes| {
+            header.write(bytes);
+            match codec {
+                Some(codec) => codec::transcode_into(codec, own_codec, packet.payload, bytes),
+                None => bytes.extend_from_slice(packet.payload),
+            }
+        });
+        if !sent {
+            return;
+        }
+        count_sent(leg, &mut self.totals, packet.payload.len());
+        if let (Some(codec), Some(recording)) = (codec, leg.recording.as_mut()) {
+            // A straggler keeps its number; whether it is one shows in the source's numbers.
+            let in_order = !is_straggler(&header, leg.newest_out);
+            let stamp = Stamp {
+                ssrc: header.ssrc,
+                timestamp: header.timestamp,
+                marker: header.marker,
+                in_order,
+            };
+            recording.place(
+                now,
+                &RecorderPacket {
+                    channel: Channel::Sent,
+                    stamp,
+                    codec,
+                    payload: packet.payload,
+                },
+            );
+        }
+        note_newest(leg, &header);
+    }
+
+    /// Serves the legs of one phase: 20 ms of prompt or digit for each. `at` is the scheduled
+    /// time, so that timestamps and recordings know nothing of a late thread.
+    pub(super) fn serve_slot(&mut self, slot: usize, at: Instant) {
+        for index in (0..self.wheel.legs(slot).len()).rev() {
+            let id = self.wheel.legs(slot)[index];
+            let is_idle = match self.legs.get_mut(&id) {
+                Some(leg) => {
+                    serve(leg, at, &mut self.totals, &mut self.out);
+                    !leg.is_occupied()
+                }
+                None => true,
+            };
+            // From the back, so that removal moves no leg that is still to be served.
+            if is_idle {
+                self.wheel.remove(id);
+            }
+        }
+    }
+}
+
+fn is_straggler(header: &Header, newest: Option<u16>) -> bool {
+    newest.is_some_and(|newest| (header.seq.wrapping_sub(newest) as i16) < 0)
+}
+
+fn note_newest(leg: &mut Leg, header: &Header) {
+    if !is_straggler(header, leg.newest_out) {
+        leg.newest_out = Some(header.seq);
+    }
+}
+
+fn count_sent(leg: &mut Leg, totals: &mut Totals, payload_len: usize) {
+    leg.packets_out += 1;
+    leg.octets_out += payload_len as u64;
+    totals.packets_out += 1;
+}
+
+fn serve(leg: &mut Leg, at: Instant, totals: &mut Totals, out: &mut Outbox) {
+    if leg.digits.is_busy() {
+        let dtmf_pt = leg.params.as_ref().and_then(|params| params.dtmf_pt);
+        match leg.digits.next_chunk(dtmf_pt.is_some()) {
+            Some(Chunk::Event { payload, first }) => {
+                if let Some(dtmf_pt) = dtmf_pt {
+                    send_event(leg, at, dtmf_pt, payload, first, totals, out);
+                }
+            }
+            Some(Chunk::Tone(samples)) => send_frame(leg, at, &samples, totals, out),
+            Some(Chunk::Pause) | None => {}
+        }
+        return;
+    }
+    let Some(player) = leg.player.as_mut() else {
+        return;
+    };
+    let mut samples = [0; FRAME_SAMPLES];
+    if player.next_frame(&mut samples) {
+        send_frame(leg, at, &samples, totals, out);
+        return;
+    }
+    // One slot after the last frame: now it has been heard to its end.
+    let play_id = player.play_id;
+    leg.player = None;
+    out.event(Event::PlayDone {
+        leg: leg.id,
+        play_id,
+    });
+}
+
+fn sendable(leg: &Leg) -> Option<(SocketAddr, Codec, u8)> {
+    let target = leg.target()?;
+    leg.params
+        .as_ref()
+        .map(|params| (target, params.codec, params.payload_type))
+}
+
+/// Sends a frame of our own audio; while sending is forbidden (hold), it just passes.
+fn send_frame(
+    leg: &mut Leg,
+    at: Instant,
+    samples: &[i16; FRAME_SAMPLES],
+    totals: &mut Totals,
+    out: &mut Outbox,
+) {
+    let Some((target, codec, payload_type)) = sendable(leg) else {
+        return;
+    };
+    let header = leg.out.own(at, payload_type, FRAME_SAMPLES as u32);
+    leg.coded.clear();
+    codec::encode_into(codec, samples, &mut leg.coded);
+    let coded = &leg.coded;
+    let sent = out.packet(leg.id, Port::Rtp, target, |bytes| {
+        header.write(bytes);
+        bytes.extend_from_slice(coded);
+    });
+    if !sent {
+        return;
+    }
+    if let Some(recording) = leg.recording.as_mut() {
+        let stamp = Stamp {
+            ssrc: header.ssrc,
+            timestamp: header.timestamp,
+            marker: header.marker,
+            in_order: true,
+        };
+        recording.place(
+            at,
+            &RecorderPacket {
+                channel: Channel::Sent,
+                stamp,
+                codec,
+                payload: &leg.coded,
+            },
+        );
+    }
+    note_newest(leg, &header);
+    count_sent(leg, totals, FRAME_SAMPLES);
+}
+
+fn send_event(
+    leg: &mut Leg,
+    at: Instant,
+    dtmf_pt: u8,
+    payload: EventPayload,
+    first: bool,
+    totals: &mut Totals,
+    out: &mut Outbox,
+) {
+    let Some((target, _, _)) = sendable(leg) else {
+        return;
+    };
+    let header = if first {
+        let header = leg.out.own(at, dtmf_pt, FRAME_SAMPLES as u32);
+        leg.event_timestamp = header.timestamp;
+        Header {
+            marker: true,
+            ..header
+        }
+    } else {
+        let end = leg
+            .event_timestamp
+            .wrapping_add(u32::from(payload.duration));
+        leg.out.own_at(dtmf_pt, leg.event_timestamp, false, end)
+    };
+    let sent = out.packet(leg.id, Port::Rtp, target, |bytes| {
+        header.write(bytes);
+        bytes.extend_from_slice(&payload.bytes());
+    });
+    if sent {
+        note_newest(leg, &header);
+        count_sent(leg, totals, payload.bytes().len());
+    }
+}

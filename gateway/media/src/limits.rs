@@ -1,0 +1,107 @@
+//! Every limit of this package, with what happens when it is reached.
+
+/// Samples per second of everything here (G.711).
+pub const SAMPLE_RATE_HZ: u32 = 8000;
+/// Samples per millisecond.
+pub const SAMPLES_PER_MS: u64 = 8;
+/// Samples in one packet we make ourselves (20 ms).
+pub const FRAME_SAMPLES: usize = 160;
+/// Length of such a packet.
+pub const FRAME_MS: u64 = 20;
+/// One tick of the pacing wheel; a leg is served every [`TICK_PHASES`] ticks.
+pub const TICK_MS: u64 = 5;
+/// Phases of the wheel: legs are spread over them, so 20 ms of work never falls on one instant.
+pub const TICK_PHASES: usize = 4;
+/// Ticks made up for after the thread was late; beyond them the schedule jumps (prompts pause).
+pub const TICK_CATCH_UP_MAX: u64 = 40;
+/// How often silence, RTCP and recordings are looked at.
+pub const HOUSEKEEPING_MS: u64 = 50;
+
+/// Largest RTP payload taken; longer packets are malformed.
+pub const RTP_PAYLOAD_LEN_MAX: usize = 1440;
+/// Largest RTCP datagram read; the rest is ignored.
+pub const RTCP_LEN_MAX: usize = 1500;
+/// Packets of one RTCP datagram looked at; the rest is ignored.
+pub const RTCP_PACKETS_MAX: usize = 16;
+/// Report blocks of one RTCP packet looked at (the header's field allows 31).
+pub const RTCP_REPORTS_MAX: usize = 31;
+/// Interval between our RTCP reports (RFC 3550 §6.2 minimum).
+pub const RTCP_INTERVAL_MS: u64 = 5000;
+/// A sequence number this far ahead is a jump, not loss (RFC 3550 A.1 MAX_DROPOUT).
+pub const SEQ_DROPOUT_MAX: u16 = 3000;
+/// A packet this many numbers behind the newest is too old (width of the duplicate window).
+pub const SEQ_MISORDER_MAX: u16 = 64;
+
+/// Packets waiting for `poll_output`; more are dropped and counted.
+pub const OUTPUT_PACKETS_MAX: usize = 4096;
+/// Events and recorder operations waiting for `poll_output`; more are dropped and counted.
+pub const OUTPUT_EVENTS_MAX: usize = 65_536;
+
+/// Clips of one `play`; the rest is cut off.
+pub const PLAY_CLIPS_MAX: usize = 256;
+/// Samples of one clip (10 minutes); longer files are refused.
+pub const CLIP_SAMPLES_MAX: usize = 10 * 60 * 8000;
+/// Bytes of a clip's file (16 kHz, 16 bit, 10 minutes and some header); larger files are refused.
+pub const CLIP_FILE_LEN_MAX: u64 = 20 * 1024 * 1024;
+
+/// Digits waiting to be sent on one leg; more are dropped.
+pub const DTMF_QUEUE_MAX: usize = 32;
+/// Shortest digit we send (ITU-T Q.24 wants 40 ms).
+pub const DTMF_SEND_MS_MIN: u32 = 40;
+/// Longest digit we send (the duration field of RFC 4733 holds 8.19 s).
+pub const DTMF_SEND_MS_MAX: u32 = 8000;
+/// Pause between two digits we send.
+pub const DTMF_GAP_MS: u32 = 60;
+/// Copies of the end packet (RFC 4733 §2.5.1.4).
+pub const DTMF_END_COPIES: u8 = 3;
+/// A digit without news for this long has ended: its end packets are lost.
+pub const DTMF_END_TIMEOUT_MS: u64 = 200;
+/// Finished digits remembered to drop repeated end packets.
+pub const DTMF_SEEN_MAX: usize = 8;
+
+/// Packets of a new SSRC that must follow each other before it replaces the old one (RFC 3550 A.1).
+pub const SSRC_PROBATION_PACKETS: u8 = 2;
+
+/// Bytes of one recorder block.
+pub const BLOCK_LEN: usize = 32 * 1024;
+/// Stereo frames (4 bytes each) in one block: 1.024 s.
+pub const BLOCK_FRAMES: usize = BLOCK_LEN / 4;
+/// Blocks preallocated at least.
+pub const POOL_BLOCKS_MIN: usize = 32;
+/// Blocks preallocated at most (64 MiB).
+pub const POOL_BLOCKS_MAX: usize = 2048;
+/// Frames kept in memory per recording (1.28 s): the late-packet window plus what is not stored yet.
+pub const WINDOW_FRAMES: usize = 10_240;
+/// A packet this late is still placed; later ones are counted and dropped.
+pub const LATE_MS_MAX: u64 = 1000;
+/// Newest audio held back from storing, so that ordinary jitter causes no second write.
+pub const FLUSH_GUARD_MS: u64 = 60;
+/// Audio is handed to the writer when this much is pending and the last block is stored.
+pub const FLUSH_MS: u64 = 200;
+/// Audio is handed over even if the last block is not stored yet when this much is pending.
+pub const FLUSH_FORCED_MS: u64 = 700;
+/// A stream this far ahead of the clock is placed anew (its first packet had been late).
+pub const PLACE_AHEAD_MS_MAX: u64 = 60;
+/// A stream constantly this far behind the clock is moved up (its clock is slow, or it jumped).
+pub const PLACE_BEHIND_MS_MAX: u64 = 120;
+/// Packets over which "constantly" is judged (5 s).
+pub const PLACE_JUDGE_PACKETS: u32 = 250;
+/// Longest recording (the WAV size field ends at 37 h); a longer `max_ms` is cut to this.
+pub const RECORDING_MS_MAX: u64 = 24 * 3600 * 1000;
+/// Pauses remembered per recording; later pauses still silence, only their ranges are merged.
+pub const PAUSES_MAX: usize = 256;
+/// Header refresh interval of an open recording.
+pub const HEADER_REFRESH_MS: u64 = 500;
+/// Interval of fdatasync of an open recording.
+pub const SYNC_MS: u64 = 5000;
+/// Folders below the recordings folder that `repair` enters.
+pub const REPAIR_DEPTH_MAX: usize = 8;
+
+/// Bytes of an SDP body; larger ones are refused.
+pub const SDP_LEN_MAX: usize = 16 * 1024;
+/// Lines of an SDP body.
+pub const SDP_LINES_MAX: usize = 512;
+/// Media descriptions of an SDP body.
+pub const SDP_MEDIA_MAX: usize = 16;
+/// Formats of one m-line.
+pub const SDP_FORMATS_MAX: usize = 64;

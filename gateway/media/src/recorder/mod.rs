@@ -1,0 +1,24 @@
+//! Two-channel recordings: left what the leg's peer sent, right what was sent to it.
+//!
+//! [`Recording`] places audio by RTP timestamp in a window of 1.28 s and hands blocks to a writer;
+//! [`WavFile`] stores them on the writer's thread; [`repair`] finishes what a crash left behind.
+
+mod hash;
+mod op;
+mod pool;
+mod recording;
+mod repair;
+mod timeline;
+mod wav;
+mod window;
+mod writer;
+
+pub use hash::sha256_file;
+pub use op::{Finish, RecordingKey, Write};
+pub use pool::{Block, BlockPool};
+pub use recording::{Channel, Packet, Placed, Recording};
+pub use repair::{Repaired, repair};
+pub use timeline::{Stamp, Timeline};
+pub use wav::{HEADER_LEN, WavError, WavHeader, header, parse_header};
+pub use window::Window;
+pub use writer::{Finished, WavFile, part_path};

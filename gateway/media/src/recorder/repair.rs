@@ -1,0 +1,104 @@
+//! Start-up repair: recordings a crash left as `.wav.part` become whole files.
+
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Read},
+    os::unix::fs::FileExt,
+    path::{Path, PathBuf},
+};
+
+use super::{
+    hash::sha256_file,
+    wav::{HEADER_LEN, header, parse_header},
+    writer::publish,
+};
+use crate::limits::{REPAIR_DEPTH_MAX, SAMPLES_PER_MS};
+
+/// A recording that was finished by repair.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Repaired {
+    /// Its final name.
+    pub path: PathBuf,
+    /// Its length.
+    pub duration_ms: u64,
+    /// Its header or length was wrong; false if only the end of its writing was missing.
+    pub was_broken: bool,
+    /// Size in bytes.
+    pub bytes: u64,
+    /// Lower-case hex of the whole file.
+    pub sha256: String,
+}
+
+/// Finishes every `*.wav.part` below `dir`, in order of name: the header is written anew from the
+/// file's length, half a frame at the end is cut off, the file is synced and renamed. To be called
+/// before any recording starts. Folders deeper than `REPAIR_DEPTH_MAX` and links are not entered.
+///
+/// # Errors
+/// The first file or folder that can't be read or written; the ones before it are done, and
+/// calling again goes on with the rest.
+pub fn repair(dir: &Path) -> io::Result<Vec<Repaired>> {
+    let mut parts = Vec::new();
+    collect(dir, 0, &mut parts)?;
+    parts.sort();
+    parts.iter().map(|part| repair_file(part)).collect()
+}
+
+fn collect(dir: &Path, depth: usize, parts: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let kind = entry.file_type()?;
+        if kind.is_dir() && depth < REPAIR_DEPTH_MAX {
+            collect(&entry.path(), depth + 1, parts)?;
+        } else if kind.is_file() && entry.file_name().as_encoded_bytes().ends_with(b".wav.part") {
+            parts.push(entry.path());
+        }
+    }
+    Ok(())
+}
+
+fn repair_file(part: &Path) -> io::Result<Repaired> {
+    let mut file = OpenOptions::new().read(true).write(true).open(part)?;
+    let len = file.metadata()?.len();
+    let mut head = Vec::with_capacity(HEADER_LEN);
+    file.by_ref()
+        .take(HEADER_LEN as u64)
+        .read_to_end(&mut head)?;
+    let frames = len.saturating_sub(HEADER_LEN as u64) / 4;
+    let bytes = HEADER_LEN as u64 + frames * 4;
+    let was_broken = len != bytes || parse_header(&head).map(|head| head.frames) != Ok(frames);
+    if was_broken {
+        file.write_all_at(&header(frames), 0)?;
+        file.set_len(bytes)?;
+    }
+    file.sync_all()?;
+    let path = free_name(&part.with_extension(""))?;
+    publish(part, &path)?;
+    let sha256 = sha256_file(&path)?;
+    Ok(Repaired {
+        path,
+        duration_ms: frames / SAMPLES_PER_MS,
+        was_broken,
+        bytes,
+        sha256,
+    })
+}
+
+/// `path`, or `name-repaired-N.wav` if that exists (it can't, unless somebody copied files here).
+fn free_name(path: &Path) -> io::Result<PathBuf> {
+    let mut candidate = path.to_owned();
+    let stem = path
+        .file_stem()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    for n in 1..1000 {
+        if !candidate.try_exists()? {
+            return Ok(candidate);
+        }
+        candidate = path.with_file_name(format!("{stem}-repaired-{n}.wav"));
+    }
+    Err(io::Error::new(
+        io::ErrorKind::AlreadyExists,
+        "no free name for a repaired recording",
+    ))
+}

@@ -1,0 +1,298 @@
+//! The one stream we send to a peer: whatever feeds it (prompt, bridge, digits), its SSRC stays,
+//! its numbers and timestamps go on without a break.
+
+use std::time::{Duration, Instant};
+
+use super::Header;
+use crate::limits::{FRAME_SAMPLES, SAMPLES_PER_MS, SEQ_DROPOUT_MAX};
+
+/// A mapped timestamp this far from the clock is a jump of the source (2 s).
+const TIMESTAMP_JUMP: u32 = 16_000;
+
+/// Where bridged packets of one source stream fall in ours.
+#[derive(Clone, Copy, Debug)]
+struct Mapping {
+    source: (u64, u32),
+    seq_offset: u16,
+    timestamp_offset: u32,
+    /// First mapped number; an older packet would collide with what was sent before.
+    seq_first: u16,
+    seq_newest: u16,
+}
+
+/// State of a sent stream.
+#[derive(Clone, Debug)]
+pub struct Outgoing {
+    ssrc: u32,
+    seq_next: u16,
+    timestamp_base: u32,
+    started: Instant,
+    /// Timestamp just after the newest audio sent.
+    timestamp_end: Option<u32>,
+    mapping: Option<Mapping>,
+    marker_due: bool,
+}
+
+impl Outgoing {
+    /// A stream beginning at `now` with random start values (RFC 3550 §5.1).
+    #[must_use]
+    pub fn new(now: Instant, ssrc: u32, seq: u16, timestamp: u32) -> Self {
+        Self {
+            ssrc,
+            seq_next: seq,
+            timestamp_base: timestamp,
+            started: now,
+            timestamp_end: None,
+            mapping: None,
+            marker_due: true,
+        }
+    }
+
+    /// Our SSRC.
+    #[must_use]
+    pub fn ssrc(&self) -> u32 {
+        self.ssrc
+    }
+
+    /// The timestamp that stands for `now`.
+    #[must_use]
+    pub fn timestamp_at(&self, now: Instant) -> u32 {
+        let elapsed = now.saturating_duration_since(self.started);
+        self.timestamp_base.wrapping_add(samples(elapsed) as u32)
+    }
+
+    /// A new run of audio begins at `now`: after a pause its first packet carries the marker.
+    fn begin(&mut self, now: Instant) -> u32 {
+        let clock = self.timestamp_at(now);
+        // Never step back over what was sent; otherwise follow the clock, as silence was not sent.
+        match self.timestamp_end {
+            Some(end) if (end.wrapping_sub(clock) as i32) > 0 => end,
+            Some(end) if clock.wrapping_sub(end) < FRAME_SAMPLES as u32 => end,
+            _ => {
+                self.marker_due = true;
+                clock
+            }
+        }
+    }
+
+    /// Header of the next packet we make ourselves, `samples` long.
+    pub fn own(&mut self, now: Instant, payload_type: u8, samples: u32) -> Header {
+        let timestamp = self.begin(now);
+        self.mapping = None;
+        let header = Header {
+            marker: std::mem::take(&mut self.marker_due),
+            payload_type,
+            seq: self.take_seq(),
+            timestamp,
+            ssrc: self.ssrc,
+        };
+        self.timestamp_end = Some(timestamp.wrapping_add(samples));
+        header
+    }
+
+    /// Header of a packet whose timestamp was fixed by an earlier one (RFC 4733 §2.5.1.2).
+    pub fn own_at(&mut self, payload_type: u8, timestamp: u32, marker: bool, end: u32) -> Header {
+        self.mapping = None;
+        self.extend(end);
+        Header {
+            marker,
+            payload_type,
+            seq: self.take_seq(),
+            timestamp,
+            ssrc: self.ssrc,
+        }
+    }
+
+    /// Header for relaying `header`, a packet of stream `(origin, ssrc)`, `samples` long (0 for an
+    /// event, whose timestamp stands still however long it lasts). `None` for a packet older than
+    /// the first one relayed: its number is taken.
+    pub fn relay(
+        &mut self,
+        now: Instant,
+        origin: u64,
+        header: &Header,
+        payload_type: u8,
+        samples: u32,
+    ) -> Option<Header> {
+        let source = (origin, header.ssrc);
+        let mapping = match self.mapping {
+            Some(m)
+                if m.source == source
+                    && near(header.seq, m.seq_newest)
+                    && (samples == 0 || self.fits(now, &m, header)) =>
+            {
+                m
+            }
+            _ => self.map(now, source, header),
+        };
+        let first_distance = header.seq.wrapping_sub(mapping.seq_first) as i16;
+        if first_distance < 0
+            && near(header.seq, mapping.seq_first)
+            && mapping.seq_newest.wrapping_sub(mapping.seq_first) < 0x4000
+        {
+            return None;
+        }
+        let seq = header.seq.wrapping_add(mapping.seq_offset);
+        if (header.seq.wrapping_sub(mapping.seq_newest) as i16) > 0 {
+            self.mapping = Some(Mapping {
+                seq_newest: header.seq,
+                ..mapping
+            });
+            self.seq_next = seq.wrapping_add(1);
+        }
+        let timestamp = header.timestamp.wrapping_add(mapping.timestamp_offset);
+        self.extend(timestamp.wrapping_add(samples));
+        let marker = std::mem::take(&mut self.marker_due) || header.marker;
+        Some(Header {
+            marker,
+            payload_type,
+            seq,
+            timestamp,
+            ssrc: self.ssrc,
+        })
+    }
+
+    /// The mapped timestamp is plausible for `now`; otherwise the source's clock has jumped.
+    fn fits(&self, now: Instant, mapping: &Mapping, header: &Header) -> bool {
+        let timestamp = header.timestamp.wrapping_add(mapping.timestamp_offset);
+        let distance = timestamp.wrapping_sub(self.timestamp_at(now)) as i32;
+        distance.unsigned_abs() < TIMESTAMP_JUMP
+    }
+
+    fn map(&mut self, now: Instant, source: (u64, u32), header: &Header) -> Mapping {
+        let timestamp = self.begin(now);
+        let mapping = Mapping {
+            source,
+            seq_offset: self.seq_next.wrapping_sub(header.seq),
+            timestamp_offset: timestamp.wrapping_sub(header.timestamp),
+            seq_first: header.seq,
+            seq_newest: header.seq,
+        };
+        self.seq_next = self.seq_next.wrapping_add(1);
+        self.mapping = Some(mapping);
+        mapping
+    }
+
+    fn extend(&mut self, end: u32) {
+        match self.timestamp_end {
+            Some(before) if (end.wrapping_sub(before) as i32) <= 0 => {}
+            _ => self.timestamp_end = Some(end),
+        }
+    }
+
+    fn take_seq(&mut self) -> u16 {
+        let seq = self.seq_next;
+        self.seq_next = seq.wrapping_add(1);
+        seq
+    }
+}
+
+/// Within loss or reordering distance; beyond it the source has jumped and is mapped anew.
+fn near(a: u16, b: u16) -> bool {
+    (a.wrapping_sub(b) as i16).unsigned_abs() < SEQ_DROPOUT_MAX
+}
+
+/// Samples in a span of time.
+fn samples(span: Duration) -> u64 {
+    u64::try_from(span.as_nanos() * u128::from(SAMPLES_PER_MS) / 1_000_000).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a test needs some instant to begin at"
+)]
+mod tests {
+    use super::*;
+
+    fn header(seq: u16, timestamp: u32, ssrc: u32) -> Header {
+        Header {
+            marker: false,
+            payload_type: 8,
+            seq,
+            timestamp,
+            ssrc,
+        }
+    }
+
+    fn at(start: Instant, ms: u64) -> Instant {
+        start + Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn prompt_then_bridge_then_prompt_is_one_stream() {
+        let start = Instant::now();
+        let mut out = Outgoing::new(start, 7, 65534, u32::MAX - 100);
+        let a = out.own(start, 8, 160);
+        let b = out.own(at(start, 20), 8, 160);
+        assert!(a.marker && !b.marker);
+        assert_eq!(b.timestamp.wrapping_sub(a.timestamp), 160);
+        let c = out
+            .relay(at(start, 41), 1, &header(500, 99_000, 3), 8, 160)
+            .unwrap();
+        let d = out
+            .relay(at(start, 61), 1, &header(501, 99_160, 3), 8, 160)
+            .unwrap();
+        let e = out.own(at(start, 80), 8, 160);
+        let seqs: Vec<u16> = [a, b, c, d, e].iter().map(|h| h.seq).collect();
+        assert_eq!(seqs, [65534, 65535, 0, 1, 2]);
+        let steps =
+            [(a, b), (b, c), (c, d), (d, e)].map(|(x, y)| y.timestamp.wrapping_sub(x.timestamp));
+        assert_eq!(steps, [160; 4]);
+    }
+
+    #[test]
+    fn loss_and_order_of_the_source_stay_visible() {
+        let start = Instant::now();
+        let mut out = Outgoing::new(start, 7, 100, 0);
+        let relay = |out: &mut Outgoing, seq: u16, ms| {
+            out.relay(
+                at(start, ms),
+                1,
+                &header(seq, u32::from(seq) * 160, 3),
+                8,
+                160,
+            )
+            .map(|h| h.seq)
+        };
+        assert_eq!(relay(&mut out, 10, 0), Some(100));
+        assert_eq!(relay(&mut out, 13, 60), Some(103));
+        assert_eq!(relay(&mut out, 12, 61), Some(102));
+        assert_eq!(relay(&mut out, 14, 80), Some(104));
+        assert_eq!(
+            relay(&mut out, 9, 81),
+            None,
+            "its number belongs to what was sent before"
+        );
+    }
+
+    #[test]
+    fn a_new_source_or_a_jump_continues_our_numbers() {
+        let start = Instant::now();
+        let mut out = Outgoing::new(start, 7, 0, 0);
+        out.relay(start, 1, &header(10, 1600, 3), 8, 160).unwrap();
+        let restarted = out
+            .relay(at(start, 20), 1, &header(40_000, 5, 4), 8, 160)
+            .unwrap();
+        assert_eq!((restarted.seq, restarted.timestamp), (1, 160));
+        let jumped = out
+            .relay(at(start, 520), 1, &header(50_000, 77, 4), 8, 160)
+            .unwrap();
+        assert_eq!(jumped.seq, 2);
+        assert_eq!(jumped.timestamp, 520 * 8);
+        assert!(jumped.marker, "after a pause the marker is due");
+    }
+
+    #[test]
+    fn a_long_relay_wraps_without_a_refusal() {
+        let start = Instant::now();
+        let mut out = Outgoing::new(start, 7, 9, 0);
+        for n in 0..200_000u32 {
+            let h = header(n as u16, n.wrapping_mul(160), 3);
+            let sent = out
+                .relay(at(start, u64::from(n) * 20), 1, &h, 8, 160)
+                .unwrap();
+            assert_eq!(sent.seq, (n as u16).wrapping_add(9));
+        }
+    }
+}

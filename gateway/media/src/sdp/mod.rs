@@ -1,0 +1,281 @@
+//! SDP (RFC 8866) and offer/answer (RFC 3264) for one G.711 audio stream with telephone events.
+
+mod answer;
+mod offer;
+mod parse;
+
+pub use answer::{AnswerError, Negotiated, accept_answer, answer};
+pub use offer::{offer, reoffer};
+pub use parse::{SdpError, parse};
+
+use std::net::{IpAddr, SocketAddr};
+
+use crate::{Codec, LegParams};
+
+/// Who sends, seen from the side that wrote the attribute.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// `a=sendrecv`, the default.
+    SendRecv,
+    /// `a=sendonly`: how a phone holds the other side.
+    SendOnly,
+    /// `a=recvonly`.
+    RecvOnly,
+    /// `a=inactive`.
+    Inactive,
+}
+
+impl Direction {
+    /// From two flags.
+    #[must_use]
+    pub const fn new(send: bool, recv: bool) -> Self {
+        match (send, recv) {
+            (true, true) => Self::SendRecv,
+            (true, false) => Self::SendOnly,
+            (false, true) => Self::RecvOnly,
+            (false, false) => Self::Inactive,
+        }
+    }
+
+    /// The writer sends.
+    #[must_use]
+    pub const fn sends(self) -> bool {
+        matches!(self, Self::SendRecv | Self::SendOnly)
+    }
+
+    /// The writer receives.
+    #[must_use]
+    pub const fn receives(self) -> bool {
+        matches!(self, Self::SendRecv | Self::RecvOnly)
+    }
+
+    /// The attribute's name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::SendRecv => "sendrecv",
+            Self::SendOnly => "sendonly",
+            Self::RecvOnly => "recvonly",
+            Self::Inactive => "inactive",
+        }
+    }
+}
+
+/// One `a=rtpmap`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RtpMap {
+    /// The payload type.
+    pub payload_type: u8,
+    /// Encoding name as written.
+    pub name: String,
+    /// Clock rate.
+    pub rate_hz: u32,
+}
+
+/// One media description.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MediaLine {
+    /// `audio`, `video`, …
+    pub kind: String,
+    /// 0: rejected or switched off.
+    pub port: u16,
+    /// `RTP/AVP` is the one we speak.
+    pub proto: String,
+    /// Payload types or other formats, in order of preference.
+    pub formats: Vec<String>,
+    /// Its own `c=`.
+    pub connection: Option<IpAddr>,
+    /// Its `a=rtpmap` lines.
+    pub rtpmaps: Vec<RtpMap>,
+    /// `a=ptime`.
+    pub ptime_ms: Option<u32>,
+    /// Its own direction attribute.
+    pub direction: Option<Direction>,
+    /// `a=rtcp` (RFC 3605): port and, if given, address.
+    pub rtcp: Option<(u16, Option<IpAddr>)>,
+    /// `a=rtcp-mux` (RFC 5761).
+    pub rtcp_mux: bool,
+}
+
+/// A parsed session description.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Sdp {
+    /// `o=` session id and version, as written.
+    pub origin: Option<(String, String)>,
+    /// Session-level `c=`.
+    pub connection: Option<IpAddr>,
+    /// Session-level direction.
+    pub direction: Option<Direction>,
+    /// The media descriptions in order.
+    pub media: Vec<MediaLine>,
+}
+
+impl Sdp {
+    /// Index of the audio description we would take: audio, RTP/AVP, port not 0, G.711 offered.
+    #[must_use]
+    pub fn audio(&self) -> Option<usize> {
+        self.media
+            .iter()
+            .position(|media| media.is_usable_audio() && self.address(media).is_some())
+    }
+
+    /// The peer's RTP address for a description.
+    #[must_use]
+    pub fn address(&self, media: &MediaLine) -> Option<SocketAddr> {
+        let ip = media
+            .connection
+            .or(self.connection)
+            .filter(|ip| !ip.is_multicast())?;
+        Some(SocketAddr::new(ip, media.port))
+    }
+
+    /// The direction of a description; a connection of 0.0.0.0 (RFC 2543 hold) receives nothing.
+    #[must_use]
+    pub fn direction(&self, media: &MediaLine) -> Direction {
+        let written = media
+            .direction
+            .or(self.direction)
+            .unwrap_or(Direction::SendRecv);
+        let held = media
+            .connection
+            .or(self.connection)
+            .is_some_and(|ip| ip.is_unspecified());
+        Direction::new(written.sends(), written.receives() && !held)
+    }
+
+    /// The peer has put us on hold (sendonly, inactive or 0.0.0.0 on its audio).
+    #[must_use]
+    pub fn is_hold(&self) -> bool {
+        self.audio()
+            .is_some_and(|index| !self.direction(&self.media[index]).receives())
+    }
+}
+
+impl MediaLine {
+    /// The codec behind a format, by `a=rtpmap` or the static table (RFC 3551 §6).
+    #[must_use]
+    pub fn codec(&self, format: &str) -> Option<(u8, Codec)> {
+        let payload_type: u8 = format.parse().ok().filter(|pt| *pt < 128)?;
+        if let Some(map) = self
+            .rtpmaps
+            .iter()
+            .find(|map| map.payload_type == payload_type)
+        {
+            let codec = [Codec::Pcma, Codec::Pcmu]
+                .into_iter()
+                .find(|c| map.name.eq_ignore_ascii_case(c.encoding_name()))?;
+            return (map.rate_hz == 8000).then_some((payload_type, codec));
+        }
+        [Codec::Pcma, Codec::Pcmu]
+            .into_iter()
+            .find(|codec| codec.static_payload_type() == payload_type)
+            .map(|codec| (payload_type, codec))
+    }
+
+    /// The payload type of `telephone-event/8000`, if listed.
+    #[must_use]
+    pub fn telephone_event(&self) -> Option<u8> {
+        let listed = |pt: u8| self.formats.iter().any(|format| format.parse() == Ok(pt));
+        self.rtpmaps
+            .iter()
+            .find(|map| {
+                map.name.eq_ignore_ascii_case("telephone-event")
+                    && map.rate_hz == 8000
+                    && listed(map.payload_type)
+            })
+            .map(|map| map.payload_type)
+    }
+
+    fn is_usable_audio(&self) -> bool {
+        self.kind == "audio"
+            && self.port != 0
+            && self.proto.eq_ignore_ascii_case("RTP/AVP")
+            && self
+                .formats
+                .iter()
+                .any(|format| self.codec(format).is_some())
+    }
+}
+
+/// Our side of the one audio stream.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LocalAudio {
+    /// Advertised RTP address; RTCP is on the next port.
+    pub address: SocketAddr,
+    /// Codecs in order of preference.
+    pub codecs: Vec<Codec>,
+    /// Offer or accept telephone events.
+    pub dtmf: bool,
+    /// We want to send.
+    pub send: bool,
+    /// We want to receive.
+    pub recv: bool,
+    /// `o=` session id: one per session of ours.
+    pub session_id: u64,
+    /// `o=` version: raised by one for each changed description (RFC 3264 §8).
+    pub version: u64,
+}
+
+impl LocalAudio {
+    /// Both codecs (A-law first), telephone events, both directions, version 1.
+    #[must_use]
+    pub fn new(address: SocketAddr, session_id: u64) -> Self {
+        Self {
+            address,
+            codecs: vec![Codec::Pcma, Codec::Pcmu],
+            dtmf: true,
+            send: true,
+            recv: true,
+            session_id,
+            version: 1,
+        }
+    }
+}
+
+/// What offer/answer settled.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Agreed {
+    /// The peer's RTP address.
+    pub remote: SocketAddr,
+    /// The peer's RTCP address; equal to `remote` when RTP and RTCP share the port (RFC 5761).
+    pub remote_rtcp: Option<SocketAddr>,
+    /// The codec to send.
+    pub codec: Codec,
+    /// Its payload type.
+    pub payload_type: u8,
+    /// Payload type of telephone events.
+    pub dtmf_pt: Option<u8>,
+    /// The packet time the peer asked for, if any (we send 20 ms).
+    pub ptime_ms: Option<u32>,
+    /// We may send.
+    pub send: bool,
+    /// We take what comes.
+    pub recv: bool,
+    /// Our SDP that was sent or will be; the next one of the session has version + 1.
+    pub version: u64,
+}
+
+impl Agreed {
+    /// The same as parameters of a leg.
+    #[must_use]
+    pub fn leg_params(&self, latch_any_ip: bool) -> LegParams {
+        LegParams {
+            remote: self.remote,
+            remote_rtcp: self.remote_rtcp,
+            codec: self.codec,
+            payload_type: self.payload_type,
+            dtmf_pt: self.dtmf_pt,
+            latch_any_ip,
+            send: self.send,
+            recv: self.recv,
+        }
+    }
+}
+
+/// `IN IP4 …` or `IN IP6 …`.
+fn ip_text(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(ip) => format!("IN IP4 {ip}"),
+        IpAddr::V6(ip) => format!("IN IP6 {ip}"),
+    }
+}

@@ -1,0 +1,125 @@
+//! Our offers.
+
+use std::fmt::Write as _;
+
+use super::{Direction, LocalAudio, MediaLine, Sdp, ip_text};
+use crate::Codec;
+
+/// Payload type of telephone events in our own offers.
+const TELEPHONE_EVENT_PT: u8 = 101;
+
+/// A fresh offer with one audio description.
+#[must_use]
+pub fn offer(local: &LocalAudio) -> Vec<u8> {
+    let mut text = session(local);
+    write_own(&mut text, local);
+    text.into_bytes()
+}
+
+/// An audio description with the payload types of our own choice.
+fn write_own(text: &mut String, local: &LocalAudio) {
+    let formats: Vec<(u8, Codec)> = local
+        .codecs
+        .iter()
+        .map(|&codec| (codec.static_payload_type(), codec))
+        .collect();
+    let dtmf_pt = local.dtmf.then_some(TELEPHONE_EVENT_PT);
+    write_audio(
+        text,
+        local,
+        &formats,
+        dtmf_pt,
+        Direction::new(local.send, local.recv),
+        false,
+    );
+}
+
+/// An offer within a session whose peer last described itself as `remote`: the descriptions keep
+/// their places (RFC 3264 §8), audio where it was, all others switched off.
+#[must_use]
+pub fn reoffer(local: &LocalAudio, remote: &Sdp) -> Vec<u8> {
+    let place = remote.media.iter().position(|media| media.kind == "audio");
+    let mut text = session(local);
+    for (index, media) in remote.media.iter().enumerate() {
+        if Some(index) != place {
+            write_rejected(&mut text, media);
+            continue;
+        }
+        // Payload types keep their meaning for the whole session (RFC 3264 §8.3.2).
+        let known = |codec: Codec| {
+            let by_peer = media
+                .formats
+                .iter()
+                .filter_map(|format| media.codec(format))
+                .find(|(_, c)| *c == codec);
+            by_peer.unwrap_or((codec.static_payload_type(), codec))
+        };
+        let formats: Vec<(u8, Codec)> = local.codecs.iter().map(|&codec| known(codec)).collect();
+        let dtmf_pt = local
+            .dtmf
+            .then(|| media.telephone_event().unwrap_or(TELEPHONE_EVENT_PT));
+        write_audio(
+            &mut text,
+            local,
+            &formats,
+            dtmf_pt,
+            Direction::new(local.send, local.recv),
+            media.rtcp_mux,
+        );
+    }
+    if place.is_none() {
+        write_own(&mut text, local);
+    }
+    text.into_bytes()
+}
+
+/// The session part.
+pub(super) fn session(local: &LocalAudio) -> String {
+    let ip = ip_text(local.address.ip());
+    format!(
+        "v=0\r\no=hotline {} {} {ip}\r\ns=-\r\nc={ip}\r\nt=0 0\r\n",
+        local.session_id, local.version
+    )
+}
+
+/// Our audio description.
+pub(super) fn write_audio(
+    text: &mut String,
+    local: &LocalAudio,
+    formats: &[(u8, Codec)],
+    dtmf_pt: Option<u8>,
+    direction: Direction,
+    rtcp_mux: bool,
+) {
+    let _ = write!(text, "m=audio {} RTP/AVP", local.address.port());
+    for payload_type in formats.iter().map(|(pt, _)| *pt).chain(dtmf_pt) {
+        let _ = write!(text, " {payload_type}");
+    }
+    text.push_str("\r\n");
+    for (payload_type, codec) in formats {
+        let _ = write!(
+            text,
+            "a=rtpmap:{payload_type} {}/8000\r\n",
+            codec.encoding_name()
+        );
+    }
+    if let Some(pt) = dtmf_pt {
+        let _ = write!(
+            text,
+            "a=rtpmap:{pt} telephone-event/8000\r\na=fmtp:{pt} 0-15\r\n"
+        );
+    }
+    let _ = write!(text, "a=ptime:20\r\na={}\r\n", direction.name());
+    if rtcp_mux {
+        text.push_str("a=rtcp-mux\r\n");
+    }
+}
+
+/// A description we don't take: port 0, everything else as offered (RFC 3264 §6).
+pub(super) fn write_rejected(text: &mut String, media: &MediaLine) {
+    let _ = write!(text, "m={} 0 {}", media.kind, media.proto);
+    for format in &media.formats {
+        let _ = write!(text, " {format}");
+    }
+    text.push_str("\r\n");
+}

@@ -1,0 +1,90 @@
+//! The plain types shared by the core, its driver and the call logic.
+
+use std::net::SocketAddr;
+
+/// Names one leg (one RTP session with one peer); unique for the life of the process.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct LegId(pub u64);
+
+impl std::fmt::Display for LegId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "leg-{}", self.0)
+    }
+}
+
+/// Names one recording; the caller's own id, handed back unchanged in events.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct RecordingId(pub String);
+
+impl std::fmt::Display for RecordingId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The audio codecs of ITU-T G.711, both 8 kHz mono, one byte a sample.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Codec {
+    /// A-law, the standard in China and Europe; static payload type 8 (RFC 3551 §6).
+    Pcma,
+    /// µ-law; static payload type 0 (RFC 3551 §6).
+    Pcmu,
+}
+
+impl Codec {
+    /// The payload type RFC 3551 §6 assigns.
+    #[must_use]
+    pub const fn static_payload_type(self) -> u8 {
+        match self {
+            Self::Pcma => 8,
+            Self::Pcmu => 0,
+        }
+    }
+
+    /// The encoding name used in `a=rtpmap`.
+    #[must_use]
+    pub const fn encoding_name(self) -> &'static str {
+        match self {
+            Self::Pcma => "PCMA",
+            Self::Pcmu => "PCMU",
+        }
+    }
+}
+
+/// What an offer/answer exchange settled for one leg. Given again after each re-INVITE.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LegParams {
+    /// The peer's RTP address from its SDP; an unspecified address or port 0 means "send nothing".
+    pub remote: SocketAddr,
+    /// The peer's RTCP address (`a=rtcp`, RFC 3605); `None` means RTP port + 1.
+    pub remote_rtcp: Option<SocketAddr>,
+    /// The codec we send.
+    pub codec: Codec,
+    /// The payload type of `codec` in this session.
+    pub payload_type: u8,
+    /// The payload type of `telephone-event/8000` (RFC 4733), if agreed.
+    pub dtmf_pt: Option<u8>,
+    /// Learn the peer from its first packet even if its IP differs from the SDP's (phones behind NAT).
+    pub latch_any_ip: bool,
+    /// We may send media to the peer.
+    pub send: bool,
+    /// We take media from the peer; when false its audio is neither bridged nor recorded.
+    pub recv: bool,
+}
+
+/// Counters of one leg, for the call's record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LegStats {
+    /// RTP packets accepted from the peer.
+    pub packets_in: u64,
+    /// RTP packets sent to the peer.
+    pub packets_out: u64,
+    /// Packets the peer sent and we never saw (RFC 3550 A.3), over all its streams.
+    pub lost: u64,
+    /// Interarrival jitter in milliseconds (RFC 3550 A.8) at the end.
+    pub jitter_ms: u32,
+    /// Packets refused: foreign source, malformed, duplicate or too late.
+    pub dropped: u64,
+    /// Where the peer's accepted packets last came from.
+    pub last_source: Option<SocketAddr>,
+}

@@ -1,0 +1,104 @@
+//! A crash at any byte: repair makes every recording whole, and touches nothing else.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test may fail loudly"
+)]
+mod common;
+
+use std::fs;
+
+use common::Lcg;
+use hotline_media::{
+    recorder::{HEADER_LEN, WavFile, part_path, sha256_file},
+    repair,
+};
+
+#[test]
+fn a_file_cut_at_any_byte_is_repaired() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut lcg = Lcg(3);
+    let mut lengths = Vec::new();
+    for n in 0..200u32 {
+        let folder = dir.path().join(format!("2026/{:02}", n % 12));
+        let path = folder.join(format!("{n:03}.wav"));
+        let mut file = WavFile::create(&path).unwrap();
+        for block in 0..10u64 {
+            file.write_at(block * 100, &[n as u8; 400]).unwrap();
+            if lcg.below(3) == 0 {
+                file.refresh_header().unwrap();
+            }
+        }
+        let part = part_path(&path);
+        drop(file);
+        let len = u64::from(lcg.below(HEADER_LEN as u32 + 4000 + 1));
+        fs::OpenOptions::new()
+            .write(true)
+            .open(&part)
+            .unwrap()
+            .set_len(len)
+            .unwrap();
+        lengths.push((path, len));
+    }
+    let finished = dir.path().join("done.wav");
+    WavFile::create(&finished).unwrap().finish(80).unwrap();
+    fs::write(dir.path().join("notes.txt"), "untouched").unwrap();
+
+    let mut repaired = repair(dir.path()).unwrap();
+    repaired.sort_by_key(|repaired| repaired.path.file_name().unwrap().to_owned());
+    assert_eq!(repaired.len(), 200);
+    for (repaired, (path, len)) in repaired.iter().zip(&lengths) {
+        assert_eq!(&repaired.path, path);
+        let frames = len.saturating_sub(HEADER_LEN as u64) / 4;
+        let mut reader = hound::WavReader::open(path).unwrap();
+        assert_eq!(u64::from(reader.duration()), frames);
+        assert_eq!(
+            reader.samples::<i16>().filter(Result::is_ok).count() as u64,
+            frames * 2
+        );
+        assert_eq!(repaired.duration_ms, frames / 8);
+        assert_eq!(repaired.bytes, fs::metadata(path).unwrap().len());
+        assert_eq!(repaired.sha256, sha256_file(path).unwrap());
+        assert!(!part_path(path).exists());
+    }
+    assert!(
+        repair(dir.path()).unwrap().is_empty(),
+        "the second run finds nothing"
+    );
+    assert_eq!(hound::WavReader::open(&finished).unwrap().duration(), 80);
+}
+
+#[test]
+fn a_file_that_only_missed_its_name_is_not_called_broken() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("a.wav");
+    let mut file = WavFile::create(&path).unwrap();
+    file.write_at(0, &[0; 3200]).unwrap();
+    file.refresh_header().unwrap();
+    drop(file);
+    let repaired = repair(dir.path()).unwrap();
+    assert_eq!(
+        (repaired[0].was_broken, repaired[0].duration_ms),
+        (false, 100)
+    );
+}
+
+#[test]
+fn a_header_full_of_garbage_is_written_anew_and_no_file_is_overwritten() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("a.wav"), "somebody's").unwrap();
+    fs::write(dir.path().join("a.wav.part"), vec![0xFF; 44 + 33]).unwrap();
+    let repaired = repair(dir.path()).unwrap();
+    assert!(repaired[0].was_broken);
+    assert!(repaired[0].path.ends_with("a-repaired-1.wav"));
+    assert_eq!(
+        hound::WavReader::open(&repaired[0].path)
+            .unwrap()
+            .duration(),
+        8
+    );
+    assert_eq!(fs::read(dir.path().join("a.wav")).unwrap(), b"somebody's");
+    assert!(repair(&dir.path().join("missing")).is_err());
+}

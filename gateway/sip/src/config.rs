@@ -1,0 +1,181 @@
+//! What an endpoint is told at its start
+
+use crate::flow::{Flow, IpNet, Transport};
+use std::fmt;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+/// Settings of an [`crate::Endpoint`]; make one with [`Config::new`]
+#[derive(Clone)]
+pub struct Config {
+    /// Realm of our digest challenges; `HA1` values are bound to it
+    pub realm: String,
+    /// Text of `User-Agent` and `Server`
+    pub user_agent: String,
+    /// (transport, local listener, address written into `Via` and `Contact`);
+    /// a listener that isn't listed writes its own address
+    pub advertised: Vec<(Transport, SocketAddr, SocketAddr)>,
+    /// Carriers' trunks
+    pub trunks: Vec<Trunk>,
+    /// Where operators' phones live: only from here may a phone register or call
+    pub phone_networks: Vec<IpNet>,
+    /// Live sessions at once; one more INVITE gets 503
+    pub session_count_max: usize,
+    /// How long an incoming call may ring before it gets 480
+    pub ring_timeout_ms: u64,
+    /// Randomness for tags, branches and nonces: 32 fresh random bytes a start
+    pub seed: [u8; 32],
+    /// T1, the round-trip estimate (RFC 3261 §17.1.1.1)
+    pub t1_ms: u64,
+    /// T2, the ceiling of retransmission intervals
+    pub t2_ms: u64,
+    /// T4, how long a message may live in the network
+    pub t4_ms: u64,
+}
+
+impl Config {
+    /// Settings with the RFC's timers, no trunk, no phone network
+    #[must_use]
+    pub fn new(realm: &str, seed: [u8; 32]) -> Self {
+        Self {
+            realm: realm.to_owned(),
+            user_agent: "hotline".to_owned(),
+            advertised: Vec::new(),
+            trunks: Vec::new(),
+            phone_networks: Vec::new(),
+            session_count_max: crate::limits::SESSION_COUNT_MAX_DEFAULT,
+            ring_timeout_ms: crate::limits::RING_TIMEOUT_MS_DEFAULT,
+            seed,
+            t1_ms: 500,
+            t2_ms: 4_000,
+            t4_ms: 5_000,
+        }
+    }
+}
+
+/// A carrier's trunk
+#[derive(Clone)]
+pub struct Trunk {
+    /// Name in events and logs
+    pub name: String,
+    /// Addresses whose INVITEs need no digest
+    pub sources: Vec<IpNet>,
+    /// (user, password): an INVITE from any address may authenticate as this trunk
+    pub credentials: Option<(String, String)>,
+}
+
+/// An operator's phone account
+#[derive(Clone)]
+pub struct User {
+    /// SIP user name, also the user part of its address of record
+    pub name: String,
+    /// Hex MD5 of `user:realm:password`; empty where MD5 is not allowed
+    pub ha1_md5: String,
+    /// Hex SHA-256 of `user:realm:password`; empty where there is none
+    pub ha1_sha256: String,
+}
+
+// Secrets never reach a log through Debug.
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("realm", &self.realm)
+            .field("trunks", &self.trunks)
+            .field("phone_networks", &self.phone_networks)
+            .field("session_count_max", &self.session_count_max)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Trunk {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Trunk")
+            .field("name", &self.name)
+            .field("sources", &self.sources)
+            .finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for User {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("User")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whom to call
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// A registered phone: its newest binding, over the flow it registered from
+    Binding {
+        /// The phone's user name
+        user: String,
+    },
+    /// A URI at a given address, such as a trunk
+    Uri {
+        /// Request-URI, for example `sip:13800000000@trunk.example`
+        uri: String,
+        /// Transport to use
+        transport: Transport,
+        /// Where to send the INVITE
+        remote: SocketAddr,
+        /// Which of our listeners to send from
+        local: SocketAddr,
+    },
+}
+
+/// A call to place; see [`crate::Endpoint::dial`]
+#[derive(Clone)]
+pub struct Dial {
+    /// Whom to call
+    pub target: Target,
+    /// User part of `From` (the number shown)
+    pub from: String,
+    /// Display name of `From`
+    pub display: Option<String>,
+    /// URI of `To`; `None` repeats the Request-URI
+    pub to: Option<String>,
+    /// The offer (`application/sdp`)
+    pub sdp: Vec<u8>,
+    /// (user, password) that answer a 401 or 407
+    pub credentials: Option<(String, String)>,
+    /// How long to wait for an answer before CANCEL and `Event::Failed` with 408
+    pub ring_timeout_ms: u64,
+    /// More header fields, for example `P-Asserted-Identity`
+    pub extra_headers: Vec<(String, String)>,
+}
+
+/// A live contact of a registered phone
+#[derive(Clone, Debug)]
+pub struct Binding {
+    /// Contact URI as registered
+    pub contact: String,
+    /// Where the REGISTER came from; calls go there (NAT)
+    pub flow: Flow,
+    /// When it lapses
+    pub expires_at: Instant,
+}
+
+/// Counters and gauges
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Sessions that have not ended (gauge)
+    pub sessions: usize,
+    /// Transactions of both sides (gauge)
+    pub transactions: usize,
+    /// Live bindings of phones (gauge)
+    pub bindings: usize,
+    /// Requests from addresses we don't serve
+    pub refused_strangers: u64,
+    /// Messages that could not be parsed
+    pub parse_errors: u64,
+    /// INVITEs refused with 503 by the session limit or a drain
+    pub refused_overload: u64,
+    /// Wrong or unknown credentials
+    pub auth_failures: u64,
+    /// Retransmissions sent by our timers
+    pub retransmissions: u64,
+    /// INVITEs admitted
+    pub invites_admitted: u64,
+}

@@ -1,0 +1,201 @@
+//! Which INVITEs become calls
+
+use super::Endpoint;
+use super::authenticate::{Among, Identity};
+use crate::dialog::Dialog;
+use crate::event::{Event, Incoming, SessionId};
+use crate::flow::Flow;
+use crate::limits;
+use crate::message::{HeaderName, Message, NameAddr, Uri};
+use crate::session::{Session, State, sdp_of};
+use crate::transaction::merge_key;
+use std::time::{Duration, Instant};
+
+impl Endpoint {
+    pub(super) fn receive_invite(&mut self, now: Instant, flow: Flow, message: Message) {
+        let ip = flow.remote.ip();
+        let trunk = self.trunk_of(ip).map(str::to_owned);
+        let is_phone_network = self.is_phone_network(ip);
+        // Where a range belongs to both, a phone is known by its credentials or its registration.
+        let as_phone = is_phone_network
+            && (trunk.is_none()
+                || self.credentials_of(&message).is_some()
+                || self.registrar.has_flow(now, flow));
+        if let (Some(trunk), false) = (trunk, as_phone) {
+            return self.admit(now, flow, message, Identity::Trunk(trunk));
+        }
+        if !is_phone_network {
+            return self.receive_roaming(now, flow, message);
+        }
+        match self.authenticate(now, flow, &message, Among::All) {
+            Identity::Unknown { stale } => self.challenge(now, flow, &message, stale),
+            Identity::Wrong(user) => self.refuse_credentials(flow, &message, user),
+            identity => self.admit(now, flow, message, identity),
+        }
+    }
+
+    pub(super) fn refuse_credentials(&mut self, flow: Flow, message: &Message, user: String) {
+        self.reply(flow, message, 403, "", &[]);
+        self.emit(Event::AuthFailed {
+            user,
+            source: flow.remote.ip(),
+        });
+    }
+
+    /// An address of no trunk and no phone: only a trunk's password opens the door
+    fn receive_roaming(&mut self, now: Instant, flow: Flow, message: Message) {
+        if self.trunk_users.is_empty() {
+            return self.refuse_stranger(now, flow, &message);
+        }
+        match self.authenticate(now, flow, &message, Among::Trunks) {
+            Identity::Trunk(trunk) => {
+                self.note_proven(now, flow);
+                self.admit(now, flow, message, Identity::Trunk(trunk));
+            }
+            Identity::Unknown { stale } => {
+                if self.is_proven(now, flow) || self.may_answer_stranger(now, flow) {
+                    self.challenge(now, flow, &message, stale);
+                } else {
+                    self.counters.refused_strangers += 1;
+                }
+            }
+            Identity::Wrong(user) => {
+                self.counters.refused_strangers += 1;
+                if self.may_answer_stranger(now, flow) {
+                    self.refuse_credentials(flow, &message, user);
+                }
+            }
+            Identity::Phone(_) => self.refuse_stranger(now, flow, &message),
+        }
+    }
+
+    fn admit(&mut self, now: Instant, flow: Flow, message: Message, identity: Identity) {
+        if self.refuse_unusable(flow, &message) {
+            return;
+        }
+        if self.merged.contains_key(&merge_key(&message)) {
+            return self.reply(flow, &message, 482, "", &[]);
+        }
+        let sdp = match sdp_of(&message) {
+            Ok(sdp) => sdp,
+            Err(error) => {
+                return self.reply(
+                    flow,
+                    &message,
+                    error.code(),
+                    "",
+                    &[("Accept", "application/sdp")],
+                );
+            }
+        };
+        if self.draining || self.sessions.len() >= self.config.session_count_max {
+            self.counters.refused_overload += 1;
+            return self.reply(
+                flow,
+                &message,
+                503,
+                "",
+                &[("Retry-After", &limits::RETRY_AFTER_S.to_string())],
+            );
+        }
+        let local_tag = self.random.token();
+        let invite = describe(&message, &identity, flow, sdp);
+        let dialog = Dialog::of_invite(&message, local_tag.clone());
+        let Some(tx) = self.open_server(now, flow, message, Some(local_tag)) else {
+            return;
+        };
+        self.counters.invites_admitted += 1;
+        self.respond(now, tx, 100, "", &[], b"");
+        let id = SessionId(self.next_id());
+        let session = Session {
+            state: State::Incoming { invite: tx },
+            dialog,
+            flow,
+            is_phone: matches!(identity, Identity::Phone(_)),
+            is_caller: false,
+            contact: self.contact(flow, &invite.request_user),
+            credentials: None,
+            ring_until: Some(now + Duration::from_millis(self.config.ring_timeout_ms)),
+            early_sdp: None,
+            had_offer: invite.sdp.is_some(),
+            ok: None,
+            reoffer_in: None,
+            reoffer_out: None,
+            bye_after_ack: None,
+        };
+        self.own_server(tx, id);
+        self.add_session(id, session);
+        self.emit(Event::Incoming { id, invite });
+    }
+
+    /// Answers an INVITE we could not serve whoever sent it; true if it did
+    fn refuse_unusable(&mut self, flow: Flow, message: &Message) -> bool {
+        if message.number(HeaderName::MaxForwards) == Some(0) {
+            // A back-to-back agent may send the call on, so it guards against loops (RFC 7332 §5).
+            self.reply(flow, message, 483, "", &[]);
+            return true;
+        }
+        let scheme = Uri::parse(message.uri())
+            .map(|uri| uri.is_sip() || uri.scheme.eq_ignore_ascii_case("tel"));
+        let code = match scheme {
+            Ok(true) => 0,
+            Ok(false) => 416,
+            Err(_) => 400,
+        };
+        if code != 0 {
+            self.reply(flow, message, code, "", &[]);
+            return true;
+        }
+        if message.elements(HeaderName::RecordRoute).count() > limits::ROUTE_COUNT_MAX
+            || message.from_tag().len() > 256
+        {
+            self.reply(flow, message, 400, "", &[]);
+            return true;
+        }
+        self.refuse_extensions(flow, message)
+    }
+
+    /// Answers 420 where `Require` names anything: we support no extension; true if it did
+    pub(super) fn refuse_extensions(&mut self, flow: Flow, message: &Message) -> bool {
+        let required: Vec<_> = message
+            .elements(HeaderName::Require)
+            .map(String::from_utf8_lossy)
+            .collect();
+        if required.is_empty() {
+            return false;
+        }
+        let list = required.join(", ");
+        self.reply(flow, message, 420, "", &[("Unsupported", &list)]);
+        true
+    }
+}
+
+fn describe(message: &Message, identity: &Identity, flow: Flow, sdp: Option<Vec<u8>>) -> Incoming {
+    let from = message.from();
+    let (trunk, user) = match identity {
+        Identity::Trunk(name) => (Some(name.clone()), None),
+        Identity::Phone(name) => (None, Some(name.clone())),
+        _ => (None, None),
+    };
+    let asserted = message
+        .elements(HeaderName::PAssertedIdentity)
+        .filter_map(NameAddr::parse)
+        .map(|a| a.number());
+    let asserted = asserted
+        .filter(|number| !number.is_empty())
+        .take(usize::from(trunk.is_some()))
+        .next();
+    Incoming {
+        call_id: String::from_utf8_lossy(message.call_id()).into_owned(),
+        request_user: Uri::parse(message.uri())
+            .map(|uri| uri.number())
+            .unwrap_or_default(),
+        from_user: from.map(|f| f.number()).unwrap_or_default(),
+        from_display: from.and_then(|f| f.display()),
+        asserted,
+        trunk,
+        user,
+        flow,
+        sdp,
+    }
+}

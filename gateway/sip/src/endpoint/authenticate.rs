@@ -1,0 +1,147 @@
+//! Challenges and their answers, as server
+
+use super::Endpoint;
+use crate::config::User;
+use crate::digest::{Algorithm, Credentials, NonceState, response};
+use crate::flow::Flow;
+use crate::message::{HeaderName, Message, quote};
+use std::time::Instant;
+use subtle::ConstantTimeEq;
+
+/// Whose names count
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Among {
+    Phones,
+    Trunks,
+    All,
+}
+
+/// Who sent a request
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Identity {
+    Phone(String),
+    Trunk(String),
+    /// No usable credentials: challenge
+    Unknown {
+        stale: bool,
+    },
+    /// Wrong password or no such user; nothing tells them apart
+    Wrong(String),
+}
+
+impl Endpoint {
+    /// The credentials for our realm in a request
+    pub(super) fn credentials_of(&self, message: &Message) -> Option<Credentials> {
+        message
+            .header_all(HeaderName::Authorization)
+            .filter_map(Credentials::parse)
+            .find(|c| c.get("realm") == Some(self.config.realm.as_str()))
+    }
+
+    pub(super) fn authenticate(
+        &mut self,
+        now: Instant,
+        flow: Flow,
+        message: &Message,
+        among: Among,
+    ) -> Identity {
+        let fresh = Identity::Unknown { stale: false };
+        let Some(given) = self.credentials_of(message) else {
+            return fresh;
+        };
+        let fields = (
+            given.get("username"),
+            given.get("nonce"),
+            given.get("uri"),
+            given.get("response"),
+        );
+        let (Some(name), Some(nonce), Some(uri), Some(answer)) = fields else {
+            return fresh;
+        };
+        let Some(algorithm) = Algorithm::of(given.get("algorithm")) else {
+            return fresh;
+        };
+        let now_ms = self.clock_ms(now);
+        let NonceState::Fresh(nonce_id) = self.nonces.check(now_ms, flow.remote.ip(), nonce) else {
+            return Identity::Unknown { stale: true };
+        };
+        let (qop, count) = match given.get("qop") {
+            // RFC 2069 style has no count, so such a nonce serves once.
+            None => (None, 1),
+            Some(qop) if qop.eq_ignore_ascii_case("auth") => {
+                let (Some(nc), Some(cnonce)) = (given.get("nc"), given.get("cnonce")) else {
+                    return fresh;
+                };
+                let Ok(count) = u32::from_str_radix(nc, 16) else {
+                    return fresh;
+                };
+                (Some((nc, cnonce)), count)
+            }
+            Some(_) => return fresh,
+        };
+        let (user, identity) = self.account_of(name, among);
+        let ha1 = match algorithm {
+            Algorithm::Md5 => &user.ha1_md5,
+            Algorithm::Sha256 => &user.ha1_sha256,
+        };
+        let usable = !ha1.is_empty();
+        let expected = response(
+            algorithm,
+            &ha1.to_ascii_lowercase(),
+            nonce,
+            message.method_text(),
+            uri,
+            qop,
+        );
+        let same = bool::from(
+            expected
+                .as_bytes()
+                .ct_eq(answer.to_ascii_lowercase().as_bytes()),
+        );
+        match identity.filter(|_| usable && same) {
+            None => {
+                self.counters.auth_failures += 1;
+                Identity::Wrong(name.to_owned())
+            }
+            Some(_) if !self.nonces.take(now_ms, nonce_id, count) => {
+                Identity::Unknown { stale: true }
+            }
+            Some(identity) => identity,
+        }
+    }
+
+    fn account_of(&self, name: &str, among: Among) -> (&User, Option<Identity>) {
+        let phone = self.users.get(name).filter(|_| among != Among::Trunks);
+        let trunk = self
+            .trunk_users
+            .get(name)
+            .filter(|_| among != Among::Phones);
+        match (phone, trunk) {
+            (Some(user), _) => (user, Some(Identity::Phone(name.to_owned()))),
+            (None, Some((user, trunk))) => (user, Some(Identity::Trunk(trunk.clone()))),
+            (None, None) => (&self.decoy, None),
+        }
+    }
+
+    /// A stateless 401 with SHA-256 first, then MD5 (RFC 8760 §2.3)
+    pub(super) fn challenge(&mut self, now: Instant, flow: Flow, message: &Message, stale: bool) {
+        let now_ms = self.clock_ms(now);
+        let nonce = self.nonces.issue(now_ms, flow.remote.ip());
+        let stale = if stale { ", stale=true" } else { "" };
+        let realm = quote(&self.config.realm);
+        let value = |algorithm: Algorithm| {
+            format!(
+                "Digest realm={realm}, nonce=\"{nonce}\", algorithm={}, qop=\"auth\"{stale}",
+                algorithm.text()
+            )
+        };
+        let (strong, old) = (value(Algorithm::Sha256), value(Algorithm::Md5));
+        self.reply(
+            flow,
+            message,
+            401,
+            "",
+            &[("WWW-Authenticate", &strong), ("WWW-Authenticate", &old)],
+        );
+    }
+}

@@ -1,0 +1,132 @@
+//! Placing a call
+
+use super::client_tx::{Order, Owner};
+use super::{DialError, Endpoint, escape_user};
+use crate::config::{Dial, Target};
+use crate::dialog::{Dialog, Outgoing};
+use crate::event::SessionId;
+use crate::flow::Flow;
+use crate::limits;
+use crate::message::{Method, Uri, quote};
+use crate::session::{Session, State};
+use std::time::{Duration, Instant};
+
+impl Endpoint {
+    /// Sends an INVITE; what becomes of it comes as events
+    ///
+    /// # Errors
+    /// [`DialError`]; then nothing was sent.
+    pub fn dial(&mut self, now: Instant, dial: Dial) -> Result<SessionId, DialError> {
+        if dial.sdp.len() > limits::SDP_BYTES_MAX {
+            return Err(DialError::SdpTooLong);
+        }
+        let is_name =
+            |name: &str| !name.is_empty() && name.bytes().all(crate::message::is_token_byte);
+        if dial.extra_headers.len() > limits::EXTRA_HEADER_COUNT_MAX
+            || !dial.extra_headers.iter().all(|(n, _)| is_name(n))
+        {
+            return Err(DialError::BadHeaders);
+        }
+        if self.sessions.len() >= self.config.session_count_max || !self.has_client_room() {
+            return Err(DialError::TooManySessions);
+        }
+        let (uri, flow, is_phone) = self.resolve(now, &dial.target)?;
+        let to = dial.to.as_deref().unwrap_or(&uri);
+        if Uri::parse(uri.as_bytes()).is_err() || Uri::parse(to.as_bytes()).is_err() {
+            return Err(DialError::BadUri);
+        }
+        let local_tag = self.random.token();
+        let contact = self.contact(flow, &dial.from);
+        let request = Outgoing {
+            method: Method::Invite,
+            routes: Vec::new(),
+            from: self.caller_value(flow, &dial, &local_tag).into_bytes(),
+            to: format!("<{to}>").into_bytes(),
+            call_id: format!("{}{}", self.random.token(), self.random.token()).into_bytes(),
+            cseq: 1,
+            contact: Some(contact.clone()),
+            headers: dial.extra_headers,
+            auth: None,
+            sdp: dial.sdp,
+            uri: uri.into_bytes(),
+        };
+        let id = SessionId(self.next_id());
+        let dialog = Dialog {
+            call_id: request.call_id.clone(),
+            local_tag: local_tag.clone(),
+            ..Dialog::default()
+        };
+        let had_offer = !request.sdp.is_empty();
+        let credentials = dial.credentials;
+        let order = Order {
+            flow,
+            owner: Owner::Dial(id),
+            credentials: credentials.clone(),
+            local_tag,
+            try_count: 0,
+        };
+        let invite = self.open_client(now, request, order);
+        let session = Session {
+            state: State::Dialing { invite },
+            dialog,
+            flow,
+            is_phone,
+            is_caller: true,
+            contact,
+            credentials,
+            ring_until: Some(now + Duration::from_millis(dial.ring_timeout_ms)),
+            early_sdp: None,
+            had_offer,
+            ok: None,
+            reoffer_in: None,
+            reoffer_out: None,
+            bye_after_ack: None,
+        };
+        self.add_session(id, session);
+        Ok(id)
+    }
+
+    /// Request-URI, flow, and whether it is a phone
+    fn resolve(&self, now: Instant, target: &Target) -> Result<(String, Flow, bool), DialError> {
+        match target {
+            Target::Binding { user } => {
+                let newest = self
+                    .registrar
+                    .live(now, user)
+                    .into_iter()
+                    .next()
+                    .ok_or(DialError::NotRegistered)?;
+                Ok((newest.contact, newest.flow, true))
+            }
+            Target::Uri {
+                uri,
+                transport,
+                remote,
+                local,
+            } => {
+                let flow = Flow {
+                    transport: *transport,
+                    local: *local,
+                    remote: *remote,
+                    conn: None,
+                };
+                Ok((uri.clone(), flow, false))
+            }
+        }
+    }
+
+    fn caller_value(&self, flow: Flow, dial: &Dial, tag: &str) -> String {
+        let display = dial
+            .display
+            .as_deref()
+            .map(|d| quote(d) + " ")
+            .unwrap_or_default();
+        let user = escape_user(&dial.from);
+        let at = if user.is_empty() { "" } else { "@" };
+        let host = match self.advertised(flow).ip() {
+            std::net::IpAddr::V4(ip) => ip.to_string(),
+            std::net::IpAddr::V6(ip) => format!("[{ip}]"),
+        };
+        format!("{display}<sip:{user}{at}{host}>;tag={tag}")
+    }
+}

@@ -1,0 +1,127 @@
+//! Bytes from the network
+
+use super::Endpoint;
+use crate::event::Output;
+use crate::flow::Flow;
+use crate::framing::{Frame, Framer};
+use crate::limits;
+use crate::message::{Message, ParseErrorKind};
+use crate::transaction::TimerKey;
+use std::time::{Duration, Instant};
+
+/// A connection with an unfinished message
+pub(super) struct Stream {
+    framer: Framer,
+    /// When the unfinished message must be complete
+    due_at: Instant,
+}
+
+impl Endpoint {
+    /// Takes one datagram, or one whole message of any transport
+    pub fn handle_datagram(&mut self, now: Instant, flow: Flow, bytes: &[u8]) {
+        self.clock_ms(now);
+        match Message::parse(bytes) {
+            Ok(message) if message.is_request() => self.receive_request(now, flow, message),
+            Ok(message) => self.receive_response(now, flow, &message),
+            Err(error) if error.kind == ParseErrorKind::Empty => {}
+            Err(error) => {
+                self.counters.parse_errors += 1;
+                if let Some(request) = error
+                    .partial
+                    .as_deref()
+                    .filter(|_| self.serves(flow.remote.ip()))
+                {
+                    let reason = error.kind.to_string();
+                    self.reply(flow, request, error.code(), &reason, &[]);
+                }
+            }
+        }
+    }
+
+    /// Takes bytes of a TCP connection, cut anywhere; `flow.conn` names the connection
+    ///
+    /// A stream that can't be followed, or that holds a message back longer
+    /// than `limits::STREAM_MESSAGE_MS_MAX`, yields [`Output::CloseConn`].
+    pub fn handle_stream(&mut self, now: Instant, flow: Flow, bytes: &[u8]) {
+        let Some(conn) = flow.conn else {
+            return self.handle_datagram(now, flow, bytes);
+        };
+        let known = self.streams.remove(&conn);
+        let was_waiting = known.is_some();
+        let due_at = now + Duration::from_millis(limits::STREAM_MESSAGE_MS_MAX);
+        let mut stream = known.unwrap_or_else(|| Stream {
+            framer: Framer::default(),
+            due_at,
+        });
+        stream.framer.push(bytes);
+        loop {
+            match stream.framer.next() {
+                Ok(Some(Frame::Message(message))) => {
+                    stream.due_at = due_at;
+                    self.handle_datagram(now, flow, &message);
+                }
+                Ok(Some(Frame::Ping)) => self.transmit(flow, b"\r\n".to_vec()),
+                Ok(None) => break,
+                Err(_) => {
+                    self.counters.parse_errors += 1;
+                    return self.close_stream(conn);
+                }
+            }
+        }
+        if stream.framer.is_idle() {
+            self.timers.set(TimerKey::Stream(conn), None);
+        } else if !was_waiting && self.streams.len() >= limits::STREAM_COUNT_MAX {
+            self.close_stream(conn);
+        } else {
+            self.timers.set(TimerKey::Stream(conn), Some(stream.due_at));
+            self.streams.insert(conn, stream);
+        }
+    }
+
+    pub(super) fn close_stream(&mut self, conn: u64) {
+        self.streams.remove(&conn);
+        self.timers.set(TimerKey::Stream(conn), None);
+        self.out.push_back(Output::CloseConn(conn));
+    }
+
+    /// The driver's news that a connection is gone, whoever closed it
+    ///
+    /// Requests waiting on it fail as with 503 (RFC 3261 §8.1.3.1); phones that
+    /// registered over it are unregistered.
+    pub fn conn_closed(&mut self, now: Instant, conn: u64) {
+        self.streams.remove(&conn);
+        self.timers.set(TimerKey::Stream(conn), None);
+        let lost = self.registrar.conn_closed(conn);
+        self.tell_unregistered(lost);
+        self.timers
+            .set(TimerKey::Registrar, self.registrar.next_at());
+        for session in self
+            .sessions
+            .values_mut()
+            .filter(|s| s.flow.conn == Some(conn))
+        {
+            session.flow.conn = None;
+        }
+        self.fail_clients(now, |flow| flow.conn == Some(conn));
+    }
+
+    /// The driver's news that a message could not be sent, for example because
+    /// a TCP connection to `flow.remote` could not be opened
+    pub fn send_failed(&mut self, now: Instant, flow: Flow) {
+        self.fail_clients(now, |f| {
+            f.transport == flow.transport && f.remote == flow.remote && f.conn == flow.conn
+        });
+    }
+
+    fn fail_clients(&mut self, now: Instant, is_hit: impl Fn(Flow) -> bool) {
+        let hit = self
+            .clients
+            .iter()
+            .filter(|(_, tx)| tx.fsm.is_open() && is_hit(tx.flow));
+        let mut ids: Vec<u64> = hit.map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        for id in ids {
+            self.client_failed(now, id, 503);
+        }
+    }
+}

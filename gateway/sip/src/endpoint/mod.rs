@@ -1,0 +1,276 @@
+//! The façade: one endpoint holds all transactions, sessions and bindings
+//!
+//! A file per verb: `input` and `timeout` feed it; `request` and `response`
+//! sort what came; `dial`, `ring`, `accept`, `reject`, `hang_up` and `reoffer`
+//! are the driver's verbs.
+
+mod accept;
+mod ack;
+mod admit;
+mod authenticate;
+mod cancel;
+mod client_tx;
+mod dial;
+mod error;
+mod hang_up;
+mod in_dialog;
+mod input;
+mod invite_response;
+mod refuse;
+mod register;
+mod reject;
+mod reoffer;
+mod request;
+mod response;
+mod ring;
+mod server_tx;
+mod timeout;
+
+pub use error::{DialError, SessionError};
+
+use crate::config::{Binding, Config, Stats, Trunk, User};
+use crate::digest::{NonceBook, ha1_md5, ha1_sha256};
+use crate::event::{Event, Output, SessionId};
+use crate::flow::Flow;
+use crate::random::Random;
+use crate::registrar::Registrar;
+use crate::session::Session;
+use crate::transaction::{TimerKey, Timers, Timing};
+use client_tx::ClientTx;
+use input::Stream;
+use server_tx::ServerTx;
+use std::collections::{HashMap, VecDeque};
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+
+/// A SIP endpoint: user agent, registrar and admission, without sockets or clock
+///
+/// Feed it with `handle_*`, then drain [`Endpoint::poll_output`] until `None`,
+/// then call [`Endpoint::handle_timeout`] at [`Endpoint::poll_timeout`].
+///
+/// Invariant: the same calls with the same seed give the same outputs.
+pub struct Endpoint {
+    config: Config,
+    timing: Timing,
+    random: Random,
+    nonces: NonceBook,
+    users: HashMap<String, User>,
+    /// Trunks that authenticate, as users: (account, trunk name)
+    trunk_users: HashMap<String, (User, String)>,
+    /// Stands in for an unknown user's, so that both take the same way
+    decoy: User,
+    /// The first `now` seen: nonces count from here
+    epoch: Option<Instant>,
+    out: VecDeque<Output>,
+    timers: Timers,
+    last_id: u64,
+    servers: HashMap<u64, ServerTx>,
+    server_index: HashMap<Vec<u8>, u64>,
+    merged: HashMap<Vec<u8>, u64>,
+    clients: HashMap<u64, ClientTx>,
+    sessions: HashMap<SessionId, Session>,
+    by_tag: HashMap<Vec<u8>, SessionId>,
+    registrar: Registrar,
+    /// When a stranger was last answered
+    strangers: HashMap<IpAddr, Instant>,
+    /// When a source last proved a trunk's password
+    proven: HashMap<IpAddr, Instant>,
+    streams: HashMap<u64, Stream>,
+    draining: bool,
+    counters: Stats,
+}
+
+impl Endpoint {
+    /// An endpoint without users; see [`Endpoint::set_users`]
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        let timing = Timing {
+            t1: Duration::from_millis(config.t1_ms.max(1)),
+            t2: Duration::from_millis(config.t2_ms.max(1)),
+            t4: Duration::from_millis(config.t4_ms),
+        };
+        let mut random = Random::new(config.seed);
+        let nonces = NonceBook::new(random.mac(&[b"nonce key"]));
+        let decoy = account(&random.token(), &config.realm, &random.token());
+        let trunk_users = trunk_accounts(&config);
+        Self {
+            config,
+            timing,
+            random,
+            nonces,
+            users: HashMap::new(),
+            trunk_users,
+            decoy,
+            epoch: None,
+            out: VecDeque::new(),
+            timers: Timers::default(),
+            last_id: 0,
+            servers: HashMap::new(),
+            server_index: HashMap::new(),
+            merged: HashMap::new(),
+            clients: HashMap::new(),
+            sessions: HashMap::new(),
+            by_tag: HashMap::new(),
+            registrar: Registrar::default(),
+            strangers: HashMap::new(),
+            proven: HashMap::new(),
+            streams: HashMap::new(),
+            draining: false,
+            counters: Stats::default(),
+        }
+    }
+
+    /// Replaces the phones' accounts; a phone that is gone loses its bindings
+    pub fn set_users(&mut self, users: Vec<User>) {
+        self.users = users
+            .into_iter()
+            .map(|user| (user.name.clone(), user))
+            .collect();
+        let users = &self.users;
+        let lost = self.registrar.keep_users(|name| users.contains_key(name));
+        self.tell_unregistered(lost);
+        self.timers
+            .set(TimerKey::Registrar, self.registrar.next_at());
+    }
+
+    /// Replaces the trunks; calls that run are not touched
+    pub fn set_trunks(&mut self, trunks: Vec<Trunk>) {
+        self.config.trunks = trunks;
+        self.trunk_users = trunk_accounts(&self.config);
+    }
+
+    /// Stops admitting: new INVITEs get 503 with `Retry-After`; calls that run go on
+    pub fn drain(&mut self) {
+        self.draining = true;
+    }
+
+    /// When [`Endpoint::handle_timeout`] is due; `None` while nothing waits
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.timers.next_at()
+    }
+
+    /// The next thing to do; call until `None` after every input
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.out.pop_front()
+    }
+
+    /// Live contacts of a phone, newest first
+    #[must_use]
+    pub fn bindings(&self, now: Instant, user: &str) -> Vec<Binding> {
+        self.registrar.live(now, user)
+    }
+
+    /// Counters and gauges
+    #[must_use]
+    pub fn stats(&self) -> Stats {
+        Stats {
+            sessions: self.sessions.len(),
+            transactions: self.servers.len() + self.clients.len(),
+            bindings: self.registrar.binding_count(),
+            ..self.counters
+        }
+    }
+
+    fn next_id(&mut self) -> u64 {
+        self.last_id += 1;
+        self.last_id
+    }
+
+    fn emit(&mut self, event: Event) {
+        self.out.push_back(Output::Event(event));
+    }
+
+    fn transmit(&mut self, flow: Flow, bytes: Vec<u8>) {
+        self.out.push_back(Output::Transmit { flow, bytes });
+    }
+
+    fn tell_unregistered(&mut self, users: Vec<String>) {
+        for user in users {
+            self.emit(Event::Unregistered { user });
+        }
+    }
+
+    fn clock_ms(&mut self, now: Instant) -> u64 {
+        let epoch = *self.epoch.get_or_insert(now);
+        u64::try_from(now.saturating_duration_since(epoch).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// The address we write into `Via` and `Contact` for this flow
+    fn advertised(&self, flow: Flow) -> SocketAddr {
+        let listed = self
+            .config
+            .advertised
+            .iter()
+            .find(|(t, local, _)| *t == flow.transport && *local == flow.local);
+        listed.map_or(flow.local, |(_, _, address)| *address)
+    }
+
+    /// Our `Contact` value
+    fn contact(&self, flow: Flow, user: &str) -> String {
+        let address = self.advertised(flow);
+        let user = escape_user(user);
+        let at = if user.is_empty() { "" } else { "@" };
+        let transport = if flow.transport.is_reliable() {
+            ";transport=tcp"
+        } else {
+            ""
+        };
+        format!("<sip:{user}{at}{address}{transport}>")
+    }
+
+    fn arm_session(&mut self, id: SessionId) {
+        let deadline = self.sessions.get(&id).and_then(Session::deadline);
+        self.timers.set(TimerKey::Session(id.0), deadline);
+    }
+
+    fn add_session(&mut self, id: SessionId, session: Session) {
+        self.by_tag
+            .insert(session.dialog.local_tag.clone().into_bytes(), id);
+        self.sessions.insert(id, session);
+        self.arm_session(id);
+    }
+
+    fn remove_session(&mut self, id: SessionId) -> Option<Session> {
+        let session = self.sessions.remove(&id)?;
+        self.by_tag.remove(session.dialog.local_tag.as_bytes());
+        self.timers.set(TimerKey::Session(id.0), None);
+        Some(session)
+    }
+}
+
+/// A user part with everything escaped that may not stand there (RFC 3261 §25.1)
+fn escape_user(user: &str) -> String {
+    user.bytes()
+        .fold(String::with_capacity(user.len()), |mut out, b| {
+            if b.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,/".contains(&b) {
+                out.push(b as char);
+            } else {
+                out.push_str(&format!("%{b:02X}"));
+            }
+            out
+        })
+}
+
+fn account(name: &str, realm: &str, password: &str) -> User {
+    User {
+        name: name.to_owned(),
+        ha1_md5: ha1_md5(name, realm, password),
+        ha1_sha256: ha1_sha256(name, realm, password),
+    }
+}
+
+fn trunk_accounts(config: &Config) -> HashMap<String, (User, String)> {
+    let with_password = config
+        .trunks
+        .iter()
+        .filter_map(|t| Some((t, t.credentials.as_ref()?)));
+    with_password
+        .map(|(trunk, (user, password))| {
+            (
+                user.clone(),
+                (account(user, &config.realm, password), trunk.name.clone()),
+            )
+        })
+        .collect()
+}

@@ -1,0 +1,73 @@
+//! Strangers: one answer a period, then silence
+
+use super::Endpoint;
+use crate::event::Event;
+use crate::flow::Flow;
+use crate::limits;
+use crate::message::Message;
+use std::time::{Duration, Instant};
+
+impl Endpoint {
+    /// Whether this source may be answered now; notes that it was
+    pub(super) fn may_answer_stranger(&mut self, now: Instant, flow: Flow) -> bool {
+        let period = Duration::from_millis(limits::STRANGER_PERIOD_MS);
+        let ip = flow.remote.ip();
+        let is_recent = |at: &Instant| now.saturating_duration_since(*at) < period;
+        if self.strangers.get(&ip).is_some_and(is_recent) {
+            return false;
+        }
+        if self.strangers.len() >= limits::STRANGER_COUNT_MAX && !self.strangers.contains_key(&ip) {
+            self.strangers.retain(|_, at| is_recent(at));
+            if self.strangers.len() >= limits::STRANGER_COUNT_MAX {
+                return false;
+            }
+        }
+        self.strangers.insert(ip, now);
+        true
+    }
+
+    /// Turns a stranger's INVITE away: stateless, so nothing is ever sent again
+    pub(super) fn refuse_stranger(&mut self, now: Instant, flow: Flow, message: &Message) {
+        self.counters.refused_strangers += 1;
+        if self.may_answer_stranger(now, flow) {
+            self.reply(flow, message, 403, "", &[]);
+            self.tell_refused(flow, message, Some(403));
+        }
+    }
+
+    /// Other methods of strangers: silence, so that a scanner learns nothing
+    pub(super) fn ignore_stranger(&mut self, now: Instant, flow: Flow, message: &Message) {
+        self.counters.refused_strangers += 1;
+        if self.may_answer_stranger(now, flow) {
+            self.tell_refused(flow, message, None);
+        }
+    }
+
+    fn tell_refused(&mut self, flow: Flow, message: &Message, code: Option<u16>) {
+        let method = message.method_text().to_owned();
+        self.emit(Event::Refused {
+            source: flow.remote.ip(),
+            method,
+            code,
+        });
+    }
+
+    /// This source proved a trunk's password: its challenges need no pause for a while
+    pub(super) fn note_proven(&mut self, now: Instant, flow: Flow) {
+        if self.proven.len() >= limits::PROVEN_SOURCE_COUNT_MAX {
+            self.proven.retain(|_, at| {
+                now.saturating_duration_since(*at) < Duration::from_millis(limits::PROVEN_SOURCE_MS)
+            });
+        }
+        if self.proven.len() < limits::PROVEN_SOURCE_COUNT_MAX {
+            self.proven.insert(flow.remote.ip(), now);
+        }
+    }
+
+    pub(super) fn is_proven(&self, now: Instant, flow: Flow) -> bool {
+        let at = self.proven.get(&flow.remote.ip());
+        at.is_some_and(|at| {
+            now.saturating_duration_since(*at) < Duration::from_millis(limits::PROVEN_SOURCE_MS)
+        })
+    }
+}

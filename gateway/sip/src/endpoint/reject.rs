@@ -1,0 +1,34 @@
+//! Refusing an incoming call
+
+use super::{Endpoint, SessionError};
+use crate::event::{EndedBy, Event, SessionId};
+use std::time::Instant;
+
+impl Endpoint {
+    /// Sends a final error 300–699; `reason` replaces the usual phrase unless empty
+    ///
+    /// `Ended` by `Local` follows.
+    ///
+    /// # Errors
+    /// [`SessionError`]; `WrongState` once the call is answered or was ours.
+    pub fn reject(
+        &mut self,
+        now: Instant,
+        id: SessionId,
+        code: u16,
+        reason: &str,
+    ) -> Result<(), SessionError> {
+        if !(300..700).contains(&code) {
+            return Err(SessionError::BadCode);
+        }
+        let (invite, _) = self.unanswered(id)?;
+        self.respond(now, invite, code, reason, &[], b"");
+        self.remove_session(id);
+        self.emit(Event::Ended {
+            id,
+            by: EndedBy::Local,
+            reason: None,
+        });
+        Ok(())
+    }
+}

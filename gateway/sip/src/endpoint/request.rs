@@ -1,0 +1,87 @@
+//! Sorting requests
+
+use super::Endpoint;
+use crate::flow::Flow;
+use crate::message::{Message, Method};
+use crate::session::DTMF_TYPES;
+use crate::transaction::{OnRequest, server_key};
+use std::net::IpAddr;
+use std::time::Instant;
+
+impl Endpoint {
+    /// Whether this address belongs to a trunk or a phone network
+    pub(super) fn serves(&self, ip: IpAddr) -> bool {
+        self.is_phone_network(ip) || self.trunk_of(ip).is_some()
+    }
+
+    pub(super) fn is_phone_network(&self, ip: IpAddr) -> bool {
+        self.config
+            .phone_networks
+            .iter()
+            .any(|net| net.contains(ip))
+    }
+
+    /// The name of the trunk this address belongs to
+    pub(super) fn trunk_of(&self, ip: IpAddr) -> Option<&str> {
+        self.config
+            .trunks
+            .iter()
+            .find(|t| t.sources.iter().any(|net| net.contains(ip)))
+            .map(|t| t.name.as_str())
+    }
+
+    pub(super) fn receive_request(&mut self, now: Instant, flow: Flow, message: Message) {
+        let method = message.method();
+        let key = server_key(&message, method);
+        let known = self.server_index.get(&key).copied();
+        match (method, known) {
+            (Method::Ack, _) => self.receive_ack(now, flow, known, &message),
+            (Method::Cancel, _) => self.receive_cancel(now, flow, known, &message),
+            (_, Some(id)) => self.repeat_response(id),
+            _ if !message.to_tag().is_empty() => self.receive_in_dialog(now, flow, message),
+            _ => self.receive_out_of_dialog(now, flow, message),
+        }
+    }
+
+    fn repeat_response(&mut self, id: u64) {
+        let Some(tx) = self.servers.get(&id) else {
+            return;
+        };
+        if tx.fsm.on_request() == OnRequest::Resend && !tx.last.is_empty() {
+            let (flow, bytes) = (tx.reply_to, tx.last.clone());
+            self.transmit(flow, bytes);
+        }
+    }
+
+    fn receive_out_of_dialog(&mut self, now: Instant, flow: Flow, message: Message) {
+        let method = message.method();
+        if method == Method::Invite {
+            return self.receive_invite(now, flow, message);
+        }
+        let ip = flow.remote.ip();
+        if !self.serves(ip) || (method == Method::Register && !self.is_phone_network(ip)) {
+            return self.ignore_stranger(now, flow, &message);
+        }
+        match method {
+            Method::Register => self.receive_register(now, flow, message),
+            Method::Options => self.reply_options(flow, &message),
+            Method::Bye | Method::Info | Method::Update | Method::Prack => {
+                self.reply(flow, &message, 481, "", &[])
+            }
+            Method::Other => self.reply(flow, &message, 501, "", &[]),
+            _ => self.reply(flow, &message, 405, "", &[]),
+        }
+    }
+
+    pub(super) fn reply_options(&mut self, flow: Flow, message: &Message) {
+        let accept = format!("application/sdp, {DTMF_TYPES}");
+        let code = if self.draining { 503 } else { 200 };
+        self.reply(
+            flow,
+            message,
+            code,
+            "",
+            &[("Accept", &accept), ("Accept-Encoding", "identity")],
+        );
+    }
+}

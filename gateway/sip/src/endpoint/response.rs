@@ -1,0 +1,87 @@
+//! Sorting responses
+
+use super::Endpoint;
+use super::client_tx::Owner;
+use crate::event::{EndedBy, Event, SessionId};
+use crate::flow::Flow;
+use crate::message::{HeaderName, Message, reason_phrase};
+use crate::transaction::OnResponse;
+use std::time::Instant;
+
+impl Endpoint {
+    pub(super) fn receive_response(&mut self, now: Instant, flow: Flow, message: &Message) {
+        // More than one Via: it was routed to us by mistake (RFC 3261 §8.1.3.3).
+        if message.elements(HeaderName::Via).count() != 1 {
+            return;
+        }
+        let Some(id) = self.find_client(message) else {
+            return;
+        };
+        let Some(tx) = self.clients.get_mut(&id) else {
+            return;
+        };
+        let (step, owner) = (tx.fsm.on_response(now, message.code()), tx.owner);
+        if matches!(step, OnResponse::Ack | OnResponse::AckAndDeliver) {
+            self.ack_error(id, message);
+        }
+        if matches!(step, OnResponse::Deliver | OnResponse::AckAndDeliver) {
+            match owner {
+                Owner::Dial(session) => self.dial_response(now, flow, id, session, message),
+                Owner::Reoffer(session) => self.reoffer_response(now, flow, id, session, message),
+                Owner::Bye(session) => self.bye_response(now, id, session, message),
+                Owner::Nobody => {}
+            }
+        }
+        if self
+            .clients
+            .get(&id)
+            .is_some_and(|tx| tx.fsm.is_terminated())
+        {
+            self.remove_client(id);
+        } else {
+            self.arm_client(id);
+        }
+    }
+
+    fn bye_response(&mut self, now: Instant, id: u64, session: SessionId, message: &Message) {
+        if message.code() >= 200 && self.answer_challenge(now, id, message).is_none() {
+            self.remove_session(session);
+        }
+    }
+
+    /// No final response will come: it timed out (408), or the transport failed (503)
+    pub(super) fn client_failed(&mut self, now: Instant, id: u64, code: u16) {
+        let Some(owner) = self.clients.get(&id).map(|tx| tx.owner) else {
+            return;
+        };
+        self.remove_client(id);
+        match owner {
+            Owner::Dial(session) => {
+                if self.remove_session(session).is_some() {
+                    self.emit(Event::Failed {
+                        id: session,
+                        code,
+                        reason: reason_phrase(code).to_owned(),
+                    });
+                }
+            }
+            Owner::Reoffer(session) => self.reoffer_lost(now, session),
+            Owner::Bye(session) => {
+                self.remove_session(session);
+            }
+            Owner::Nobody => {}
+        }
+    }
+
+    /// The peer doesn't know the dialog any more, or is silent (RFC 3261 §12.2.1.2)
+    pub(super) fn reoffer_lost(&mut self, now: Instant, id: SessionId) {
+        if self.is_live(id) {
+            self.send_bye(now, id, None);
+            self.emit(Event::Ended {
+                id,
+                by: EndedBy::Timeout,
+                reason: None,
+            });
+        }
+    }
+}

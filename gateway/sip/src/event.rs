@@ -1,0 +1,179 @@
+//! What an endpoint tells its driver
+
+use crate::flow::Flow;
+use std::net::IpAddr;
+
+/// Names a session of one [`crate::Endpoint`]; never reused
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SessionId(pub u64);
+
+/// What the driver has to do next
+#[derive(Clone, Debug)]
+pub enum Output {
+    /// Send these bytes: one datagram, or a whole message on a stream
+    Transmit {
+        /// Where to; `conn: None` with TCP means reuse or open a connection to `remote`
+        flow: Flow,
+        /// The message
+        bytes: Vec<u8>,
+    },
+    /// Close this TCP connection: its stream can't be framed any more
+    CloseConn(u64),
+    /// Something happened
+    Event(Event),
+}
+
+/// An INVITE that was admitted
+#[derive(Clone, Debug)]
+pub struct Incoming {
+    /// `Call-ID`
+    pub call_id: String,
+    /// The number dialled, without parameters such as `phone-context`
+    pub request_user: String,
+    /// User part of `From`; empty when there is none
+    pub from_user: String,
+    /// Display name of `From`, GB18030 converted
+    pub from_display: Option<String>,
+    /// User part of `P-Asserted-Identity` (RFC 3325), from trunks only
+    pub asserted: Option<String>,
+    /// The trunk it came in by
+    pub trunk: Option<String>,
+    /// The authenticated phone that placed it
+    pub user: Option<String>,
+    /// Where it came from
+    pub flow: Flow,
+    /// The offer; `None` asks us to offer in the 2xx
+    pub sdp: Option<Vec<u8>>,
+}
+
+/// Who or what ended a session
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum EndedBy {
+    /// The peer's BYE
+    Remote,
+    /// Our own hang_up or reject
+    Local,
+    /// No ACK, no answer to an in-dialog request, or an incoming call nobody took
+    Timeout,
+}
+
+/// Something the driver should know
+///
+/// Each session ends with exactly one of [`Event::Failed`],
+/// [`Event::Cancelled`] and [`Event::Ended`]; nothing about it follows.
+#[derive(Clone, Debug)]
+pub enum Event {
+    /// A call came in and got its 100 Trying; answer with `ring`, `accept` or `reject`
+    Incoming {
+        /// The new session
+        id: SessionId,
+        /// What the INVITE said
+        invite: Incoming,
+    },
+    /// Our dial got a 101–199
+    Progress {
+        /// The session
+        id: SessionId,
+        /// Status code
+        code: u16,
+        /// Early media, if offered
+        sdp: Option<Vec<u8>>,
+    },
+    /// Our dial got a 2xx and we sent the ACK
+    Answered {
+        /// The session
+        id: SessionId,
+        /// The answer (of the 2xx, else of the last provisional)
+        sdp: Option<Vec<u8>>,
+    },
+    /// The ACK for our 2xx arrived
+    Confirmed {
+        /// The session
+        id: SessionId,
+        /// The answer, where our 2xx carried the offer
+        sdp: Option<Vec<u8>>,
+    },
+    /// Our dial failed (408: nobody answered in time; 503: the connection broke)
+    Failed {
+        /// The session, now gone
+        id: SessionId,
+        /// Final status code
+        code: u16,
+        /// Reason phrase
+        reason: String,
+    },
+    /// The caller gave up before we answered
+    Cancelled {
+        /// The session, now gone
+        id: SessionId,
+    },
+    /// The session is over
+    Ended {
+        /// The session, now gone
+        id: SessionId,
+        /// Who ended it
+        by: EndedBy,
+        /// `Reason` header (RFC 3326) of the peer's BYE
+        reason: Option<String>,
+    },
+    /// The peer renegotiates (re-INVITE, or UPDATE with an offer)
+    ///
+    /// Answer with `answer_reoffer` or `reject_reoffer`. `sdp: None` asks us
+    /// to offer; the peer's answer then comes as [`Event::ReofferAnswered`].
+    Reoffer {
+        /// The session
+        id: SessionId,
+        /// The new offer
+        sdp: Option<Vec<u8>>,
+    },
+    /// The peer answered our new offer
+    ReofferAnswered {
+        /// The session
+        id: SessionId,
+        /// Final status code; below 300 means agreed
+        code: u16,
+        /// The answer
+        sdp: Option<Vec<u8>>,
+    },
+    /// A key pressed, by INFO (`application/dtmf-relay` or `application/dtmf`)
+    Dtmf {
+        /// The session
+        id: SessionId,
+        /// `0`–`9`, `*`, `#`, `A`–`D`
+        digit: char,
+        /// How long it was held
+        duration_ms: u32,
+    },
+    /// A phone registered or refreshed
+    Registered {
+        /// Its user name
+        user: String,
+        /// Its contact URI
+        contact: String,
+        /// Where it registered from
+        flow: Flow,
+        /// How long the binding lives without a refresh
+        expires_s: u32,
+    },
+    /// The last binding of a phone is gone
+    Unregistered {
+        /// Its user name
+        user: String,
+    },
+    /// Credentials were wrong or the user is unknown
+    AuthFailed {
+        /// The name it claimed
+        user: String,
+        /// Where it came from
+        source: IpAddr,
+    },
+    /// A stranger was turned away; at most one event per source and period
+    Refused {
+        /// Where it came from
+        source: IpAddr,
+        /// Its method
+        method: String,
+        /// The response sent; `None` for silence
+        code: Option<u16>,
+    },
+}

@@ -1,0 +1,148 @@
+//! Where bytes come from and go to: transport, addresses, and address ranges
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::str::FromStr;
+
+/// The transport below SIP
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Transport {
+    /// UDP: one message a datagram, retransmitted by the transaction layer
+    Udp,
+    /// TCP: a byte stream framed by `Content-Length` (RFC 3261 §18.3)
+    Tcp,
+}
+
+impl Transport {
+    /// The token in a `Via` header: `UDP` or `TCP`
+    #[must_use]
+    pub fn via_token(self) -> &'static str {
+        match self {
+            Self::Udp => "UDP",
+            Self::Tcp => "TCP",
+        }
+    }
+
+    /// Whether the transport itself delivers or fails loudly
+    #[must_use]
+    pub fn is_reliable(self) -> bool {
+        matches!(self, Self::Tcp)
+    }
+}
+
+/// Where a datagram or stream message came from or goes to
+///
+/// For TCP `conn` names the connection; `None` in an output asks the driver
+/// to reuse a connection to `remote` or to open one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Flow {
+    /// UDP or TCP
+    pub transport: Transport,
+    /// Our listening address (for TCP: of the listener, not the ephemeral port)
+    pub local: SocketAddr,
+    /// The peer's address as the socket shows it
+    pub remote: SocketAddr,
+    /// The driver's number of the TCP connection
+    pub conn: Option<u64>,
+}
+
+/// A range of addresses such as `10.0.0.0/8`; a bare address is a range of one
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct IpNet {
+    address: IpAddr,
+    prefix_bits: u8,
+}
+
+/// Why a text is not an address range
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IpNetError {
+    /// The part before `/` is no IPv4 or IPv6 address
+    #[error("not an IP address")]
+    Address,
+    /// The part after `/` is no number or too large (32 for IPv4, 128 for IPv6)
+    #[error("prefix length out of range")]
+    Prefix,
+}
+
+impl IpNet {
+    /// Whether the range holds `address`; IPv4-mapped IPv6 counts as IPv4
+    #[must_use]
+    pub fn contains(&self, address: IpAddr) -> bool {
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(net), IpAddr::V4(ip)) => {
+                let shift = 32 - u32::from(self.prefix_bits);
+                shift == 32 || u32::from(net) >> shift == u32::from(ip) >> shift
+            }
+            (IpAddr::V6(net), IpAddr::V6(ip)) => {
+                let shift = 128 - u32::from(self.prefix_bits);
+                shift == 128 || u128::from(net) >> shift == u128::from(ip) >> shift
+            }
+            _ => false,
+        }
+    }
+}
+
+impl FromStr for IpNet {
+    type Err = IpNetError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (address, prefix) = match text.trim().split_once('/') {
+            Some((address, prefix)) => (address, Some(prefix)),
+            None => (text.trim(), None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| IpNetError::Address)?;
+        let bits_max = if address.is_ipv4() { 32 } else { 128 };
+        let prefix_bits = match prefix {
+            None => bits_max,
+            Some(prefix) => prefix.parse().map_err(|_| IpNetError::Prefix)?,
+        };
+        if prefix_bits > bits_max {
+            return Err(IpNetError::Prefix);
+        }
+        Ok(Self {
+            address,
+            prefix_bits,
+        })
+    }
+}
+
+impl fmt::Display for IpNet {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix_bits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn net(text: &str) -> IpNet {
+        text.parse().unwrap()
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn a_range_holds_its_addresses_and_no_other() {
+        assert!(net("10.0.0.0/8").contains(ip("10.255.1.2")));
+        assert!(!net("10.0.0.0/8").contains(ip("11.0.0.1")));
+        assert!(net("0.0.0.0/0").contains(ip("8.8.8.8")));
+        assert!(net("192.0.2.7").contains(ip("192.0.2.7")));
+        assert!(!net("192.0.2.7").contains(ip("192.0.2.8")));
+        assert!(net("2001:db8::/32").contains(ip("2001:db8::1")));
+        assert!(net("::/0").contains(ip("::1")));
+        assert!(!net("::/0").contains(ip("10.0.0.1")));
+        assert!(net("10.0.0.0/8").contains(ip("::ffff:10.1.2.3")));
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        assert_eq!("10.0.0/8".parse::<IpNet>(), Err(IpNetError::Address));
+        assert_eq!("10.0.0.0/33".parse::<IpNet>(), Err(IpNetError::Prefix));
+        assert_eq!("::/129".parse::<IpNet>(), Err(IpNetError::Prefix));
+        assert_eq!("10.0.0.0/x".parse::<IpNet>(), Err(IpNetError::Prefix));
+        assert_eq!(net("10.0.0.0/8").to_string(), "10.0.0.0/8");
+    }
+}

@@ -1,0 +1,56 @@
+//! Every limit of this package, with what happens when it is reached
+
+/// A whole message; a longer datagram is dropped, a longer stream message closes its connection
+pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
+/// Header fields in a message; more is answered with 400
+pub const HEADER_COUNT_MAX: usize = 128;
+/// A session description; a longer one is answered with 413
+pub const SDP_BYTES_MAX: usize = 16 * 1024;
+/// Live sessions by default; one more INVITE gets 503 with `Retry-After`
+pub const SESSION_COUNT_MAX_DEFAULT: usize = 2_000;
+/// Server transactions; a new one beyond gets a stateless 503, a retransmission tries again
+pub const SERVER_TRANSACTION_COUNT_MAX: usize = 32_768;
+/// Client transactions; a dial or re-offer beyond fails, a BYE or CANCEL is always let through
+pub const CLIENT_TRANSACTION_COUNT_MAX: usize = 32_768;
+/// Ringing of an incoming call by default, then 480
+pub const RING_TIMEOUT_MS_DEFAULT: u64 = 180_000;
+/// Contacts of one phone; the binding that lapses first makes room
+pub const BINDINGS_PER_USER_MAX: usize = 8;
+/// Contacts in one REGISTER; more is answered with 400
+pub const CONTACTS_PER_REGISTER_MAX: usize = 8;
+/// Bytes of a contact URI; a longer one is answered with 400
+pub const CONTACT_BYTES_MAX: usize = 1_024;
+/// Shortest registration granted; shorter wishes (not 0) are raised to it
+pub const REGISTER_EXPIRES_S_MIN: u32 = 60;
+/// Longest registration granted; longer wishes are lowered to it
+pub const REGISTER_EXPIRES_S_MAX: u32 = 3_600;
+/// How long a nonce is accepted; afterwards a new challenge says `stale=true`
+pub const NONCE_LIFETIME_MS: u64 = 300_000;
+/// Nonces whose counts are remembered; beyond, the oldest becomes stale
+pub const NONCE_COUNT_MAX: usize = 16_384;
+/// A stranger's INVITE is answered once in this time, else dropped
+pub const STRANGER_PERIOD_MS: u64 = 5_000;
+/// Strangers remembered; beyond, nobody new is answered until entries lapse
+pub const STRANGER_COUNT_MAX: usize = 4_096;
+/// Sources that proved a trunk's password and are challenged without that pause
+pub const PROVEN_SOURCE_COUNT_MAX: usize = 1_024;
+/// How long such a proof holds
+pub const PROVEN_SOURCE_MS: u64 = 3_600_000;
+/// TCP connections with an unfinished message; a further one is closed
+pub const STREAM_COUNT_MAX: usize = 4_096;
+/// How long a stream may take for one message; then the connection is closed
+pub const STREAM_MESSAGE_MS_MAX: u64 = 30_000;
+/// Times we answer a challenge in one request before we report it
+pub const AUTH_TRY_COUNT_MAX: u8 = 2;
+/// Times a re-offer is repeated after 491 before it is reported
+pub const REOFFER_TRY_COUNT_MAX: u8 = 3;
+/// Different dialogs one INVITE of ours may create; further forks are only ACKed, not ended
+pub const FORK_COUNT_MAX: usize = 8;
+/// Route header fields taken into a dialog; more is answered with 400
+pub const ROUTE_COUNT_MAX: usize = 16;
+/// `Retry-After` of a 503
+pub const RETRY_AFTER_S: u32 = 10;
+/// Extra header fields in one dial; further ones are refused
+pub const EXTRA_HEADER_COUNT_MAX: usize = 32;
+/// How long the driver may take to answer a re-offer, then 500
+pub const REOFFER_ANSWER_MS_MAX: u64 = 20_000;

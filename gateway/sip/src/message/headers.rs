@@ -1,0 +1,88 @@
+//! Header names: full and compact forms
+
+/// Header fields this package looks at; all others are kept as [`HeaderName::Other`]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs)] // the names are the registered header fields
+pub enum HeaderName {
+    Via,
+    From,
+    To,
+    CallId,
+    CSeq,
+    Contact,
+    MaxForwards,
+    Route,
+    RecordRoute,
+    ContentLength,
+    ContentType,
+    ContentEncoding,
+    Expires,
+    Require,
+    Authorization,
+    ProxyAuthorization,
+    WwwAuthenticate,
+    ProxyAuthenticate,
+    PAssertedIdentity,
+    Reason,
+    RetryAfter,
+    Other,
+}
+
+const NAMES: [(&str, HeaderName); 29] = [
+    ("via", HeaderName::Via),
+    ("v", HeaderName::Via),
+    ("from", HeaderName::From),
+    ("f", HeaderName::From),
+    ("to", HeaderName::To),
+    ("t", HeaderName::To),
+    ("call-id", HeaderName::CallId),
+    ("i", HeaderName::CallId),
+    ("cseq", HeaderName::CSeq),
+    ("contact", HeaderName::Contact),
+    ("m", HeaderName::Contact),
+    ("max-forwards", HeaderName::MaxForwards),
+    ("route", HeaderName::Route),
+    ("record-route", HeaderName::RecordRoute),
+    ("content-length", HeaderName::ContentLength),
+    ("l", HeaderName::ContentLength),
+    ("content-type", HeaderName::ContentType),
+    ("c", HeaderName::ContentType),
+    ("content-encoding", HeaderName::ContentEncoding),
+    ("e", HeaderName::ContentEncoding),
+    ("expires", HeaderName::Expires),
+    ("require", HeaderName::Require),
+    ("authorization", HeaderName::Authorization),
+    ("proxy-authorization", HeaderName::ProxyAuthorization),
+    ("www-authenticate", HeaderName::WwwAuthenticate),
+    ("proxy-authenticate", HeaderName::ProxyAuthenticate),
+    ("p-asserted-identity", HeaderName::PAssertedIdentity),
+    ("reason", HeaderName::Reason),
+    ("retry-after", HeaderName::RetryAfter),
+];
+
+impl HeaderName {
+    /// Looks a name up, without regard to case (RFC 3261 §7.3.1)
+    #[must_use]
+    pub fn of(name: &[u8]) -> Self {
+        NAMES
+            .iter()
+            .find(|(text, _)| {
+                text.len() == name.len() && name.eq_ignore_ascii_case(text.as_bytes())
+            })
+            .map_or(Self::Other, |(_, id)| *id)
+    }
+
+    /// Fields that may appear once and hold one value (RFC 3261 §20)
+    pub(crate) fn is_single(self) -> bool {
+        matches!(
+            self,
+            Self::From
+                | Self::To
+                | Self::CallId
+                | Self::CSeq
+                | Self::MaxForwards
+                | Self::ContentLength
+                | Self::ContentType
+        )
+    }
+}

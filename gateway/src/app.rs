@@ -1,0 +1,328 @@
+//! Start order and drain order of the whole gateway.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+use hotline_db::Store;
+use hotline_sip::Endpoint;
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+use crate::acd::Acd;
+use crate::call::{Control, LiveCalls};
+use crate::callback::schedule::Rules;
+use crate::casecore::{Core, HttpCore, Ledger};
+use crate::config::Config;
+use crate::net::address::reachable;
+use crate::net::media::{Media, MediaConfig};
+use crate::net::media_routes::MediaRoutes;
+use crate::net::sip::{Notice, Sip, SipEvents};
+use crate::observe::Metrics;
+use crate::privacy::Sealer;
+use crate::voice::Voice;
+
+/// Media events on their way to calls.
+const MEDIA_EVENTS_MAX: usize = 65_536;
+/// Talks going on at SIGTERM may end by themselves for so long.
+const DRAIN_S: u64 = 20;
+/// After that, calls are ended and their rows and recordings written for so long.
+const DRAIN_FORCED_S: u64 = 30;
+
+/// What every part of the gateway may use.
+pub struct Services {
+    /// Settings.
+    pub config: Arc<Config>,
+    /// Rows.
+    pub store: Store,
+    /// Signalling.
+    pub sip: Sip,
+    /// Media threads.
+    pub media: Media,
+    /// Media events to calls.
+    pub media_routes: MediaRoutes,
+    /// Queues.
+    pub acd: Acd,
+    /// Prompts and flows.
+    pub voice: Voice,
+    /// Numbers at rest.
+    pub sealer: Sealer,
+    /// Calls going on.
+    pub live: LiveCalls,
+    /// Counters.
+    pub metrics: Metrics,
+    /// Callback rules.
+    pub rules: Rules,
+    /// Engine settings with the model's path filled in.
+    pub transcription: hotline_transcription::Config,
+    /// One task per call; the drain waits for them.
+    pub calls: TaskTracker,
+    /// Ends everything.
+    pub cancel: CancellationToken,
+}
+
+/// Milliseconds since the Unix epoch.
+#[must_use]
+pub fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
+}
+
+/// This gateway's name in shared rows.
+#[must_use]
+pub fn node_name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "gateway".into(), |h| h.trim().to_owned())
+}
+
+/// Local calendar date of a moment (proleptic Gregorian; days-from-civil inverted).
+#[must_use]
+pub fn local_date(at_ms: i64, utc_offset_min: i32) -> (i64, u32, u32) {
+    let days = (at_ms + i64::from(utc_offset_min) * 60_000).div_euclid(86_400_000);
+    let z = days + 719_468;
+    let era = z.div_euclid(146_097);
+    let doe = z.rem_euclid(146_097);
+    let yoe = (doe - doe / 1_460 + doe / 36_524 - doe / 146_096) / 365;
+    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
+    let mp = (5 * doy + 2) / 153;
+    let day = doy - (153 * mp + 2) / 5 + 1;
+    let month = if mp < 10 { mp + 3 } else { mp - 9 };
+    let year = yoe + era * 400 + i64::from(month <= 2);
+    (year, u32::try_from(month).unwrap_or(1), u32::try_from(day).unwrap_or(1))
+}
+
+/// Runs the gateway until SIGTERM or SIGINT, then drains.
+pub async fn serve(config: Config) -> anyhow::Result<()> {
+    // A TLS provider for outgoing HTTP; a second installation is harmless.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let config = Arc::new(config);
+    let cancel = CancellationToken::new();
+    let (sv, sip_events) = build(Arc::clone(&config), cancel.clone()).await?;
+    let core = Arc::new(match config.casecore.kind.as_str() {
+        "http" => Core::Http(HttpCore::new(&config.casecore)?),
+        _ => Core::Ledger(Ledger::new(sv.store.clone())),
+    });
+    recover(&sv).await?;
+    spawn_workers(&sv, &core);
+    spawn_calls(&sv, sip_events);
+    let console = crate::console::start(Arc::clone(&sv)).await.with_context(|| format!("HTTP {}", config.http.listen))?;
+    info!(sip = ?config.sip.listen, http = %console.address, "网关就绪 / gateway ready");
+    wait_for_signal().await;
+    drain(&sv).await;
+    console.stop().await;
+    sv.store.close().await;
+    info!("stopped");
+    Ok(())
+}
+
+async fn build(config: Arc<Config>, cancel: CancellationToken) -> anyhow::Result<(Arc<Services>, SipEvents)> {
+    let data = &config.storage.data_dir;
+    std::fs::create_dir_all(data).with_context(|| format!("数据目录 / data directory {}", data.display()))?;
+    let store = Store::open(&config.storage.url()).await.context("数据库 / database")?;
+    let sealer = Sealer::open(&data.join("secret.key"))?;
+    let voice = Voice::load(&config)?;
+    let (media_tx, media_rx) = mpsc::channel(MEDIA_EVENTS_MAX);
+    let media = Media::start(media_config(&config), media_tx).context("RTP")?;
+    let media_routes = MediaRoutes::default();
+    media_routes.carry(media_rx);
+    let mut endpoint = Endpoint::new(sip_config(&config));
+    endpoint.set_users(sip_users(&store).await?);
+    let (sip, events) = Sip::start(endpoint, &config.sip.listen, cancel.clone())
+        .await
+        .with_context(|| format!("SIP {:?}: 端口被占用? / is the port in use? `hotline doctor` tells", config.sip.listen))?;
+    let acd = Acd::start(&config, &store);
+    let sv = Services {
+        rules: Rules::new(&config.callback, config.site.utc_offset_min),
+        transcription: transcription_config(&config),
+        store,
+        sip,
+        media,
+        media_routes,
+        acd,
+        voice,
+        sealer,
+        live: LiveCalls::default(),
+        metrics: Metrics::new()?,
+        calls: TaskTracker::new(),
+        cancel,
+        config,
+    };
+    Ok((Arc::new(sv), events))
+}
+
+/// The phones the endpoint knows.
+pub async fn sip_users(store: &Store) -> Result<Vec<hotline_sip::User>, hotline_db::DbError> {
+    let users = store.users().await?;
+    Ok(users
+        .into_iter()
+        .filter(|u| u.active)
+        .filter_map(|u| {
+            let of = |secret: &Option<hotline_db::Secret>| secret.as_ref().map_or_else(String::new, |s| s.expose().to_owned());
+            Some(hotline_sip::User { name: u.sip_user.clone()?, ha1_md5: of(&u.ha1_md5), ha1_sha256: of(&u.ha1_sha256) })
+        })
+        .collect())
+}
+
+/// The engine's settings; a whisper model without a path is looked for among the installed ones.
+#[must_use]
+pub fn transcription_config(config: &Config) -> hotline_transcription::Config {
+    let mut t = config.transcription.clone();
+    let models = config.storage.models();
+    t.model = Some(t.model.unwrap_or_else(|| first_model(&models)));
+    let silero = models.join("ggml-silero-v6.2.0.bin");
+    if t.vad_model.is_none() && silero.exists() {
+        t.vad_model = Some(silero);
+    }
+    t
+}
+
+/// The largest installed speech model; `ggml-small.bin` where there is none.
+fn first_model(dir: &Path) -> std::path::PathBuf {
+    let speech = |p: &std::path::PathBuf| {
+        let name = p.file_name().and_then(|n| n.to_str()).unwrap_or_default();
+        name.starts_with("ggml-") && name.ends_with(".bin") && !name.contains("silero")
+    };
+    let mut found: Vec<_> = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path()).filter(speech).collect();
+    found.sort_by_key(|p| std::fs::metadata(p).map_or(0, |m| m.len()));
+    found.pop().unwrap_or_else(|| dir.join("ggml-small.bin"))
+}
+
+fn media_config(config: &Config) -> MediaConfig {
+    let m = &config.media;
+    let towards = config.trunks.iter().find_map(|t| t.outbound);
+    MediaConfig {
+        bind: m.bind,
+        advertise: m.advertise.or(config.sip.advertise).unwrap_or_else(|| {
+            let listener = config.sip.listen.first().map_or(m.bind, SocketAddr::ip);
+            reachable(if m.bind.is_unspecified() { listener } else { m.bind }, towards)
+        }),
+        port_min: m.port_min,
+        port_max: m.port_max,
+        legs_max: usize::from(m.port_max - m.port_min) / 2,
+        recordings_dir: config.storage.recordings(),
+        rtp_silence_ms: m.rtp_silence_ms,
+        threads: m.threads.max(1),
+    }
+}
+
+fn sip_config(config: &Config) -> hotline_sip::Config {
+    let mut c = hotline_sip::Config::new(&config.sip.realm, rand::random());
+    c.user_agent = concat!("hotline-gateway/", env!("CARGO_PKG_VERSION")).into();
+    let towards = config.trunks.iter().find_map(|t| t.outbound);
+    for &listener in &config.sip.listen {
+        let ip: IpAddr = config.sip.advertise.unwrap_or_else(|| reachable(listener.ip(), towards));
+        for transport in [hotline_sip::Transport::Udp, hotline_sip::Transport::Tcp] {
+            c.advertised.push((transport, listener, SocketAddr::new(ip, listener.port())));
+        }
+    }
+    // What doesn't parse was refused when the configuration was read.
+    c.phone_networks = config.sip.phone_networks.iter().filter_map(|n| n.parse().ok()).collect();
+    c.trunks = config
+        .trunks
+        .iter()
+        .map(|t| hotline_sip::Trunk {
+            name: t.name.clone(),
+            sources: t.sources.iter().filter_map(|s| s.parse().ok()).collect(),
+            credentials: t.user.clone().zip(t.password.clone()),
+        })
+        .collect();
+    c.session_count_max = config.sip.sessions_max;
+    c
+}
+
+/// After a crash: recordings are finished, cut calls get their end and their 漏接回拨, stale rows go.
+async fn recover(sv: &Arc<Services>) -> anyhow::Result<()> {
+    crate::call::recover(sv).await.context("恢复 / recovery after the last stop")?;
+    sv.store.queue_clear_node(&node_name()).await?;
+    sv.store.callback_release_stale(now_ms()).await?;
+    crate::console::operator::restore(sv).await?;
+    Ok(())
+}
+
+fn spawn_workers(sv: &Arc<Services>, core: &Arc<Core>) {
+    let cc = &sv.config.casecore;
+    let cancel = &sv.cancel;
+    tokio::spawn(crate::casecore::deliver(sv.store.clone(), Arc::clone(core), cc.clone(), cancel.clone()));
+    tokio::spawn(crate::casecore::poll(sv.store.clone(), Arc::clone(core), sv.rules.clone(), Duration::from_millis(cc.poll_ms.max(50)), cancel.clone()));
+    if sv.config.callback.enabled {
+        tokio::spawn(crate::callback::dial::run(Arc::clone(sv)));
+    }
+    let (done_tx, done_rx) = mpsc::channel(256);
+    let worker = std::env::current_exe().unwrap_or_else(|_| "hotline".into());
+    tokio::spawn(hotline_transcription::jobs::run(
+        sv.store.clone(),
+        sv.transcription.clone(),
+        worker,
+        sv.config.storage.recordings(),
+        cancel.clone(),
+        done_tx,
+    ));
+    tokio::spawn(crate::intake::from_call::run(Arc::clone(sv), done_rx));
+}
+
+fn spawn_calls(sv: &Arc<Services>, mut events: SipEvents) {
+    let for_calls = Arc::clone(sv);
+    tokio::spawn(async move {
+        while let Some(new) = events.incoming.recv().await {
+            for_calls.calls.spawn(crate::call::inbound(Arc::clone(&for_calls), new));
+        }
+    });
+    let acd = sv.acd.clone();
+    tokio::spawn(async move {
+        while let Some(notice) = events.notices.recv().await {
+            match notice {
+                Notice::Registered { user } => acd.registered(&user, true).await,
+                Notice::Unregistered { user } => acd.registered(&user, false).await,
+            }
+        }
+    });
+}
+
+async fn wait_for_signal() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut term) = signal(SignalKind::terminate()) else {
+        let _ = tokio::signal::ctrl_c().await;
+        return;
+    };
+    tokio::select! {
+        _ = term.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+}
+
+/// No new calls; talks may end by themselves for a while; then all are ended with their rows written.
+async fn drain(sv: &Arc<Services>) {
+    info!(calls = sv.live.len(), "draining: new calls get 503");
+    sv.sip.drain();
+    sv.calls.close();
+    let gone = tokio::time::timeout(Duration::from_secs(DRAIN_S), sv.calls.wait()).await;
+    if gone.is_err() {
+        for control in sv.live.controls() {
+            let _ = control.try_send(Control::Shutdown);
+        }
+        if tokio::time::timeout(Duration::from_secs(DRAIN_FORCED_S), sv.calls.wait()).await.is_err() {
+            warn!(calls = sv.live.len(), "calls left behind: the next start recovers them");
+        }
+    }
+    // Lets the last BYEs leave before the sockets close.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    sv.cancel.cancel();
+    let media = sv.media.clone();
+    let _ = tokio::task::spawn_blocking(move || media.shutdown(Duration::from_secs(5))).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::local_date;
+
+    #[test]
+    fn dates_are_local_and_leap_years_count() {
+        assert_eq!(local_date(0, 0), (1970, 1, 1));
+        assert_eq!(local_date(951_782_400_000, 0), (2000, 2, 29));
+        // 2026-11-20 16:00 UTC is the 21st in China.
+        assert_eq!(local_date(1_795_190_400_000, 480), (2026, 11, 21));
+        assert_eq!(local_date(1_795_190_400_000 - 1, 480), (2026, 11, 20));
+    }
+}

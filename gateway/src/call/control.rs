@@ -1,0 +1,113 @@
+//! What people can do to a live call through the API.
+
+use tokio::sync::oneshot;
+
+/// Why a command wasn't carried out.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ControlError {
+    /// The call is over.
+    #[error("通话已结束 / the call is over")]
+    Gone,
+    /// Not the operator of this call.
+    #[error("不是本通话的受理员 / you are not this call's operator")]
+    NotYours,
+    /// The call isn't in a talk.
+    #[error("当前不在通话中 / no talk is going on")]
+    NoTalk,
+    /// 挂机纪律: a real hang-up needs an allowed reason.
+    #[error("挂断市民需要理由 / hanging up on a citizen needs a reason: harassment, silence, citizen_request")]
+    ReasonNeeded,
+    /// 无声 may be claimed after 20 s of silence only.
+    #[error("无声不足 20 秒 / the citizen has not been silent for 20 s")]
+    NotSilent,
+}
+
+/// A command to a call's driver. `operator` is who asks.
+#[derive(Debug)]
+pub enum Control {
+    /// 结束: the talk is over, the citizen goes on to the survey.
+    End {
+        /// Who asks.
+        operator: String,
+        /// Outcome.
+        reply: oneshot::Sender<Result<(), ControlError>>,
+    },
+    /// A real hang-up with its reason code.
+    HangUp {
+        /// Who asks.
+        operator: String,
+        /// `harassment`, `silence` or `citizen_request`.
+        reason: String,
+        /// Outcome.
+        reply: oneshot::Sender<Result<(), ControlError>>,
+    },
+    /// Hold or take back.
+    Hold {
+        /// Who asks.
+        operator: String,
+        /// Hold (true) or back.
+        on: bool,
+        /// Outcome.
+        reply: oneshot::Sender<Result<(), ControlError>>,
+    },
+    /// The gateway stops: end whatever is going on.
+    Shutdown,
+}
+
+/// Allowed reasons of a real hang-up by the operator (domain rule 2.3).
+const HANG_UP_REASONS: [&str; 3] = ["harassment", "silence", "citizen_request"];
+
+const SILENCE_BEFORE_HANG_UP_S: u64 = 20;
+
+impl super::driver::Driver {
+    pub(crate) async fn on_control(&mut self, control: Control) {
+        use super::driver::Side;
+        match control {
+            Control::End { operator, reply } => {
+                let allowed = self.allow(&operator);
+                if allowed.is_ok() {
+                    self.talk_over(Side::Operator, "operator_end").await;
+                }
+                let _ = reply.send(allowed);
+            }
+            Control::HangUp { operator, reason, reply } => {
+                let allowed = self.allow(&operator).and_then(|()| self.allow_hang_up(&reason));
+                if allowed.is_ok() {
+                    self.talk_over(Side::Operator, "operator_hang_up").await;
+                    self.end_line(Side::Operator, &reason);
+                }
+                let _ = reply.send(allowed);
+            }
+            Control::Hold { operator, on, reply } => {
+                let allowed = self.allow(&operator);
+                if allowed.is_ok() {
+                    self.hold(on).await;
+                }
+                let _ = reply.send(allowed);
+            }
+            Control::Shutdown => {
+                self.talk_over(Side::System, "shutdown").await;
+                self.end_line(Side::System, "shutdown");
+            }
+        }
+    }
+
+    fn allow(&self, operator: &str) -> Result<(), ControlError> {
+        match &self.operator {
+            Some(o) if o.who.id != operator => Err(ControlError::NotYours),
+            Some(o) if o.talking => Ok(()),
+            _ => Err(ControlError::NoTalk),
+        }
+    }
+
+    fn allow_hang_up(&self, reason: &str) -> Result<(), ControlError> {
+        if !HANG_UP_REASONS.contains(&reason) {
+            return Err(ControlError::ReasonNeeded);
+        }
+        let silent = self.silent_for().is_some_and(|t| t.as_secs() + self.sv.config.media.rtp_silence_ms / 1000 >= SILENCE_BEFORE_HANG_UP_S);
+        if reason == "silence" && !silent {
+            return Err(ControlError::NotSilent);
+        }
+        Ok(())
+    }
+}

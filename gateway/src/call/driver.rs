@@ -1,0 +1,257 @@
+//! The driver's state and its one loop.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use hotline_db::Id;
+use hotline_ivr::{Input, Machine};
+use hotline_media::LegId;
+use hotline_sip::Event;
+use tokio::sync::mpsc;
+use tracing::debug;
+
+use super::control::Control;
+use super::finish::Finished;
+use super::leg::Leg;
+use super::operator::OperatorLeg;
+use super::recording::{ActiveRecording, Purpose};
+use crate::acd::{CallNews, Lane};
+use crate::app::{Services, now_ms};
+use crate::net::media::MediaEvent;
+use crate::net::sip::session_of;
+use crate::privacy::Pii;
+
+/// Where a call comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The citizen called.
+    Inbound,
+    /// We called, for this task.
+    Task(Id),
+}
+
+/// Who ended something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Side {
+    Citizen,
+    Operator,
+    Network,
+    System,
+}
+
+impl Side {
+    pub(crate) const fn row(self) -> hotline_db::EndSide {
+        match self {
+            Self::Citizen => hotline_db::EndSide::Citizen,
+            Self::Operator => hotline_db::EndSide::Operator,
+            Self::Network => hotline_db::EndSide::Network,
+            Self::System => hotline_db::EndSide::System,
+        }
+    }
+}
+
+/// The citizen's answers in the flows' words.
+pub type Verdict = BTreeMap<String, String>;
+
+/// How far a call has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Stage {
+    Greeting,
+    Queue,
+    Talk,
+    After,
+}
+
+impl Stage {
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Greeting => "greeting",
+            Self::Queue => "queue",
+            Self::Talk => "talk",
+            Self::After => "after_talk",
+        }
+    }
+}
+
+/// Moments and sums for the call's row (epoch ms).
+#[derive(Default)]
+pub(crate) struct Times {
+    pub(crate) queue_at: Option<i64>,
+    pub(crate) operator_answer_at: Option<i64>,
+    pub(crate) talk_end_at: Option<i64>,
+    pub(crate) hold_since: Option<i64>,
+    pub(crate) hold_ms: i64,
+    pub(crate) last_heard: Option<Instant>,
+}
+
+/// One call.
+pub(crate) struct Driver {
+    pub(crate) sv: Arc<Services>,
+    pub(crate) call: Id,
+    pub(crate) origin: Origin,
+    pub(crate) did: String,
+    pub(crate) party: Option<Id>,
+    pub(crate) number: Option<Pii<String>>,
+    pub(crate) queue: String,
+    pub(crate) citizen: Leg,
+    pub(crate) answered: bool,
+    pub(crate) operator: Option<OperatorLeg>,
+    pub(crate) machine: Machine,
+    pub(crate) stage: Stage,
+    pub(crate) lane: Lane,
+    pub(crate) waiting: bool,
+    pub(crate) times: Times,
+    pub(crate) talk_ended_by: Option<(Side, &'static str)>,
+    pub(crate) line_ended_by: Option<(Side, String)>,
+    /// The citizen chose something else than waiting: not an abandoned call.
+    pub(crate) served_otherwise: Option<String>,
+    pub(crate) recording: Option<ActiveRecording>,
+    pub(crate) recordings_pending: BTreeMap<String, Purpose>,
+    pub(crate) verdict: Verdict,
+    pub(crate) verdict_recording: Option<Id>,
+    pub(crate) play_next: u64,
+    pub(crate) released_legs: Vec<LegId>,
+    pub(crate) dead_at: Option<Instant>,
+    pub(crate) news_tx: mpsc::Sender<CallNews>,
+    pub(crate) news: mpsc::Receiver<CallNews>,
+    pub(crate) sip_tx: mpsc::Sender<Event>,
+    pub(crate) sip_events: mpsc::Receiver<Event>,
+    pub(crate) media_tx: mpsc::Sender<MediaEvent>,
+    pub(crate) media_events: mpsc::Receiver<MediaEvent>,
+    pub(crate) control: mpsc::Receiver<Control>,
+    pub(crate) control_tx: mpsc::Sender<Control>,
+}
+
+enum Woken {
+    Sip(Option<Event>),
+    Media(Option<MediaEvent>),
+    News(Option<CallNews>),
+    Control(Option<Control>),
+    Timer,
+}
+
+impl Driver {
+    /// From the answer to the end, then the rows.
+    pub(crate) async fn run(mut self) -> Finished {
+        self.input(Input::Start);
+        loop {
+            self.drain_flow().await;
+            if self.line_ended_by.is_some() {
+                break;
+            }
+            match self.wait().await {
+                Woken::Sip(Some(event)) => self.on_sip(event).await,
+                Woken::Media(Some(event)) => self.on_media(event).await,
+                Woken::News(Some(CallNews::Offer(operator))) => self.ring(operator).await,
+                Woken::Control(Some(control)) => self.on_control(control).await,
+                Woken::Timer => self.on_timer(),
+                // The driver holds a sender of each channel itself, so these can't close before it.
+                Woken::Sip(None) | Woken::Media(None) | Woken::News(None) | Woken::Control(None) => {
+                    self.end_line(Side::System, "mailbox closed");
+                }
+            }
+        }
+        self.finish().await
+    }
+
+    async fn wait(&mut self) -> Woken {
+        let deadline = [self.machine.poll_timeout(), self.dead_at].into_iter().flatten().min();
+        let sleep = async {
+            match deadline {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            // Signalling first: a BYE beats the prompt that ended at the same moment.
+            biased;
+            event = self.sip_events.recv() => Woken::Sip(event),
+            control = self.control.recv() => Woken::Control(control),
+            event = self.media_events.recv() => Woken::Media(event),
+            news = self.news.recv() => Woken::News(news),
+            () = sleep => Woken::Timer,
+        }
+    }
+
+    pub(crate) fn input(&mut self, input: Input) {
+        self.machine.handle_input(Instant::now(), input);
+    }
+
+    fn on_timer(&mut self) {
+        let now = Instant::now();
+        if self.dead_at.is_some_and(|at| at <= now) {
+            self.dead_at = None;
+            self.end_line(Side::Network, "no RTP from the citizen");
+            return;
+        }
+        self.machine.handle_timeout(now);
+    }
+
+    async fn on_sip(&mut self, event: Event) {
+        let Some(id) = session_of(&event) else { return };
+        if id == self.citizen.session {
+            self.on_citizen(event).await;
+        } else if self.operator.as_ref().is_some_and(|o| o.leg.session == id) {
+            self.on_operator(event).await;
+        } else {
+            debug!(call = %self.call, ?id, "event of a leg that is gone");
+        }
+    }
+
+    async fn on_media(&mut self, event: MediaEvent) {
+        let citizen = self.citizen.id();
+        match event {
+            MediaEvent::Digit { leg, digit, .. } if leg == citizen && self.stage != Stage::Talk => {
+                self.input(Input::Digit(digit));
+            }
+            MediaEvent::PlayDone { leg, play_id } if leg == citizen && play_id == self.play_next => self.input(Input::PlayDone),
+            MediaEvent::Silent { leg } if leg == citizen => {
+                let left = self.sv.config.media.rtp_dead_ms.saturating_sub(self.sv.config.media.rtp_silence_ms);
+                self.dead_at = Some(Instant::now() + Duration::from_millis(left));
+                self.times.last_heard.get_or_insert_with(Instant::now);
+                self.note("rtp_silent", serde_json::json!({ "leg": "citizen" })).await;
+            }
+            MediaEvent::Resumed { leg } if leg == citizen => {
+                self.dead_at = None;
+                self.times.last_heard = None;
+                self.note("rtp_resumed", serde_json::json!({ "leg": "citizen" })).await;
+            }
+            MediaEvent::Silent { .. } => self.note("rtp_silent", serde_json::json!({ "leg": "operator" })).await,
+            MediaEvent::RecordingDone { .. } => self.recording_done(event).await,
+            MediaEvent::RecordingGap { ms, .. } => {
+                self.sv.metrics.recording_gap_ms.inc_by(ms);
+                self.note("recording_gap", serde_json::json!({ "ms": ms })).await;
+            }
+            MediaEvent::LegClosed { stats, leg } => {
+                self.note(
+                    "media_stats",
+                    serde_json::json!({ "leg": if leg == citizen { "citizen" } else { "operator" }, "packets_in": stats.packets_in,
+                        "packets_out": stats.packets_out, "lost": stats.lost, "jitter_ms": stats.jitter_ms, "dropped": stats.dropped }),
+                )
+                .await;
+            }
+            _ => {}
+        }
+    }
+
+    /// The citizen's line is over; the first cause counts.
+    pub(crate) fn end_line(&mut self, side: Side, reason: &str) {
+        if self.line_ended_by.is_none() {
+            self.line_ended_by = Some((side, reason.to_owned()));
+        }
+    }
+
+    pub(crate) fn set_stage(&mut self, stage: Stage) {
+        self.stage = stage;
+        let operator = self.operator.as_ref().map(|o| o.who.id.clone());
+        self.sv.live.update(&self.call.to_string(), stage.as_str(), operator);
+    }
+
+    /// A line of the call's story; a database that is away costs the line, not the call.
+    pub(crate) async fn note(&self, kind: &str, data: serde_json::Value) {
+        if let Err(e) = self.sv.store.call_event(self.call, now_ms(), kind, data).await {
+            tracing::warn!(call = %self.call, kind, error = %e, "call event not written");
+        }
+    }
+}

@@ -1,0 +1,187 @@
+//! After the line is gone: everything that still owes a row.
+
+use std::time::Duration;
+
+use hotline_db::{CallEnd, CallbackKind, Id, NewCallback};
+use hotline_ivr::Input;
+use hotline_sip::Event;
+use tracing::{error, info};
+
+use super::driver::{Driver, Origin, Side, Stage, Verdict};
+use super::recording::{Purpose, TALK_MAX_MS};
+use crate::app::now_ms;
+
+/// A recording's last write may wait so long for a stalled disk; the start-up repair finishes it otherwise.
+const RECORDING_WAIT_S: u64 = 15;
+
+/// What came of a call.
+#[derive(Debug)]
+pub struct Finished {
+    /// Call id.
+    pub call: Id,
+    /// The citizen picked up.
+    pub answered: bool,
+    /// An operator talked with them.
+    pub talked: bool,
+    /// Final status where nobody picked up.
+    pub failed: Option<u16>,
+    /// Answers given.
+    pub verdict: Verdict,
+    /// Why the line ended, in the flow's or the network's words.
+    pub reason: String,
+    /// Recording with spoken reasons.
+    pub reasons: Option<Id>,
+}
+
+impl Driver {
+    /// Our own call: rings the citizen, then runs like any other.
+    pub(crate) async fn ring_citizen(mut self, kind: CallbackKind) -> Finished {
+        loop {
+            let event = tokio::select! {
+                event = self.sip_events.recv() => event,
+                control = self.control.recv() => {
+                    if let Some(control) = control {
+                        self.on_control(control).await;
+                    }
+                    if self.line_ended_by.is_none() { continue; }
+                    None
+                }
+            };
+            match event {
+                Some(Event::Answered { sdp, .. }) => return self.citizen_picked_up(sdp, kind).await,
+                Some(Event::Failed { code, reason, .. }) => {
+                    self.end_line(Side::Network, &format!("{code} {reason}"));
+                    return self.finish_failed(code).await;
+                }
+                Some(Event::Progress { .. }) => {}
+                _ => {
+                    self.end_line(Side::System, "ended while ringing");
+                    return self.finish_failed(487).await;
+                }
+            }
+        }
+    }
+
+    async fn citizen_picked_up(mut self, sdp: Option<Vec<u8>>, kind: CallbackKind) -> Finished {
+        match sdp.map(|answer| self.citizen.take_answer(&self.sv.media, &answer)) {
+            Some(Ok(negotiated)) => self.write_answered(negotiated.codec).await,
+            other => {
+                info!(call = %self.call, ?other, "the citizen's answer can't be used");
+                self.end_line(Side::System, "488 unusable answer");
+                return self.finish_failed(488).await;
+            }
+        }
+        if kind == CallbackKind::CaseFinished {
+            // Every callback is recorded and linked (domain rules §4).
+            self.start_recording(Purpose::Callback, TALK_MAX_MS).await;
+        }
+        self.run().await
+    }
+
+    async fn finish_failed(self, code: u16) -> Finished {
+        let mut finished = self.finish().await;
+        finished.failed = Some(code);
+        finished
+    }
+
+    /// Lets go of everything and writes the end.
+    pub(crate) async fn finish(mut self) -> Finished {
+        let ended_at = now_ms();
+        let (line_side, line_reason) = self.line_ended_by.clone().unwrap_or((Side::System, "unknown".into()));
+        let stage_at_end = self.stage;
+        self.input(Input::HungUp);
+        self.flow_leftovers().await;
+        self.leave_queue().await;
+        if self.operator.is_some() {
+            self.talk_over(line_side, "line_ended").await;
+        }
+        self.stop_recording();
+        self.sv.media.stop_play(self.citizen.id());
+        self.sv.sip.hang_up(self.citizen.session, &line_reason);
+        self.sv.media.close_leg(self.citizen.id());
+        self.await_recordings().await;
+        self.write_end(ended_at, line_side, &line_reason, stage_at_end).await;
+        for leg in self.released_legs.iter().chain([&self.citizen.id()]) {
+            self.sv.media_routes.remove(*leg);
+        }
+        self.sv.live.remove(&self.call.to_string());
+
+        Finished {
+            talked: self.times.operator_answer_at.is_some(),
+            answered: self.answered,
+            failed: None,
+            reason: line_reason,
+            verdict: self.verdict,
+            reasons: self.verdict_recording,
+            call: self.call,
+        }
+    }
+
+    /// The flow's last words after a hang-up: answers and events count, prompts don't.
+    async fn flow_leftovers(&mut self) {
+        while let Some(output) = self.machine.poll_output() {
+            match output {
+                hotline_ivr::Output::Answer { key, value } => drop(self.verdict.insert(key, value)),
+                hotline_ivr::Output::LeaveQueue { reason } => self.served_otherwise = Some(reason),
+                hotline_ivr::Output::Event { kind, node, detail } => {
+                    self.note(kind.as_str(), serde_json::json!({ "node": node, "detail": detail })).await;
+                }
+                _ => {}
+            }
+        }
+    }
+
+    async fn await_recordings(&mut self) {
+        let until = tokio::time::Instant::now() + Duration::from_secs(RECORDING_WAIT_S);
+        while !self.recordings_pending.is_empty() {
+            match tokio::time::timeout_at(until, self.media_events.recv()).await {
+                Ok(Some(event @ crate::net::media::MediaEvent::RecordingDone { .. })) => self.recording_done(event).await,
+                Ok(Some(_)) => {}
+                Ok(None) | Err(_) => {
+                    error!(call = %self.call, pending = self.recordings_pending.len(), "recording not finished in time: the start-up repair will finish it");
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn write_end(&self, at: i64, line_side: Side, line_reason: &str, stage: Stage) {
+        let (side, reason) = match self.talk_ended_by {
+            Some((side, how)) => (side, format!("{how}; line: {} {line_reason}", line_side.row().as_str())),
+            None => (line_side, line_reason.to_owned()),
+        };
+        let talked = self.times.operator_answer_at.is_some();
+        let wait_ms = self.times.queue_at.map_or(0, |q| self.times.operator_answer_at.unwrap_or(at) - q);
+        let talk_ms = self.times.operator_answer_at.map_or(0, |a| self.times.talk_end_at.unwrap_or(at) - a);
+        let abandoned = (!talked && self.served_otherwise.is_none() && self.origin == Origin::Inbound).then(|| stage.as_str().to_owned());
+        let end = CallEnd {
+            at,
+            end_side: side.row(),
+            end_reason: reason,
+            stage_abandoned: abandoned.clone(),
+            wait_ms: self.times.queue_at.is_some().then_some(wait_ms),
+            talk_ms: talked.then_some(talk_ms),
+            hold_ms: talked.then_some(self.times.hold_ms),
+            wrap_ms: None,
+            missed: self.missed_task(at, abandoned.is_some(), side),
+        };
+        // The last word about a citizen's call is worth patience: a busy database gets several tries.
+        for pause_ms in [0u64, 200, 1_000, 5_000, 20_000] {
+            tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+            match self.sv.store.call_end(self.call, end.clone()).await {
+                Ok(_) => return,
+                Err(e) => error!(call = %self.call, error = %e, "end of call not written"),
+            }
+        }
+    }
+
+    /// Nobody is lost (domain rule 2.2): unanswered, or cut off by the network or by us.
+    fn missed_task(&self, at: i64, abandoned: bool, side: Side) -> Option<NewCallback> {
+        let cut = self.times.operator_answer_at.is_some() && matches!(side, Side::Network | Side::System);
+        if self.origin != Origin::Inbound || !(abandoned || cut) {
+            return None;
+        }
+        let party = self.party?;
+        Some(NewCallback { call: Some(self.call), party: Some(party), ..NewCallback::new(CallbackKind::Missed, at) })
+    }
+}

@@ -1,0 +1,146 @@
+//! Carries out what the voice flow wants.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use hotline_db::CallPatch;
+use hotline_ivr::{EventKind, Input, Machine, Output, Say};
+use tracing::warn;
+
+use super::driver::{Driver, Side, Stage};
+use super::recording::Purpose;
+use crate::acd::{AcdError, Lane};
+use crate::app::now_ms;
+
+impl Driver {
+    /// Until the flow has nothing more to say.
+    pub(crate) async fn drain_flow(&mut self) {
+        while let Some(output) = self.machine.poll_output() {
+            self.carry_out(output).await;
+        }
+    }
+
+    async fn carry_out(&mut self, output: Output) {
+        match output {
+            Output::Play { prompts, repeat } => self.play(&prompts, repeat),
+            Output::StopPlay => {
+                // A `PlayDone` already under way belongs to nobody any more.
+                self.play_next += 1;
+                self.sv.media.stop_play(self.citizen.id());
+            }
+            Output::EnterQueue { queue, lane } => self.enter_queue(queue, from_flow(lane)).await,
+            Output::SetLane(lane) => self.set_lane(from_flow(lane)).await,
+            Output::LeaveQueue { reason } => {
+                self.leave_queue().await;
+                self.note("left_queue", serde_json::json!({ "reason": reason })).await;
+                self.served_otherwise = Some(reason);
+            }
+            Output::Record { max_ms, purpose } => self.start_recording(Purpose::from_flow(&purpose), max_ms).await,
+            Output::StopRecord => self.stop_recording(),
+            Output::Action { name, args } => {
+                let (result, vars) = self.act(&name, &args).await;
+                self.input(Input::ActionDone { name, result: result.into(), vars });
+            }
+            Output::HangUp { reason } => self.end_line(Side::System, &reason),
+            Output::NextFlow { flow } => self.next_flow(&flow),
+            Output::Answer { key, value } => {
+                self.note("answer", serde_json::json!({ "key": key, "value": value })).await;
+                self.verdict.insert(key, value);
+            }
+            Output::Event { kind, node, detail } => {
+                if kind == EventKind::Error {
+                    warn!(call = %self.call, node, detail, "voice flow");
+                }
+                self.note(kind.as_str(), serde_json::json!({ "node": node, "detail": detail })).await;
+            }
+        }
+    }
+
+    fn play(&mut self, pieces: &[Say], repeat: bool) {
+        let clips = self.sv.voice.clips(pieces);
+        self.play_next += 1;
+        if clips.is_empty() {
+            // Every prompt is missing: the flow must not wait for a silence that never ends.
+            if !repeat {
+                self.input(Input::PlayDone);
+            }
+            return;
+        }
+        self.sv.media.play(self.citizen.id(), self.play_next, clips, repeat);
+    }
+
+    async fn enter_queue(&mut self, queue: String, lane: Lane) {
+        self.queue = queue;
+        self.lane = lane.min(self.lane);
+        let call = self.call.to_string();
+        let entered = self.sv.acd.enter(&self.queue, &call, self.lane, BTreeSet::new(), self.news_tx.clone()).await;
+        match entered {
+            Ok(()) => {
+                self.waiting = true;
+                let at = now_ms();
+                self.times.queue_at.get_or_insert(at);
+                self.set_stage(Stage::Queue);
+                let patch = CallPatch { queue_at: Some(at), queue: Some(self.queue.clone()), ..CallPatch::default() };
+                if let Err(e) = self.sv.store.call_patch(self.call, patch).await {
+                    warn!(call = %self.call, error = %e, "call row not updated");
+                }
+                self.note("queue_enter", serde_json::json!({ "queue": self.queue, "lane": self.lane.as_str() })).await;
+            }
+            Err(AcdError::Full) => {
+                self.note("queue_full", serde_json::json!({ "queue": self.queue })).await;
+                self.end_line(Side::System, "queue full");
+            }
+            Err(e) => {
+                warn!(call = %self.call, error = %e, "queue");
+                self.end_line(Side::System, "no queue");
+            }
+        }
+    }
+
+    async fn set_lane(&mut self, lane: Lane) {
+        self.lane = lane;
+        if self.waiting {
+            self.sv.acd.set_lane(&self.queue, &self.call.to_string(), lane).await;
+        }
+        if lane == Lane::Red {
+            self.sv.metrics.red_lane.inc();
+            warn!(call = %self.call, "red lane: the citizen reports danger");
+        }
+        self.note("lane", serde_json::json!({ "lane": lane.as_str() })).await;
+    }
+
+    pub(crate) async fn leave_queue(&mut self) {
+        if !self.waiting {
+            return;
+        }
+        self.waiting = false;
+        self.sv.acd.leave(&self.queue, &self.call.to_string()).await;
+        if let Some(operator) = self.operator.take_if(|o| !o.talking) {
+            self.sv.sip.hang_up(operator.leg.session, "caller left");
+            self.release_leg(&operator.leg);
+            self.note("operator_ring_end", serde_json::json!({ "operator": operator.who.id, "why": "caller_left" })).await;
+        }
+    }
+
+    fn next_flow(&mut self, name: &str) {
+        if name == "survey" && self.sv.config.voice.survey_off {
+            self.end_line(Side::System, "no survey");
+            return;
+        }
+        let Some(flow) = self.sv.voice.flow(name) else {
+            warn!(call = %self.call, flow = name, "no such flow");
+            self.end_line(Side::System, "no such flow");
+            return;
+        };
+        self.machine = Machine::new(Arc::clone(&flow), BTreeMap::new());
+        self.input(Input::Start);
+    }
+}
+
+const fn from_flow(lane: hotline_ivr::Lane) -> Lane {
+    match lane {
+        hotline_ivr::Lane::Red => Lane::Red,
+        hotline_ivr::Lane::Callback => Lane::Callback,
+        hotline_ivr::Lane::Normal => Lane::Normal,
+    }
+}

@@ -1,0 +1,94 @@
+//! The calls that are going on now, and the way to reach their drivers.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::mpsc;
+
+use super::control::Control;
+
+/// A live call for lists.
+#[derive(Clone, Debug, serde::Serialize, utoipa::ToSchema)]
+pub struct LiveCall {
+    /// Call id.
+    pub call: String,
+    /// `greeting`, `queue`, `talk`, `survey` …
+    pub stage: String,
+    /// Masked number.
+    pub caller: String,
+    /// Operator talking or ringing.
+    pub operator: Option<String>,
+    /// Start (epoch ms).
+    pub since: i64,
+}
+
+struct Entry {
+    view: LiveCall,
+    control: mpsc::Sender<Control>,
+}
+
+/// All live calls.
+#[derive(Default)]
+pub struct LiveCalls {
+    calls: Mutex<BTreeMap<String, Entry>>,
+}
+
+impl LiveCalls {
+    /// A call begins.
+    pub fn add(&self, view: LiveCall, control: mpsc::Sender<Control>) {
+        self.lock().insert(view.call.clone(), Entry { view, control });
+    }
+
+    /// A call is over.
+    pub fn remove(&self, call: &str) {
+        self.lock().remove(call);
+    }
+
+    /// A call moved on.
+    pub fn update(&self, call: &str, stage: &str, operator: Option<String>) {
+        if let Some(entry) = self.lock().get_mut(call) {
+            stage.clone_into(&mut entry.view.stage);
+            entry.view.operator = operator;
+        }
+    }
+
+    /// The way to a call's driver.
+    #[must_use]
+    pub fn control(&self, call: &str) -> Option<mpsc::Sender<Control>> {
+        self.lock().get(call).map(|e| e.control.clone())
+    }
+
+    /// The call an operator has.
+    #[must_use]
+    pub fn of_operator(&self, operator: &str) -> Option<String> {
+        self.lock().values().find(|e| e.view.operator.as_deref() == Some(operator)).map(|e| e.view.call.clone())
+    }
+
+    /// All of them, oldest first.
+    #[must_use]
+    pub fn list(&self) -> Vec<LiveCall> {
+        self.lock().values().map(|e| e.view.clone()).collect()
+    }
+
+    /// How many.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.lock().len()
+    }
+
+    /// Whether there is none.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Everybody's mailbox, for the drain.
+    #[must_use]
+    pub fn controls(&self) -> Vec<mpsc::Sender<Control>> {
+        self.lock().values().map(|e| e.control.clone()).collect()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Entry>> {
+        self.calls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,25 @@
+//! One driver per call: it owns the legs, runs the voice flow, follows the queue and writes the story.
+//!
+//! `driver` waits for what happens, the other files do what follows: `citizen` (the citizen's leg),
+//! `operator` (ringing and talking), `flow` (what the voice flow wants), `action` (what a flow asks
+//! the gateway), `recording`, and `finish` (rows after the end).
+
+mod action;
+mod citizen;
+mod control;
+mod driver;
+mod finish;
+mod flow;
+mod leg;
+mod live;
+mod operator;
+mod recording;
+mod recover;
+mod start;
+
+pub use control::{Control, ControlError};
+pub use driver::{Origin, Verdict};
+pub use finish::Finished;
+pub use recover::{RecoverError, recover};
+pub use live::{LiveCall, LiveCalls};
+pub use start::{inbound, outbound};

@@ -1,0 +1,201 @@
+//! Ringing an operator, the talk, and its end.
+
+use std::time::Instant;
+
+use hotline_db::CallPatch;
+use hotline_ivr::Input;
+use hotline_sip::{Dial, EndedBy, Event, Target};
+use tracing::info;
+
+use super::driver::{Driver, Side, Stage};
+use super::leg::Leg;
+use super::recording::{Purpose, TALK_MAX_MS};
+use crate::acd::{Decline, OperatorRef};
+use crate::app::now_ms;
+use crate::privacy::mask_phone;
+
+/// The operator's side of a call.
+pub(crate) struct OperatorLeg {
+    pub(crate) who: OperatorRef,
+    pub(crate) leg: Leg,
+    pub(crate) talking: bool,
+    pub(crate) holding: bool,
+}
+
+impl Driver {
+    /// The queue offers an operator: ring their phone.
+    pub(crate) async fn ring(&mut self, who: OperatorRef) {
+        if !self.waiting || self.operator.is_some() || self.line_ended_by.is_some() {
+            self.sv.acd.declined(&self.queue, &self.call.to_string(), &who.id, Decline::CallerLeft).await;
+            return;
+        }
+        match self.dial_operator(&who) {
+            Ok(leg) => {
+                self.note("operator_ring", serde_json::json!({ "operator": who.id })).await;
+                self.operator = Some(OperatorLeg { who, leg, talking: false, holding: false });
+                self.set_stage(self.stage);
+            }
+            Err(why) => {
+                info!(call = %self.call, operator = %who.name, why, "operator's phone can't be rung");
+                self.note("operator_unreachable", serde_json::json!({ "operator": who.id, "why": why })).await;
+                self.sv.acd.declined(&self.queue, &self.call.to_string(), &who.id, Decline::Device).await;
+            }
+        }
+    }
+
+    fn dial_operator(&self, who: &OperatorRef) -> Result<Leg, String> {
+        let media = self.sv.media.open_leg_beside(self.citizen.id()).map_err(|e| e.to_string())?;
+        self.sv.media_routes.add(media.id, self.media_tx.clone());
+        let dial = Dial {
+            target: Target::Binding { user: who.sip_user.clone() },
+            from: self.did.clone(),
+            display: Some(self.number.as_ref().map_or_else(|| "anonymous".to_owned(), |n| mask_phone(n.reveal()))),
+            to: None,
+            sdp: Leg::offer(&media),
+            credentials: None,
+            ring_timeout_ms: self.sv.config.queue(&self.queue).ring_timeout_s * 1000,
+            extra_headers: vec![("X-Hotline-Call".to_owned(), self.call.to_string())],
+        };
+        match self.sv.sip.dial(dial, self.sip_tx.clone()) {
+            Ok(session) => Ok(Leg::new(session, media)),
+            Err(e) => {
+                self.sv.media.close_leg(media.id);
+                self.sv.media_routes.remove(media.id);
+                Err(e.to_string())
+            }
+        }
+    }
+
+    pub(crate) async fn on_operator(&mut self, event: Event) {
+        match event {
+            Event::Answered { sdp, .. } => self.operator_answered(sdp).await,
+            Event::Failed { code, .. } => self.operator_failed(code).await,
+            Event::Ended { by, .. } => {
+                let side = if by == EndedBy::Remote { Side::Operator } else { Side::Network };
+                self.talk_over(side, "operator_bye").await;
+            }
+            Event::Reoffer { sdp, .. } => self.operator_reoffer(sdp).await,
+            _ => {}
+        }
+    }
+
+    async fn operator_answered(&mut self, sdp: Option<Vec<u8>>) {
+        let Some(operator) = self.operator.as_mut() else { return };
+        let agreed = sdp.ok_or_else(|| "no session description".to_owned()).and_then(|answer| {
+            operator.leg.take_answer(&self.sv.media, &answer).map_err(|e| e.to_string())
+        });
+        if let Err(why) = agreed {
+            info!(call = %self.call, why, "operator's phone answered with nothing usable");
+            self.sv.sip.hang_up(operator.leg.session, "488");
+            self.operator_failed(488).await;
+            return;
+        }
+        operator.talking = true;
+        let (id, leg) = (operator.who.id.clone(), operator.leg.id());
+        let at = now_ms();
+        self.waiting = false;
+        self.times.operator_answer_at = Some(at);
+        self.talk_ended_by = None;
+        self.sv.acd.connected(&self.queue, &self.call.to_string(), &id).await;
+        // The flow stops its prompt first: recording and bridge begin with the talk.
+        self.input(Input::OperatorFree);
+        self.drain_flow().await;
+        self.start_recording(Purpose::Talk, TALK_MAX_MS).await;
+        self.sv.media.bridge(self.citizen.id(), leg);
+        self.set_stage(Stage::Talk);
+        let patch = CallPatch { operator_answer_at: Some(at), operator: id.parse().ok(), ..CallPatch::default() };
+        if let Err(e) = self.sv.store.call_patch(self.call, patch).await {
+            tracing::warn!(call = %self.call, error = %e, "call row not updated");
+        }
+        self.note("talk_start", serde_json::json!({ "operator": id })).await;
+    }
+
+    async fn operator_failed(&mut self, code: u16) {
+        let Some(operator) = self.operator.take() else { return };
+        self.release_leg(&operator.leg);
+        let why = match code {
+            408 | 480 | 487 => Decline::NoAnswer,
+            486 | 600 | 603 => Decline::Refused,
+            _ => Decline::Device,
+        };
+        self.note("operator_declined", serde_json::json!({ "operator": operator.who.id, "code": code })).await;
+        self.sv.acd.declined(&self.queue, &self.call.to_string(), &operator.who.id, why).await;
+        self.set_stage(self.stage);
+    }
+
+    /// The talk is over; the citizen stays on the line unless it was them who left.
+    pub(crate) async fn talk_over(&mut self, side: Side, how: &'static str) {
+        let Some(operator) = self.operator.take() else { return };
+        self.hold_ended();
+        self.times.talk_end_at.get_or_insert_with(now_ms);
+        self.sv.media.unbridge(self.citizen.id());
+        self.stop_recording();
+        self.sv.sip.hang_up(operator.leg.session, how);
+        self.release_leg(&operator.leg);
+        if self.talk_ended_by.is_none() {
+            self.talk_ended_by = Some((side, how));
+        }
+        self.sv.acd.released(&self.queue, &operator.who.id).await;
+        self.note("talk_end", serde_json::json!({ "by": side.row().as_str(), "how": how, "operator": operator.who.id })).await;
+        self.set_stage(Stage::After);
+        if self.line_ended_by.is_none() {
+            self.input(Input::TalkEnded);
+        }
+    }
+
+    async fn operator_reoffer(&mut self, sdp: Option<Vec<u8>>) {
+        let Some(operator) = self.operator.as_ref() else { return };
+        let session = operator.leg.session;
+        let Some(offer) = sdp else {
+            self.sv.sip.answer_reoffer(session, &Leg::offer(&operator.leg.media));
+            return;
+        };
+        match operator.leg.answer(&self.sv.media, &offer) {
+            Ok((answer, negotiated)) => {
+                self.sv.sip.answer_reoffer(session, &answer);
+                self.hold(negotiated.they_hold).await;
+            }
+            Err(e) => {
+                info!(call = %self.call, error = %e, "re-offer refused");
+                self.sv.sip.reject_reoffer(session, 488);
+            }
+        }
+    }
+
+    /// Music for the citizen while the operator looks something up.
+    pub(crate) async fn hold(&mut self, on: bool) {
+        let citizen = self.citizen.id();
+        let Some(operator) = self.operator.as_mut().filter(|o| o.talking && o.holding != on) else { return };
+        operator.holding = on;
+        let leg = operator.leg.id();
+        if on {
+            self.times.hold_since = Some(now_ms());
+            self.sv.media.unbridge(citizen);
+            let music = self.sv.voice.clips(&[hotline_ivr::Say::Prompt("hold_music".into())]);
+            self.play_next += 1;
+            self.sv.media.play(citizen, self.play_next, music, true);
+        } else {
+            self.hold_ended();
+            self.sv.media.stop_play(citizen);
+            self.sv.media.bridge(citizen, leg);
+        }
+        self.note("hold", serde_json::json!({ "on": on })).await;
+    }
+
+    pub(crate) fn hold_ended(&mut self) {
+        if let Some(since) = self.times.hold_since.take() {
+            self.times.hold_ms += (now_ms() - since).max(0);
+        }
+    }
+
+    pub(crate) fn release_leg(&mut self, leg: &Leg) {
+        self.sv.media.close_leg(leg.id());
+        self.released_legs.push(leg.id());
+    }
+
+    /// How long the citizen has been silent on the network, if they are.
+    pub(crate) fn silent_for(&self) -> Option<std::time::Duration> {
+        self.times.last_heard.map(|t| Instant::now().duration_since(t))
+    }
+}
+

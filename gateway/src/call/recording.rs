@@ -1,0 +1,137 @@
+//! Recordings of a call: their rows, their end.
+
+use std::path::PathBuf;
+
+use hotline_db::{Id, NewRecording, RecordingDone, RecordingKind};
+use hotline_ivr::Input;
+use hotline_media::RecordingId;
+use tracing::{error, warn};
+
+use super::driver::{Driver, Stage};
+use crate::app::now_ms;
+use crate::net::media::MediaEvent;
+
+/// The longest talk a recording holds; 常州's longest call took 4,751 s.
+pub(crate) const TALK_MAX_MS: u64 = 4 * 3600 * 1000;
+
+/// What a recording is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    Talk,
+    Message,
+    Reason,
+    Callback,
+}
+
+impl Purpose {
+    pub(crate) fn from_flow(purpose: &str) -> Self {
+        match purpose {
+            "dissatisfaction_reason" => Self::Reason,
+            _ => Self::Message,
+        }
+    }
+
+    const fn kind(self) -> RecordingKind {
+        match self {
+            Self::Talk => RecordingKind::Talk,
+            Self::Message => RecordingKind::Message,
+            Self::Reason => RecordingKind::SurveyReason,
+            Self::Callback => RecordingKind::Callback,
+        }
+    }
+}
+
+/// The recording that runs now.
+pub(crate) struct ActiveRecording {
+    id: String,
+}
+
+impl Driver {
+    /// Row first, then the file: a crash in between leaves a row the repair explains, never an unknown file.
+    pub(crate) async fn start_recording(&mut self, purpose: Purpose, max_ms: u64) {
+        if self.recording.is_some() {
+            self.stop_recording();
+        }
+        let id = Id::new();
+        let at = now_ms();
+        let path = relative_path(&id, at, self.sv.config.site.utc_offset_min);
+        let row = NewRecording {
+            id,
+            call: self.call,
+            path: path.display().to_string(),
+            started_at: at,
+            channels: 2,
+            kind: purpose.kind(),
+            notice_played: self.stage > Stage::Greeting || purpose != Purpose::Talk,
+        };
+        if let Err(e) = self.sv.store.recording_begin(row).await {
+            // Evidence matters more than its row: the file is written, the repair finds it.
+            error!(call = %self.call, error = %e, "recording row not written");
+        }
+        let file = self.sv.config.storage.recordings().join(&path);
+        if let Some(parent) = file.parent()
+            && let Err(e) = tokio::fs::create_dir_all(parent).await
+        {
+            error!(call = %self.call, error = %e, "recording folder");
+        }
+        self.sv.media.record(self.citizen.id(), RecordingId(id.to_string()), file, max_ms);
+        self.recordings_pending.insert(id.to_string(), purpose);
+        self.recording = Some(ActiveRecording { id: id.to_string() });
+        if purpose == Purpose::Reason {
+            self.verdict_recording = Some(id);
+        }
+    }
+
+    pub(crate) fn stop_recording(&mut self) {
+        if self.recording.take().is_some() {
+            self.sv.media.stop_record(self.citizen.id());
+        }
+    }
+
+    /// The file is complete (or lost): its row, its job, and the flow that may wait for it.
+    pub(crate) async fn recording_done(&mut self, event: MediaEvent) {
+        let MediaEvent::RecordingDone { rec, duration_ms, sha256, bytes, gaps_ms, paused_ranges, error, .. } = event else { return };
+        let purpose = self.recordings_pending.remove(&rec.0);
+        let Ok(id) = rec.0.parse::<Id>() else { return };
+        let at = now_ms();
+        let stored = match error {
+            Some(why) => {
+                error!(call = %self.call, recording = %id, why, "recording failed");
+                self.sv.metrics.recordings_failed.inc();
+                self.sv.store.recording_lost(id, at, &why).await
+            }
+            None => {
+                let done = RecordingDone {
+                    duration_ms: signed(duration_ms),
+                    bytes: signed(bytes),
+                    sha256,
+                    gaps_ms: signed(gaps_ms),
+                    paused_ranges: serde_json::json!(paused_ranges).into(),
+                    transcribe: true,
+                    at,
+                };
+                self.sv.store.recording_finish(id, done).await
+            }
+        };
+        if let Err(e) = stored {
+            warn!(call = %self.call, recording = %id, error = %e, "recording row not finished: the start-up repair will");
+        }
+        if self.recording.as_ref().is_some_and(|r| r.id == rec.0) {
+            self.recording = None;
+        }
+        // The flow asked for this one and waits for its end.
+        if matches!(purpose, Some(Purpose::Message | Purpose::Reason)) {
+            self.input(Input::RecordDone { ms: duration_ms });
+        }
+    }
+}
+
+fn signed(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+/// `2026/11/21/ID.wav` in local time: a day's evidence is one folder.
+fn relative_path(id: &Id, at: i64, utc_offset_min: i32) -> PathBuf {
+    let (y, m, d) = crate::app::local_date(at, utc_offset_min);
+    PathBuf::from(format!("{y:04}/{m:02}/{d:02}/{id}.wav"))
+}

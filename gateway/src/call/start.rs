@@ -1,0 +1,209 @@
+//! How a call begins: the citizen's INVITE, or ours for a callback task.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use hotline_db::{CallbackKind, CallbackTask, Direction, Id};
+use hotline_ivr::Machine;
+use hotline_sip::{Dial, Event, Target, Transport};
+use tokio::sync::mpsc;
+use tracing::{info, warn};
+
+use super::action::callback_vars;
+use super::driver::{Driver, Origin, Stage, Times};
+use super::finish::Finished;
+use super::leg::Leg;
+use super::live::LiveCall;
+use crate::acd::Lane;
+use crate::app::{Services, now_ms};
+use crate::callback::permit;
+use crate::config::TransportName;
+use crate::intake::accept::{self, PhoneContact};
+use crate::net::sip::NewCall as IncomingCall;
+use crate::privacy::{Pii, mask_phone, normalize_phone};
+
+const NEWS_MAX: usize = 16;
+const CONTROL_MAX: usize = 16;
+
+/// Serves an incoming call from its INVITE to its last row.
+pub async fn inbound(sv: Arc<Services>, new: IncomingCall) {
+    let session = new.id;
+    if let Err((code, why)) = serve_inbound(&sv, new).await {
+        info!(code, why, "call refused");
+        sv.sip.reject(session, code, why);
+        sv.metrics.calls_refused.inc();
+    }
+}
+
+async fn serve_inbound(sv: &Arc<Services>, new: IncomingCall) -> Result<(), (u16, &'static str)> {
+    let invite = &new.invite;
+    if invite.user.is_some() {
+        // Domain rule 2.4: phones are called, they don't call; outbound exists from a task only.
+        return Err((403, "Outbound calls start from a task"));
+    }
+    let hotline = sv.config.hotlines.iter().find(|h| h.number == invite.request_user).ok_or((404, "No such hotline number"))?;
+    let flow = sv.voice.flow(&hotline.flow).ok_or((500, "Flow missing"))?;
+    let media = sv.media.open_leg().map_err(|e| {
+        warn!(error = %e, "no media leg");
+        (503, "No media resources")
+    })?;
+    let leg = Leg::new(new.id, media);
+    let negotiated = match &invite.sdp {
+        Some(offer) => leg.answer(&sv.media, offer).map(|(sdp, n)| (sdp, n.codec)).map_err(|e| e.to_string()),
+        None => Ok((Leg::offer(&media), "offered")),
+    };
+    let (sdp, codec) = negotiated.map_err(|why| {
+        info!(why, "offer refused");
+        sv.media.close_leg(media.id);
+        (488, "Not Acceptable Here")
+    })?;
+    let raw = invite.asserted.as_deref().unwrap_or(&invite.from_user);
+    let number = normalize_phone(raw).map(Pii::new);
+    let contact = PhoneContact {
+        direction: Direction::Inbound,
+        did: hotline.number.clone(),
+        number: number.clone(),
+        trunk: invite.trunk.clone(),
+        sip_call_id: invite.call_id.clone(),
+        at: now_ms(),
+    };
+    let accepted = accept::phone_call(sv, contact).await.map_err(|e| {
+        warn!(error = %e, "call not accepted: no row");
+        sv.media.close_leg(media.id);
+        (503, "Service Unavailable")
+    })?;
+    sv.metrics.calls_in.inc();
+    let mut vars = BTreeMap::from([("queue".to_owned(), hotline.queue.clone()), ("hotline_number".to_owned(), hotline.number.clone())]);
+    if let Some(number) = &number {
+        vars.insert("caller_number".to_owned(), number.reveal().trim_start_matches("+86").to_owned());
+    }
+    let mailboxes = Mailboxes { sip_tx: new.events_tx, sip_events: new.events };
+    let mut driver = build(sv, accepted.call, Origin::Inbound, mailboxes, leg, Machine::new(flow, vars));
+    driver.did.clone_from(&hotline.number);
+    driver.queue.clone_from(&hotline.queue);
+    driver.party = accepted.party;
+    driver.number = number;
+    driver.lane = Lane::Normal;
+    announce(&driver);
+    if sv.sip.accept(new.id, &sdp).is_err() {
+        // Cancelled while the row was written: the driver finds the event in its mailbox.
+        info!(call = %driver.call, "caller left before the answer");
+    } else {
+        driver.write_answered(codec).await;
+    }
+    driver.run().await;
+    Ok(())
+}
+
+/// Calls a citizen for `task`. Returns what came of it; `Err` is a failure of ours that uses up no attempt.
+pub async fn outbound(sv: Arc<Services>, task: CallbackTask, number: Pii<String>) -> Result<Finished, String> {
+    let (trunk, digits) = permit::outgoing(&sv.config, number.reveal()).map_err(|e| e.to_string())?;
+    let flow_name = if task.kind == CallbackKind::CaseFinished { "callback" } else { "missed" };
+    let flow = sv.voice.flow(flow_name).ok_or("flow missing")?;
+    let media = sv.media.open_leg().map_err(|e| e.to_string())?;
+    let did = if trunk.caller_id.is_empty() {
+        sv.config.hotlines.first().map_or_else(|| "hotline".to_owned(), |h| h.number.clone())
+    } else {
+        trunk.caller_id.clone()
+    };
+    let remote = trunk.outbound.ok_or("trunk without `outbound`")?;
+    let dial = Dial {
+        target: Target::Uri {
+            uri: format!("sip:{digits}@{remote}"),
+            transport: if trunk.transport == TransportName::Tcp { Transport::Tcp } else { Transport::Udp },
+            remote,
+            local: sv.sip.local(),
+        },
+        from: did.clone(),
+        display: None,
+        to: None,
+        sdp: Leg::offer(&media),
+        credentials: trunk.user.clone().zip(trunk.password.clone()),
+        ring_timeout_ms: sv.config.callback.ring_s * 1000,
+        extra_headers: Vec::new(),
+    };
+    let contact = PhoneContact {
+        direction: Direction::Outbound,
+        did: did.clone(),
+        number: Some(number.clone()),
+        trunk: Some(trunk.name.clone()),
+        sip_call_id: String::new(),
+        at: now_ms(),
+    };
+    let accepted = accept::phone_call(&sv, contact).await.map_err(|e| e.to_string())?;
+    let (sip_tx, sip_events) = mpsc::channel(64);
+    let session = sv.sip.dial(dial, sip_tx.clone()).map_err(|e| e.to_string())?;
+    let leg = Leg::new(session, media);
+    let mut vars = callback_vars(&sv.store, task.item, sv.config.site.utc_offset_min).await;
+    vars.insert("hotline_number".to_owned(), did.clone());
+    let queue = sv.config.hotlines.first().map_or_else(|| "main".to_owned(), |h| h.queue.clone());
+    vars.insert("queue".to_owned(), queue.clone());
+    let mut driver =
+        build(&sv, accepted.call, Origin::Task(task.id), Mailboxes { sip_tx, sip_events }, leg, Machine::new(flow, vars));
+    driver.did = did;
+    driver.party = accepted.party;
+    driver.number = Some(number);
+    driver.lane = Lane::Callback;
+    driver.queue = queue;
+    announce(&driver);
+    sv.metrics.calls_out.inc();
+    Ok(driver.ring_citizen(task.kind).await)
+}
+
+struct Mailboxes {
+    sip_tx: mpsc::Sender<Event>,
+    sip_events: mpsc::Receiver<Event>,
+}
+
+fn announce(driver: &Driver) {
+    let view = LiveCall {
+        call: driver.call.to_string(),
+        stage: Stage::Greeting.as_str().into(),
+        caller: driver.number.as_ref().map_or_else(String::new, |n| mask_phone(n.reveal())),
+        operator: None,
+        since: now_ms(),
+    };
+    driver.sv.live.add(view, driver.control_tx.clone());
+}
+
+fn build(sv: &Arc<Services>, call: Id, origin: Origin, mailboxes: Mailboxes, citizen: Leg, machine: Machine) -> Driver {
+    let (media_tx, media_events) = mpsc::channel(crate::net::media_routes::CALL_EVENTS_MAX);
+    let (news_tx, news) = mpsc::channel(NEWS_MAX);
+    let (control_tx, control) = mpsc::channel(CONTROL_MAX);
+    sv.media_routes.add(citizen.id(), media_tx.clone());
+    Driver {
+        sv: Arc::clone(sv),
+        call,
+        origin,
+        did: String::new(),
+        party: None,
+        number: None,
+        queue: sv.config.queue_names().into_iter().next().unwrap_or_default(),
+        citizen,
+        answered: false,
+        operator: None,
+        machine,
+        stage: Stage::Greeting,
+        lane: Lane::Normal,
+        waiting: false,
+        times: Times::default(),
+        talk_ended_by: None,
+        line_ended_by: None,
+        served_otherwise: None,
+        recording: None,
+        recordings_pending: BTreeMap::new(),
+        verdict: BTreeMap::new(),
+        verdict_recording: None,
+        play_next: 0,
+        released_legs: Vec::new(),
+        dead_at: None,
+        news_tx,
+        news,
+        sip_tx: mailboxes.sip_tx,
+        sip_events: mailboxes.sip_events,
+        media_tx,
+        media_events,
+        control,
+        control_tx,
+    }
+}

@@ -1,0 +1,173 @@
+//! When a callback may be tried: pure functions over epoch milliseconds and a local offset (domain rules §4).
+
+use crate::config::Callback;
+
+const DAY_MS: i64 = 86_400_000;
+const MINUTE_MS: i64 = 60_000;
+const HALF_DAY_MS: i64 = DAY_MS / 2;
+
+/// A local time window, minutes after midnight.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Window {
+    start_min: i64,
+    end_min: i64,
+}
+
+impl Window {
+    /// Parses `HH:MM-HH:MM`; the end must be later than the start, `24:00` is allowed as an end.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (a, b) = text.split_once('-')?;
+        let minutes = |t: &str| -> Option<i64> {
+            let (h, m) = t.trim().split_once(':')?;
+            let (h, m): (i64, i64) = (h.parse().ok()?, m.parse().ok()?);
+            ((0..=24).contains(&h) && (0..60).contains(&m) && h * 60 + m <= 1440).then_some(h * 60 + m)
+        };
+        let (start_min, end_min) = (minutes(a)?, minutes(b)?);
+        (start_min < end_min).then_some(Self { start_min, end_min })
+    }
+}
+
+/// The site's rules in the form the functions below need.
+#[derive(Clone, Debug)]
+pub struct Rules {
+    windows: Vec<Window>,
+    offset_ms: i64,
+    factor: i64,
+    retry_ms: i64,
+    span_ms: i64,
+    missed_retry_ms: i64,
+    attempts: i64,
+}
+
+impl Rules {
+    /// From the configuration; windows that don't parse were refused there.
+    #[must_use]
+    pub fn new(config: &Callback, utc_offset_min: i32) -> Self {
+        Self {
+            windows: config.windows.iter().filter_map(|w| Window::parse(w)).collect(),
+            offset_ms: i64::from(utc_offset_min) * MINUTE_MS,
+            factor: i64::try_from(config.time_factor).unwrap_or(i64::MAX).max(1),
+            retry_ms: seconds(config.retry_s),
+            span_ms: i64::try_from(config.span_days).unwrap_or(0).saturating_mul(DAY_MS),
+            missed_retry_ms: seconds(config.missed_retry_s),
+            attempts: config.attempts.max(1),
+        }
+    }
+
+    /// Attempts before 无法联系.
+    #[must_use]
+    pub const fn attempts(&self) -> i64 {
+        self.attempts
+    }
+
+    /// The first moment at or after `t` inside a window. Without windows every moment is allowed.
+    #[must_use]
+    pub fn next_allowed(&self, t: i64) -> i64 {
+        let local = t.saturating_add(self.offset_ms);
+        let midnight = local.div_euclid(DAY_MS) * DAY_MS;
+        let candidates = (0..2).flat_map(|day| {
+            self.windows.iter().map(move |w| {
+                let base = midnight + day * DAY_MS;
+                (base + w.start_min * MINUTE_MS, base + w.end_min * MINUTE_MS)
+            })
+        });
+        candidates
+            .filter(|&(_, end)| end > local)
+            .map(|(start, _)| start.max(local))
+            .min()
+            .map_or(t, |found| found - self.offset_ms)
+    }
+
+    /// When 办结回访 is tried again after attempt number `done` at `t`; `None`: the attempts are used up.
+    /// Attempts lie in different half-days and the last one at least `span_days − 1` days after the first.
+    #[must_use]
+    pub fn after_attempt(&self, done: i64, t: i64) -> Option<i64> {
+        if done >= self.attempts {
+            return None;
+        }
+        let gaps = (self.attempts - 1).max(1);
+        let spread = (self.span_ms - DAY_MS).max(0) / gaps;
+        let pause = self.retry_ms.max(spread).max(HALF_DAY_MS.min(self.span_ms));
+        Some(self.next_allowed(t.saturating_add(pause / self.factor)))
+    }
+
+    /// When a missed or queued callback is tried again: no windows, the citizen waits for us.
+    #[must_use]
+    pub fn after_missed_attempt(&self, done: i64, t: i64) -> Option<i64> {
+        (done < self.attempts).then(|| t.saturating_add(self.missed_retry_ms / self.factor))
+    }
+
+    /// The pause before another try after a failure of ours or "call me later": no attempt is used up.
+    #[must_use]
+    pub fn postponed(&self, t: i64) -> i64 {
+        self.next_allowed(t.saturating_add(self.retry_ms / self.factor))
+    }
+}
+
+fn seconds(s: u64) -> i64 {
+    i64::try_from(s).unwrap_or(i64::MAX / 1000).saturating_mul(1000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // 2026-11-20 00:00 in UTC+8.
+    const MIDNIGHT: i64 = 1_795_104_000_000;
+
+    fn rules() -> Rules {
+        Rules::new(&Callback::default(), 480)
+    }
+    const fn at(h: i64, m: i64) -> i64 {
+        MIDNIGHT + (h * 60 + m) * MINUTE_MS
+    }
+
+    #[test]
+    fn midnight_in_the_tests_is_local_midnight() {
+        assert_eq!((MIDNIGHT + 480 * MINUTE_MS) % DAY_MS, 0);
+    }
+
+    #[test]
+    fn nobody_is_called_outside_the_windows() {
+        let r = rules();
+        assert_eq!(r.next_allowed(at(7, 0)), at(8, 30));
+        assert_eq!(r.next_allowed(at(9, 15)), at(9, 15));
+        assert_eq!(r.next_allowed(at(12, 0)), at(14, 0));
+        assert_eq!(r.next_allowed(at(23, 59)), at(24 + 8, 30));
+        for minute in 0..2 * 1440 {
+            let t = r.next_allowed(MIDNIGHT + minute * MINUTE_MS);
+            let of_day = (t - MIDNIGHT).rem_euclid(DAY_MS) / MINUTE_MS;
+            assert!((510..720).contains(&of_day) || (840..1200).contains(&of_day), "{of_day}");
+        }
+    }
+
+    #[test]
+    fn three_attempts_lie_in_different_half_days_over_two_days() {
+        let r = rules();
+        for start in [at(8, 30), at(11, 59), at(14, 0), at(19, 59)] {
+            let second = r.after_attempt(1, start).unwrap();
+            let third = r.after_attempt(2, second).unwrap();
+            assert_eq!(r.after_attempt(3, third), None);
+            assert!(second - start >= 2 * 3_600_000 && third - second >= 2 * 3_600_000);
+            let half = |t: i64| (t - MIDNIGHT) / HALF_DAY_MS;
+            assert!(half(start) != half(second) && half(second) != half(third));
+            assert!((third - MIDNIGHT) / DAY_MS > (start - MIDNIGHT) / DAY_MS);
+        }
+    }
+
+    #[test]
+    fn a_time_factor_turns_hours_into_seconds() {
+        let config = Callback { time_factor: 36_000, windows: vec![], ..Callback::default() };
+        let r = Rules::new(&config, 480);
+        assert_eq!(r.after_attempt(1, 0), Some(43_200_000 / 36_000));
+        assert_eq!(r.after_missed_attempt(1, 0), Some(600_000 / 36_000));
+    }
+
+    #[test]
+    fn nonsense_is_no_window() {
+        for text in ["", "8", "8:30", "12:00-08:00", "08:30-25:00", "a-b", "08:61-09:00"] {
+            assert_eq!(Window::parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! `hotline doctor`: what is wrong here, and what to do about each finding.
+
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::Path;
+
+use hotline_db::Store;
+
+use super::say;
+use crate::app::{now_ms, transcription_config};
+use crate::config::Config;
+use crate::voice::{Voice, sounds_dir};
+
+/// Less free space than this is a finding: 常州's 148 h of calls a day take 8.5 GB as 16-bit stereo.
+const DISK_FREE_MIN_BYTES: u64 = 10 * 1024 * 1024 * 1024;
+/// 2026-01-01: an earlier clock is wrong.
+const CLOCK_MIN_MS: i64 = 1_767_225_600_000;
+
+enum Finding {
+    Good(String),
+    Advice(String, String),
+    Bad(String, String),
+}
+
+/// Prints the findings; `Err` if one stops the gateway from working.
+pub async fn examine(config: &Config) -> anyhow::Result<()> {
+    let mut findings = Vec::new();
+    ports(config, &mut findings);
+    disk(config, &mut findings);
+    database(config, &mut findings).await;
+    voice(config, &mut findings);
+    trunks(config, &mut findings);
+    clock(&mut findings);
+    match transcription_config(config).ready() {
+        Ok(()) => findings.push(Finding::Good("转写 / transcription".into())),
+        Err(e) => findings.push(Finding::Advice(format!("转写 / transcription: {e}"), "通话不受影响,录音等待模型;运行 / calls go on, recordings wait; run: hotline model get small".into())),
+    }
+    let mut bad = 0;
+    for finding in findings {
+        match finding {
+            Finding::Good(what) => say(&format!("✓ {what}")),
+            Finding::Advice(what, remedy) => say(&format!("! {what}\n    → {remedy}")),
+            Finding::Bad(what, remedy) => {
+                bad += 1;
+                say(&format!("✗ {what}\n    → {remedy}"));
+            }
+        }
+    }
+    if bad > 0 {
+        anyhow::bail!("{bad} 项需要处理 / findings to mend");
+    }
+    Ok(())
+}
+
+fn ports(config: &Config, out: &mut Vec<Finding>) {
+    let remedy = |a: &SocketAddr| {
+        format!("端口被占用:停掉占用者(ss -lnp | grep {}),或改配置 / in use: stop its owner or change the address", a.port())
+    };
+    for address in &config.sip.listen {
+        match UdpSocket::bind(address).and_then(|_| TcpListener::bind(address)) {
+            Ok(_) => out.push(Finding::Good(format!("SIP {address}"))),
+            Err(e) => out.push(Finding::Bad(format!("SIP {address}: {e}"), remedy(address))),
+        }
+    }
+    match TcpListener::bind(config.http.listen) {
+        Ok(_) => out.push(Finding::Good(format!("HTTP {}", config.http.listen))),
+        Err(e) => out.push(Finding::Bad(format!("HTTP {}: {e}", config.http.listen), remedy(&config.http.listen))),
+    }
+    let pairs = (config.media.port_max - config.media.port_min) / 2;
+    if pairs < 200 {
+        out.push(Finding::Advice(format!("RTP: {pairs} 对端口 / port pairs"), "每通话用两对;扩大 media.port_max / two per call: raise media.port_max".into()));
+    }
+}
+
+fn disk(config: &Config, out: &mut Vec<Finding>) {
+    let dir = &config.storage.data_dir;
+    let probe = dir.join(".doctor");
+    if let Err(e) = std::fs::create_dir_all(dir).and_then(|()| std::fs::write(&probe, b"x")).and_then(|()| std::fs::remove_file(&probe)) {
+        out.push(Finding::Bad(format!("{}: {e}", dir.display()), "以能写入的用户运行,或改 storage.data_dir / run as a user who may write there".into()));
+        return;
+    }
+    match free_bytes(dir) {
+        Some(free) if free < DISK_FREE_MIN_BYTES => out.push(Finding::Advice(
+            format!("{}: 仅剩 / only {} MB", dir.display(), free >> 20),
+            "清理或扩容:录音每小时约 115 MB / make room: an hour of talk takes some 115 MB".into(),
+        )),
+        _ => out.push(Finding::Good(format!("数据目录 / data directory {}", dir.display()))),
+    }
+}
+
+/// Free space by `df`: no system call of our own for one number.
+fn free_bytes(dir: &Path) -> Option<u64> {
+    let out = std::process::Command::new("df").arg("-Pk").arg(dir).output().ok()?;
+    let text = String::from_utf8(out.stdout).ok()?;
+    text.lines().nth(1)?.split_whitespace().nth(3)?.parse::<u64>().ok().map(|kb| kb * 1024)
+}
+
+async fn database(config: &Config, out: &mut Vec<Finding>) {
+    match Store::open(&config.storage.url()).await {
+        Ok(store) => {
+            match store.users().await {
+                Ok(users) if users.is_empty() => {
+                    out.push(Finding::Advice("没有用户 / no users".into(), "hotline user add --login 1001 --role operator --sip-user 1001 …".into()));
+                }
+                Ok(users) => out.push(Finding::Good(format!("数据库 / database, {} 用户 / users", users.len()))),
+                Err(e) => out.push(Finding::Bad(format!("数据库 / database: {e}"), "查看日志 / see the log".into())),
+            }
+            store.close().await;
+        }
+        Err(e) => out.push(Finding::Bad(format!("数据库 / database: {e}"), "检查 storage.database_url / check storage.database_url".into())),
+    }
+}
+
+fn voice(config: &Config, out: &mut Vec<Finding>) {
+    let loaded = match Voice::load(config) {
+        Ok(voice) => voice,
+        Err(e) => return out.push(Finding::Bad(format!("语音 / voice: {e}"), "hotline ivr check".into())),
+    };
+    let missing: Vec<String> =
+        loaded.flows().flat_map(|(_, f)| f.prompts().into_iter().map(str::to_owned)).filter(|id| !loaded.has(id)).collect();
+    if missing.is_empty() {
+        let dir = sounds_dir(config).map(|d| d.display().to_string()).unwrap_or_default();
+        out.push(Finding::Good(format!("提示音与流程 / prompts and flows ({dir})")));
+    } else {
+        out.push(Finding::Bad(format!("缺少提示音 / missing prompts: {}", missing.join(" ")), "sounds/render.sh 或录音室文件 / render them or add studio files".into()));
+    }
+}
+
+fn trunks(config: &Config, out: &mut Vec<Finding>) {
+    if config.trunks.is_empty() {
+        out.push(Finding::Advice("没有中继 / no trunk".into(), "在配置中加 [[trunk]],否则没有来电 / add a [[trunk]] or nobody can call".into()));
+    } else if config.trunks.iter().all(|t| t.outbound.is_none()) {
+        out.push(Finding::Advice("没有外呼中继 / no trunk with outbound".into(), "回访无法拨出:设置 trunk.outbound / callbacks can't be placed: set trunk.outbound".into()));
+    }
+    if config.hotlines.is_empty() {
+        out.push(Finding::Bad("没有热线号码 / no hotline number".into(), "在配置中加 [[hotline]] / add a [[hotline]]".into()));
+    }
+}
+
+fn clock(out: &mut Vec<Finding>) {
+    if now_ms() < CLOCK_MIN_MS {
+        out.push(Finding::Bad("系统时间不对 / the clock is wrong".into(), "启用时间同步(chrony)/ enable time synchronisation".into()));
+    } else {
+        out.push(Finding::Good("时钟 / clock".into()));
+    }
+}

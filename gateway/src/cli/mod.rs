@@ -1,0 +1,13 @@
+//! Everything `hotline` does besides serving: one file per subcommand.
+
+pub mod doctor;
+pub mod ivr;
+pub mod model;
+pub mod show;
+pub mod user;
+
+/// A line for the person at the terminal.
+#[allow(clippy::print_stdout, reason = "a command's answer belongs on standard output")]
+pub fn say(text: &str) {
+    println!("{text}");
+}

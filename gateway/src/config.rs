@@ -1,0 +1,547 @@
+//! The one typed configuration. Every default is written out in `ops/hotline.example.toml`;
+//! a test keeps that file and these defaults the same.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// A configuration file that cannot be used: where, what, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file could not be read.
+    #[error("{path}: {source}. 请检查路径和权限 / check the path and its permissions")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The text is no valid configuration; `detail` names line and column.
+    #[error("{path}: {detail}\n对照 ops/hotline.example.toml 修改 / compare with ops/hotline.example.toml")]
+    Syntax {
+        /// The file.
+        path: PathBuf,
+        /// The parser's message with line and column.
+        detail: String,
+    },
+    /// A value is well-formed but makes no sense.
+    #[error("{path}: {key}: {problem}. {remedy}")]
+    Value {
+        /// The file (or the command line).
+        path: PathBuf,
+        /// Dotted key.
+        key: String,
+        /// What is wrong.
+        problem: String,
+        /// What to do.
+        remedy: String,
+    },
+}
+
+/// Everything a site can set.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// The city: numbering and clock.
+    pub site: Site,
+    /// Where files and rows live.
+    pub storage: Storage,
+    /// SIP listeners and who may use them.
+    pub sip: Sip,
+    /// Carrier trunks.
+    #[serde(rename = "trunk")]
+    pub trunks: Vec<Trunk>,
+    /// RTP.
+    pub media: Media,
+    /// Hotline numbers and where each leads.
+    #[serde(rename = "hotline")]
+    pub hotlines: Vec<Hotline>,
+    /// Queues by name.
+    #[serde(rename = "queue")]
+    pub queues: BTreeMap<String, Queue>,
+    /// Prompts and flows.
+    pub voice: Voice,
+    /// Speech to text.
+    pub transcription: hotline_transcription::Config,
+    /// Where speech models come from.
+    pub models: Models,
+    /// From contacts to items.
+    pub intake: Intake,
+    /// Where items are handed to.
+    pub casecore: CaseCore,
+    /// When and how citizens are called.
+    pub callback: Callback,
+    /// Console and API.
+    pub http: Http,
+    /// Logs.
+    pub log: Log,
+}
+
+/// The city.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Site {
+    /// 行政区划 code, six digits; begins every acceptance number.
+    pub region: String,
+    /// Local time as minutes east of UTC.
+    pub utc_offset_min: i32,
+    /// Spoken and written language first: `zh-CN` or `en`.
+    pub language: String,
+}
+
+impl Default for Site {
+    fn default() -> Self {
+        Self { region: "320400".into(), utc_offset_min: 480, language: "zh-CN".into() }
+    }
+}
+
+/// Files and rows.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Storage {
+    /// Data directory: database, recordings, models, keys.
+    pub data_dir: PathBuf,
+    /// `sqlite:` or `postgres:` URL; empty means SQLite in the data directory.
+    pub database_url: String,
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self { data_dir: PathBuf::from("/var/lib/hotline"), database_url: String::new() }
+    }
+}
+
+impl Storage {
+    /// The database's URL with the default filled in.
+    #[must_use]
+    pub fn url(&self) -> String {
+        if self.database_url.is_empty() {
+            format!("sqlite://{}", self.data_dir.join("hotline.db").display())
+        } else {
+            self.database_url.clone()
+        }
+    }
+    /// Where recordings are written.
+    #[must_use]
+    pub fn recordings(&self) -> PathBuf {
+        self.data_dir.join("recordings")
+    }
+    /// Where speech models are kept.
+    #[must_use]
+    pub fn models(&self) -> PathBuf {
+        self.data_dir.join("models")
+    }
+}
+
+/// SIP listeners.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Sip {
+    /// UDP and TCP are both opened on each address.
+    pub listen: Vec<SocketAddr>,
+    /// The address written into Via and Contact; empty: the listener's own.
+    pub advertise: Option<IpAddr>,
+    /// Digest realm.
+    pub realm: String,
+    /// Networks operators' phones may register from.
+    pub phone_networks: Vec<String>,
+    /// Calls at once; further ones get 503 with Retry-After.
+    pub sessions_max: usize,
+}
+
+impl Default for Sip {
+    fn default() -> Self {
+        Self {
+            listen: vec![SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 5060)],
+            advertise: None,
+            realm: "hotline".into(),
+            phone_networks: vec!["127.0.0.0/8".into(), "10.0.0.0/8".into(), "172.16.0.0/12".into(), "192.168.0.0/16".into()],
+            sessions_max: 3000,
+        }
+    }
+}
+
+/// One carrier trunk.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Trunk {
+    /// Name in rows and metrics.
+    pub name: String,
+    /// Addresses or networks its calls come from.
+    pub sources: Vec<String>,
+    /// Digest user, where the carrier authenticates instead of having a fixed address; also used for our own calls.
+    pub user: Option<String>,
+    /// Digest password.
+    pub password: Option<String>,
+    /// `host:port` our own calls go to; absent: no outgoing calls on this trunk.
+    pub outbound: Option<SocketAddr>,
+    /// `udp` or `tcp` for our own calls.
+    pub transport: TransportName,
+    /// The caller's number we show; empty: the first hotline number.
+    pub caller_id: String,
+    /// Number prefixes we may dial; empty: mainland mobile and fixed numbers.
+    pub dial_prefixes: Vec<String>,
+}
+
+/// SIP transports of this version.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum TransportName {
+    /// RFC 3261 over UDP.
+    #[default]
+    Udp,
+    /// RFC 3261 over TCP.
+    Tcp,
+}
+
+/// RTP.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Media {
+    /// Address the RTP sockets bind to.
+    pub bind: IpAddr,
+    /// Address written into SDP; empty: `bind`, or the SIP listener's where `bind` is unspecified.
+    pub advertise: Option<IpAddr>,
+    /// First RTP port (even).
+    pub port_min: u16,
+    /// Last port.
+    pub port_max: u16,
+    /// Media threads.
+    pub threads: usize,
+    /// No RTP for so long is reported as silence.
+    pub rtp_silence_ms: u64,
+    /// No RTP for so long ends the call (the network did).
+    pub rtp_dead_ms: u64,
+}
+
+impl Default for Media {
+    fn default() -> Self {
+        Self {
+            bind: IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            advertise: None,
+            port_min: 20_000,
+            port_max: 29_999,
+            threads: 1,
+            rtp_silence_ms: 5_000,
+            rtp_dead_ms: 30_000,
+        }
+    }
+}
+
+/// A hotline number (热线号码).
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(deny_unknown_fields)]
+pub struct Hotline {
+    /// As dialled, e.g. `12319`.
+    pub number: String,
+    /// Queue it feeds.
+    #[serde(default = "main_queue")]
+    pub queue: String,
+    /// Flow it starts with.
+    #[serde(default = "hotline_flow")]
+    pub flow: String,
+}
+
+fn main_queue() -> String {
+    "main".into()
+}
+fn hotline_flow() -> String {
+    "hotline".into()
+}
+
+/// One queue.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Queue {
+    /// An operator's phone rings at most so long.
+    pub ring_timeout_s: u64,
+    /// 话后: time after a talk before the operator is ready again.
+    pub wrap_s: u64,
+    /// Callers waiting at most; further ones hear that we call them back.
+    pub waiting_max: usize,
+}
+
+impl Default for Queue {
+    fn default() -> Self {
+        Self { ring_timeout_s: 15, wrap_s: 30, waiting_max: 1_000 }
+    }
+}
+
+/// Prompts and flows.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Voice {
+    /// Folder with `zh-CN/` and `en/`; empty: searched beside the program, then `/usr/share/hotline/sounds`.
+    pub sounds_dir: Option<PathBuf>,
+    /// Folder with a site's own flows (`NAME.toml`), which replace built-in ones.
+    pub flows_dir: Option<PathBuf>,
+    /// Ask for a verdict after the talk.
+    pub survey_off: bool,
+}
+
+/// Where speech models come from.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Models {
+    /// Where `hotline model get` fetches from; empty: the publisher's own address.
+    pub base_url: String,
+}
+
+/// From contacts to items.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Intake {
+    /// The operator's form comes first: only so long after a call's end its transcript becomes the item.
+    pub form_grace_s: u64,
+}
+
+impl Default for Intake {
+    fn default() -> Self {
+        Self { form_grace_s: 120 }
+    }
+}
+
+/// The case core.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct CaseCore {
+    /// `ledger` (embedded) or `http`.
+    pub kind: String,
+    /// Base address for `http`.
+    pub url: String,
+    /// Bearer token for `http`.
+    pub token: String,
+    /// Shared secret of the status webhook (HMAC-SHA-256).
+    pub webhook_secret: String,
+    /// Request time limit.
+    pub timeout_ms: u64,
+    /// How often status events are polled.
+    pub poll_ms: u64,
+    /// First retry pause; doubles with full jitter.
+    pub retry_ms: u64,
+    /// Longest retry pause.
+    pub retry_max_ms: u64,
+    /// Permanent refusals and retries before a row is set aside for a person.
+    pub attempts_max: i64,
+}
+
+impl Default for CaseCore {
+    fn default() -> Self {
+        Self {
+            kind: "ledger".into(),
+            url: String::new(),
+            token: String::new(),
+            webhook_secret: String::new(),
+            timeout_ms: 10_000,
+            poll_ms: 5_000,
+            retry_ms: 1_000,
+            retry_max_ms: 300_000,
+            attempts_max: 1_000,
+        }
+    }
+}
+
+/// Callbacks (domain rules §4).
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Callback {
+    /// Place calls at all.
+    pub enabled: bool,
+    /// Local windows `HH:MM-HH:MM` for 办结回访.
+    pub windows: Vec<String>,
+    /// Trunk to use; empty: the first with `outbound`.
+    pub trunk: String,
+    /// Attempts before 无法联系.
+    pub attempts: i64,
+    /// Pause between attempts of 办结回访.
+    pub retry_s: u64,
+    /// Days the attempts must span at least.
+    pub span_days: u64,
+    /// Pause between attempts of 漏接/排队回拨.
+    pub missed_retry_s: u64,
+    /// Ringing time at the citizen.
+    pub ring_s: u64,
+    /// Calls placed at once.
+    pub concurrent_max: usize,
+    /// Divides every pause above; 1 in service. With 3600 an hour is a second.
+    pub time_factor: u64,
+    /// How often due tasks are looked for.
+    pub poll_ms: u64,
+}
+
+impl Default for Callback {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            windows: vec!["08:30-12:00".into(), "14:00-20:00".into()],
+            trunk: String::new(),
+            attempts: 3,
+            retry_s: 7_200,
+            span_days: 2,
+            missed_retry_s: 600,
+            ring_s: 30,
+            concurrent_max: 4,
+            time_factor: 1,
+            poll_ms: 1_000,
+        }
+    }
+}
+
+/// Console and API.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Http {
+    /// Listener.
+    pub listen: SocketAddr,
+    /// A sign-in lasts so long.
+    pub session_hours: u64,
+    /// Largest request body.
+    pub body_max_bytes: usize,
+    /// Set behind TLS: the session cookie is sent over HTTPS only.
+    pub secure_cookie: bool,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080),
+            session_hours: 12,
+            body_max_bytes: 256 * 1024,
+            secure_cookie: false,
+        }
+    }
+}
+
+/// Logs.
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Log {
+    /// `error`, `warn`, `info`, `debug` or a filter.
+    pub level: String,
+    /// One JSON object a line.
+    pub json: bool,
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self { level: "info".into(), json: false }
+    }
+}
+
+impl Config {
+    /// Reads and judges a file.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.into(), source })?;
+        Self::parse(path, &text)
+    }
+
+    /// Parses `text`; `path` only appears in errors.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let config: Self = toml::from_str(text)
+            .map_err(|e| ConfigError::Syntax { path: path.into(), detail: e.to_string().trim_end().into() })?;
+        config.validate(path)?;
+        Ok(config)
+    }
+
+    /// The settings of a queue; a name used by a hotline but not set has the defaults.
+    #[must_use]
+    pub fn queue(&self, name: &str) -> Queue {
+        self.queues.get(name).cloned().unwrap_or_default()
+    }
+
+    /// Names of all queues.
+    #[must_use]
+    pub fn queue_names(&self) -> Vec<String> {
+        let mut names: Vec<String> =
+            self.queues.keys().cloned().chain(self.hotlines.iter().map(|h| h.queue.clone())).collect();
+        if names.is_empty() {
+            names.push(main_queue());
+        }
+        names.sort();
+        names.dedup();
+        names
+    }
+
+    /// Judges what types can't express.
+    pub fn validate(&self, path: &Path) -> Result<(), ConfigError> {
+        let bad = |key: &str, problem: String, remedy: &str| {
+            Err(ConfigError::Value { path: path.into(), key: key.into(), problem, remedy: remedy.into() })
+        };
+        if self.site.region.len() != 6 || !self.site.region.bytes().all(|b| b.is_ascii_digit()) {
+            return bad("site.region", format!("{:?} is not six digits", self.site.region), "填写六位行政区划代码 / use the six-digit division code");
+        }
+        if !(-720..=840).contains(&self.site.utc_offset_min) {
+            return bad("site.utc_offset_min", format!("{} is outside -720…840", self.site.utc_offset_min), "中国为 480 / China is 480");
+        }
+        if self.media.port_min % 2 != 0 || self.media.port_min < 1024 || self.media.port_max <= self.media.port_min {
+            return bad("media.port_min", format!("{}–{} is no port range", self.media.port_min, self.media.port_max), "起始为偶数且小于结束 / start even, at least 1024, below port_max");
+        }
+        if self.sip.listen.is_empty() {
+            return bad("sip.listen", "no address".into(), "至少一个监听地址 / name at least one address");
+        }
+        for (i, trunk) in self.trunks.iter().enumerate() {
+            if trunk.name.is_empty() {
+                return bad(&format!("trunk[{i}].name"), "is empty".into(), "给中继命名 / name the trunk");
+            }
+            for source in &trunk.sources {
+                if source.parse::<hotline_sip::IpNet>().is_err() {
+                    return bad(&format!("trunk[{i}].sources"), format!("{source:?} is no address or network"), "如 203.0.113.7 或 203.0.113.0/24 / write 203.0.113.7 or 203.0.113.0/24");
+                }
+            }
+            if trunk.user.is_some() != trunk.password.is_some() {
+                return bad(&format!("trunk[{i}].password"), "user and password go together".into(), "两项都填或都不填 / set both or neither");
+            }
+        }
+        for net in &self.sip.phone_networks {
+            if net.parse::<hotline_sip::IpNet>().is_err() {
+                return bad("sip.phone_networks", format!("{net:?} is no network"), "如 192.168.0.0/16 / write 192.168.0.0/16");
+            }
+        }
+        for window in &self.callback.windows {
+            if crate::callback::schedule::Window::parse(window).is_none() {
+                return bad("callback.windows", format!("{window:?} is no window"), "写作 08:30-12:00 / write 08:30-12:00");
+            }
+        }
+        if self.callback.time_factor == 0 {
+            return bad("callback.time_factor", "0 would divide by zero".into(), "生产环境为 1 / 1 in service");
+        }
+        if !matches!(self.casecore.kind.as_str(), "ledger" | "http") {
+            return bad("casecore.kind", format!("{:?} is unknown", self.casecore.kind), "ledger 或 http / ledger or http");
+        }
+        if self.casecore.kind == "http" && self.casecore.url.is_empty() {
+            return bad("casecore.url", "is empty".into(), "填写案件核心地址 / give the case core's address");
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_file_states_exactly_the_defaults() {
+        let text = include_str!("../../ops/hotline.example.toml");
+        let example = Config::parse(Path::new("hotline.example.toml"), text).unwrap();
+        let mut defaults = Config::default();
+        // The lists a site must fill in are shown with one entry each.
+        defaults.trunks.clone_from(&example.trunks);
+        defaults.hotlines.clone_from(&example.hotlines);
+        defaults.queues.clone_from(&example.queues);
+        assert_eq!(example, defaults);
+        assert_eq!(example.queue("main"), Queue::default());
+    }
+
+    #[test]
+    fn an_error_names_file_line_and_remedy() {
+        let text = "[http]\nlisten = \"nowhere\"\n";
+        let e = Config::parse(Path::new("/etc/hotline.toml"), text).unwrap_err().to_string();
+        assert!(e.contains("/etc/hotline.toml") && e.contains("line 2") && e.contains("example"), "{e}");
+        let e = Config::parse(Path::new("c.toml"), "[site]\nregion = \"abc\"").unwrap_err().to_string();
+        assert!(e.contains("site.region") && e.contains("六位"), "{e}");
+        let e = Config::parse(Path::new("c.toml"), "[sipp]\nx = 1").unwrap_err().to_string();
+        assert!(e.contains("sipp"), "{e}");
+    }
+}

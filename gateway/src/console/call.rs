@@ -1,0 +1,147 @@
+//! Calls: lists, stories and control.
+
+use axum::Json;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, Query, State};
+use hotline_db::{Call, CallEvent, CallFilter, Recording};
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+
+use super::auth::{Role, User};
+use super::error::ApiError;
+use super::{Api, audit, id_of, reason_of};
+use crate::call::{Control, ControlError, LiveCall};
+
+/// Which calls.
+#[derive(Deserialize, utoipa::IntoParams)]
+pub(crate) struct CallQuery {
+    /// At most 200.
+    limit: Option<i64>,
+    /// Older than this arrival number.
+    before_seq: Option<i64>,
+}
+
+/// A call with what belongs to it.
+#[derive(Serialize)]
+pub(crate) struct CallView {
+    #[serde(flatten)]
+    call: Call,
+    recordings: Vec<Recording>,
+}
+
+/// 通话列表
+#[utoipa::path(get, path = "/api/v1/calls", params(CallQuery), responses((status = 200, description = "newest first")))]
+pub(crate) async fn list(State(api): State<Api>, _: User, Query(q): Query<CallQuery>) -> Result<Json<Vec<Call>>, ApiError> {
+    let filter = CallFilter { limit: q.limit.unwrap_or(50).clamp(1, 200), before_seq: q.before_seq, ..CallFilter::default() };
+    Ok(Json(api.sv.store.calls(filter).await?))
+}
+
+/// 正在进行的通话
+#[utoipa::path(get, path = "/api/v1/calls/live", responses((status = 200, body = [LiveCall])))]
+pub(crate) async fn live(State(api): State<Api>, _: User) -> Json<Vec<LiveCall>> {
+    Json(api.sv.live.list())
+}
+
+/// 一次通话
+#[utoipa::path(get, path = "/api/v1/calls/{id}", params(("id" = String, Path)), responses((status = 200), (status = 404)))]
+pub(crate) async fn show(State(api): State<Api>, _: User, Path(id): Path<String>) -> Result<Json<CallView>, ApiError> {
+    let id = id_of(&id)?;
+    let call = api.sv.store.call_get(id).await?.ok_or_else(ApiError::missing)?;
+    let recordings = api.sv.store.recordings_of_call(id).await?;
+    Ok(Json(CallView { call, recordings }))
+}
+
+/// 通话事件
+#[utoipa::path(get, path = "/api/v1/calls/{id}/events", params(("id" = String, Path)), responses((status = 200)))]
+pub(crate) async fn events(State(api): State<Api>, _: User, Path(id): Path<String>) -> Result<Json<Vec<CallEvent>>, ApiError> {
+    Ok(Json(api.sv.store.call_events(id_of(&id)?).await?))
+}
+
+/// How to end.
+#[derive(Default, Deserialize, utoipa::ToSchema)]
+pub(crate) struct EndForm {
+    /// Absent: 结束, the citizen goes on to the survey. `harassment`, `silence`, `citizen_request`: a real hang-up.
+    reason: Option<String>,
+}
+
+/// 结束通话
+#[utoipa::path(post, path = "/api/v1/calls/{id}/end", params(("id" = String, Path)), request_body = EndForm, responses((status = 204), (status = 403), (status = 409), (status = 422)))]
+pub(crate) async fn end(
+    State(api): State<Api>,
+    User(user): User,
+    Path(id): Path<String>,
+    body: Result<Json<EndForm>, JsonRejection>,
+) -> Result<axum::http::StatusCode, ApiError> {
+    let reason = body?.0.reason;
+    let operator = user.id.to_string();
+    tell(&api, &id, |reply| match &reason {
+        None => Control::End { operator, reply },
+        Some(reason) => Control::HangUp { operator, reason: reason.clone(), reply },
+    })
+    .await?;
+    if let Some(reason) = reason {
+        audit(&api.sv, &user, "hang_up", &format!("call:{id}"), Some(&reason)).await?;
+    }
+    Ok(axum::http::StatusCode::NO_CONTENT)
+}
+
+/// Hold or take back.
+#[derive(Deserialize, utoipa::ToSchema)]
+pub(crate) struct HoldForm {
+    on: bool,
+}
+
+/// 保持
+#[utoipa::path(post, path = "/api/v1/calls/{id}/hold", params(("id" = String, Path)), request_body = HoldForm, responses((status = 204), (status = 403), (status = 409)))]
+pub(crate) async fn hold(
+    State(api): State<Api>,
+    User(user): User,
+    Path(id): Path<String>,
+    body: Result<Json<HoldForm>, JsonRejection>,
+) -> Result<axum::http::StatusCode, ApiError> {
+    let on = body?.0.on;
+    tell(&api, &id, |reply| Control::Hold { operator: user.id.to_string(), on, reply }).await?;
+    Ok(axum::http::StatusCode::NO_CONTENT)
+}
+
+async fn tell(api: &Api, call: &str, command: impl FnOnce(oneshot::Sender<Result<(), ControlError>>) -> Control) -> Result<(), ApiError> {
+    let control = api.sv.live.control(call).ok_or(ControlError::Gone)?;
+    let (reply, answer) = oneshot::channel();
+    control.send(command(reply)).await.map_err(|_| ControlError::Gone)?;
+    Ok(answer.await.map_err(|_| ControlError::Gone)??)
+}
+
+/// Why the number is needed.
+#[derive(Deserialize, utoipa::ToSchema)]
+pub(crate) struct RevealForm {
+    reason: String,
+}
+
+/// The number itself.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(crate) struct Revealed {
+    number: String,
+}
+
+/// 查看完整号码(审计)
+#[utoipa::path(post, path = "/api/v1/calls/{id}/reveal", params(("id" = String, Path)), request_body = RevealForm, responses((status = 200, body = Revealed), (status = 403), (status = 404)))]
+pub(crate) async fn reveal(
+    State(api): State<Api>,
+    user: User,
+    Path(id): Path<String>,
+    body: Result<Json<RevealForm>, JsonRejection>,
+) -> Result<Json<Revealed>, ApiError> {
+    let Json(form) = body?;
+    let reason = reason_of(Some(&form.reason))?;
+    let id = id_of(&id)?;
+    let call = api.sv.store.call_get(id).await?.ok_or_else(ApiError::missing)?;
+    if call.operator != Some(user.0.id) {
+        user.need(&[Role::Leader, Role::Manager])?;
+    }
+    let party = api.sv.store.party_get(call.party.ok_or_else(ApiError::missing)?).await?.ok_or_else(ApiError::missing)?;
+    let sealed = party.phone_sealed.ok_or_else(ApiError::missing)?;
+    // Audited first: a look that left no trace must be impossible.
+    audit(&api.sv, &user.0, "reveal_number", &format!("call:{id}"), Some(reason)).await?;
+    let number = api.sv.sealer.open_sealed(&sealed).map_err(|e| ApiError::conflict(e.to_string()))?;
+    Ok(Json(Revealed { number }))
+}

@@ -1,0 +1,44 @@
+//! The OpenAPI document, made from the handlers themselves.
+
+use axum::Json;
+use utoipa::OpenApi;
+
+use super::{auth, call, callback, casecore, item, operator, recording, system};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(title = "Hotline gateway", description = "城市热线网关接口 / the hotline gateway's API"),
+    paths(
+        auth::sign_in, auth::sign_out, auth::who,
+        call::list, call::live, call::show, call::events, call::end, call::hold, call::reveal,
+        operator::set_state, operator::queues,
+        item::list, item::create, item::show,
+        recording::show, recording::audio, recording::transcript,
+        callback::list, callback::show,
+        casecore::stage, casecore::webhook,
+        system::healthz, system::metrics,
+    )
+)]
+struct Document;
+
+/// `/openapi.json`
+pub(crate) async fn document() -> Json<utoipa::openapi::OpenApi> {
+    Json(Document::openapi())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_of_the_api_is_described() {
+        let document = Document::openapi();
+        let routes = include_str!("mod.rs");
+        for line in routes.lines().filter_map(|l| l.trim().strip_prefix(".route(\"")) {
+            let path = line.split('"').next().unwrap();
+            if path.starts_with("/api/") || path == "/healthz" || path == "/metrics" {
+                assert!(document.paths.paths.contains_key(path), "{path} is missing in the document");
+            }
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! The single door. Whatever the channel, a contact gets its place in the global order of arrival
+//! here, and only what this returned `Ok` for has been acknowledged.
+
+use hotline_db::{Call, DbError, Direction, Id, NewCall, Party};
+
+use crate::app::{Services, node_name};
+use crate::privacy::{Pii, SealError, mask_phone};
+
+/// Why a contact wasn't taken.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptError {
+    /// The store refused.
+    #[error(transparent)]
+    Store(#[from] DbError),
+    /// The number couldn't be sealed.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+}
+
+/// A telephone call as it arrives.
+pub struct PhoneContact {
+    /// Ours or theirs.
+    pub direction: Direction,
+    /// Hotline number.
+    pub did: String,
+    /// The citizen's number; `None` if withheld.
+    pub number: Option<Pii<String>>,
+    /// Trunk.
+    pub trunk: Option<String>,
+    /// `Call-ID`.
+    pub sip_call_id: String,
+    /// When (epoch ms).
+    pub at: i64,
+}
+
+/// What became of it.
+pub struct Accepted {
+    /// Call id.
+    pub call: Id,
+    /// Place in the global order of arrival.
+    pub seq: i64,
+    /// The citizen, if known.
+    pub party: Option<Id>,
+}
+
+/// Takes a call: party, contact with its arrival number, call row and first event.
+pub async fn phone_call(sv: &Services, contact: PhoneContact) -> Result<Accepted, AcceptError> {
+    let party = match &contact.number {
+        Some(number) => Some(party_of(sv, number.reveal()).await?.id),
+        None => None,
+    };
+    let new = NewCall {
+        direction: contact.direction,
+        channel: "phone".into(),
+        did: contact.did,
+        caller_masked: contact.number.as_ref().map_or_else(String::new, |n| mask_phone(n.reveal())),
+        party,
+        trunk: contact.trunk,
+        sip_call_id: contact.sip_call_id,
+        node: node_name(),
+        at: contact.at,
+    };
+    let call: Call = sv.store.call_begin(new).await?;
+    Ok(Accepted { call: call.id, seq: call.seq, party })
+}
+
+/// The citizen behind an E.164 number; their first contact makes the row.
+pub async fn party_of(sv: &Services, number: &str) -> Result<Party, AcceptError> {
+    let sealed = sv.sealer.seal(number)?;
+    Ok(sv.store.party_for_phone(&sv.sealer.hash(number), &sealed, &mask_phone(number)).await?)
+}

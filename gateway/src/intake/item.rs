@@ -1,0 +1,19 @@
+//! Items: what a citizen wants, numbered, and on its way to the case core in the same commit.
+
+use hotline_db::{DbError, Item, ItemHandoff, NewItem};
+
+use crate::app::{Services, now_ms};
+use crate::casecore::item_payload;
+
+/// 渠道 digit of the acceptance number for the telephone.
+pub const CHANNEL_PHONE: u8 = 1;
+/// Kinds of request (诉求类型).
+pub const KINDS: [&str; 9] = ["咨询", "求助", "投诉", "举报", "建议", "表扬", "无效", "查进度", "骚扰"];
+
+/// Creates the item with its numbers, its first contact and its outbox row in one transaction.
+/// Repeating it with the same key or contact returns the first one and `false`.
+pub async fn create(sv: &Services, new: NewItem) -> Result<(Item, bool), DbError> {
+    let handed = !matches!(new.kind.as_str(), "无效" | "骚扰" | "查进度");
+    let send = handed.then(|| ItemHandoff { target: sv.config.casecore.kind.clone(), payload: Box::new(item_payload) });
+    sv.store.item_create(new, send, now_ms(), sv.config.site.utc_offset_min).await
+}

@@ -1,0 +1,26 @@
+//! The limits of the driver; those of the core are in `hotline_media::limits`.
+
+/// Commands waiting for one media thread; more are refused, counted and logged.
+pub(super) const COMMANDS_MAX: usize = 16_384;
+/// Commands taken in one turn, so that a flood of them can't starve packets.
+pub(super) const COMMANDS_PER_TURN_MAX: usize = 256;
+/// Readiness events taken per `epoll_wait`.
+pub(super) const READY_MAX: usize = 256;
+/// Bytes of one datagram; longer ones are cut and then malformed.
+pub(super) const DATAGRAM_LEN_MAX: usize = 2048;
+/// Events waiting per thread for a full events channel; more are lost, counted and logged.
+pub(super) const EVENTS_BACKLOG_MAX: usize = 65_536;
+/// How soon a full events channel or writer queue is tried again.
+pub(super) const RETRY_MS: u64 = 10;
+/// A media thread wakes at least this often.
+pub(super) const WAKE_MS_MAX: u64 = 1000;
+/// A port pair rests this long after its leg closed: stray packets of the old call die out.
+pub(super) const PORT_REST_MS: u64 = 1000;
+/// Port pairs tried before giving up when other programs hold them.
+pub(super) const BIND_TRIES_MAX: usize = 64;
+/// Receive buffer asked of the kernel per RTP socket (some 0.5 s of packets).
+pub(super) const RECV_BUFFER_LEN: usize = 64 * 1024;
+/// Operations waiting for the writer beside one per pool block; more wait in the thread.
+pub(super) const WRITER_QUEUE_EXTRA: usize = 4096;
+/// fdatasync requests waiting; more are skipped (the next interval asks again).
+pub(super) const SYNC_QUEUE_MAX: usize = 1024;

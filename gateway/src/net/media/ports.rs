@@ -1,0 +1,144 @@
+//! The RTP port range: pairs are taken in turn and rest before they are used again.
+
+use std::{
+    collections::VecDeque,
+    io,
+    net::{IpAddr, SocketAddr, UdpSocket},
+    sync::{Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use super::{
+    MediaError,
+    limits::{BIND_TRIES_MAX, PORT_REST_MS, RECV_BUFFER_LEN},
+};
+
+/// Bound, non-blocking sockets of one leg.
+#[derive(Debug)]
+pub(super) struct Pair {
+    /// The even port.
+    pub(super) port: u16,
+    pub(super) rtp: UdpSocket,
+    pub(super) rtcp: UdpSocket,
+}
+
+/// Free ports, longest unused first.
+#[derive(Debug)]
+pub(super) struct Ports {
+    min: u16,
+    max: u16,
+    free: Mutex<VecDeque<(u16, Option<Instant>)>>,
+}
+
+impl Ports {
+    pub(super) fn new(min: u16, max: u16) -> io::Result<Self> {
+        // Never 0: that would let the kernel choose.
+        let first = min.max(2).checked_next_multiple_of(2).unwrap_or(max);
+        let free: VecDeque<_> = (first..max).step_by(2).map(|port| (port, None)).collect();
+        if free.is_empty() {
+            let problem = format!("RTP port range {min}-{max} holds no even/odd pair");
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
+        }
+        Ok(Self {
+            min,
+            max,
+            free: Mutex::new(free),
+        })
+    }
+
+    /// Binds the next pair; pairs that other programs hold are skipped.
+    pub(super) fn bind(&self, ip: IpAddr) -> Result<Pair, MediaError> {
+        let mut refusal = None;
+        for _ in 0..BIND_TRIES_MAX {
+            let Some(port) = self.take() else { break };
+            match bind_pair(ip, port) {
+                Ok(pair) => return Ok(pair),
+                Err(error) => {
+                    self.give_back(port);
+                    if error.kind() != io::ErrorKind::AddrInUse {
+                        return Err(error.into());
+                    }
+                    refusal = Some(error);
+                }
+            }
+        }
+        Err(refusal.map_or(
+            MediaError::PortsExhausted(self.min, self.max),
+            MediaError::Socket,
+        ))
+    }
+
+    fn take(&self) -> Option<u16> {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        let (port, closed_at) = *free.front()?;
+        let rested = closed_at.is_none_or(|at| at.elapsed() >= Duration::from_millis(PORT_REST_MS));
+        if rested {
+            free.pop_front().map(|_| port)
+        } else {
+            None
+        }
+    }
+
+    pub(super) fn give_back(&self, port: u16) {
+        let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
+        free.push_back((port, Some(Instant::now())));
+    }
+}
+
+fn bind_pair(ip: IpAddr, port: u16) -> io::Result<Pair> {
+    Ok(Pair {
+        port,
+        rtp: bind_one(ip, port)?,
+        rtcp: bind_one(ip, port + 1)?,
+    })
+}
+
+fn bind_one(ip: IpAddr, port: u16) -> io::Result<UdpSocket> {
+    let address = SocketAddr::new(ip, port);
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::DGRAM,
+        Some(Protocol::UDP),
+    )?;
+    socket.set_nonblocking(true)?;
+    // The kernel may grant less; that only shortens the stall we can ride out.
+    let _ = socket.set_recv_buffer_size(RECV_BUFFER_LEN);
+    // Expedited forwarding (RFC 3246, DSCP 46) for voice; refused in some containers, and then not.
+    if address.is_ipv4() {
+        let _ = socket.set_tos_v4(0xB8);
+    }
+    socket.bind(&SockAddr::from(address))?;
+    Ok(socket.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_without_a_pair_is_refused() {
+        assert!(Ports::new(30_001, 30_002).is_err());
+        assert!(Ports::new(65_535, 65_535).is_err());
+        assert!(Ports::new(30_001, 30_003).is_ok());
+    }
+
+    #[test]
+    fn a_closed_pair_rests_and_a_taken_port_is_skipped() {
+        let ip: IpAddr = "127.0.0.1".parse().unwrap();
+        let ports = Ports::new(38_400, 38_403).unwrap();
+        let squatter = UdpSocket::bind((ip, 38_400)).unwrap();
+        let pair = ports.bind(ip).unwrap();
+        assert_eq!(pair.port, 38_402);
+        assert_eq!(pair.rtcp.local_addr().unwrap().port(), 38_403);
+        drop((squatter, pair));
+        ports.give_back(38_402);
+        assert!(matches!(
+            ports.bind(ip),
+            Err(MediaError::PortsExhausted(..))
+        ));
+        std::thread::sleep(Duration::from_millis(PORT_REST_MS + 10));
+        assert!(ports.bind(ip).is_ok());
+    }
+}

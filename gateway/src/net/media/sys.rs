@@ -1,0 +1,115 @@
+//! The few system calls the standard library lacks: epoll and eventfd.
+#![allow(
+    unsafe_code,
+    reason = "epoll and eventfd have no safe interface in std"
+)]
+
+use std::{
+    io,
+    os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
+    time::Duration,
+};
+
+use super::limits::READY_MAX;
+
+/// A level-triggered epoll instance.
+#[derive(Debug)]
+pub(super) struct Poller {
+    epoll: OwnedFd,
+    ready: Vec<libc::epoll_event>,
+}
+
+impl Poller {
+    pub(super) fn new() -> io::Result<Self> {
+        // SAFETY: no pointers; the result is checked and owned by nobody else.
+        let fd = check(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
+        // SAFETY: `fd` was just created and is open.
+        let epoll = unsafe { OwnedFd::from_raw_fd(fd) };
+        let ready = vec![libc::epoll_event { events: 0, u64: 0 }; READY_MAX];
+        Ok(Self { epoll, ready })
+    }
+
+    /// Reports `token` whenever `fd` can be read. Closing the descriptor removes it.
+    pub(super) fn add(&self, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
+        let mut event = libc::epoll_event {
+            events: libc::EPOLLIN as u32,
+            u64: token,
+        };
+        // SAFETY: both descriptors are open for the call; `event` outlives it.
+        check(unsafe {
+            libc::epoll_ctl(
+                self.epoll.as_raw_fd(),
+                libc::EPOLL_CTL_ADD,
+                fd.as_raw_fd(),
+                &raw mut event,
+            )
+        })?;
+        Ok(())
+    }
+
+    /// Waits for readable descriptors, at most `timeout` (rounded up to a millisecond), and
+    /// appends their tokens to `tokens`. An interrupting signal counts as nothing readable.
+    pub(super) fn wait(&mut self, timeout: Duration, tokens: &mut Vec<u64>) -> io::Result<()> {
+        let ms = timeout.as_nanos().div_ceil(1_000_000);
+        let ms = libc::c_int::try_from(ms).unwrap_or(libc::c_int::MAX);
+        // SAFETY: the buffer holds READY_MAX events and is ours alone during the call.
+        let count = unsafe {
+            libc::epoll_wait(
+                self.epoll.as_raw_fd(),
+                self.ready.as_mut_ptr(),
+                READY_MAX as libc::c_int,
+                ms,
+            )
+        };
+        let count = match check(count) {
+            Ok(count) => usize::try_from(count).unwrap_or(0),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
+            Err(error) => return Err(error),
+        };
+        tokens.extend(self.ready[..count].iter().map(|event| event.u64));
+        Ok(())
+    }
+}
+
+/// An eventfd: wakes a poller from another thread.
+#[derive(Debug)]
+pub(super) struct Waker {
+    fd: OwnedFd,
+}
+
+impl Waker {
+    pub(super) fn new() -> io::Result<Self> {
+        // SAFETY: no pointers; the result is checked and owned by nobody else.
+        let fd = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
+        // SAFETY: `fd` was just created and is open.
+        Ok(Self {
+            fd: unsafe { OwnedFd::from_raw_fd(fd) },
+        })
+    }
+
+    pub(super) fn wake(&self) {
+        let one = 1u64.to_ne_bytes();
+        // SAFETY: eight bytes are read from `one`. A full counter (EAGAIN) is awake enough.
+        let _ = unsafe { libc::write(self.fd.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+    }
+
+    /// Takes the wake-ups so far.
+    pub(super) fn clear(&self) {
+        let mut count = [0u8; 8];
+        // SAFETY: at most eight bytes are written into `count`. EAGAIN: there was nothing.
+        let _ = unsafe { libc::read(self.fd.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
+    }
+
+    pub(super) fn as_fd(&self) -> BorrowedFd<'_> {
+        use std::os::fd::AsFd;
+        self.fd.as_fd()
+    }
+}
+
+fn check(result: libc::c_int) -> io::Result<RawFd> {
+    if result < 0 {
+        Err(io::Error::last_os_error())
+    } else {
+        Ok(result)
+    }
+}

@@ -1,0 +1,320 @@
+//! Drives the SIP endpoint: datagrams and streams in, messages and timers out, events to their calls.
+//!
+//! The endpoint sits behind one lock that is held for microseconds and never across an await:
+//! whoever has something to say to it (a socket, a timer, a call) says it directly.
+
+mod tcp;
+mod udp;
+
+use std::collections::HashMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use hotline_sip::{Binding, Dial, DialError, Endpoint, Event, Flow, Incoming, Output, SessionError, SessionId, Transport};
+use tokio::net::UdpSocket;
+use tokio::sync::{Notify, mpsc};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+/// New calls waiting for a driver; further ones get 503.
+const INCOMING_MAX: usize = 1_024;
+/// Events waiting for one call.
+const SESSION_EVENTS_MAX: usize = 64;
+/// Messages waiting on one TCP connection; a peer that reads so slowly is cut off.
+const CONN_QUEUE_MAX: usize = 64;
+/// TCP connections at once.
+const CONN_MAX: usize = 2_048;
+
+/// A call that has just arrived.
+pub struct NewCall {
+    /// Session.
+    pub id: SessionId,
+    /// What the INVITE said.
+    pub invite: Incoming,
+    /// Give this to `dial` for further legs of the same call.
+    pub events_tx: mpsc::Sender<Event>,
+    /// Events of the call's sessions.
+    pub events: mpsc::Receiver<Event>,
+}
+
+/// What concerns phones and strangers rather than one call.
+#[derive(Debug)]
+pub enum Notice {
+    /// A phone registered.
+    Registered {
+        /// SIP user.
+        user: String,
+    },
+    /// A phone is gone.
+    Unregistered {
+        /// SIP user.
+        user: String,
+    },
+}
+
+struct Core {
+    endpoint: Endpoint,
+    routes: HashMap<SessionId, mpsc::Sender<Event>>,
+}
+
+struct Conns {
+    by_id: HashMap<u64, mpsc::Sender<Vec<u8>>>,
+    by_remote: HashMap<SocketAddr, u64>,
+}
+
+struct Inner {
+    core: Mutex<Core>,
+    udp: Vec<(SocketAddr, UdpSocket)>,
+    tcp: Mutex<Conns>,
+    conn_next: AtomicU64,
+    timer_changed: Notify,
+    incoming: mpsc::Sender<NewCall>,
+    notices: mpsc::Sender<Notice>,
+    cancel: CancellationToken,
+}
+
+/// Handle to the SIP side of the gateway.
+#[derive(Clone)]
+pub struct Sip {
+    inner: Arc<Inner>,
+}
+
+/// The receiving ends of a new [`Sip`].
+pub struct SipEvents {
+    /// New calls.
+    pub incoming: mpsc::Receiver<NewCall>,
+    /// Registrations.
+    pub notices: mpsc::Receiver<Notice>,
+}
+
+impl Sip {
+    /// Opens UDP and TCP on every address of `listen` and starts serving.
+    pub async fn start(endpoint: Endpoint, listen: &[SocketAddr], cancel: CancellationToken) -> io::Result<(Self, SipEvents)> {
+        let mut udp = Vec::new();
+        let mut listeners = Vec::new();
+        for &address in listen {
+            udp.push((address, udp::bind(address)?));
+            listeners.push((address, tokio::net::TcpListener::bind(address).await?));
+        }
+        let (incoming_tx, incoming) = mpsc::channel(INCOMING_MAX);
+        let (notices_tx, notices) = mpsc::channel(INCOMING_MAX);
+        let sip = Self {
+            inner: Arc::new(Inner {
+                core: Mutex::new(Core { endpoint, routes: HashMap::new() }),
+                udp,
+                tcp: Mutex::new(Conns { by_id: HashMap::new(), by_remote: HashMap::new() }),
+                conn_next: AtomicU64::new(1),
+                timer_changed: Notify::new(),
+                incoming: incoming_tx,
+                notices: notices_tx,
+                cancel,
+            }),
+        };
+        for index in 0..sip.inner.udp.len() {
+            tokio::spawn(udp::read(sip.clone(), index));
+        }
+        for (address, listener) in listeners {
+            tokio::spawn(tcp::accept(sip.clone(), address, listener));
+        }
+        tokio::spawn(sip.clone().run_timers());
+        Ok((sip, SipEvents { incoming, notices }))
+    }
+
+    /// Places a call; its events go to `events`.
+    pub fn dial(&self, dial: Dial, events: mpsc::Sender<Event>) -> Result<SessionId, DialError> {
+        self.with(|core, now| {
+            let id = core.endpoint.dial(now, dial)?;
+            core.routes.insert(id, events);
+            Ok(id)
+        })
+    }
+
+    /// Sends a provisional answer.
+    pub fn ring(&self, id: SessionId, code: u16, sdp: Option<&[u8]>) -> Result<(), SessionError> {
+        self.with(|core, now| core.endpoint.ring(now, id, code, sdp))
+    }
+
+    /// Answers a call.
+    pub fn accept(&self, id: SessionId, sdp: &[u8]) -> Result<(), SessionError> {
+        self.with(|core, now| core.endpoint.accept(now, id, sdp))
+    }
+
+    /// Refuses a call.
+    pub fn reject(&self, id: SessionId, code: u16, reason: &str) {
+        self.say(id, "reject", |e, now| e.reject(now, id, code, reason));
+    }
+
+    /// Ends a session in whatever way its state asks for.
+    pub fn hang_up(&self, id: SessionId, cause: &str) {
+        self.say(id, "hang up", |e, now| e.hang_up(now, id, cause));
+    }
+
+    /// Answers a re-INVITE or UPDATE.
+    pub fn answer_reoffer(&self, id: SessionId, sdp: &[u8]) {
+        self.say(id, "answer re-offer", |e, now| e.answer_reoffer(now, id, sdp));
+    }
+
+    /// Refuses a re-INVITE or UPDATE; the session goes on as it was.
+    pub fn reject_reoffer(&self, id: SessionId, code: u16) {
+        self.say(id, "reject re-offer", |e, now| e.reject_reoffer(now, id, code));
+    }
+
+    /// Live contacts of a phone.
+    #[must_use]
+    pub fn bindings(&self, user: &str) -> Vec<Binding> {
+        self.lock().endpoint.bindings(Instant::now(), user)
+    }
+
+    /// Replaces the table of phones.
+    pub fn set_users(&self, users: Vec<hotline_sip::User>) {
+        self.lock().endpoint.set_users(users);
+    }
+
+    /// No new calls from now on: 503 with Retry-After.
+    pub fn drain(&self) {
+        self.lock().endpoint.drain();
+    }
+
+    /// Counters.
+    #[must_use]
+    pub fn stats(&self) -> hotline_sip::Stats {
+        self.lock().endpoint.stats()
+    }
+
+    /// The first UDP listener: where our own calls leave from.
+    #[must_use]
+    pub fn local(&self) -> SocketAddr {
+        self.inner.udp.first().map_or_else(|| SocketAddr::from(([0, 0, 0, 0], 5060)), |(a, _)| *a)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Core> {
+        self.inner.core.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn say(&self, id: SessionId, what: &str, f: impl FnOnce(&mut Endpoint, Instant) -> Result<(), SessionError>) {
+        if let Err(e) = self.with(|core, now| f(&mut core.endpoint, now)) {
+            debug!(?id, error = %e, "{what}: the session is past it");
+        }
+    }
+
+    /// Runs `f` and carries out what the endpoint then wants, in order, under the same lock.
+    fn with<R>(&self, f: impl FnOnce(&mut Core, Instant) -> R) -> R {
+        let mut core = self.lock();
+        let deadline = core.endpoint.poll_timeout();
+        let result = f(&mut core, Instant::now());
+        while let Some(output) = core.endpoint.poll_output() {
+            match output {
+                Output::Transmit { flow, bytes } => self.transmit(flow, bytes),
+                Output::CloseConn(conn) => self.close_conn(conn),
+                Output::Event(event) => self.deliver(&mut core, event),
+            }
+        }
+        let changed = core.endpoint.poll_timeout() != deadline;
+        drop(core);
+        if changed {
+            self.inner.timer_changed.notify_one();
+        }
+        result
+    }
+
+    fn transmit(&self, flow: Flow, bytes: Vec<u8>) {
+        match flow.transport {
+            Transport::Udp => {
+                let socket = self.inner.udp.iter().find(|(a, _)| *a == flow.local).or_else(|| self.inner.udp.first());
+                // A full socket buffer loses the datagram as a network would; timers repeat it.
+                if let Some((_, socket)) = socket
+                    && let Err(e) = socket.try_send_to(&bytes, flow.remote)
+                {
+                    debug!(remote = %flow.remote, error = %e, "datagram not sent");
+                }
+            }
+            Transport::Tcp => tcp::send(self, flow, bytes),
+        }
+    }
+
+    fn close_conn(&self, conn: u64) {
+        let mut conns = self.conns();
+        conns.by_id.remove(&conn);
+        conns.by_remote.retain(|_, id| *id != conn);
+    }
+
+    fn conns(&self) -> MutexGuard<'_, Conns> {
+        self.inner.tcp.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn deliver(&self, core: &mut Core, event: Event) {
+        match event {
+            Event::Incoming { id, invite } => {
+                let (events_tx, events) = mpsc::channel(SESSION_EVENTS_MAX);
+                core.routes.insert(id, events_tx.clone());
+                if self.inner.incoming.try_send(NewCall { id, invite, events_tx, events }).is_err() {
+                    core.routes.remove(&id);
+                    let _ = core.endpoint.reject(Instant::now(), id, 503, "Service Unavailable");
+                }
+            }
+            Event::Registered { user, .. } => self.notice(Notice::Registered { user }),
+            Event::Unregistered { user } => self.notice(Notice::Unregistered { user }),
+            Event::AuthFailed { user, source } => info!(%user, %source, "digest refused"),
+            Event::Refused { source, method, code } => debug!(%source, %method, ?code, "stranger refused"),
+            event => {
+                let Some(id) = session_of(&event) else { return };
+                let last = matches!(event, Event::Ended { .. } | Event::Failed { .. } | Event::Cancelled { .. });
+                if let Some(to) = core.routes.get(&id)
+                    && let Err(mpsc::error::TrySendError::Full(event)) = to.try_send(event)
+                {
+                    warn!(?id, ?event, "a call's mailbox is full: session event dropped");
+                }
+                if last {
+                    core.routes.remove(&id);
+                }
+            }
+        }
+    }
+
+    fn notice(&self, notice: Notice) {
+        if self.inner.notices.try_send(notice).is_err() {
+            warn!("registration notice dropped: the queue is full");
+        }
+    }
+
+    async fn run_timers(self) {
+        loop {
+            let deadline = self.lock().endpoint.poll_timeout();
+            let sleep = async {
+                match deadline {
+                    Some(at) => tokio::time::sleep_until(at.into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = sleep => self.with(|core, now| core.endpoint.handle_timeout(now)),
+                () = self.inner.timer_changed.notified() => {}
+                () = self.inner.cancel.cancelled() => return,
+            }
+        }
+    }
+
+    fn next_conn(&self) -> u64 {
+        self.inner.conn_next.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// The session an event belongs to.
+#[must_use]
+pub fn session_of(event: &Event) -> Option<SessionId> {
+    match event {
+        Event::Progress { id, .. }
+        | Event::Answered { id, .. }
+        | Event::Confirmed { id, .. }
+        | Event::Failed { id, .. }
+        | Event::Cancelled { id }
+        | Event::Ended { id, .. }
+        | Event::Reoffer { id, .. }
+        | Event::ReofferAnswered { id, .. }
+        | Event::Dtmf { id, .. } => Some(*id),
+        _ => None,
+    }
+}

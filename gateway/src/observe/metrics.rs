@@ -1,0 +1,98 @@
+use prometheus::core::Collector;
+use prometheus::{Encoder, Histogram, HistogramOpts, IntCounter, IntGauge, Registry, TextEncoder};
+
+/// Everything `/metrics` shows. Names end in their unit.
+pub struct Metrics {
+    registry: Registry,
+    /// Calls taken.
+    pub calls_in: IntCounter,
+    /// Calls placed.
+    pub calls_out: IntCounter,
+    /// Calls refused with an error status.
+    pub calls_refused: IntCounter,
+    /// Callers who reported danger.
+    pub red_lane: IntCounter,
+    /// Audio not stored because the disk was too slow.
+    pub recording_gap_ms: IntCounter,
+    /// Recordings that failed.
+    pub recordings_failed: IntCounter,
+    /// Wait from queue entry to an operator.
+    pub queue_wait_seconds: Histogram,
+    calls_live: IntGauge,
+    sip_sessions: IntGauge,
+    sip_transactions: IntGauge,
+    sip_strangers: IntGauge,
+    sip_parse_errors: IntGauge,
+    rtp_in: IntGauge,
+    rtp_out: IntGauge,
+    rtp_foreign: IntGauge,
+    rtp_malformed: IntGauge,
+}
+
+impl Metrics {
+    /// A registry of its own: several gateways fit in one process (tests).
+    pub fn new() -> Result<Self, prometheus::Error> {
+        let r = Registry::new();
+        Ok(Self {
+            calls_in: counter(&r, "hotline_calls_in_total", "Calls taken")?,
+            calls_out: counter(&r, "hotline_calls_out_total", "Calls placed from a callback task")?,
+            calls_refused: counter(&r, "hotline_calls_refused_total", "Calls refused with an error status")?,
+            red_lane: counter(&r, "hotline_red_lane_total", "Callers who reported danger (key 7)")?,
+            recording_gap_ms: counter(&r, "hotline_recording_gap_ms_total", "Audio lost because the disk was too slow")?,
+            recordings_failed: counter(&r, "hotline_recordings_failed_total", "Recordings that could not be kept")?,
+            queue_wait_seconds: add(
+                &r,
+                Histogram::with_opts(
+                    HistogramOpts::new("hotline_queue_wait_seconds", "From queue entry to an operator")
+                        .buckets(vec![1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0]),
+                )?,
+            )?,
+            calls_live: gauge(&r, "hotline_calls_live", "Calls going on")?,
+            sip_sessions: gauge(&r, "hotline_sip_sessions", "SIP sessions")?,
+            sip_transactions: gauge(&r, "hotline_sip_transactions", "SIP transactions")?,
+            sip_strangers: gauge(&r, "hotline_sip_refused_strangers", "Requests from addresses outside the lists since start")?,
+            sip_parse_errors: gauge(&r, "hotline_sip_parse_errors", "Messages that were no SIP since start")?,
+            rtp_in: gauge(&r, "hotline_rtp_packets_in", "RTP packets received since start")?,
+            rtp_out: gauge(&r, "hotline_rtp_packets_out", "RTP packets sent since start")?,
+            rtp_foreign: gauge(&r, "hotline_rtp_dropped_foreign", "RTP from foreign sources dropped since start")?,
+            rtp_malformed: gauge(&r, "hotline_rtp_malformed", "Malformed RTP dropped since start")?,
+            registry: r,
+        })
+    }
+
+    /// Brings the gauges up to date and writes the Prometheus text format.
+    #[must_use]
+    pub fn render(&self, calls_live: usize, sip: &hotline_sip::Stats, media: &crate::net::media::MediaStats) -> String {
+        self.calls_live.set(signed(calls_live as u64));
+        self.sip_sessions.set(signed(sip.sessions as u64));
+        self.sip_transactions.set(signed(sip.transactions as u64));
+        self.sip_strangers.set(signed(sip.refused_strangers));
+        self.sip_parse_errors.set(signed(sip.parse_errors));
+        self.rtp_in.set(signed(media.packets_in));
+        self.rtp_out.set(signed(media.packets_out));
+        self.rtp_foreign.set(signed(media.dropped_foreign));
+        self.rtp_malformed.set(signed(media.malformed));
+        let mut out = Vec::new();
+        if TextEncoder::new().encode(&self.registry.gather(), &mut out).is_err() {
+            return String::new();
+        }
+        String::from_utf8(out).unwrap_or_default()
+    }
+}
+
+fn add<C: Collector + Clone + 'static>(registry: &Registry, c: C) -> Result<C, prometheus::Error> {
+    registry.register(Box::new(c.clone()))?;
+    Ok(c)
+}
+
+fn counter(registry: &Registry, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
+    add(registry, IntCounter::new(name, help)?)
+}
+
+fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
+    add(registry, IntGauge::new(name, help)?)
+}
+
+fn signed(n: u64) -> i64 {
+    i64::try_from(n).unwrap_or(i64::MAX)
+}

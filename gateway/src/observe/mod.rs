@@ -1,0 +1,7 @@
+//! Counters, health and logs.
+
+pub mod health;
+pub mod logs;
+mod metrics;
+
+pub use metrics::Metrics;

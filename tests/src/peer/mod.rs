@@ -1,0 +1,28 @@
+//! Real peers as child processes: SIPp, baresip, PostgreSQL.
+
+mod baresip;
+mod postgres;
+mod sipp;
+
+pub use baresip::{Baresip, BaresipConfig};
+pub use postgres::Postgres;
+pub use sipp::{Sipp, SippConfig, SippReport, scenario, write_alaw};
+
+use std::path::PathBuf;
+
+use crate::{Error, Result};
+
+/// A program in PATH, or what to do about its absence.
+///
+/// # Errors
+/// [`Error::Missing`].
+pub fn program(name: &str) -> Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let found = std::env::split_paths(&path)
+        .map(|dir| dir.join(name))
+        .find(|p| p.is_file());
+    found.ok_or_else(|| Error::Missing {
+        program: name.into(),
+        remedy: "run ops/install --test".into(),
+    })
+}
