@@ -33,6 +33,9 @@ const DRAIN_S: u64 = 20;
 /// After that, calls are ended and their rows and recordings written for so long.
 const DRAIN_FORCED_S: u64 = 30;
 
+/// The table of phones is read again so often.
+const USERS_EVERY_S: u64 = 5;
+
 /// What every part of the gateway may use.
 pub struct Services {
     /// Settings.
@@ -125,7 +128,7 @@ async fn build(config: Arc<Config>, cancel: CancellationToken) -> anyhow::Result
     let voice = Voice::load(&config)?;
     let (media_tx, media_rx) = mpsc::channel(MEDIA_EVENTS_MAX);
     let media = Media::start(media_config(&config), media_tx).context("RTP")?;
-    let media_routes = MediaRoutes::default();
+    let (media_routes, orphans) = MediaRoutes::new();
     media_routes.carry(media_rx);
     let mut endpoint = Endpoint::new(sip_config(&config));
     endpoint.set_users(sip_users(&store).await?);
@@ -149,7 +152,9 @@ async fn build(config: Arc<Config>, cancel: CancellationToken) -> anyhow::Result
         cancel,
         config,
     };
-    Ok((Arc::new(sv), events))
+    let sv = Arc::new(sv);
+    tokio::spawn(crate::call::finish_orphans(Arc::clone(&sv), orphans));
+    Ok((sv, events))
 }
 
 /// The phones the endpoint knows.
@@ -163,6 +168,20 @@ pub async fn sip_users(store: &Store) -> Result<Vec<hotline_sip::User>, hotline_
             Some(hotline_sip::User { name: u.sip_user.clone()?, ha1_md5: of(&u.ha1_md5), ha1_sha256: of(&u.ha1_sha256) })
         })
         .collect())
+}
+
+/// A phone added or taken away counts within seconds, without a restart.
+async fn follow_users(sv: Arc<Services>) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(USERS_EVERY_S)) => {}
+            () = sv.cancel.cancelled() => return,
+        }
+        match sip_users(&sv.store).await {
+            Ok(users) => sv.sip.set_users(users),
+            Err(e) => warn!(error = %e, "users not refreshed"),
+        }
+    }
 }
 
 /// The engine's settings; a whisper model without a path is looked for among the installed ones.
@@ -228,6 +247,7 @@ fn sip_config(config: &Config) -> hotline_sip::Config {
             credentials: t.user.clone().zip(t.password.clone()),
         })
         .collect();
+    c.algorithms = config.sip.digest.iter().filter_map(|a| crate::config::digest_algorithm(a)).collect();
     c.session_count_max = config.sip.sessions_max;
     c
 }
@@ -249,6 +269,7 @@ fn spawn_workers(sv: &Arc<Services>, core: &Arc<Core>) {
     if sv.config.callback.enabled {
         tokio::spawn(crate::callback::dial::run(Arc::clone(sv)));
     }
+    tokio::spawn(follow_users(Arc::clone(sv)));
     let (done_tx, done_rx) = mpsc::channel(256);
     let worker = std::env::current_exe().unwrap_or_else(|_| "hotline".into());
     tokio::spawn(hotline_transcription::jobs::run(

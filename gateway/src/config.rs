@@ -145,6 +145,8 @@ pub struct Sip {
     pub advertise: Option<IpAddr>,
     /// Digest realm.
     pub realm: String,
+    /// Digest algorithms offered, best first. Phones that stumble over a second challenge need `["MD5"]`.
+    pub digest: Vec<String>,
     /// Networks operators' phones may register from.
     pub phone_networks: Vec<String>,
     /// Calls at once; further ones get 503 with Retry-After.
@@ -157,6 +159,7 @@ impl Default for Sip {
             listen: vec![SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 5060)],
             advertise: None,
             realm: "hotline".into(),
+            digest: vec!["SHA-256".into(), "MD5".into()],
             phone_networks: vec!["127.0.0.0/8".into(), "10.0.0.0/8".into(), "172.16.0.0/12".into(), "192.168.0.0/16".into()],
             sessions_max: 3000,
         }
@@ -494,6 +497,9 @@ impl Config {
                 return bad(&format!("trunk[{i}].password"), "user and password go together".into(), "两项都填或都不填 / set both or neither");
             }
         }
+        if self.sip.digest.is_empty() || self.sip.digest.iter().any(|a| digest_algorithm(a).is_none()) {
+            return bad("sip.digest", format!("{:?}", self.sip.digest), "SHA-256, MD5 或两者 / SHA-256, MD5 or both");
+        }
         for net in &self.sip.phone_networks {
             if net.parse::<hotline_sip::IpNet>().is_err() {
                 return bad("sip.phone_networks", format!("{net:?} is no network"), "如 192.168.0.0/16 / write 192.168.0.0/16");
@@ -514,6 +520,16 @@ impl Config {
             return bad("casecore.url", "is empty".into(), "填写案件核心地址 / give the case core's address");
         }
         Ok(())
+    }
+}
+
+/// RFC 7616's names.
+#[must_use]
+pub fn digest_algorithm(name: &str) -> Option<hotline_sip::digest::Algorithm> {
+    match name {
+        "SHA-256" => Some(hotline_sip::digest::Algorithm::Sha256),
+        "MD5" => Some(hotline_sip::digest::Algorithm::Md5),
+        _ => None,
     }
 }
 

@@ -1,5 +1,6 @@
 //! What an endpoint is told at its start
 
+use crate::digest::Algorithm;
 use crate::flow::{Flow, IpNet, Transport};
 use std::fmt;
 use std::net::SocketAddr;
@@ -25,6 +26,12 @@ pub struct Config {
     pub ring_timeout_ms: u64,
     /// Randomness for tags, branches and nonces: 32 fresh random bytes a start
     pub seed: [u8; 32],
+    /// Hashes our challenges offer, preferred first, and accept
+    ///
+    /// Each is a `WWW-Authenticate` field of its own (RFC 8760 §2.3). Some old
+    /// phones fail at any algorithm but MD5, even as a second offer (baresip
+    /// 1.0): for them offer MD5 alone.
+    pub algorithms: Vec<Algorithm>,
     /// T1, the round-trip estimate (RFC 3261 §17.1.1.1)
     pub t1_ms: u64,
     /// T2, the ceiling of retransmission intervals
@@ -46,6 +53,7 @@ impl Config {
             session_count_max: crate::limits::SESSION_COUNT_MAX_DEFAULT,
             ring_timeout_ms: crate::limits::RING_TIMEOUT_MS_DEFAULT,
             seed,
+            algorithms: vec![Algorithm::Sha256, Algorithm::Md5],
             t1_ms: 500,
             t2_ms: 4_000,
             t4_ms: 5_000,

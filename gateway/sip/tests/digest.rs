@@ -63,6 +63,32 @@ fn a_phone_is_challenged_with_both_algorithms_and_admitted_with_either() {
 }
 
 #[test]
+fn only_offered_algorithms_count() {
+    let mut config = config("192.0.2.0/24", 1);
+    config.algorithms = vec![Algorithm::Md5];
+    let mut gateway = Gateway::with(config);
+    let sent = gateway.feed(PHONE, phone_invite("a", 1, String::new()));
+    assert_eq!(sent[0].matches("WWW-Authenticate").count(), 1);
+    let auth = authorize(
+        &sent[0],
+        Algorithm::Md5,
+        "INVITE",
+        "1001",
+        "secret",
+        "00000001",
+    );
+    let other = auth.replace("algorithm=MD5", "algorithm=SHA-256");
+    assert_eq!(
+        heads(&gateway.feed(PHONE, phone_invite("b", 2, other))),
+        ["401"]
+    );
+    assert_eq!(
+        heads(&gateway.feed(PHONE, phone_invite("c", 3, auth))),
+        ["100"]
+    );
+}
+
+#[test]
 fn a_wrong_password_and_an_unknown_user_get_the_same_answer() {
     let mut gateway = Gateway::new();
     let mut answers = Vec::new();

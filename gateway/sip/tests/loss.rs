@@ -54,7 +54,7 @@ fn act(net: &mut Net, node: usize, dice: &mut Dice, ends: &mut BTreeMap<(usize, 
 
 #[test]
 fn every_session_ends_exactly_once() {
-    for seed in 1..=1000 {
+    for seed in 1..=30 {
         let mut net = Net::new();
         let mut dice = Dice(0x9E37_79B9_7F4A_7C15_u64.wrapping_mul(seed));
         let mut loss = Dice(0xD134_2543_DE82_EF95_u64.wrapping_mul(seed));

@@ -40,7 +40,7 @@ impl Driver {
         let session = self.citizen.session;
         let Some(offer) = sdp else {
             // RFC 3261 §14.2: a re-INVITE without offer asks for ours.
-            self.sv.sip.answer_reoffer(session, &super::leg::Leg::offer(&self.citizen.media));
+            self.sv.sip.answer_reoffer(session, &self.citizen.offer());
             return;
         };
         match self.citizen.answer(&self.sv.media, &offer) {

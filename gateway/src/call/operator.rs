@@ -51,13 +51,13 @@ impl Driver {
             from: self.did.clone(),
             display: Some(self.number.as_ref().map_or_else(|| "anonymous".to_owned(), |n| mask_phone(n.reveal()))),
             to: None,
-            sdp: Leg::offer(&media),
+            sdp: Leg::first_offer(&media),
             credentials: None,
             ring_timeout_ms: self.sv.config.queue(&self.queue).ring_timeout_s * 1000,
             extra_headers: vec![("X-Hotline-Call".to_owned(), self.call.to_string())],
         };
         match self.sv.sip.dial(dial, self.sip_tx.clone()) {
-            Ok(session) => Ok(Leg::new(session, media)),
+            Ok(session) => Ok(Leg::new(session, media, 1)),
             Err(e) => {
                 self.sv.media.close_leg(media.id);
                 self.sv.media_routes.remove(media.id);
@@ -147,7 +147,7 @@ impl Driver {
         let Some(operator) = self.operator.as_ref() else { return };
         let session = operator.leg.session;
         let Some(offer) = sdp else {
-            self.sv.sip.answer_reoffer(session, &Leg::offer(&operator.leg.media));
+            self.sv.sip.answer_reoffer(session, &operator.leg.offer());
             return;
         };
         match operator.leg.answer(&self.sv.media, &offer) {

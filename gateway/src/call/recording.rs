@@ -1,14 +1,16 @@
 //! Recordings of a call: their rows, their end.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use hotline_db::{Id, NewRecording, RecordingDone, RecordingKind};
 use hotline_ivr::Input;
 use hotline_media::RecordingId;
+use tokio::sync::mpsc;
 use tracing::{error, warn};
 
 use super::driver::{Driver, Stage};
-use crate::app::now_ms;
+use crate::app::{Services, now_ms};
 use crate::net::media::MediaEvent;
 
 /// The longest talk a recording holds; 常州's longest call took 4,751 s.
@@ -90,32 +92,10 @@ impl Driver {
 
     /// The file is complete (or lost): its row, its job, and the flow that may wait for it.
     pub(crate) async fn recording_done(&mut self, event: MediaEvent) {
-        let MediaEvent::RecordingDone { rec, duration_ms, sha256, bytes, gaps_ms, paused_ranges, error, .. } = event else { return };
+        let MediaEvent::RecordingDone { rec, duration_ms, .. } = &event else { return };
+        let (rec, duration_ms) = (rec.clone(), *duration_ms);
         let purpose = self.recordings_pending.remove(&rec.0);
-        let Ok(id) = rec.0.parse::<Id>() else { return };
-        let at = now_ms();
-        let stored = match error {
-            Some(why) => {
-                error!(call = %self.call, recording = %id, why, "recording failed");
-                self.sv.metrics.recordings_failed.inc();
-                self.sv.store.recording_lost(id, at, &why).await
-            }
-            None => {
-                let done = RecordingDone {
-                    duration_ms: signed(duration_ms),
-                    bytes: signed(bytes),
-                    sha256,
-                    gaps_ms: signed(gaps_ms),
-                    paused_ranges: serde_json::json!(paused_ranges).into(),
-                    transcribe: true,
-                    at,
-                };
-                self.sv.store.recording_finish(id, done).await
-            }
-        };
-        if let Err(e) = stored {
-            warn!(call = %self.call, recording = %id, error = %e, "recording row not finished: the start-up repair will");
-        }
+        store_done(&self.sv, event).await;
         if self.recording.as_ref().is_some_and(|r| r.id == rec.0) {
             self.recording = None;
         }
@@ -123,6 +103,41 @@ impl Driver {
         if matches!(purpose, Some(Purpose::Message | Purpose::Reason)) {
             self.input(Input::RecordDone { ms: duration_ms });
         }
+    }
+}
+
+/// Finishes the rows of recordings whose calls no longer wait; runs until the media threads end.
+pub async fn finish_orphans(sv: Arc<Services>, mut orphans: mpsc::Receiver<MediaEvent>) {
+    while let Some(event) = orphans.recv().await {
+        store_done(&sv, event).await;
+    }
+}
+
+async fn store_done(sv: &Services, event: MediaEvent) {
+    let MediaEvent::RecordingDone { rec, duration_ms, sha256, bytes, gaps_ms, paused_ranges, error, .. } = event else { return };
+    let Ok(id) = rec.0.parse::<Id>() else { return };
+    let at = now_ms();
+    let stored = match error {
+        Some(why) => {
+            error!(recording = %id, why, "recording failed");
+            sv.metrics.recordings_failed.inc();
+            sv.store.recording_lost(id, at, &why).await
+        }
+        None => {
+            let done = RecordingDone {
+                duration_ms: signed(duration_ms),
+                bytes: signed(bytes),
+                sha256,
+                gaps_ms: signed(gaps_ms),
+                paused_ranges: serde_json::json!(paused_ranges).into(),
+                transcribe: true,
+                at,
+            };
+            sv.store.recording_finish(id, done).await
+        }
+    };
+    if let Err(e) = stored {
+        warn!(recording = %id, error = %e, "recording row not finished: the start-up repair will");
     }
 }
 

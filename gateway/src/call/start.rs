@@ -47,10 +47,10 @@ async fn serve_inbound(sv: &Arc<Services>, new: IncomingCall) -> Result<(), (u16
         warn!(error = %e, "no media leg");
         (503, "No media resources")
     })?;
-    let leg = Leg::new(new.id, media);
+    let leg = Leg::new(new.id, media, 0);
     let negotiated = match &invite.sdp {
         Some(offer) => leg.answer(&sv.media, offer).map(|(sdp, n)| (sdp, n.codec)).map_err(|e| e.to_string()),
-        None => Ok((Leg::offer(&media), "offered")),
+        None => Ok((leg.offer(), "offered")),
     };
     let (sdp, codec) = negotiated.map_err(|why| {
         info!(why, "offer refused");
@@ -117,7 +117,7 @@ pub async fn outbound(sv: Arc<Services>, task: CallbackTask, number: Pii<String>
         from: did.clone(),
         display: None,
         to: None,
-        sdp: Leg::offer(&media),
+        sdp: Leg::first_offer(&media),
         credentials: trunk.user.clone().zip(trunk.password.clone()),
         ring_timeout_ms: sv.config.callback.ring_s * 1000,
         extra_headers: Vec::new(),
@@ -133,7 +133,7 @@ pub async fn outbound(sv: Arc<Services>, task: CallbackTask, number: Pii<String>
     let accepted = accept::phone_call(&sv, contact).await.map_err(|e| e.to_string())?;
     let (sip_tx, sip_events) = mpsc::channel(64);
     let session = sv.sip.dial(dial, sip_tx.clone()).map_err(|e| e.to_string())?;
-    let leg = Leg::new(session, media);
+    let leg = Leg::new(session, media, 1);
     let mut vars = callback_vars(&sv.store, task.item, sv.config.site.utc_offset_min).await;
     vars.insert("hotline_number".to_owned(), did.clone());
     let queue = sv.config.hotlines.first().map_or_else(|| "main".to_owned(), |h| h.queue.clone());

@@ -22,6 +22,9 @@ pub enum DeliverError {
     /// It may have been taken: ask before sending again.
     #[error("outcome unknown: {0}")]
     UnknownOutcome(String),
+    /// There is no such case, or no such key.
+    #[error("not there")]
+    NotFound,
     /// Refused for good: a person must look.
     #[error("refused: {0}")]
     Permanent(String),

@@ -51,9 +51,9 @@ async fn deliver_one(store: &Store, core: &Core, settings: &Settings, row: Hando
             info!(item = %row.item, kind = row.kind.as_str(), case = receipt.case_no, attempts = row.attempts, "handed off");
             store.handoff_delivered(row.id, &receipt.case_no, now_ms()).await.map(|_| ())
         }
-        Err(DeliverError::Permanent(why)) => {
-            error!(item = %row.item, kind = row.kind.as_str(), why, "case core refuses: a person must look");
-            store.handoff_poison(row.id, why).await.map(|_| ())
+        Err(e @ (DeliverError::Permanent(_) | DeliverError::NotFound)) => {
+            error!(item = %row.item, kind = row.kind.as_str(), error = %e, "case core refuses: a person must look");
+            store.handoff_poison(row.id, &e.to_string()).await.map(|_| ())
         }
         Err(e) if row.attempts >= settings.attempts_max => {
             error!(item = %row.item, error = %e, "hand-off given up after {} attempts: a person must look", row.attempts);

@@ -11,6 +11,9 @@ use super::contract::{CaseCore, Core, StatusEvent};
 use crate::app::now_ms;
 use crate::callback::schedule::Rules;
 
+/// An event of a case we don't know holds up the cursor for so long.
+const UNKNOWN_CASE_MS: i64 = 5 * 60_000;
+
 /// Polls until cancelled.
 pub async fn poll(store: Store, core: Arc<Core>, rules: Rules, pause: Duration, cancel: CancellationToken) {
     loop {
@@ -28,9 +31,11 @@ async fn poll_once(store: &Store, core: &Core, rules: &Rules) -> Result<(), Stri
     let cursor = store.case_cursor_get(core.target()).await.map_err(|e| e.to_string())?.unwrap_or_default();
     let (events, next) = core.events_after(&cursor).await.map_err(|e| e.to_string())?;
     for event in events {
+        let at = event.at;
         match apply(store, rules, event).await {
             Ok(_) => {}
-            // A case of another system, or of before our time: not ours to keep.
+            // Our own receipt may still be under way: the cursor waits. After a while it is another system's case.
+            Err(DbError::NotFound) if now_ms() - at < UNKNOWN_CASE_MS => return Err("case not known yet".into()),
             Err(DbError::NotFound) => {}
             // The cursor stays: the event comes again.
             Err(e) => return Err(e.to_string()),

@@ -1,8 +1,8 @@
 //! The generic binding: JSON over HTTP.
 //!
 //! `POST {base}/cases` and `POST {base}/cases/{no}/{close|reopen|remind}` with `Idempotency-Key` and
-//! CloudEvents headers answer `{"case_no": …}`; `GET {base}/cases?idempotency_key=…` answers a list;
-//! `GET {base}/events?after=…` answers `{"events": […], "cursor": …}`.
+//! CloudEvents headers answer `{"case_no": …}`; `GET {base}/cases?idempotency_key=…` answers the same or
+//! 404; `GET {base}/events?after=…` answers `{"events": [{event_id, case_no, stage, at_ms, note}], "cursor": n}`.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ struct EventAnswer {
     event_id: String,
     case_no: String,
     stage: String,
-    at: i64,
+    at_ms: i64,
     #[serde(default)]
     note: String,
 }
@@ -41,8 +41,7 @@ struct EventAnswer {
 #[derive(Deserialize)]
 struct EventsAnswer {
     events: Vec<EventAnswer>,
-    #[serde(default)]
-    cursor: String,
+    cursor: i64,
 }
 
 impl HttpCore {
@@ -77,6 +76,7 @@ fn judge(status: StatusCode, body: Vec<u8>) -> Result<Vec<u8>, DeliverError> {
     let text = || format!("{status}: {}", String::from_utf8_lossy(&body).chars().take(200).collect::<String>());
     match status {
         s if s.is_success() => Ok(body),
+        StatusCode::NOT_FOUND => Err(DeliverError::NotFound),
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Err(DeliverError::Transient(text())),
         StatusCode::CONFLICT => Err(DeliverError::UnknownOutcome(text())),
         s if s.is_server_error() => Err(DeliverError::UnknownOutcome(text())),
@@ -116,12 +116,16 @@ impl CaseCore for HttpCore {
 
     async fn find(&self, key: &str) -> Result<Option<Receipt>, DeliverError> {
         let request = self.client.get(format!("{}/cases?idempotency_key={}", self.base, encode(key)));
-        let found: Vec<CaseAnswer> = parse(&self.send(request).await?)?;
-        Ok(found.into_iter().next().map(|c| Receipt { case_no: c.case_no }))
+        match self.send(request).await {
+            Ok(body) => Ok(Some(Receipt { case_no: parse::<CaseAnswer>(&body)?.case_no })),
+            Err(DeliverError::NotFound) => Ok(None),
+            Err(e) => Err(e),
+        }
     }
 
     async fn events_after(&self, cursor: &str) -> Result<(Vec<StatusEvent>, String), DeliverError> {
-        let request = self.client.get(format!("{}/events?after={}", self.base, encode(cursor)));
+        let after = if cursor.is_empty() { "0" } else { cursor };
+        let request = self.client.get(format!("{}/events?after={}", self.base, encode(after)));
         let answer: EventsAnswer = parse(&self.send(request).await?)?;
         let events = answer
             .events
@@ -131,11 +135,10 @@ impl CaseCore for HttpCore {
                 if stage.is_none() {
                     tracing::warn!(stage = e.stage, case = e.case_no, "case event of an unknown stage left out");
                 }
-                Some(StatusEvent { event_id: format!("http-{}", e.event_id), case_no: e.case_no, stage: stage?, at: e.at, note: e.note })
+                Some(StatusEvent { event_id: format!("http-{}", e.event_id), case_no: e.case_no, stage: stage?, at: e.at_ms, note: e.note })
             })
             .collect();
-        let next = if answer.cursor.is_empty() { cursor.to_owned() } else { answer.cursor };
-        Ok((events, next))
+        Ok((events, answer.cursor.to_string()))
     }
 }
 

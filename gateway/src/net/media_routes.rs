@@ -4,23 +4,40 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::mpsc;
-use tracing::warn;
+use tracing::{debug, warn};
 
 use super::media::{LegId, MediaEvent};
 
 /// Events waiting for one call; a call that doesn't read so many has hung.
 pub const CALL_EVENTS_MAX: usize = 256;
 
+/// Recordings that ended after their call gave up waiting.
+const ORPHANS_MAX: usize = 1_024;
+
 /// Leg → the owning call's mailbox.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct MediaRoutes {
     routes: Arc<Mutex<HashMap<LegId, mpsc::Sender<MediaEvent>>>>,
+    /// Finished recordings nobody waits for any more: their rows still want their end.
+    orphans: mpsc::Sender<MediaEvent>,
 }
 
 impl MediaRoutes {
+    /// Routes, and the receiver of recordings whose call has given up waiting.
+    #[must_use]
+    pub fn new() -> (Self, mpsc::Receiver<MediaEvent>) {
+        let (orphans, rx) = mpsc::channel(ORPHANS_MAX);
+        (Self { routes: Arc::default(), orphans }, rx)
+    }
+
     /// Events of `leg` go to `to` from now on.
     pub fn add(&self, leg: LegId, to: mpsc::Sender<MediaEvent>) {
         self.routes.lock().unwrap_or_else(PoisonError::into_inner).insert(leg, to);
+    }
+
+    /// The call is over and waits for nothing more of `leg`.
+    pub fn remove(&self, leg: LegId) {
+        self.routes.lock().unwrap_or_else(PoisonError::into_inner).remove(&leg);
     }
 
     /// Spawns the carrier; it ends when the media threads do.
@@ -33,17 +50,22 @@ impl MediaRoutes {
         });
     }
 
-    /// The call is over and waits for nothing more of `leg`.
-    pub fn remove(&self, leg: LegId) {
-        self.routes.lock().unwrap_or_else(PoisonError::into_inner).remove(&leg);
-    }
-
     fn deliver(&self, event: MediaEvent) {
-        let routes = self.routes.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(to) = routes.get(&leg_of(&event))
-            && let Err(mpsc::error::TrySendError::Full(event)) = to.try_send(event)
-        {
-            warn!(?event, "a call's mailbox is full: media event dropped");
+        let to = self.routes.lock().unwrap_or_else(PoisonError::into_inner).get(&leg_of(&event)).cloned();
+        let left = match to {
+            Some(to) => match to.try_send(event) {
+                Ok(()) => return,
+                Err(mpsc::error::TrySendError::Full(event) | mpsc::error::TrySendError::Closed(event)) => event,
+            },
+            None => event,
+        };
+        // A recording's end is evidence: it goes to the rows even past its call. Anything else was for the call alone.
+        if matches!(left, MediaEvent::RecordingDone { .. }) {
+            if let Err(e) = self.orphans.try_send(left) {
+                warn!(error = %e, "recording's end dropped: the start-up repair will find it");
+            }
+        } else {
+            debug!(event = ?left, "media event without a call");
         }
     }
 }

@@ -1,4 +1,7 @@
 //! baresip as the operator: a phone nobody here wrote.
+//!
+//! Debian 12's baresip 1.0 knows MD5 only and gives up on a 401 that offers SHA-256
+//! as well, in whatever order: its registrar must offer MD5 alone.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};

@@ -365,10 +365,10 @@ impl Answered {
         if self.by_key.insert(key.clone(), (to, bytes)).is_none() {
             self.order.push_back(key);
         }
-        if self.order.len() > SIP_RESPONSE_CACHE_LEN_MAX {
-            if let Some(oldest) = self.order.pop_front() {
-                self.by_key.remove(&oldest);
-            }
+        if self.order.len() > SIP_RESPONSE_CACHE_LEN_MAX
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.by_key.remove(&oldest);
         }
     }
 

@@ -58,7 +58,8 @@ impl Endpoint {
         let (Some(name), Some(nonce), Some(uri), Some(answer)) = fields else {
             return fresh;
         };
-        let Some(algorithm) = Algorithm::of(given.get("algorithm")) else {
+        let offered = |a: &Algorithm| self.config.algorithms.contains(a);
+        let Some(algorithm) = Algorithm::of(given.get("algorithm")).filter(offered) else {
             return fresh;
         };
         let now_ms = self.clock_ms(now);
@@ -123,25 +124,27 @@ impl Endpoint {
         }
     }
 
-    /// A stateless 401 with SHA-256 first, then MD5 (RFC 8760 §2.3)
+    /// A stateless 401, one field an algorithm, preferred first (RFC 8760 §2.3)
     pub(super) fn challenge(&mut self, now: Instant, flow: Flow, message: &Message, stale: bool) {
         let now_ms = self.clock_ms(now);
         let nonce = self.nonces.issue(now_ms, flow.remote.ip());
         let stale = if stale { ", stale=true" } else { "" };
         let realm = quote(&self.config.realm);
-        let value = |algorithm: Algorithm| {
-            format!(
-                "Digest realm={realm}, nonce=\"{nonce}\", algorithm={}, qop=\"auth\"{stale}",
-                algorithm.text()
-            )
-        };
-        let (strong, old) = (value(Algorithm::Sha256), value(Algorithm::Md5));
-        self.reply(
-            flow,
-            message,
-            401,
-            "",
-            &[("WWW-Authenticate", &strong), ("WWW-Authenticate", &old)],
-        );
+        let values: Vec<String> = self
+            .config
+            .algorithms
+            .iter()
+            .map(|a| {
+                format!(
+                    "Digest realm={realm}, nonce=\"{nonce}\", algorithm={}, qop=\"auth\"{stale}",
+                    a.text()
+                )
+            })
+            .collect();
+        let headers: Vec<(&str, &str)> = values
+            .iter()
+            .map(|v| ("WWW-Authenticate", v.as_str()))
+            .collect();
+        self.reply(flow, message, 401, "", &headers);
     }
 }

@@ -75,6 +75,7 @@ pub(super) fn send(sip: &Sip, flow: Flow, bytes: Vec<u8>) {
             Ok(Ok(stream)) => serve(sip, stream, Flow { conn: Some(conn), ..flow }, queue).await,
             other => {
                 debug!(remote = %flow.remote, ?other, "SIP over TCP: no connection");
+                sip.with(|core, now| core.endpoint.send_failed(now, flow));
                 closed(&sip, conn);
             }
         }

@@ -1,22 +1,24 @@
 //! The `hotline` binary under test: started on free ports and a data folder of its
 //! own, looked at through HTTP and its log, killed and started again.
 
-use std::net::{IpAddr, SocketAddr};
+mod settings;
+
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Output};
 
 use tempfile::TempDir;
-use toml::{Table, Value};
+use toml::Value;
+
+use self::settings::{set, settings};
 
 use crate::api::Api;
-use crate::net::{GATEWAY_IP, PHONE_NETWORK, TRUNK_NETWORK, free_port, free_ports};
+use crate::net::{GATEWAY_IP, free_port};
 use crate::process::{Process, Signal};
-use crate::{Error, Result, repo_root, until};
+use crate::{Error, Result, until};
 
 /// Time a start may take: migrations, repair of recordings, listeners.
 const START_MS: u64 = 30_000;
-/// RTP ports of one gateway: 100 calls with two legs each.
-const RTP_PORTS: u16 = 400;
 
 /// What to start.
 #[derive(Clone, Debug, Default)]
@@ -256,7 +258,7 @@ impl Gateway {
         self.boot().await
     }
 
-    /// Runs `hotline` with `arguments` and this gateway's `--config` at the end.
+    /// Runs `hotline` with `arguments` and, unless they name one, this gateway's `--config`.
     ///
     /// # Errors
     /// [`Error::Io`]; a failing exit status is not an error.
@@ -293,7 +295,7 @@ impl Gateway {
     /// # Errors
     /// [`Error::Process`].
     pub fn add_user(&self, user: &NewUser) -> Result<()> {
-        let mut arguments = vec!["user", "add", &user.login, "--name", &user.name];
+        let mut arguments = vec!["user", "add", "--login", &user.login, "--name", &user.name];
         arguments.extend(["--password", &user.password]);
         for role in &user.roles {
             arguments.extend(["--role", role]);
@@ -348,83 +350,4 @@ pub fn binary() -> Result<PathBuf> {
             program: "the binary `hotline`".into(),
             remedy: "cargo build -p hotline-gateway --bin hotline, or set HOTLINE_BIN".into(),
         })
-}
-
-/// The configuration of a test: loopback networks that tell trunks from phones,
-/// short times, no model.
-fn settings(
-    root: &Path,
-    sip: SocketAddr,
-    http: SocketAddr,
-    config: &GatewayConfig,
-) -> Result<Table> {
-    let any: IpAddr = GATEWAY_IP;
-    let rtp_first = free_ports(any, RTP_PORTS)?;
-    let data = root.join("data");
-    std::fs::create_dir_all(&data).map_err(Error::io("create the data folder"))?;
-    let mut table = Table::new();
-    let text = |path: PathBuf| Value::from(path.display().to_string());
-    let list = |items: &[&str]| Value::from(items.to_vec());
-    let mut put = |key: &str, value: Value| set(&mut table, key, value);
-    put("storage.data_dir", text(data));
-    put("storage.database_url", config.database_url.clone().into());
-    put("sip.listen", list(&[&sip.to_string()]));
-    put("sip.phone_networks", list(&[PHONE_NETWORK]));
-    put("media.bind", any.to_string().into());
-    put("media.port_min", i64::from(rtp_first).into());
-    put(
-        "media.port_max",
-        i64::from(rtp_first + RTP_PORTS - 1).into(),
-    );
-    put("voice.sounds_dir", text(repo_root().join("sounds")));
-    put("transcription.engine", "fake".into());
-    put("queue.main.wrap_s", 0.into());
-    put("http.listen", http.to_string().into());
-    put("log.level", "debug".into());
-    let mut trunk = Table::new();
-    trunk.insert("name".into(), "carrier".into());
-    trunk.insert("sources".into(), list(&[TRUNK_NETWORK]));
-    if let Some(outbound) = config.outbound {
-        trunk.insert("outbound".into(), outbound.to_string().into());
-    }
-    put("trunk", Value::Array(vec![trunk.into()]));
-    let mut hotline = Table::new();
-    hotline.insert("number".into(), "12319".into());
-    put("hotline", Value::Array(vec![hotline.into()]));
-    Ok(table)
-}
-
-/// Sets `a.b.c` in nested tables, creating them.
-fn set(table: &mut Table, key: &str, value: Value) {
-    match key.split_once('.') {
-        None => {
-            table.insert(key.into(), value);
-        }
-        Some((first, rest)) => {
-            let inner = table.entry(first).or_insert_with(|| Table::new().into());
-            if let Value::Table(inner) = inner {
-                set(inner, rest, value);
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_test_configuration_is_written_and_overridden_by_dotted_keys() {
-        let dir = tempfile::tempdir().unwrap();
-        let address = "127.0.0.1:5060".parse().unwrap();
-        let config = GatewayConfig::default().with("callback.time_factor", 3_600);
-        let mut table = settings(dir.path(), address, address, &config).unwrap();
-        for (key, value) in config.set {
-            set(&mut table, &key, value);
-        }
-        let read: Table = table.to_string().parse().unwrap();
-        assert_eq!(read["callback"]["time_factor"].as_integer(), Some(3_600));
-        assert_eq!(read["trunk"][0]["sources"][0].as_str(), Some(TRUNK_NETWORK));
-        assert_eq!(read["queue"]["main"]["wrap_s"].as_integer(), Some(0));
-    }
 }
