@@ -75,13 +75,11 @@ pub(crate) fn put(hash: &mut Sha256, field: &str) {
 /// The hash as lower-case hex.
 pub(crate) fn hex(hash: Sha256) -> String {
     use std::fmt::Write;
-    hash.finalize()
-        .iter()
-        .fold(String::with_capacity(64), |mut text, byte| {
-            // Writing to a String can't fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        })
+    hash.finalize().iter().fold(String::with_capacity(64), |mut text, byte| {
+        // Writing to a String can't fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 /// A row as it is hashed: `data` is the stored text, which JSON read back need not reproduce.
@@ -116,10 +114,7 @@ impl Link {
 
 macro_rules! select_audit {
     ($tail:literal) => {
-        sql(concat!(
-            "SELECT n, at, actor, action, object, reason, data, prev_hash, hash FROM audit ",
-            $tail
-        ))
+        sql(concat!("SELECT n, at, actor, action, object, reason, data, prev_hash, hash FROM audit ", $tail))
     };
 }
 
@@ -127,16 +122,10 @@ macro_rules! select_audit {
 async fn append(c: &mut Conn, mut link: Link) -> Result<Audit> {
     link.n = c.next(COUNTER).await?;
     let last = sql("SELECT hash FROM audit ORDER BY n DESC LIMIT 1");
-    link.prev_hash = c
-        .opt::<(String,)>(last)
-        .await?
-        .map(|(hash,)| hash)
-        .unwrap_or_default();
+    link.prev_hash = c.opt::<(String,)>(last).await?.map(|(hash,)| hash).unwrap_or_default();
     link.hash = link.expected_hash();
-    let query = sql(
-        "INSERT INTO audit (n, at, actor, action, object, reason, data, prev_hash, \
-         hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-    )
+    let query = sql("INSERT INTO audit (n, at, actor, action, object, reason, data, prev_hash, \
+         hash) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)")
     .bind(link.n)
     .bind(link.at)
     .bind(link.actor)
@@ -156,18 +145,10 @@ impl Store {
     /// # Errors
     /// [`crate::DbError::Invalid`] for a field that is too long.
     pub async fn audit(&self, new: NewAudit) -> Result<Audit> {
-        for (field, text) in [
-            ("actor", &new.actor),
-            ("action", &new.action),
-            ("object", &new.object),
-        ] {
+        for (field, text) in [("actor", &new.actor), ("action", &new.action), ("object", &new.object)] {
             limits::text(field, text, SHORT_TEXT_CHARS_MAX)?;
         }
-        limits::text(
-            "reason",
-            new.reason.as_deref().unwrap_or_default(),
-            SHORT_TEXT_CHARS_MAX,
-        )?;
+        limits::text("reason", new.reason.as_deref().unwrap_or_default(), SHORT_TEXT_CHARS_MAX)?;
         let data = limits::json("data", &new.data)?;
         let link = Link {
             n: 0,
@@ -194,9 +175,7 @@ impl Store {
         let mut check = ChainCheck::default();
         let mut prev = String::new();
         loop {
-            let query = select_audit!("WHERE n > $1 ORDER BY n LIMIT $2")
-                .bind(check.count)
-                .bind(VERIFY_STEP_LEN);
+            let query = select_audit!("WHERE n > $1 ORDER BY n LIMIT $2").bind(check.count).bind(VERIFY_STEP_LEN);
             let rows: Vec<Link> = c.all(query).await?;
             if rows.is_empty() {
                 if check.count < issued {

@@ -215,10 +215,8 @@ async fn begin(c: &mut Conn, new: NewCall) -> Result<Call> {
     )
     .await?;
     let id = Id::new();
-    let insert = sql(
-        "INSERT INTO call (id, contact, did, caller_masked, trunk, sip_call_id, \
-                      node, ring_at, stage) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-    )
+    let insert = sql("INSERT INTO call (id, contact, did, caller_masked, trunk, sip_call_id, \
+                      node, ring_at, stage) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)")
     .bind(id)
     .bind(contact.id)
     .bind(new.did)
@@ -235,12 +233,10 @@ async fn begin(c: &mut Conn, new: NewCall) -> Result<Call> {
 }
 
 async fn end(c: &mut Conn, id: Id, end: CallEnd) -> Result<bool> {
-    let update = sql(
-        "UPDATE call SET end_at = $2, end_side = $3, end_reason = $4, \
+    let update = sql("UPDATE call SET end_at = $2, end_side = $3, end_reason = $4, \
          stage_abandoned = $5, wait_ms = COALESCE($6, wait_ms), \
          talk_ms = COALESCE($7, talk_ms), hold_ms = COALESCE($8, hold_ms), \
-         wrap_ms = COALESCE($9, wrap_ms) WHERE id = $1 AND end_at IS NULL",
-    )
+         wrap_ms = COALESCE($9, wrap_ms) WHERE id = $1 AND end_at IS NULL")
     .bind(id)
     .bind(end.at)
     .bind(end.end_side)
@@ -254,8 +250,7 @@ async fn end(c: &mut Conn, id: Id, end: CallEnd) -> Result<bool> {
         load(c, id).await?;
         return Ok(false);
     }
-    c.run(sql("DELETE FROM queue_entry WHERE call = $1").bind(id))
-        .await?;
+    c.run(sql("DELETE FROM queue_entry WHERE call = $1").bind(id)).await?;
     let mut data = json!({
         "side": end.end_side,
         "reason": end.end_reason,
@@ -281,11 +276,7 @@ impl Store {
     /// [`DbError::NotFound`] when the party does not exist.
     pub async fn call_begin(&self, new: NewCall) -> Result<Call> {
         limits::text("did", &new.did, limits::SHORT_TEXT_CHARS_MAX)?;
-        limits::text(
-            "sip_call_id",
-            &new.sip_call_id,
-            limits::SHORT_TEXT_CHARS_MAX,
-        )?;
+        limits::text("sip_call_id", &new.sip_call_id, limits::SHORT_TEXT_CHARS_MAX)?;
         self.write(|c| Box::pin(begin(c, new))).await
     }
 
@@ -338,8 +329,7 @@ impl Store {
     /// # Errors
     /// As any read.
     pub async fn calls_open(&self, node: Option<&str>) -> Result<Vec<Call>> {
-        let query =
-            select_call!("WHERE c.end_at IS NULL AND ($1 IS NULL OR c.node = $1) ORDER BY k.seq");
+        let query = select_call!("WHERE c.end_at IS NULL AND ($1 IS NULL OR c.node = $1) ORDER BY k.seq");
         self.reader().await?.all(query.bind(node)).await
     }
 
@@ -348,10 +338,7 @@ impl Store {
     /// # Errors
     /// As any read.
     pub async fn call_get(&self, id: Id) -> Result<Option<Call>> {
-        self.reader()
-            .await?
-            .opt(select_call!("WHERE c.id = $1").bind(id))
-            .await
+        self.reader().await?.opt(select_call!("WHERE c.id = $1").bind(id)).await
     }
 
     /// Calls, newest first.

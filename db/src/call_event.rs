@@ -23,13 +23,7 @@ pub struct CallEvent {
     pub data: Json,
 }
 
-pub(crate) async fn insert(
-    c: &mut Conn,
-    call: Id,
-    at: i64,
-    kind: &str,
-    data: &Value,
-) -> Result<i64> {
+pub(crate) async fn insert(c: &mut Conn, call: Id, at: i64, kind: &str, data: &Value) -> Result<i64> {
     let data = limits::json("data", data)?;
     c.lock(format!("call_event:{call}")).await?;
     let query = sql("INSERT INTO call_event (id, call, n, at, kind, data) \
@@ -52,8 +46,7 @@ impl Store {
     pub async fn call_event(&self, call: Id, at: i64, kind: &str, data: Value) -> Result<i64> {
         limits::text("kind", kind, limits::SHORT_TEXT_CHARS_MAX)?;
         let kind = kind.to_owned();
-        self.write(move |c| Box::pin(async move { insert(c, call, at, &kind, &data).await }))
-            .await
+        self.write(move |c| Box::pin(async move { insert(c, call, at, &kind, &data).await })).await
     }
 
     /// The events of a call in their order.

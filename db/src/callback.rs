@@ -3,9 +3,7 @@
 use serde::Serialize;
 use sqlx::FromRow;
 
-use crate::{
-    claim::IdRow, conn::Conn, error::Result, id::Id, limits, pool::Store, sql::sql, text::words,
-};
+use crate::{claim::IdRow, conn::Conn, error::Result, id::Id, limits, pool::Store, sql::sql, text::words};
 
 words! {
     /// Why we owe a call.
@@ -198,10 +196,8 @@ pub(crate) async fn load(c: &mut Conn, id: Id) -> Result<CallbackTask> {
 
 /// Whether the finished case of an item is still to be asked about.
 pub(crate) async fn is_open_for_item(c: &mut Conn, item: Id) -> Result<bool> {
-    let query = sql(
-        "SELECT id FROM callback_task WHERE item = $1 AND kind = $2 \
-                     AND finished_at IS NULL LIMIT 1",
-    )
+    let query = sql("SELECT id FROM callback_task WHERE item = $1 AND kind = $2 \
+                     AND finished_at IS NULL LIMIT 1")
     .bind(item)
     .bind(CallbackKind::CaseFinished);
     Ok(c.opt::<IdRow>(query).await?.is_some())
@@ -211,9 +207,7 @@ pub(crate) async fn is_open_for_item(c: &mut Conn, item: Id) -> Result<bool> {
 async fn twin(c: &mut Conn, new: &NewCallback) -> Result<Option<CallbackTask>> {
     let query = if let Some(item) = new.item {
         c.lock(format!("callback:{}:{item}", new.kind)).await?;
-        select_task!("WHERE kind = $1 AND item = $2 AND finished_at IS NULL")
-            .bind(new.kind)
-            .bind(item)
+        select_task!("WHERE kind = $1 AND item = $2 AND finished_at IS NULL").bind(new.kind).bind(item)
     } else if let Some(party) = new.party {
         c.lock(format!("callback:{}:{party}", new.kind)).await?;
         select_task!("WHERE kind = $1 AND party = $2 AND item IS NULL AND finished_at IS NULL")
@@ -226,49 +220,29 @@ async fn twin(c: &mut Conn, new: &NewCallback) -> Result<Option<CallbackTask>> {
 }
 
 /// Why the task needs no call at all, and the citizen's own window.
-async fn outlook(
-    c: &mut Conn,
-    new: &NewCallback,
-) -> Result<(Option<CallbackResult>, Option<String>)> {
+async fn outlook(c: &mut Conn, new: &NewCallback) -> Result<(Option<CallbackResult>, Option<String>)> {
     let Some(party) = new.party else {
-        return Ok((
-            new.phone_sealed.is_none().then_some(CallbackResult::Exempt),
-            None,
-        ));
+        return Ok((new.phone_sealed.is_none().then_some(CallbackResult::Exempt), None));
     };
     let query = sql("SELECT do_not_call, preferred_window FROM party WHERE id = $1").bind(party);
     let (do_not_call, window): (bool, Option<String>) = c.one(query).await?;
     // A survey may be refused; a call we missed is given back all the same.
-    let refused = do_not_call
-        && matches!(
-            new.kind,
-            CallbackKind::CaseFinished | CallbackKind::SpotCheck
-        );
+    let refused = do_not_call && matches!(new.kind, CallbackKind::CaseFinished | CallbackKind::SpotCheck);
     Ok((refused.then_some(CallbackResult::Refused), window))
 }
 
 /// Makes a task, or finds the open one it would double. A task with nobody to call is kept as
 /// finished, for the figures.
-pub(crate) async fn insert(
-    c: &mut Conn,
-    new: NewCallback,
-    now: i64,
-) -> Result<(CallbackTask, bool)> {
+pub(crate) async fn insert(c: &mut Conn, new: NewCallback, now: i64) -> Result<(CallbackTask, bool)> {
     if let Some(task) = twin(c, &new).await? {
         return Ok((task, false));
     }
     let (result, window) = outlook(c, &new).await?;
-    let state = if result.is_some() {
-        CallbackState::Done
-    } else {
-        CallbackState::Open
-    };
+    let state = if result.is_some() { CallbackState::Done } else { CallbackState::Open };
     let id = Id::new();
-    let query = sql(
-        "INSERT INTO callback_task (id, kind, item, call, party, phone_sealed, \
+    let query = sql("INSERT INTO callback_task (id, kind, item, call, party, phone_sealed, \
          preferred_window, excluded, state, attempt_no, due_at, next_at, result, created_at, \
-         finished_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, $10, $11, $12, $13)",
-    )
+         finished_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 0, $10, $10, $11, $12, $13)")
     .bind(id)
     .bind(new.kind)
     .bind(new.item)
@@ -302,10 +276,7 @@ impl Store {
     /// # Errors
     /// As any read.
     pub async fn callback_get(&self, id: Id) -> Result<Option<CallbackTask>> {
-        self.reader()
-            .await?
-            .opt(select_task!("WHERE id = $1").bind(id))
-            .await
+        self.reader().await?.opt(select_task!("WHERE id = $1").bind(id)).await
     }
 
     /// Tasks, those due first on top.
@@ -332,10 +303,8 @@ impl Store {
     /// # Errors
     /// As any read.
     pub async fn callback_attempts(&self, task: Id) -> Result<Vec<CallbackAttempt>> {
-        let query = sql(
-            "SELECT id, task, call, at, outcome, counted FROM callback_attempt \
-                         WHERE task = $1 ORDER BY at, id",
-        )
+        let query = sql("SELECT id, task, call, at, outcome, counted FROM callback_attempt \
+                         WHERE task = $1 ORDER BY at, id")
         .bind(task);
         self.reader().await?.all(query).await
     }

@@ -40,10 +40,8 @@ async fn claim(c: &mut Conn, now: i64, lease_ms: i64, limit: i64) -> Result<Vec<
 }
 
 async fn attempt(c: &mut Conn, task: Id, new: NewAttempt) -> Result<bool> {
-    let insert = sql(
-        "INSERT INTO callback_attempt (id, task, call, at, outcome, counted) \
-         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (task, call) DO NOTHING",
-    )
+    let insert = sql("INSERT INTO callback_attempt (id, task, call, at, outcome, counted) \
+         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (task, call) DO NOTHING")
     .bind(Id::new())
     .bind(task)
     .bind(new.call)
@@ -70,10 +68,8 @@ async fn attempt(c: &mut Conn, task: Id, new: NewAttempt) -> Result<bool> {
 
 /// Ends a task; `false` when it had ended before.
 pub(crate) async fn finish(c: &mut Conn, id: Id, result: CallbackResult, at: i64) -> Result<bool> {
-    let query = sql(
-        "UPDATE callback_task SET state = $2, result = $3, finished_at = $4, \
-                     lease_until = NULL WHERE id = $1 AND finished_at IS NULL",
-    )
+    let query = sql("UPDATE callback_task SET state = $2, result = $3, finished_at = $4, \
+                     lease_until = NULL WHERE id = $1 AND finished_at IS NULL")
     .bind(id)
     .bind(CallbackState::Done)
     .bind(result)
@@ -96,14 +92,8 @@ impl Store {
     ///
     /// # Errors
     /// As any write.
-    pub async fn callback_claim(
-        &self,
-        now: i64,
-        lease_ms: i64,
-        limit: i64,
-    ) -> Result<Vec<CallbackTask>> {
-        self.write(move |c| Box::pin(claim(c, now, lease_ms, limit)))
-            .await
+    pub async fn callback_claim(&self, now: i64, lease_ms: i64, limit: i64) -> Result<Vec<CallbackTask>> {
+        self.write(move |c| Box::pin(claim(c, now, lease_ms, limit))).await
     }
 
     /// Puts a claimed task back until `next_at` without any attempt: the hour or the staff was wrong.
@@ -111,13 +101,13 @@ impl Store {
     /// # Errors
     /// [`crate::DbError`].
     pub async fn callback_postpone(&self, id: Id, next_at: i64) -> Result<bool> {
-        let query = sql("UPDATE callback_task SET state = $2, next_at = $3, lease_until = NULL WHERE id = $1 AND state = $4")
-            .bind(id)
-            .bind(CallbackState::Open)
-            .bind(next_at)
-            .bind(CallbackState::Claimed);
-        self.write(|c| Box::pin(async move { Ok(c.run(query).await? > 0) }))
-            .await
+        let query =
+            sql("UPDATE callback_task SET state = $2, next_at = $3, lease_until = NULL WHERE id = $1 AND state = $4")
+                .bind(id)
+                .bind(CallbackState::Open)
+                .bind(next_at)
+                .bind(CallbackState::Claimed);
+        self.write(|c| Box::pin(async move { Ok(c.run(query).await? > 0) })).await
     }
 
     /// Prolongs the lease of a claimed task, while its call lasts; `false` when it has none.
@@ -129,8 +119,7 @@ impl Store {
             .bind(id)
             .bind(lease_until)
             .bind(CallbackState::Claimed);
-        self.write(|c| Box::pin(async move { Ok(c.run(query).await? > 0) }))
-            .await
+        self.write(|c| Box::pin(async move { Ok(c.run(query).await? > 0) })).await
     }
 
     /// Notes an attempt and, with `next_at`, gives the task back until then. `false` when this
@@ -149,8 +138,7 @@ impl Store {
     /// # Errors
     /// [`DbError::NotFound`] when there is no such task.
     pub async fn callback_finish(&self, id: Id, result: CallbackResult, at: i64) -> Result<bool> {
-        self.write(move |c| Box::pin(finish(c, id, result, at)))
-            .await
+        self.write(move |c| Box::pin(finish(c, id, result, at))).await
     }
 
     /// Gives back the tasks whose lease ran out (their gateway died); how many there were. No
@@ -163,8 +151,7 @@ impl Store {
                          WHERE finished_at IS NULL AND lease_until <= $2")
         .bind(CallbackState::Open)
         .bind(now);
-        self.write(|c| Box::pin(async move { c.run(query).await }))
-            .await
+        self.write(|c| Box::pin(async move { c.run(query).await })).await
     }
 
     /// Names the operator who is to make the call.

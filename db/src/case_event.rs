@@ -131,10 +131,8 @@ async fn apply(c: &mut Conn, event: CaseEvent, callback: Option<NewCallback>) ->
     c.lock(format!("item:{}", found.id)).await?;
     let latest = sql("SELECT COALESCE(MAX(at), 0) FROM handoff_update WHERE item = $1");
     let (latest_at,): (i64,) = c.one(latest.bind(found.id)).await?;
-    let insert = sql(
-        "INSERT INTO handoff_update (id, event_id, item, case_no, stage, at, note) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (event_id) DO NOTHING",
-    )
+    let insert = sql("INSERT INTO handoff_update (id, event_id, item, case_no, stage, at, note) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (event_id) DO NOTHING")
     .bind(Id::new())
     .bind(event.event_id)
     .bind(found.id)
@@ -182,10 +180,8 @@ async fn apply(c: &mut Conn, event: CaseEvent, callback: Option<NewCallback>) ->
 /// A callback about an item ended without the citizen's verdict: if the case core has closed the
 /// case meanwhile, that stands.
 pub(crate) async fn unanswered(c: &mut Conn, item: Id, at: i64) -> Result<()> {
-    let query = sql(
-        "UPDATE item SET state = $2, state_at = $3 WHERE id = $1 AND state = $4 \
-         AND EXISTS (SELECT 1 FROM handoff h WHERE h.item = $1 AND h.kind = $5 AND h.stage = $6)",
-    )
+    let query = sql("UPDATE item SET state = $2, state_at = $3 WHERE id = $1 AND state = $4 \
+         AND EXISTS (SELECT 1 FROM handoff h WHERE h.item = $1 AND h.kind = $5 AND h.stage = $6)")
     .bind(item)
     .bind(ItemState::Closed)
     .bind(at)
@@ -204,11 +200,7 @@ impl Store {
     /// # Errors
     /// [`DbError::NotFound`] when no item belongs to the case: its creation may have arrived
     /// without our knowing yet. Offer the event again later and don't move the cursor past it.
-    pub async fn case_event_apply(
-        &self,
-        event: CaseEvent,
-        callback: Option<NewCallback>,
-    ) -> Result<bool> {
+    pub async fn case_event_apply(&self, event: CaseEvent, callback: Option<NewCallback>) -> Result<bool> {
         for (field, text) in [
             ("event_id", event.event_id.as_str()),
             ("case_no", event.case_no.as_str()),
@@ -216,8 +208,7 @@ impl Store {
         ] {
             limits::text(field, text, SHORT_TEXT_CHARS_MAX)?;
         }
-        self.write(move |c| Box::pin(apply(c, event, callback)))
-            .await
+        self.write(move |c| Box::pin(apply(c, event, callback))).await
     }
 
     /// The status events of an item in order of time.
@@ -225,10 +216,8 @@ impl Store {
     /// # Errors
     /// As any read.
     pub async fn case_events_of_item(&self, item: Id) -> Result<Vec<HandoffUpdate>> {
-        let query = sql(
-            "SELECT id, event_id, item, case_no, stage, at, note FROM handoff_update \
-                         WHERE item = $1 ORDER BY at, id",
-        )
+        let query = sql("SELECT id, event_id, item, case_no, stage, at, note FROM handoff_update \
+                         WHERE item = $1 ORDER BY at, id")
         .bind(item);
         self.reader().await?.all(query).await
     }
@@ -239,12 +228,7 @@ impl Store {
     /// As any read.
     pub async fn case_cursor_get(&self, target: &str) -> Result<Option<String>> {
         let query = sql("SELECT cursor FROM case_cursor WHERE target = $1").bind(target);
-        Ok(self
-            .reader()
-            .await?
-            .opt::<(String,)>(query)
-            .await?
-            .map(|(cursor,)| cursor))
+        Ok(self.reader().await?.opt::<(String,)>(query).await?.map(|(cursor,)| cursor))
     }
 
     /// Notes how far a case core's events were read.
@@ -257,8 +241,7 @@ impl Store {
                          ON CONFLICT (target) DO UPDATE SET cursor = excluded.cursor")
         .bind(target)
         .bind(cursor);
-        self.write(|c| Box::pin(async move { c.run(query).await.map(|_| ()) }))
-            .await?;
+        self.write(|c| Box::pin(async move { c.run(query).await.map(|_| ()) })).await?;
         Ok::<_, DbError>(())
     }
 }
@@ -270,28 +253,16 @@ mod tests {
     #[test]
     fn a_finished_case_asks_the_citizen_once_per_round() {
         use ItemState as S;
-        assert_eq!(
-            effect(S::HandedOff, CaseStage::Handled, false),
-            Effect::AskCitizen
-        );
-        assert_eq!(
-            effect(S::AwaitingCallback, CaseStage::Closed, true),
-            Effect::Keep
-        );
-        assert_eq!(
-            effect(S::Reopened, CaseStage::Handled, false),
-            Effect::AskCitizen
-        );
+        assert_eq!(effect(S::HandedOff, CaseStage::Handled, false), Effect::AskCitizen);
+        assert_eq!(effect(S::AwaitingCallback, CaseStage::Closed, true), Effect::Keep);
+        assert_eq!(effect(S::Reopened, CaseStage::Handled, false), Effect::AskCitizen);
         assert_eq!(effect(S::Closed, CaseStage::Closed, false), Effect::Keep);
     }
 
     #[test]
     fn an_unanswered_callback_leaves_the_closing_to_the_case_core() {
         let state = ItemState::AwaitingCallback;
-        assert_eq!(
-            effect(state, CaseStage::Closed, false),
-            Effect::Move(ItemState::Closed)
-        );
+        assert_eq!(effect(state, CaseStage::Closed, false), Effect::Move(ItemState::Closed));
     }
 
     #[test]

@@ -30,13 +30,9 @@ enum Link<'a> {
 }
 
 /// A row type both engines can fill.
-pub(crate) trait Row:
-    for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin
-{
-}
+pub(crate) trait Row: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
 
-impl<T> Row for T where T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin
-{}
+impl<T> Row for T where T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
 
 fn sqlite_args(args: Vec<Arg>) -> Result<SqliteArguments, sqlx::Error> {
     use sqlx::Arguments;
@@ -85,15 +81,11 @@ impl Conn {
         Ok(match self.link() {
             Link::Sqlite(c) => {
                 let args = sqlite_args(query.args)?;
-                sqlx::query_as_with::<Sqlite, T, _>(query.sqlite, args)
-                    .fetch_all(c)
-                    .await?
+                sqlx::query_as_with::<Sqlite, T, _>(query.sqlite, args).fetch_all(c).await?
             }
             Link::Pg(c) => {
                 let args = pg_args(query.args)?;
-                sqlx::query_as_with::<Postgres, T, _>(query.postgres, args)
-                    .fetch_all(c)
-                    .await?
+                sqlx::query_as_with::<Postgres, T, _>(query.postgres, args).fetch_all(c).await?
             }
         })
     }
@@ -103,15 +95,11 @@ impl Conn {
         Ok(match self.link() {
             Link::Sqlite(c) => {
                 let args = sqlite_args(query.args)?;
-                sqlx::query_as_with::<Sqlite, T, _>(query.sqlite, args)
-                    .fetch_optional(c)
-                    .await?
+                sqlx::query_as_with::<Sqlite, T, _>(query.sqlite, args).fetch_optional(c).await?
             }
             Link::Pg(c) => {
                 let args = pg_args(query.args)?;
-                sqlx::query_as_with::<Postgres, T, _>(query.postgres, args)
-                    .fetch_optional(c)
-                    .await?
+                sqlx::query_as_with::<Postgres, T, _>(query.postgres, args).fetch_optional(c).await?
             }
         })
     }
@@ -126,17 +114,11 @@ impl Conn {
         Ok(match self.link() {
             Link::Sqlite(c) => {
                 let args = sqlite_args(query.args)?;
-                sqlx::query_with::<Sqlite, _>(query.sqlite, args)
-                    .execute(c)
-                    .await?
-                    .rows_affected()
+                sqlx::query_with::<Sqlite, _>(query.sqlite, args).execute(c).await?.rows_affected()
             }
             Link::Pg(c) => {
                 let args = pg_args(query.args)?;
-                sqlx::query_with::<Postgres, _>(query.postgres, args)
-                    .execute(c)
-                    .await?
-                    .rows_affected()
+                sqlx::query_with::<Postgres, _>(query.postgres, args).execute(c).await?.rows_affected()
             }
         })
     }

@@ -61,10 +61,8 @@ pub(crate) async fn insert(c: &mut Conn, new: NewContact) -> Result<Contact> {
         item: None,
         raw_ref: new.raw_ref,
     };
-    let query = sql(
-        "INSERT INTO contact (id, channel, direction, seq, arrived_at, \
-                     provider_time, party, raw_ref) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-    )
+    let query = sql("INSERT INTO contact (id, channel, direction, seq, arrived_at, \
+                     provider_time, party, raw_ref) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)")
     .bind(contact.id)
     .bind(contact.channel.as_str())
     .bind(contact.direction)
@@ -91,10 +89,8 @@ impl Store {
     /// # Errors
     /// As any read.
     pub async fn contact_get(&self, id: Id) -> Result<Option<Contact>> {
-        let query = sql(
-            "SELECT id, channel, direction, seq, arrived_at, provider_time, party, \
-                         item, raw_ref FROM contact WHERE id = $1",
-        )
+        let query = sql("SELECT id, channel, direction, seq, arrived_at, provider_time, party, \
+                         item, raw_ref FROM contact WHERE id = $1")
         .bind(id);
         self.reader().await?.opt(query).await
     }

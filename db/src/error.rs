@@ -69,9 +69,7 @@ impl From<sqlx::Error> for DbError {
             sqlx::Error::PoolTimedOut => Self::Busy,
             sqlx::Error::PoolClosed => Self::Closed,
             sqlx::Error::Database(database) => match database.kind() {
-                sqlx::error::ErrorKind::UniqueViolation => {
-                    Self::Conflict(database.message().to_owned())
-                }
+                sqlx::error::ErrorKind::UniqueViolation => Self::Conflict(database.message().to_owned()),
                 sqlx::error::ErrorKind::ForeignKeyViolation => Self::NotFound,
                 _ if is_busy(database.code().as_deref()) => Self::Busy,
                 _ => Self::Sqlx(error),
@@ -84,19 +82,5 @@ impl From<sqlx::Error> for DbError {
 /// SQLITE_BUSY and SQLITE_LOCKED with their extended codes; serialization failure, deadlock and
 /// lock timeout of PostgreSQL (appendix A of its manual).
 fn is_busy(code: Option<&str>) -> bool {
-    matches!(
-        code,
-        Some(
-            "5" | "6"
-                | "261"
-                | "262"
-                | "517"
-                | "518"
-                | "773"
-                | "40001"
-                | "40P01"
-                | "55P03"
-                | "53300"
-        )
-    )
+    matches!(code, Some("5" | "6" | "261" | "262" | "517" | "518" | "773" | "40001" | "40P01" | "55P03" | "53300"))
 }

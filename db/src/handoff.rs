@@ -126,9 +126,7 @@ pub(crate) async fn insert(c: &mut Conn, item: Id, new: NewHandoff, now: i64) ->
     let last = sql("SELECT COALESCE(MAX(ord), 0), MAX(case_no) FROM handoff WHERE item = $1");
     let (ord, case_no): (i64, Option<String>) = c.one(last.bind(item)).await?;
     let ord = ord + 1;
-    let key = new
-        .idempotency_key
-        .unwrap_or_else(|| format!("{item}:{ord}:{}", new.kind));
+    let key = new.idempotency_key.unwrap_or_else(|| format!("{item}:{ord}:{}", new.kind));
     limits::text("idempotency_key", &key, SHORT_TEXT_CHARS_MAX)?;
     let known = sql("SELECT id FROM handoff WHERE idempotency_key = $1").bind(key.as_str());
     if let Some(IdRow { id }) = c.opt(known).await? {
@@ -136,11 +134,9 @@ pub(crate) async fn insert(c: &mut Conn, item: Id, new: NewHandoff, now: i64) ->
     }
     let payload = limits::json("payload", &new.payload)?;
     let id = Id::new();
-    let query = sql(
-        "INSERT INTO handoff (id, item, ord, target, kind, idempotency_key, payload, \
+    let query = sql("INSERT INTO handoff (id, item, ord, target, kind, idempotency_key, payload, \
          payload_hash, case_no, state, attempts, next_at, unknown_outcome, created_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, $11, $12, $11)",
-    )
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, $11, $12, $11)")
     .bind(id)
     .bind(item)
     .bind(ord)
@@ -170,10 +166,8 @@ async fn claim(c: &mut Conn, now: i64, lease_ms: i64, limit: i64) -> Result<Vec<
     let mut rows = Vec::with_capacity(ids.len());
     for IdRow { id } in ids {
         // A lease still on the row is one that ran out: its holder died while sending.
-        let take = sql(
-            "UPDATE handoff SET attempts = attempts + 1, lease_until = $2, \
-             unknown_outcome = (unknown_outcome OR lease_until IS NOT NULL) WHERE id = $1",
-        )
+        let take = sql("UPDATE handoff SET attempts = attempts + 1, lease_until = $2, \
+             unknown_outcome = (unknown_outcome OR lease_until IS NOT NULL) WHERE id = $1")
         .bind(id)
         .bind(now + lease_ms);
         c.run(take).await?;
@@ -183,11 +177,9 @@ async fn claim(c: &mut Conn, now: i64, lease_ms: i64, limit: i64) -> Result<Vec<
 }
 
 async fn delivered(c: &mut Conn, id: Id, case_no: String, at: i64) -> Result<bool> {
-    let query = sql(
-        "UPDATE handoff SET state = $2, case_no = $3, delivered_at = $4, \
+    let query = sql("UPDATE handoff SET state = $2, case_no = $3, delivered_at = $4, \
          lease_until = NULL, last_error = NULL, unknown_outcome = $5 \
-         WHERE id = $1 AND state <> $2",
-    )
+         WHERE id = $1 AND state <> $2")
     .bind(id)
     .bind(HandoffState::Delivered)
     .bind(case_no.as_str())
@@ -199,19 +191,14 @@ async fn delivered(c: &mut Conn, id: Id, case_no: String, at: i64) -> Result<boo
         return Ok(fresh);
     }
     // What follows for this item needs the number.
-    let query = sql(
-        "UPDATE handoff SET case_no = $2 WHERE item = $1 AND target = $3 \
-                     AND case_no IS NULL",
-    )
+    let query = sql("UPDATE handoff SET case_no = $2 WHERE item = $1 AND target = $3 \
+                     AND case_no IS NULL")
     .bind(row.item)
     .bind(case_no)
     .bind(row.target);
     c.run(query).await?;
     let state = item::load(c, row.item).await?.state;
-    if matches!(
-        state,
-        ItemState::Registered | ItemState::Verifying | ItemState::PreFiled
-    ) {
+    if matches!(state, ItemState::Registered | ItemState::Verifying | ItemState::PreFiled) {
         item::set_state(c, row.item, ItemState::HandedOff, at).await?;
     }
     Ok(true)
@@ -238,8 +225,7 @@ impl Store {
     /// # Errors
     /// As any write.
     pub async fn handoff_claim(&self, now: i64, lease_ms: i64, limit: i64) -> Result<Vec<Handoff>> {
-        self.write(move |c| Box::pin(claim(c, now, lease_ms, limit)))
-            .await
+        self.write(move |c| Box::pin(claim(c, now, lease_ms, limit))).await
     }
 
     /// Notes that the case core has it, under `case_no`. For a creation the item becomes 已移交.
@@ -250,8 +236,7 @@ impl Store {
     pub async fn handoff_delivered(&self, id: Id, case_no: &str, at: i64) -> Result<bool> {
         limits::text("case_no", case_no, SHORT_TEXT_CHARS_MAX)?;
         let case_no = case_no.to_owned();
-        self.write(move |c| Box::pin(delivered(c, id, case_no, at)))
-            .await
+        self.write(move |c| Box::pin(delivered(c, id, case_no, at))).await
     }
 
     /// Gives a row back for another attempt at `next_at`; `false` when it is no longer pending.
@@ -259,23 +244,14 @@ impl Store {
     ///
     /// # Errors
     /// As any write.
-    pub async fn handoff_retry(
-        &self,
-        id: Id,
-        next_at: i64,
-        error: &str,
-        unknown_outcome: bool,
-    ) -> Result<bool> {
-        let query = sql(
-            "UPDATE handoff SET next_at = $2, lease_until = NULL, last_error = $3, \
-                         unknown_outcome = $4 WHERE id = $1 AND state = '待发'",
-        )
+    pub async fn handoff_retry(&self, id: Id, next_at: i64, error: &str, unknown_outcome: bool) -> Result<bool> {
+        let query = sql("UPDATE handoff SET next_at = $2, lease_until = NULL, last_error = $3, \
+                         unknown_outcome = $4 WHERE id = $1 AND state = '待发'")
         .bind(id)
         .bind(next_at)
         .bind(limits::error_text(error))
         .bind(unknown_outcome);
-        self.write(|c| Box::pin(async move { Ok(c.run(query).await? > 0) }))
-            .await
+        self.write(|c| Box::pin(async move { Ok(c.run(query).await? > 0) })).await
     }
 
     /// Gives a row up until [`Store::handoff_requeue`]; `false` when it is no longer pending.
@@ -283,15 +259,12 @@ impl Store {
     /// # Errors
     /// As any write.
     pub async fn handoff_poison(&self, id: Id, error: &str) -> Result<bool> {
-        let query = sql(
-            "UPDATE handoff SET state = $2, lease_until = NULL, last_error = $3 \
-                         WHERE id = $1 AND state = '待发'",
-        )
+        let query = sql("UPDATE handoff SET state = $2, lease_until = NULL, last_error = $3 \
+                         WHERE id = $1 AND state = '待发'")
         .bind(id)
         .bind(HandoffState::Poisoned)
         .bind(limits::error_text(error));
-        self.write(|c| Box::pin(async move { Ok(c.run(query).await? > 0) }))
-            .await
+        self.write(|c| Box::pin(async move { Ok(c.run(query).await? > 0) })).await
     }
 
     /// Sends a poisoned row again from `at`; `false` when it isn't poisoned.
@@ -299,15 +272,12 @@ impl Store {
     /// # Errors
     /// As any write.
     pub async fn handoff_requeue(&self, id: Id, at: i64) -> Result<bool> {
-        let query = sql(
-            "UPDATE handoff SET state = '待发', next_at = $2, attempts = 0 \
-                         WHERE id = $1 AND state = $3",
-        )
+        let query = sql("UPDATE handoff SET state = '待发', next_at = $2, attempts = 0 \
+                         WHERE id = $1 AND state = $3")
         .bind(id)
         .bind(at)
         .bind(HandoffState::Poisoned);
-        self.write(|c| Box::pin(async move { Ok(c.run(query).await? > 0) }))
-            .await
+        self.write(|c| Box::pin(async move { Ok(c.run(query).await? > 0) })).await
     }
 
     /// The rows of an item in their order.
@@ -326,12 +296,7 @@ impl Store {
     pub async fn handoff_counts(&self) -> Result<HandoffCounts> {
         let query = sql("SELECT state, COUNT(*) FROM handoff GROUP BY state");
         let mut counts = HandoffCounts::default();
-        for (state, n) in self
-            .reader()
-            .await?
-            .all::<(HandoffState, i64)>(query)
-            .await?
-        {
+        for (state, n) in self.reader().await?.all::<(HandoffState, i64)>(query).await? {
             match state {
                 HandoffState::Pending => counts.pending = n,
                 HandoffState::Delivered => counts.delivered = n,

@@ -19,10 +19,7 @@ pub struct ParseIdError;
 impl Id {
     /// A fresh id; later calls in this process give greater ids.
     #[must_use]
-    #[allow(
-        clippy::new_without_default,
-        reason = "a default value that differs each time misleads"
-    )]
+    #[allow(clippy::new_without_default, reason = "a default value that differs each time misleads")]
     pub fn new() -> Self {
         Self(Uuid::now_v7())
     }
@@ -31,9 +28,7 @@ impl Id {
     #[must_use]
     pub fn created_at(&self) -> i64 {
         let bytes = self.0.as_bytes();
-        bytes[..6]
-            .iter()
-            .fold(0_i64, |ms, byte| (ms << 8) | i64::from(*byte))
+        bytes[..6].iter().fold(0_i64, |ms, byte| (ms << 8) | i64::from(*byte))
     }
 }
 
@@ -66,10 +61,7 @@ mod tests {
     #[test]
     fn ids_sort_by_creation_also_as_text() {
         let ids: Vec<Id> = (0..1_000).map(|_| Id::new()).collect();
-        assert!(
-            ids.windows(2)
-                .all(|w| w[0] < w[1] && w[0].to_string() < w[1].to_string())
-        );
+        assert!(ids.windows(2).all(|w| w[0] < w[1] && w[0].to_string() < w[1].to_string()));
     }
 
     #[test]
@@ -81,13 +73,7 @@ mod tests {
 
     #[test]
     fn hostile_text_is_refused() {
-        for text in [
-            "",
-            "1",
-            "01890a5d-ac96-774b-bcce-b302099a805g",
-            "' OR 1=1 --",
-            "\0",
-        ] {
+        for text in ["", "1", "01890a5d-ac96-774b-bcce-b302099a805g", "' OR 1=1 --", "\0"] {
             assert_eq!(text.parse::<Id>(), Err(ParseIdError));
         }
     }

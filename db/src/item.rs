@@ -12,9 +12,7 @@ use crate::{
     handoff::{self, HandoffKind, NewHandoff},
     id::Id,
     item_list::{self, ContactRole},
-    limits::{
-        self, LOCATION_CHARS_MAX, LONG_TEXT_CHARS_MAX, SHORT_TEXT_CHARS_MAX, TITLE_CHARS_MAX,
-    },
+    limits::{self, LOCATION_CHARS_MAX, LONG_TEXT_CHARS_MAX, SHORT_TEXT_CHARS_MAX, TITLE_CHARS_MAX},
     number,
     pool::Store,
     sql::sql,
@@ -152,9 +150,7 @@ pub struct ItemHandoff {
 
 impl std::fmt::Debug for ItemHandoff {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("ItemHandoff")
-            .field("target", &self.target)
-            .finish_non_exhaustive()
+        f.debug_struct("ItemHandoff").field("target", &self.target).finish_non_exhaustive()
     }
 }
 
@@ -177,10 +173,7 @@ pub(crate) async fn load(c: &mut Conn, id: Id) -> Result<Item> {
 
 /// Moves an item to a state.
 pub(crate) async fn set_state(c: &mut Conn, id: Id, state: ItemState, at: i64) -> Result<()> {
-    let query = sql("UPDATE item SET state = $2, state_at = $3 WHERE id = $1")
-        .bind(id)
-        .bind(state)
-        .bind(at);
+    let query = sql("UPDATE item SET state = $2, state_at = $3 WHERE id = $1").bind(id).bind(state).bind(at);
     c.run(query).await.map(|_| ())
 }
 
@@ -197,16 +190,10 @@ fn check(new: &NewItem) -> Result<()> {
     let key = new.idempotency_key.as_deref().unwrap_or_default();
     limits::text("idempotency_key", key, SHORT_TEXT_CHARS_MAX)?;
     if !(1..=5).contains(&new.urgency) {
-        return Err(DbError::Invalid {
-            field: "urgency",
-            why: "1 to 5 is expected".into(),
-        });
+        return Err(DbError::Invalid { field: "urgency", why: "1 to 5 is expected".into() });
     }
     let on_earth = |value: Option<f64>, max: f64| value.is_none_or(|v| v.abs() <= max);
-    if !on_earth(new.lon, 180.0)
-        || !on_earth(new.lat, 90.0)
-        || new.lon.is_some() != new.lat.is_some()
-    {
+    if !on_earth(new.lon, 180.0) || !on_earth(new.lat, 90.0) || new.lon.is_some() != new.lat.is_some() {
         return Err(DbError::Invalid {
             field: "lon",
             why: "longitude and latitude in degrees are expected together".into(),
@@ -219,9 +206,7 @@ fn check(new: &NewItem) -> Result<()> {
 async fn existing(c: &mut Conn, new: &NewItem) -> Result<Option<Item>> {
     if let Some(key) = &new.idempotency_key {
         c.lock(format!("item_key:{key}")).await?;
-        let found = c
-            .opt(select_item!("WHERE idempotency_key = $1").bind(key.as_str()))
-            .await?;
+        let found = c.opt(select_item!("WHERE idempotency_key = $1").bind(key.as_str())).await?;
         if found.is_some() {
             return Ok(found);
         }
@@ -230,26 +215,21 @@ async fn existing(c: &mut Conn, new: &NewItem) -> Result<Option<Item>> {
         return Ok(None);
     };
     c.lock(format!("item_contact:{contact}")).await?;
-    c.opt(select_item!("WHERE first_contact = $1").bind(contact))
-        .await
+    c.opt(select_item!("WHERE first_contact = $1").bind(contact)).await
 }
 
 async fn insert(c: &mut Conn, new: &NewItem, now: i64, utc_offset_min: i32) -> Result<Id> {
     let day = number::yymmdd(now, utc_offset_min);
-    let seq = c
-        .next(&format!("item:{}:{day}:{}", new.region, new.channel))
-        .await?;
+    let seq = c.next(&format!("item:{}:{day}:{}", new.region, new.channel)).await?;
     let acceptance_no = number::acceptance_no(&new.region, now, utc_offset_min, new.channel, seq)?;
     let id = Id::new();
     for _ in 0..limits::QUERY_CODE_DRAWS_MAX {
-        let query = sql(
-            "INSERT INTO item (id, acceptance_no, query_code, region, channel, kind, \
+        let query = sql("INSERT INTO item (id, acceptance_no, query_code, region, channel, kind, \
              urgency, title, detail, occurred_at, state, state_at, ledger_flag, source, \
              first_contact, party, class_code, location_text, lon, lat, created_by, created_at, \
              idempotency_key) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
              $14, $15, COALESCE($16, (SELECT party FROM contact WHERE id = $15)), $17, $18, $19, \
-             $20, $21, $12, $22) ON CONFLICT (query_code) DO NOTHING",
-        )
+             $20, $21, $12, $22) ON CONFLICT (query_code) DO NOTHING")
         .bind(id)
         .bind(acceptance_no.as_str())
         .bind(number::query_code(rand::random()))
@@ -298,12 +278,7 @@ async fn create(
         // A bug in the caller's closure must not take the writer down.
         let payload = catch_unwind(AssertUnwindSafe(|| (send.payload)(&item)))
             .map_err(|_| DbError::conflict("the payload of the hand-off could not be made"))?;
-        let new = NewHandoff {
-            target: send.target,
-            kind: HandoffKind::Create,
-            payload,
-            idempotency_key: None,
-        };
+        let new = NewHandoff { target: send.target, kind: HandoffKind::Create, payload, idempotency_key: None };
         handoff::insert(c, id, new, now).await?;
     }
     Ok((item, true))
@@ -327,8 +302,7 @@ impl Store {
         utc_offset_min: i32,
     ) -> Result<(Item, bool)> {
         check(&new)?;
-        self.write(move |c| Box::pin(create(c, new, send, now, utc_offset_min)))
-            .await
+        self.write(move |c| Box::pin(create(c, new, send, now, utc_offset_min))).await
     }
 
     /// An item by id.
@@ -336,10 +310,7 @@ impl Store {
     /// # Errors
     /// As any read.
     pub async fn item_get(&self, id: Id) -> Result<Option<Item>> {
-        self.reader()
-            .await?
-            .opt(select_item!("WHERE id = $1").bind(id))
-            .await
+        self.reader().await?.opt(select_item!("WHERE id = $1").bind(id)).await
     }
 
     /// An item by its acceptance number.

@@ -65,13 +65,7 @@ pub struct ItemFilter {
 }
 
 /// Links a contact to an item; `false` when it was linked before.
-pub(crate) async fn link(
-    c: &mut Conn,
-    item: Id,
-    contact: Id,
-    role: ContactRole,
-    at: i64,
-) -> Result<bool> {
+pub(crate) async fn link(c: &mut Conn, item: Id, contact: Id, role: ContactRole, at: i64) -> Result<bool> {
     c.lock(format!("item:{item}")).await?;
     let query = sql("INSERT INTO item_contact (item, contact, role, rank, at) \
          SELECT $1, $2, $3, COALESCE(MAX(rank), 0) + 1, $4 FROM item_contact WHERE item = $1 \
@@ -81,9 +75,7 @@ pub(crate) async fn link(
     .bind(role)
     .bind(at);
     let fresh = c.run(query).await? > 0;
-    let query = sql("UPDATE contact SET item = $2 WHERE id = $1")
-        .bind(contact)
-        .bind(item);
+    let query = sql("UPDATE contact SET item = $2 WHERE id = $1").bind(contact).bind(item);
     match c.run(query).await? {
         0 => Err(DbError::NotFound),
         _ => Ok(fresh),
@@ -100,9 +92,7 @@ impl Store {
             Box::pin(async move {
                 let query = sql("SELECT contact AS id FROM call WHERE id = $1").bind(call);
                 let contact: crate::claim::IdRow = c.one(query).await?;
-                link(c, item, contact.id, ContactRole::Supplement, at)
-                    .await
-                    .map(|_| ())
+                link(c, item, contact.id, ContactRole::Supplement, at).await.map(|_| ())
             })
         })
         .await
@@ -112,15 +102,8 @@ impl Store {
     ///
     /// # Errors
     /// [`DbError::NotFound`] when either does not exist.
-    pub async fn item_contact_add(
-        &self,
-        item: Id,
-        contact: Id,
-        role: ContactRole,
-        at: i64,
-    ) -> Result<bool> {
-        self.write(move |c| Box::pin(link(c, item, contact, role, at)))
-            .await
+    pub async fn item_contact_add(&self, item: Id, contact: Id, role: ContactRole, at: i64) -> Result<bool> {
+        self.write(move |c| Box::pin(link(c, item, contact, role, at))).await
     }
 
     /// The contacts of an item in order of arrival.
@@ -128,11 +111,9 @@ impl Store {
     /// # Errors
     /// As any read.
     pub async fn item_contacts(&self, item: Id) -> Result<Vec<ItemContact>> {
-        let query = sql(
-            "SELECT i.item, i.contact, i.role, i.rank, i.at, k.seq, k.channel \
+        let query = sql("SELECT i.item, i.contact, i.role, i.rank, i.at, k.seq, k.channel \
              FROM item_contact i JOIN contact k ON k.id = i.contact \
-             WHERE i.item = $1 ORDER BY k.seq",
-        )
+             WHERE i.item = $1 ORDER BY k.seq")
         .bind(item);
         self.reader().await?.all(query).await
     }
@@ -161,9 +142,7 @@ impl Store {
     /// # Errors
     /// As any read.
     pub async fn items_of_party(&self, party: Id, limit: i64) -> Result<Vec<Item>> {
-        let query = select_item!("WHERE party = $1 ORDER BY id DESC LIMIT $2")
-            .bind(party)
-            .bind(limits::page(limit));
+        let query = select_item!("WHERE party = $1 ORDER BY id DESC LIMIT $2").bind(party).bind(limits::page(limit));
         self.reader().await?.all(query).await
     }
 

@@ -80,10 +80,8 @@ macro_rules! select_job {
 
 /// Adds the job of a recording, unless it has one.
 pub(crate) async fn enqueue(c: &mut Conn, recording: Id, at: i64) -> Result<()> {
-    let query = sql(
-        "INSERT INTO transcription_job (id, recording, state, attempts, next_at, \
-         created_at) VALUES ($1, $2, $3, 0, $4, $4) ON CONFLICT (recording) DO NOTHING",
-    )
+    let query = sql("INSERT INTO transcription_job (id, recording, state, attempts, next_at, \
+         created_at) VALUES ($1, $2, $3, 0, $4, $4) ON CONFLICT (recording) DO NOTHING")
     .bind(Id::new())
     .bind(recording)
     .bind(JobState::Queued)
@@ -102,10 +100,8 @@ async fn claim(c: &mut Conn, worker: String, now: i64, lease_ms: i64) -> Result<
     let Some(IdRow { id }) = c.opt(pick).await? else {
         return Ok(None);
     };
-    let take = sql(
-        "UPDATE transcription_job SET state = $2, attempts = attempts + 1, \
-                    worker = $3, lease_until = $4 WHERE id = $1",
-    )
+    let take = sql("UPDATE transcription_job SET state = $2, attempts = attempts + 1, \
+                    worker = $3, lease_until = $4 WHERE id = $1")
     .bind(id)
     .bind(JobState::Running)
     .bind(worker)
@@ -116,11 +112,7 @@ async fn claim(c: &mut Conn, worker: String, now: i64, lease_ms: i64) -> Result<
 
 /// Binds the fence to `$1` id, `$2` attempts, `$3` worker, `$4` state running.
 fn fenced(query: Sql, job: &Job) -> Sql {
-    query
-        .bind(job.id)
-        .bind(job.attempts)
-        .bind(job.worker.clone())
-        .bind(JobState::Running)
+    query.bind(job.id).bind(job.attempts).bind(job.worker.clone()).bind(JobState::Running)
 }
 
 async fn held(c: &mut Conn, query: Sql) -> Result<()> {
@@ -132,10 +124,8 @@ async fn held(c: &mut Conn, query: Sql) -> Result<()> {
 
 async fn done(c: &mut Conn, job: Job, new: NewTranscript, at: i64) -> Result<bool> {
     let update = fenced(
-        sql(
-            "UPDATE transcription_job SET state = $5, finished_at = $6, lease_until = NULL, \
-             last_error = NULL WHERE id = $1 AND attempts = $2 AND worker = $3 AND state = $4",
-        ),
+        sql("UPDATE transcription_job SET state = $5, finished_at = $6, lease_until = NULL, \
+             last_error = NULL WHERE id = $1 AND attempts = $2 AND worker = $3 AND state = $4"),
         &job,
     )
     .bind(JobState::Done)
@@ -146,11 +136,7 @@ async fn done(c: &mut Conn, job: Job, new: NewTranscript, at: i64) -> Result<boo
     }
     let row: Option<Job> = c.opt(select_job!("WHERE id = $1").bind(job.id)).await?;
     match row {
-        Some(row)
-            if row.state == JobState::Done
-                && row.attempts == job.attempts
-                && row.worker == job.worker =>
-        {
+        Some(row) if row.state == JobState::Done && row.attempts == job.attempts && row.worker == job.worker => {
             Ok(false)
         }
         Some(_) => Err(DbError::LeaseLost),
@@ -165,8 +151,7 @@ impl Store {
     /// As any write.
     pub async fn job_claim(&self, worker: &str, now: i64, lease_ms: i64) -> Result<Option<Job>> {
         let worker = worker.to_owned();
-        self.write(move |c| Box::pin(claim(c, worker, now, lease_ms)))
-            .await
+        self.write(move |c| Box::pin(claim(c, worker, now, lease_ms))).await
     }
 
     /// Prolongs the lease to `lease_until`.
@@ -190,11 +175,7 @@ impl Store {
     /// [`DbError::LeaseLost`] when somebody else took the job over.
     pub async fn job_done(&self, job: &Job, new: NewTranscript, at: i64) -> Result<bool> {
         limits::text("text", &new.text, limits::LONG_TEXT_CHARS_MAX)?;
-        limits::text(
-            "redacted_text",
-            &new.redacted_text,
-            limits::LONG_TEXT_CHARS_MAX,
-        )?;
+        limits::text("redacted_text", &new.redacted_text, limits::LONG_TEXT_CHARS_MAX)?;
         let job = job.clone();
         self.write(move |c| Box::pin(done(c, job, new, at))).await
     }
@@ -205,10 +186,8 @@ impl Store {
     /// [`DbError::LeaseLost`] when somebody else took the job over.
     pub async fn job_retry(&self, job: &Job, next_at: i64, error: &str) -> Result<()> {
         let query = fenced(
-            sql(
-                "UPDATE transcription_job SET state = $5, next_at = $6, last_error = $7, \
-                 lease_until = NULL WHERE id = $1 AND attempts = $2 AND worker = $3 AND state = $4",
-            ),
+            sql("UPDATE transcription_job SET state = $5, next_at = $6, last_error = $7, \
+                 lease_until = NULL WHERE id = $1 AND attempts = $2 AND worker = $3 AND state = $4"),
             job,
         )
         .bind(JobState::Queued)
@@ -223,10 +202,8 @@ impl Store {
     /// [`DbError::LeaseLost`] when somebody else took the job over.
     pub async fn job_fail(&self, job: &Job, error: &str, at: i64) -> Result<()> {
         let query = fenced(
-            sql(
-                "UPDATE transcription_job SET state = $5, finished_at = $6, last_error = $7, \
-                 lease_until = NULL WHERE id = $1 AND attempts = $2 AND worker = $3 AND state = $4",
-            ),
+            sql("UPDATE transcription_job SET state = $5, finished_at = $6, last_error = $7, \
+                 lease_until = NULL WHERE id = $1 AND attempts = $2 AND worker = $3 AND state = $4"),
             job,
         )
         .bind(JobState::Failed)
@@ -241,11 +218,9 @@ impl Store {
     /// [`DbError::LeaseLost`] when somebody else took the job over.
     pub async fn job_wait_model(&self, job: &Job, at: i64) -> Result<()> {
         let query = fenced(
-            sql(
-                "UPDATE transcription_job SET state = $5, next_at = $6, lease_until = NULL, \
+            sql("UPDATE transcription_job SET state = $5, next_at = $6, lease_until = NULL, \
                  attempts = attempts - 1 \
-                 WHERE id = $1 AND attempts = $2 AND worker = $3 AND state = $4",
-            ),
+                 WHERE id = $1 AND attempts = $2 AND worker = $3 AND state = $4"),
             job,
         )
         .bind(JobState::WaitingModel)
@@ -262,8 +237,7 @@ impl Store {
             .bind(JobState::Queued)
             .bind(JobState::WaitingModel)
             .bind(now);
-        self.write(|c| Box::pin(async move { c.run(query).await }))
-            .await
+        self.write(|c| Box::pin(async move { c.run(query).await })).await
     }
 
     /// How many jobs are in each state.
@@ -290,9 +264,6 @@ impl Store {
     /// # Errors
     /// As any read.
     pub async fn job_of_recording(&self, recording: Id) -> Result<Option<Job>> {
-        self.reader()
-            .await?
-            .opt(select_job!("WHERE recording = $1").bind(recording))
-            .await
+        self.reader().await?.opt(select_job!("WHERE recording = $1").bind(recording)).await
     }
 }

@@ -96,10 +96,8 @@ struct Entry {
 
 async fn append(c: &mut Conn, entry: Entry) -> Result<()> {
     let seq = c.next("ledger_event").await?;
-    let query = sql(
-        "INSERT INTO ledger_event (seq, event_id, idempotency_key, case_no, command, \
-         stage, note, at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-    )
+    let query = sql("INSERT INTO ledger_event (seq, event_id, idempotency_key, case_no, command, \
+         stage, note, at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8)")
     .bind(seq)
     .bind(format!("ledger-{seq}"))
     .bind(entry.key)
@@ -118,10 +116,8 @@ async fn create(c: &mut Conn, key: String, payload: String, at: i64) -> Result<(
         return Ok((case.case_no, false));
     }
     let case_no = format!("LD{:08}", c.next("ledger_case").await?);
-    let query = sql(
-        "INSERT INTO ledger_case (case_no, idempotency_key, payload, stage, \
-                     created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $5)",
-    )
+    let query = sql("INSERT INTO ledger_case (case_no, idempotency_key, payload, stage, \
+                     created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $5)")
     .bind(case_no.as_str())
     .bind(key.as_str())
     .bind(payload)
@@ -129,14 +125,7 @@ async fn create(c: &mut Conn, key: String, payload: String, at: i64) -> Result<(
     .bind(at);
     c.run(query).await?;
     let stage = CaseStage::Received;
-    let entry = Entry {
-        key,
-        case_no: case_no.clone(),
-        command: "create",
-        stage,
-        note: None,
-        at,
-    };
+    let entry = Entry { key, case_no: case_no.clone(), command: "create", stage, note: None, at };
     append(c, entry).await?;
     Ok((case_no, true))
 }
@@ -144,31 +133,23 @@ async fn create(c: &mut Conn, key: String, payload: String, at: i64) -> Result<(
 async fn command(c: &mut Conn, command: LedgerCommand, mut entry: Entry) -> Result<bool> {
     c.lock(format!("ledger:{}", entry.key)).await?;
     let known = sql("SELECT seq FROM ledger_event WHERE idempotency_key = $1");
-    if c.opt::<(i64,)>(known.bind(entry.key.as_str()))
-        .await?
-        .is_some()
-    {
+    if c.opt::<(i64,)>(known.bind(entry.key.as_str())).await?.is_some() {
         return Ok(false);
     }
     // Takes the case's row, so that two commands on one case follow each other.
-    let touch = sql("UPDATE ledger_case SET updated_at = $2 WHERE case_no = $1")
-        .bind(entry.case_no.as_str())
-        .bind(entry.at);
+    let touch =
+        sql("UPDATE ledger_case SET updated_at = $2 WHERE case_no = $1").bind(entry.case_no.as_str()).bind(entry.at);
     if c.run(touch).await? == 0 {
         return Err(DbError::NotFound);
     }
-    let case: LedgerCase = c
-        .one(select_case!("WHERE case_no = $1").bind(entry.case_no.as_str()))
-        .await?;
+    let case: LedgerCase = c.one(select_case!("WHERE case_no = $1").bind(entry.case_no.as_str())).await?;
     entry.stage = match command {
         LedgerCommand::Close => CaseStage::Closed,
         LedgerCommand::Reopen => CaseStage::Reopened,
         LedgerCommand::Remind => case.stage,
         LedgerCommand::Stage(stage) => stage,
     };
-    let update = sql("UPDATE ledger_case SET stage = $2 WHERE case_no = $1")
-        .bind(case.case_no)
-        .bind(entry.stage);
+    let update = sql("UPDATE ledger_case SET stage = $2 WHERE case_no = $1").bind(case.case_no).bind(entry.stage);
     c.run(update).await?;
     append(c, entry).await?;
     Ok(true)
@@ -179,17 +160,11 @@ impl Store {
     ///
     /// # Errors
     /// [`DbError::Invalid`] for a key or payload that is too long.
-    pub async fn ledger_create(
-        &self,
-        idempotency_key: &str,
-        payload: &Value,
-        at: i64,
-    ) -> Result<(String, bool)> {
+    pub async fn ledger_create(&self, idempotency_key: &str, payload: &Value, at: i64) -> Result<(String, bool)> {
         limits::text("idempotency_key", idempotency_key, SHORT_TEXT_CHARS_MAX)?;
         let payload = limits::json("payload", payload)?;
         let key = idempotency_key.to_owned();
-        self.write(move |c| Box::pin(create(c, key, payload, at)))
-            .await
+        self.write(move |c| Box::pin(create(c, key, payload, at))).await
     }
 
     /// Carries out a command on a case; `false` when one with this key was carried out before.
@@ -235,10 +210,7 @@ impl Store {
     /// # Errors
     /// As any read.
     pub async fn ledger_case(&self, case_no: &str) -> Result<Option<LedgerCase>> {
-        self.reader()
-            .await?
-            .opt(select_case!("WHERE case_no = $1").bind(case_no))
-            .await
+        self.reader().await?.opt(select_case!("WHERE case_no = $1").bind(case_no)).await
     }
 
     /// The case an idempotency key led to: the question after an unknown outcome.

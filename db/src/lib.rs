@@ -44,8 +44,7 @@ pub use audit::{Audit, ChainCheck, NewAudit};
 pub use call::{Call, CallEnd, CallFilter, CallPatch, Direction, EndSide, NewCall};
 pub use call_event::CallEvent;
 pub use callback::{
-    CallbackAttempt, CallbackFilter, CallbackKind, CallbackResult, CallbackState, CallbackTask,
-    NewAttempt, NewCallback,
+    CallbackAttempt, CallbackFilter, CallbackKind, CallbackResult, CallbackState, CallbackTask, NewAttempt, NewCallback,
 };
 pub use case_event::{CaseEvent, CaseStage, HandoffUpdate};
 pub use contact::{Contact, NewContact};

@@ -52,16 +52,10 @@ pub(crate) fn claim(wanted: i64) -> i64 {
 /// Refuses a text of more than `chars_max` characters or with a NUL (PostgreSQL has none in text).
 pub(crate) fn text(field: &'static str, value: &str, chars_max: usize) -> Result<()> {
     if value.len() > chars_max && value.chars().count() > chars_max {
-        return Err(DbError::Invalid {
-            field,
-            why: format!("more than {chars_max} characters"),
-        });
+        return Err(DbError::Invalid { field, why: format!("more than {chars_max} characters") });
     }
     if value.contains('\0') {
-        return Err(DbError::Invalid {
-            field,
-            why: "contains a NUL character".into(),
-        });
+        return Err(DbError::Invalid { field, why: "contains a NUL character".into() });
     }
     Ok(())
 }
@@ -70,21 +64,14 @@ pub(crate) fn text(field: &'static str, value: &str, chars_max: usize) -> Result
 pub(crate) fn json(field: &'static str, value: &serde_json::Value) -> Result<String> {
     let text = value.to_string();
     if text.len() > JSON_BYTES_MAX {
-        return Err(DbError::Invalid {
-            field,
-            why: format!("more than {JSON_BYTES_MAX} bytes"),
-        });
+        return Err(DbError::Invalid { field, why: format!("more than {JSON_BYTES_MAX} bytes") });
     }
     Ok(text)
 }
 
 /// The head of an error text that is kept with a row.
 pub(crate) fn error_text(value: &str) -> String {
-    value
-        .chars()
-        .filter(|c| *c != '\0')
-        .take(ERROR_CHARS_KEPT)
-        .collect()
+    value.chars().filter(|c| *c != '\0').take(ERROR_CHARS_KEPT).collect()
 }
 
 #[cfg(test)]

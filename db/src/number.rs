@@ -62,24 +62,13 @@ fn product(digits: &str) -> Option<u32> {
 /// # Errors
 /// [`DbError::Invalid`] for a region that isn't six digits or a channel above 9,
 /// [`DbError::Exhausted`] when `seq` has more than five digits.
-pub fn acceptance_no(
-    region: &str,
-    at: i64,
-    utc_offset_min: i32,
-    channel: u8,
-    seq: i64,
-) -> Result<String> {
+pub fn acceptance_no(region: &str, at: i64, utc_offset_min: i32, channel: u8, seq: i64) -> Result<String> {
     check_region(region)?;
     if channel > 9 {
-        return Err(DbError::Invalid {
-            field: "channel",
-            why: "more than one digit".into(),
-        });
+        return Err(DbError::Invalid { field: "channel", why: "more than one digit".into() });
     }
     if !(1..=DAILY_NUMBERS_MAX).contains(&seq) {
-        return Err(DbError::Exhausted(
-            "the acceptance numbers of this day and channel",
-        ));
+        return Err(DbError::Exhausted("the acceptance numbers of this day and channel"));
     }
     let body = format!("{region}{}{channel}{seq:05}", yymmdd(at, utc_offset_min));
     Ok(with_check(body))
@@ -101,19 +90,14 @@ pub(crate) fn check_region(region: &str) -> Result<()> {
     if region.len() == 6 && region.bytes().all(|b| b.is_ascii_digit()) {
         return Ok(());
     }
-    Err(DbError::Invalid {
-        field: "region",
-        why: "six digits are expected (GB/T 2260)".into(),
-    })
+    Err(DbError::Invalid { field: "region", why: "six digits are expected (GB/T 2260)".into() })
 }
 
 /// The local date of an instant as YYMMDD.
 #[must_use]
 pub fn yymmdd(at: i64, utc_offset_min: i32) -> String {
     const DAY_MS: i64 = 86_400_000;
-    let days = at
-        .saturating_add(i64::from(utc_offset_min) * 60_000)
-        .div_euclid(DAY_MS);
+    let days = at.saturating_add(i64::from(utc_offset_min) * 60_000).div_euclid(DAY_MS);
     let (year, month, day) = civil(days);
     format!("{:02}{month:02}{day:02}", year.rem_euclid(100))
 }
@@ -124,16 +108,11 @@ fn civil(days: i64) -> (i64, i64, i64) {
     let shifted = days + 719_468;
     let era = shifted.div_euclid(146_097);
     let day_of_era = shifted.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 {
-        month_from_march + 3
-    } else {
-        month_from_march - 9
-    };
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
@@ -175,39 +154,21 @@ mod tests {
 
     #[test]
     fn an_acceptance_number_has_its_parts_in_order() {
-        let number =
-            acceptance_no("330106", 1_772_294_400_000, UTC_OFFSET_MIN_CHINA, 1, 42).unwrap();
+        let number = acceptance_no("330106", 1_772_294_400_000, UTC_OFFSET_MIN_CHINA, 1, 42).unwrap();
         assert!(number.starts_with("330106260301100042"), "{number}");
         assert!(is_acceptance_no(&number));
     }
 
     #[test]
     fn ranges_are_guarded() {
-        assert!(matches!(
-            acceptance_no("330106", 0, 0, 1, 100_000),
-            Err(DbError::Exhausted(_))
-        ));
-        assert!(matches!(
-            acceptance_no("33010６", 0, 0, 1, 1),
-            Err(DbError::Invalid { .. })
-        ));
-        assert!(matches!(
-            acceptance_no("330106", 0, 0, 10, 1),
-            Err(DbError::Invalid { .. })
-        ));
+        assert!(matches!(acceptance_no("330106", 0, 0, 1, 100_000), Err(DbError::Exhausted(_))));
+        assert!(matches!(acceptance_no("33010６", 0, 0, 1, 1), Err(DbError::Invalid { .. })));
+        assert!(matches!(acceptance_no("330106", 0, 0, 10, 1), Err(DbError::Invalid { .. })));
     }
 
     #[test]
     fn hostile_text_is_neither_valid_nor_a_panic() {
-        for text in [
-            "",
-            "7",
-            "井",
-            "井井井",
-            "1234567\u{0}",
-            "１２３４５６７８",
-            "-1234567",
-        ] {
+        for text in ["", "7", "井", "井井井", "1234567\u{0}", "１２３４５６７８", "-1234567"] {
             assert!(!is_query_code(text));
             assert!(!is_acceptance_no(text));
             assert!(!is_valid(text) || text.is_ascii());
@@ -240,11 +201,7 @@ mod tests {
             }
             let text = String::from_utf8_lossy(&bytes);
             passed += i32::from(is_acceptance_no(&text) && text != valid);
-            let _ = (
-                is_query_code(&text),
-                check_digit(&text),
-                text.parse::<crate::Id>().is_ok(),
-            );
+            let _ = (is_query_code(&text), check_digit(&text), text.parse::<crate::Id>().is_ok());
         }
         assert!(passed < 20, "{passed} of 20,000");
     }

@@ -45,21 +45,14 @@ impl Store {
     ///
     /// # Errors
     /// As any write.
-    pub async fn party_for_phone(
-        &self,
-        phone_hash: &str,
-        phone_sealed: &[u8],
-        mask: &str,
-    ) -> Result<Party> {
+    pub async fn party_for_phone(&self, phone_hash: &str, phone_sealed: &[u8], mask: &str) -> Result<Party> {
         let known = select_party!("WHERE phone_hash = $1").bind(phone_hash);
         if let Some(party) = self.reader().await?.opt(known).await? {
             return Ok(party);
         }
-        let insert = sql(
-            "INSERT INTO party (id, phone_hash, phone_sealed, phone_mask, \
+        let insert = sql("INSERT INTO party (id, phone_hash, phone_sealed, phone_mask, \
                           anonymous, confidential, do_not_call) \
-                          VALUES ($1, $2, $3, $4, $5, $5, $5) ON CONFLICT (phone_hash) DO NOTHING",
-        )
+                          VALUES ($1, $2, $3, $4, $5, $5, $5) ON CONFLICT (phone_hash) DO NOTHING")
         .bind(Id::new())
         .bind(phone_hash)
         .bind(phone_sealed.to_vec())
@@ -80,9 +73,6 @@ impl Store {
     /// # Errors
     /// As any read.
     pub async fn party_get(&self, id: Id) -> Result<Option<Party>> {
-        self.reader()
-            .await?
-            .opt(select_party!("WHERE id = $1").bind(id))
-            .await
+        self.reader().await?.opt(select_party!("WHERE id = $1").bind(id)).await
     }
 }

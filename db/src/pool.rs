@@ -6,10 +6,7 @@ use sqlx::{
     Connection, PgPool, SqlitePool,
     migrate::MigrateError,
     postgres::{PgConnectOptions, PgPoolOptions},
-    sqlite::{
-        SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions,
-        SqliteSynchronous,
-    },
+    sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
 };
 
 use crate::{
@@ -64,9 +61,7 @@ impl Store {
                     .into(),
             ));
         };
-        Ok(Self {
-            engine: Arc::new(engine),
-        })
+        Ok(Self { engine: Arc::new(engine) })
     }
 
     /// The engine in use.
@@ -83,17 +78,11 @@ impl Store {
     /// # Errors
     /// Any [`DbError`] when there is none.
     pub async fn ping(&self) -> Result<()> {
-        let _: (i64,) = self
-            .reader()
-            .await?
-            .one(sql("SELECT CAST(1 AS BIGINT)"))
-            .await?;
+        let _: (i64,) = self.reader().await?.one(sql("SELECT CAST(1 AS BIGINT)")).await?;
         self.write(|c| {
-            Box::pin(async move {
-                c.run(sql("UPDATE counter SET value = value WHERE name = 'ping'"))
-                    .await
-                    .map(|_| ())
-            })
+            Box::pin(
+                async move { c.run(sql("UPDATE counter SET value = value WHERE name = 'ping'")).await.map(|_| ()) },
+            )
         })
         .await
     }
@@ -131,9 +120,7 @@ impl Store {
                 let mut conn = Conn::PgTx(pool.begin().await?);
                 let answer = work(&mut conn).await?;
                 if let Conn::PgTx(tx) = conn {
-                    tx.commit()
-                        .await
-                        .map_err(|error| DbError::Commit(error.to_string()))?;
+                    tx.commit().await.map_err(|error| DbError::Commit(error.to_string()))?;
                 }
                 Ok(answer)
             }
@@ -147,8 +134,7 @@ async fn open_sqlite(url: &str) -> Result<Engine> {
     let path = options.get_filename().to_owned();
     if url.contains(":memory:") || url.contains("mode=memory") {
         return Err(DbError::Open(
-            "the database must be a file: its reader and writer would each see their own memory"
-                .into(),
+            "the database must be a file: its reader and writer would each see their own memory".into(),
         ));
     }
     let options = options
@@ -157,23 +143,16 @@ async fn open_sqlite(url: &str) -> Result<Engine> {
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
         .busy_timeout(limits::SQLITE_BUSY_TIMEOUT);
-    let mut writer = SqliteConnection::connect_with(&options)
-        .await
-        .map_err(|error| DbError::Open(sqlite_remedy(&path, &error)))?;
-    sqlx::migrate!("./migrations/sqlite")
-        .run(&mut writer)
-        .await
-        .map_err(|error| migrate_remedy(&error))?;
+    let mut writer =
+        SqliteConnection::connect_with(&options).await.map_err(|error| DbError::Open(sqlite_remedy(&path, &error)))?;
+    sqlx::migrate!("./migrations/sqlite").run(&mut writer).await.map_err(|error| migrate_remedy(&error))?;
     let readers = SqlitePoolOptions::new()
         .max_connections(limits::SQLITE_READERS_MAX)
         .acquire_timeout(limits::ACQUIRE_TIMEOUT)
         .connect_with(options.create_if_missing(false).pragma("query_only", "on"))
         .await
         .map_err(|error| DbError::Open(sqlite_remedy(&path, &error)))?;
-    Ok(Engine::Sqlite {
-        readers,
-        writer: Writer::start(Conn::SqliteWriter(writer)),
-    })
+    Ok(Engine::Sqlite { readers, writer: Writer::start(Conn::SqliteWriter(writer)) })
 }
 
 async fn open_postgres(url: &str) -> Result<Engine> {
@@ -192,18 +171,12 @@ async fn open_postgres(url: &str) -> Result<Engine> {
                  that user, password and database of the URL exist"
             ))
         })?;
-    sqlx::migrate!("./migrations/postgres")
-        .run(&pool)
-        .await
-        .map_err(|error| migrate_remedy(&error))?;
+    sqlx::migrate!("./migrations/postgres").run(&pool).await.map_err(|error| migrate_remedy(&error))?;
     Ok(Engine::Postgres { pool })
 }
 
 fn sqlite_remedy(path: &Path, error: &sqlx::Error) -> String {
-    let folder = path
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let shown = path.display();
     if folder.is_dir() {
         format!(

@@ -73,12 +73,10 @@ impl Store {
     /// # Errors
     /// [`DbError::NotFound`] when there is no such call.
     pub async fn queue_enter(&self, entry: QueueEntry) -> Result<()> {
-        let query = sql(
-            "INSERT INTO queue_entry (call, queue, lane, node, entered_at, state, \
+        let query = sql("INSERT INTO queue_entry (call, queue, lane, node, entered_at, state, \
              operator) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (call) DO UPDATE \
              SET queue = excluded.queue, lane = excluded.lane, node = excluded.node, \
-             state = excluded.state, operator = excluded.operator",
-        )
+             state = excluded.state, operator = excluded.operator")
         .bind(entry.call)
         .bind(entry.queue)
         .bind(entry.lane)
@@ -86,8 +84,7 @@ impl Store {
         .bind(entry.entered_at)
         .bind(entry.state)
         .bind(entry.operator);
-        self.write(|c| Box::pin(async move { c.run(query).await.map(|_| ()) }))
-            .await
+        self.write(|c| Box::pin(async move { c.run(query).await.map(|_| ()) })).await
     }
 
     /// Changes the state of a waiting call and the operator it is offered to; `false` when it no
@@ -100,8 +97,7 @@ impl Store {
             .bind(call)
             .bind(state)
             .bind(operator);
-        self.write(|c| Box::pin(async move { Ok(c.run(query).await? > 0) }))
-            .await
+        self.write(|c| Box::pin(async move { Ok(c.run(query).await? > 0) })).await
     }
 
     /// Moves a waiting call to another lane; `false` when it no longer waits.
@@ -109,11 +105,8 @@ impl Store {
     /// # Errors
     /// As any write.
     pub async fn queue_set_lane(&self, call: Id, lane: &str) -> Result<bool> {
-        let query = sql("UPDATE queue_entry SET lane = $2 WHERE call = $1")
-            .bind(call)
-            .bind(lane);
-        self.write(|c| Box::pin(async move { Ok(c.run(query).await? > 0) }))
-            .await
+        let query = sql("UPDATE queue_entry SET lane = $2 WHERE call = $1").bind(call).bind(lane);
+        self.write(|c| Box::pin(async move { Ok(c.run(query).await? > 0) })).await
     }
 
     /// Takes a call out of its queue; `false` when it was in none.
@@ -122,8 +115,7 @@ impl Store {
     /// As any write.
     pub async fn queue_leave(&self, call: Id) -> Result<bool> {
         let query = sql("DELETE FROM queue_entry WHERE call = $1").bind(call);
-        self.write(|c| Box::pin(async move { Ok(c.run(query).await? > 0) }))
-            .await
+        self.write(|c| Box::pin(async move { Ok(c.run(query).await? > 0) })).await
     }
 
     /// Who waits in a queue: the red lane first, then by arrival.
@@ -131,11 +123,9 @@ impl Store {
     /// # Errors
     /// As any read.
     pub async fn queue_entries(&self, queue: &str) -> Result<Vec<QueueEntry>> {
-        let query = sql(
-            "SELECT call, queue, lane, node, entered_at, state, operator \
+        let query = sql("SELECT call, queue, lane, node, entered_at, state, operator \
              FROM queue_entry WHERE queue = $1 \
-             ORDER BY CASE lane WHEN 'red' THEN 0 ELSE 1 END, entered_at, call",
-        )
+             ORDER BY CASE lane WHEN 'red' THEN 0 ELSE 1 END, entered_at, call")
         .bind(queue);
         self.reader().await?.all(query).await
     }
@@ -146,8 +136,7 @@ impl Store {
     /// As any write.
     pub async fn queue_clear_node(&self, node: &str) -> Result<u64> {
         let query = sql("DELETE FROM queue_entry WHERE node = $1").bind(node);
-        self.write(|c| Box::pin(async move { c.run(query).await }))
-            .await
+        self.write(|c| Box::pin(async move { c.run(query).await })).await
     }
 
     /// Ends an operator's current state and begins another. The same state with the same reason
@@ -180,15 +169,12 @@ impl Store {
                     }
                     // A clock set back must not make a stretch of negative length.
                     from_at = at.max(current.from_at);
-                    let close = sql("UPDATE operator_state SET to_at = $2 WHERE id = $1")
-                        .bind(current.id)
-                        .bind(from_at);
+                    let close =
+                        sql("UPDATE operator_state SET to_at = $2 WHERE id = $1").bind(current.id).bind(from_at);
                     c.run(close).await?;
                 }
-                let open = sql(
-                    "INSERT INTO operator_state (id, operator, state, reason, from_at) \
-                                VALUES ($1, $2, $3, $4, $5)",
-                )
+                let open = sql("INSERT INTO operator_state (id, operator, state, reason, from_at) \
+                                VALUES ($1, $2, $3, $4, $5)")
                 .bind(Id::new())
                 .bind(operator)
                 .bind(state)
@@ -206,10 +192,8 @@ impl Store {
     /// # Errors
     /// As any read.
     pub async fn operator_states(&self) -> Result<Vec<OperatorState>> {
-        let query = sql(
-            "SELECT id, operator, state, reason, from_at, to_at FROM operator_state \
-                         WHERE to_at IS NULL ORDER BY operator",
-        );
+        let query = sql("SELECT id, operator, state, reason, from_at, to_at FROM operator_state \
+                         WHERE to_at IS NULL ORDER BY operator");
         self.reader().await?.all(query).await
     }
 
@@ -217,17 +201,10 @@ impl Store {
     ///
     /// # Errors
     /// As any read.
-    pub async fn operator_state_history(
-        &self,
-        operator: Id,
-        from_at: i64,
-        to_at: i64,
-    ) -> Result<Vec<OperatorState>> {
-        let query = sql(
-            "SELECT id, operator, state, reason, from_at, to_at FROM operator_state \
+    pub async fn operator_state_history(&self, operator: Id, from_at: i64, to_at: i64) -> Result<Vec<OperatorState>> {
+        let query = sql("SELECT id, operator, state, reason, from_at, to_at FROM operator_state \
              WHERE operator = $1 AND from_at < $3 AND (to_at IS NULL OR to_at > $2) \
-             ORDER BY from_at, id LIMIT 1000",
-        )
+             ORDER BY from_at, id LIMIT 1000")
         .bind(operator)
         .bind(from_at)
         .bind(to_at);

@@ -137,14 +137,7 @@ macro_rules! select_recording {
 }
 
 /// The hash of a link over the one before and what the link vouches for.
-fn link_hash(
-    n: i64,
-    prev: &str,
-    id: Id,
-    call: Id,
-    started_at: i64,
-    done: (i64, i64, &str),
-) -> String {
+fn link_hash(n: i64, prev: &str, id: Id, call: Id, started_at: i64, done: (i64, i64, &str)) -> String {
     let (duration_ms, bytes, sha256) = done;
     let mut hash = Sha256::new();
     put(&mut hash, prev);
@@ -159,11 +152,9 @@ fn link_hash(
 }
 
 async fn finish(c: &mut Conn, id: Id, done: RecordingDone) -> Result<bool> {
-    let query = sql(
-        "UPDATE recording SET state = $2, finished_at = $3, duration_ms = $4, \
+    let query = sql("UPDATE recording SET state = $2, finished_at = $3, duration_ms = $4, \
          bytes = $5, sha256 = $6, gaps_ms = $7, paused_ranges = $8 \
-         WHERE id = $1 AND state <> $2",
-    )
+         WHERE id = $1 AND state <> $2")
     .bind(id)
     .bind(RecordingState::Done)
     .bind(done.at)
@@ -179,21 +170,13 @@ async fn finish(c: &mut Conn, id: Id, done: RecordingDone) -> Result<bool> {
     }
     // The counter's row is the lock of the chain.
     let n = c.next("recording_chain").await?;
-    let last = sql(
-        "SELECT chain_hash FROM recording WHERE chain_n IS NOT NULL \
-                    ORDER BY chain_n DESC LIMIT 1",
-    );
-    let prev = c
-        .opt::<(String,)>(last)
-        .await?
-        .map(|(hash,)| hash)
-        .unwrap_or_default();
+    let last = sql("SELECT chain_hash FROM recording WHERE chain_n IS NOT NULL \
+                    ORDER BY chain_n DESC LIMIT 1");
+    let prev = c.opt::<(String,)>(last).await?.map(|(hash,)| hash).unwrap_or_default();
     let facts = (done.duration_ms, done.bytes, done.sha256.as_str());
     let hash = link_hash(n, &prev, id, row.call, row.started_at, facts);
-    let link = sql(
-        "UPDATE recording SET chain_n = $2, prev_hash = $3, chain_hash = $4 \
-                    WHERE id = $1",
-    )
+    let link = sql("UPDATE recording SET chain_n = $2, prev_hash = $3, chain_hash = $4 \
+                    WHERE id = $1")
     .bind(id)
     .bind(n)
     .bind(prev)
@@ -212,11 +195,9 @@ impl Store {
     /// [`DbError::NotFound`] when there is no such call.
     pub async fn recording_begin(&self, new: NewRecording) -> Result<()> {
         limits::text("path", &new.path, SHORT_TEXT_CHARS_MAX)?;
-        let query = sql(
-            "INSERT INTO recording (id, call, path, kind, channels, state, \
+        let query = sql("INSERT INTO recording (id, call, path, kind, channels, state, \
              started_at, notice_played, retention_class) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'normal') ON CONFLICT (id) DO NOTHING",
-        )
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'normal') ON CONFLICT (id) DO NOTHING")
         .bind(new.id)
         .bind(new.call)
         .bind(new.path)
@@ -225,8 +206,7 @@ impl Store {
         .bind(RecordingState::Open)
         .bind(new.started_at)
         .bind(new.notice_played);
-        self.write(|c| Box::pin(async move { c.run(query).await.map(|_| ()) }))
-            .await
+        self.write(|c| Box::pin(async move { c.run(query).await.map(|_| ()) })).await
     }
 
     /// Completes a recording: the row, its link of the hash chain and, if wanted, its
@@ -236,10 +216,7 @@ impl Store {
     /// [`DbError::NotFound`] when there is no such recording.
     pub async fn recording_finish(&self, id: Id, done: RecordingDone) -> Result<bool> {
         if done.sha256.len() != 64 || !done.sha256.bytes().all(|b| b.is_ascii_hexdigit()) {
-            return Err(DbError::Invalid {
-                field: "sha256",
-                why: "64 hex digits expected".into(),
-            });
+            return Err(DbError::Invalid { field: "sha256", why: "64 hex digits expected".into() });
         }
         self.write(move |c| Box::pin(finish(c, id, done))).await
     }
@@ -249,17 +226,14 @@ impl Store {
     /// # Errors
     /// As any write.
     pub async fn recording_lost(&self, id: Id, at: i64, why: &str) -> Result<bool> {
-        let query = sql(
-            "UPDATE recording SET state = $2, finished_at = $3, lost_reason = $4 \
-                         WHERE id = $1 AND state = $5",
-        )
+        let query = sql("UPDATE recording SET state = $2, finished_at = $3, lost_reason = $4 \
+                         WHERE id = $1 AND state = $5")
         .bind(id)
         .bind(RecordingState::Lost)
         .bind(at)
         .bind(limits::error_text(why))
         .bind(RecordingState::Open);
-        self.write(|c| Box::pin(async move { Ok(c.run(query).await? > 0) }))
-            .await
+        self.write(|c| Box::pin(async move { Ok(c.run(query).await? > 0) })).await
     }
 
     /// The recordings still open: after a crash, those to repair.
@@ -268,10 +242,7 @@ impl Store {
     /// As any read.
     pub async fn recordings_open(&self) -> Result<Vec<Recording>> {
         let query = select_recording!("WHERE state = $1 ORDER BY started_at, id");
-        self.reader()
-            .await?
-            .all(query.bind(RecordingState::Open))
-            .await
+        self.reader().await?.all(query.bind(RecordingState::Open)).await
     }
 
     /// A recording by id.
@@ -279,10 +250,7 @@ impl Store {
     /// # Errors
     /// As any read.
     pub async fn recording_get(&self, id: Id) -> Result<Option<Recording>> {
-        self.reader()
-            .await?
-            .opt(select_recording!("WHERE id = $1").bind(id))
-            .await
+        self.reader().await?.opt(select_recording!("WHERE id = $1").bind(id)).await
     }
 
     /// The recordings of a call in order of time.
@@ -299,33 +267,20 @@ impl Store {
     /// # Errors
     /// [`DbError::NotFound`] when there is no such recording, [`DbError::Invalid`] without a
     /// reason.
-    pub async fn recording_access(
-        &self,
-        recording: Id,
-        user: Id,
-        action: &str,
-        reason: &str,
-        at: i64,
-    ) -> Result<()> {
+    pub async fn recording_access(&self, recording: Id, user: Id, action: &str, reason: &str, at: i64) -> Result<()> {
         limits::text("reason", reason, SHORT_TEXT_CHARS_MAX)?;
         if reason.trim().is_empty() {
-            return Err(DbError::Invalid {
-                field: "reason",
-                why: "empty".into(),
-            });
+            return Err(DbError::Invalid { field: "reason", why: "empty".into() });
         }
-        let query = sql(
-            "INSERT INTO recording_access (id, recording, account, action, reason, \
-                         at) VALUES ($1, $2, $3, $4, $5, $6)",
-        )
+        let query = sql("INSERT INTO recording_access (id, recording, account, action, reason, \
+                         at) VALUES ($1, $2, $3, $4, $5, $6)")
         .bind(Id::new())
         .bind(recording)
         .bind(user)
         .bind(action)
         .bind(reason)
         .bind(at);
-        self.write(|c| Box::pin(async move { c.run(query).await.map(|_| ()) }))
-            .await
+        self.write(|c| Box::pin(async move { c.run(query).await.map(|_| ()) })).await
     }
 
     /// Recomputes the hash chain of the finished recordings.
@@ -347,11 +302,7 @@ impl Store {
             for row in rows {
                 let n = check.count + 1;
                 let sha256 = row.sha256.as_deref().unwrap_or_default();
-                let facts = (
-                    row.duration_ms.unwrap_or_default(),
-                    row.bytes.unwrap_or_default(),
-                    sha256,
-                );
+                let facts = (row.duration_ms.unwrap_or_default(), row.bytes.unwrap_or_default(), sha256);
                 let hash = link_hash(n, &prev, row.id, row.call, row.started_at, facts);
                 if row.chain_n != Some(n) || row.chain_hash.as_ref() != Some(&hash) {
                     check.first_broken = Some(n);

@@ -14,12 +14,7 @@ impl Store {
     /// As any read.
     pub async fn setting_get(&self, key: &str) -> Result<Option<String>> {
         let query = sql("SELECT value FROM setting WHERE key = $1").bind(key);
-        Ok(self
-            .reader()
-            .await?
-            .opt::<(String,)>(query)
-            .await?
-            .map(|(value,)| value))
+        Ok(self.reader().await?.opt::<(String,)>(query).await?.map(|(value,)| value))
     }
 
     /// Sets a setting.
@@ -33,7 +28,6 @@ impl Store {
                          ON CONFLICT (key) DO UPDATE SET value = excluded.value")
         .bind(key)
         .bind(value);
-        self.write(|c| Box::pin(async move { c.run(query).await.map(|_| ()) }))
-            .await
+        self.write(|c| Box::pin(async move { c.run(query).await.map(|_| ()) })).await
     }
 }

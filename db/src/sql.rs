@@ -24,20 +24,12 @@ pub(crate) struct Sql {
 
 /// A statement that is the same on both engines.
 pub(crate) fn sql(text: &'static str) -> Sql {
-    Sql {
-        sqlite: text,
-        postgres: text,
-        args: Vec::new(),
-    }
+    Sql { sqlite: text, postgres: text, args: Vec::new() }
 }
 
 /// A statement that differs.
 pub(crate) fn sql_each(sqlite: &'static str, postgres: &'static str) -> Sql {
-    Sql {
-        sqlite,
-        postgres,
-        args: Vec::new(),
-    }
+    Sql { sqlite, postgres, args: Vec::new() }
 }
 
 /// A SELECT that takes rows for itself: PostgreSQL locks them and passes over those another

@@ -107,18 +107,12 @@ async fn settle_task(c: &mut Conn, new: &mut NewSurvey) -> Result<()> {
 
 /// Closes or reopens the item and tells the case core.
 async fn decide(c: &mut Conn, item: Option<Id>, decision: NewHandoff, at: i64) -> Result<()> {
-    let item = item.ok_or(DbError::Invalid {
-        field: "item",
-        why: "a decision needs an item".into(),
-    })?;
+    let item = item.ok_or(DbError::Invalid { field: "item", why: "a decision needs an item".into() })?;
     let state = match decision.kind {
         HandoffKind::Close => ItemState::Closed,
         HandoffKind::Reopen => ItemState::Reopened,
         HandoffKind::Create | HandoffKind::Remind => {
-            return Err(DbError::Invalid {
-                field: "decision",
-                why: "close or reopen is expected".into(),
-            });
+            return Err(DbError::Invalid { field: "decision", why: "close or reopen is expected".into() });
         }
     };
     handoff::insert(c, item, decision, at).await?;
@@ -128,11 +122,9 @@ async fn decide(c: &mut Conn, item: Option<Id>, decision: NewHandoff, at: i64) -
 async fn store(c: &mut Conn, mut new: NewSurvey, decision: Option<NewHandoff>) -> Result<Survey> {
     settle_task(c, &mut new).await?;
     let id = Id::new();
-    let query = sql(
-        "INSERT INTO survey (id, task, call, item, contacted, solved, satisfied, \
+    let query = sql("INSERT INTO survey (id, task, call, item, contacted, solved, satisfied, \
          may_close, reason, reason_recording, at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
-    )
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)")
     .bind(id)
     .bind(new.task)
     .bind(new.call)
@@ -158,18 +150,11 @@ impl Store {
     /// # Errors
     /// [`DbError::Conflict`] for a second survey of a task, or of a call without a task;
     /// [`DbError::Invalid`] for a score outside 1–5 or a decision without an item.
-    pub async fn survey_store(
-        &self,
-        new: NewSurvey,
-        decision: Option<NewHandoff>,
-    ) -> Result<Survey> {
+    pub async fn survey_store(&self, new: NewSurvey, decision: Option<NewHandoff>) -> Result<Survey> {
         let reason = new.reason.as_deref().unwrap_or_default();
         limits::text("reason", reason, limits::LONG_TEXT_CHARS_MAX)?;
         if new.satisfied.is_some_and(|score| !(1..=5).contains(&score)) {
-            return Err(DbError::Invalid {
-                field: "satisfied",
-                why: "1 to 5 is expected".into(),
-            });
+            return Err(DbError::Invalid { field: "satisfied", why: "1 to 5 is expected".into() });
         }
         self.write(move |c| Box::pin(store(c, new, decision))).await
     }
@@ -188,10 +173,7 @@ impl Store {
     /// # Errors
     /// As any read.
     pub async fn survey_of_task(&self, task: Id) -> Result<Option<Survey>> {
-        self.reader()
-            .await?
-            .opt(select_survey!("WHERE task = $1").bind(task))
-            .await
+        self.reader().await?.opt(select_survey!("WHERE task = $1").bind(task)).await
     }
 
     /// The survey made at the end of a call.
@@ -208,9 +190,7 @@ impl Store {
     /// # Errors
     /// [`DbError::NotFound`] when survey or recording does not exist.
     pub async fn survey_set_reason(&self, survey: Id, recording: Id) -> Result<()> {
-        let query = sql("UPDATE survey SET reason_recording = $2 WHERE id = $1")
-            .bind(survey)
-            .bind(recording);
+        let query = sql("UPDATE survey SET reason_recording = $2 WHERE id = $1").bind(survey).bind(recording);
         self.write(|c| {
             Box::pin(async move {
                 match c.run(query).await? {

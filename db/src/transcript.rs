@@ -3,9 +3,7 @@
 use serde::Serialize;
 use sqlx::FromRow;
 
-use crate::{
-    conn::Conn, error::Result, id::Id, job::Job, limits, pool::Store, sql::sql, text::Json,
-};
+use crate::{conn::Conn, error::Result, id::Id, job::Job, limits, pool::Store, sql::sql, text::Json};
 
 /// A transcript.
 #[derive(Debug, Clone, Serialize, FromRow)]
@@ -50,10 +48,8 @@ pub struct NewTranscript {
 }
 
 pub(crate) async fn insert(c: &mut Conn, job: &Job, new: NewTranscript, at: i64) -> Result<()> {
-    let query = sql(
-        "INSERT INTO transcript (id, recording, job, engine, model, version, \
-         segments, text, redacted_text, at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
-    )
+    let query = sql("INSERT INTO transcript (id, recording, job, engine, model, version, \
+         segments, text, redacted_text, at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)")
     .bind(Id::new())
     .bind(job.recording)
     .bind(job.id)
@@ -73,11 +69,9 @@ impl Store {
     /// # Errors
     /// As any read.
     pub async fn transcript_of(&self, recording: Id) -> Result<Option<Transcript>> {
-        let query = sql(
-            "SELECT id, recording, job, engine, model, version, segments, text, \
+        let query = sql("SELECT id, recording, job, engine, model, version, segments, text, \
              redacted_text, at FROM transcript WHERE recording = $1 \
-             ORDER BY at DESC, id DESC LIMIT 1",
-        )
+             ORDER BY at DESC, id DESC LIMIT 1")
         .bind(recording);
         self.reader().await?.opt(query).await
     }

@@ -3,9 +3,7 @@
 use serde::Serialize;
 use sqlx::FromRow;
 
-use crate::{
-    call::Direction, error::Result, id::Id, limits, pool::Store, recording::RecordingKind, sql::sql,
-};
+use crate::{call::Direction, error::Result, id::Id, limits, pool::Store, recording::RecordingKind, sql::sql};
 
 /// A finished call with a transcript and without an item.
 #[derive(Debug, Clone, Serialize, FromRow)]
@@ -29,18 +27,17 @@ impl Store {
     /// # Errors
     /// [`crate::DbError`].
     pub async fn calls_unfiled(&self, ended_before: i64, limit: i64) -> Result<Vec<UnfiledCall>> {
-        let query = sql(
-            "SELECT c.id AS call, k.id AS contact, k.party AS party, c.ring_at AS at, t.redacted_text AS text \
+        let query =
+            sql("SELECT c.id AS call, k.id AS contact, k.party AS party, c.ring_at AS at, t.redacted_text AS text \
              FROM contact k JOIN call c ON c.contact = k.id JOIN recording r ON r.call = c.id \
              JOIN transcript t ON t.recording = r.id \
              WHERE k.item IS NULL AND k.direction = $1 AND c.end_at <= $2 \
-             AND (r.kind = $3 OR r.kind = $4) AND t.redacted_text <> '' ORDER BY k.seq LIMIT $5",
-        )
-        .bind(Direction::Inbound)
-        .bind(ended_before)
-        .bind(RecordingKind::Talk)
-        .bind(RecordingKind::Message)
-        .bind(limits::page(limit));
+             AND (r.kind = $3 OR r.kind = $4) AND t.redacted_text <> '' ORDER BY k.seq LIMIT $5")
+            .bind(Direction::Inbound)
+            .bind(ended_before)
+            .bind(RecordingKind::Talk)
+            .bind(RecordingKind::Message)
+            .bind(limits::page(limit));
         self.reader().await?.all(query).await
     }
 }

@@ -42,9 +42,7 @@ impl User {
     /// Whether the person has a role.
     #[must_use]
     pub fn has_role(&self, role: &str) -> bool {
-        self.roles
-            .as_array()
-            .is_some_and(|roles| roles.iter().any(|r| r == role))
+        self.roles.as_array().is_some_and(|roles| roles.iter().any(|r| r == role))
     }
 }
 
@@ -86,10 +84,7 @@ impl Store {
         limits::text("login", &new.login, SHORT_TEXT_CHARS_MAX)?;
         limits::text("name", &new.name, SHORT_TEXT_CHARS_MAX)?;
         if new.login.trim().is_empty() {
-            return Err(DbError::Invalid {
-                field: "login",
-                why: "empty".into(),
-            });
+            return Err(DbError::Invalid { field: "login", why: "empty".into() });
         }
         let user = User {
             id: Id::new(),
@@ -105,11 +100,9 @@ impl Store {
         let row = user.clone();
         self.write(move |c| {
             Box::pin(async move {
-                let query = sql(
-                    "INSERT INTO account (id, login, name, password_hash, roles, \
+                let query = sql("INSERT INTO account (id, login, name, password_hash, roles, \
                      sip_user, ha1_md5, ha1_sha256, active) \
-                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
-                )
+                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)")
                 .bind(row.id)
                 .bind(row.login)
                 .bind(row.name)
@@ -131,10 +124,7 @@ impl Store {
     /// # Errors
     /// As any read.
     pub async fn user_by_login(&self, login: &str) -> Result<Option<User>> {
-        self.reader()
-            .await?
-            .opt(select_user!("WHERE login = $1").bind(login))
-            .await
+        self.reader().await?.opt(select_user!("WHERE login = $1").bind(login)).await
     }
 
     /// The account with this id.
@@ -142,10 +132,7 @@ impl Store {
     /// # Errors
     /// As any read.
     pub async fn user_by_id(&self, id: Id) -> Result<Option<User>> {
-        self.reader()
-            .await?
-            .opt(select_user!("WHERE id = $1").bind(id))
-            .await
+        self.reader().await?.opt(select_user!("WHERE id = $1").bind(id)).await
     }
 
     /// The account with this SIP user.
@@ -153,10 +140,7 @@ impl Store {
     /// # Errors
     /// As any read.
     pub async fn user_by_sip_user(&self, sip_user: &str) -> Result<Option<User>> {
-        self.reader()
-            .await?
-            .opt(select_user!("WHERE sip_user = $1").bind(sip_user))
-            .await
+        self.reader().await?.opt(select_user!("WHERE sip_user = $1").bind(sip_user)).await
     }
 
     /// Every account, by login.
@@ -164,10 +148,7 @@ impl Store {
     /// # Errors
     /// As any read.
     pub async fn users(&self) -> Result<Vec<User>> {
-        self.reader()
-            .await?
-            .all(select_user!("ORDER BY login"))
-            .await
+        self.reader().await?.all(select_user!("ORDER BY login")).await
     }
 
     /// Replaces the password hash and the digest secrets, and ends every sign-in session of the
@@ -193,9 +174,7 @@ impl Store {
                 if c.run(query).await? == 0 {
                     return Err(DbError::NotFound);
                 }
-                c.run(sql("DELETE FROM session WHERE account = $1").bind(id))
-                    .await
-                    .map(|_| ())
+                c.run(sql("DELETE FROM session WHERE account = $1").bind(id)).await.map(|_| ())
             })
         })
         .await
@@ -208,15 +187,12 @@ impl Store {
     pub async fn user_set_active(&self, id: Id, active: bool) -> Result<()> {
         self.write(move |c| {
             Box::pin(async move {
-                let query = sql("UPDATE account SET active = $2 WHERE id = $1")
-                    .bind(id)
-                    .bind(active);
+                let query = sql("UPDATE account SET active = $2 WHERE id = $1").bind(id).bind(active);
                 if c.run(query).await? == 0 {
                     return Err(DbError::NotFound);
                 }
                 if !active {
-                    c.run(sql("DELETE FROM session WHERE account = $1").bind(id))
-                        .await?;
+                    c.run(sql("DELETE FROM session WHERE account = $1").bind(id)).await?;
                 }
                 Ok(())
             })

@@ -76,9 +76,7 @@ impl Writer {
                 Done { keep, answer }
             })
         });
-        let queued = self
-            .inbox
-            .send_timeout(Message::Job(job), crate::limits::ACQUIRE_TIMEOUT);
+        let queued = self.inbox.send_timeout(Message::Job(job), crate::limits::ACQUIRE_TIMEOUT);
         queued.await.map_err(|error| match error {
             mpsc::error::SendTimeoutError::Timeout(_) => DbError::Busy,
             mpsc::error::SendTimeoutError::Closed(_) => DbError::Closed,
@@ -118,11 +116,7 @@ async fn serve(mut conn: Conn, mut messages: mpsc::Receiver<Message>) {
 
 /// One transaction: `first` and whatever waits behind it. Returns the sender of a close request
 /// that was met on the way.
-async fn group(
-    conn: &mut Conn,
-    first: Work,
-    messages: &mut mpsc::Receiver<Message>,
-) -> Option<oneshot::Sender<()>> {
+async fn group(conn: &mut Conn, first: Work, messages: &mut mpsc::Receiver<Message>) -> Option<oneshot::Sender<()>> {
     if let Err(error) = conn.run(sql("BEGIN IMMEDIATE")).await {
         let done = first(Err(error)).await;
         (done.answer)(Ok(()));
@@ -199,10 +193,7 @@ mod tests {
     use super::*;
 
     async fn connect(path: &std::path::Path) -> SqliteConnection {
-        let options = SqliteConnectOptions::new()
-            .filename(path)
-            .create_if_missing(true)
-            .busy_timeout(Duration::ZERO);
+        let options = SqliteConnectOptions::new().filename(path).create_if_missing(true).busy_timeout(Duration::ZERO);
         SqliteConnection::connect_with(&options).await.unwrap()
     }
 
@@ -210,14 +201,8 @@ mod tests {
     async fn stage(folder: &tempfile::TempDir) -> (Writer, Conn) {
         let path = folder.path().join("t.db");
         let mut writer = Conn::SqliteWriter(connect(&path).await);
-        writer
-            .run(sql("CREATE TABLE t (n INTEGER PRIMARY KEY)"))
-            .await
-            .unwrap();
-        (
-            Writer::start(writer),
-            Conn::SqliteWriter(connect(&path).await),
-        )
+        writer.run(sql("CREATE TABLE t (n INTEGER PRIMARY KEY)")).await.unwrap();
+        (Writer::start(writer), Conn::SqliteWriter(connect(&path).await))
     }
 
     async fn add(writer: &Writer, n: i64) -> Result<()> {
@@ -225,11 +210,7 @@ mod tests {
             .write(move |c| {
                 Box::pin(async move {
                     c.run(sql("INSERT INTO t VALUES ($1)").bind(n)).await?;
-                    if n < 0 {
-                        Err(DbError::NotFound)
-                    } else {
-                        Ok(())
-                    }
+                    if n < 0 { Err(DbError::NotFound) } else { Ok(()) }
                 })
             })
             .await
@@ -272,11 +253,7 @@ mod tests {
         let (a, b, c) = (writer.clone(), writer.clone(), writer.clone());
         let behind = tokio::spawn(async move { tokio::join!(add(&a, 2), add(&b, -3), add(&c, 4)) });
         queued(&writer, 3).await;
-        assert_eq!(
-            rows(&mut look).await,
-            [0; 0],
-            "nothing is seen before the commit"
-        );
+        assert_eq!(rows(&mut look).await, [0; 0], "nothing is seen before the commit");
         go.send(()).unwrap();
         held.await.unwrap().unwrap();
         // The first answer leaves after the commit of all of them.

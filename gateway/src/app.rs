@@ -110,7 +110,8 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     recover(&sv).await?;
     spawn_workers(&sv, &core);
     spawn_calls(&sv, sip_events);
-    let console = crate::console::start(Arc::clone(&sv)).await.with_context(|| format!("HTTP {}", config.http.listen))?;
+    let console =
+        crate::console::start(Arc::clone(&sv)).await.with_context(|| format!("HTTP {}", config.http.listen))?;
     info!(sip = ?config.sip.listen, http = %console.address, "网关就绪 / gateway ready");
     wait_for_signal().await;
     drain(&sv).await;
@@ -132,9 +133,9 @@ async fn build(config: Arc<Config>, cancel: CancellationToken) -> anyhow::Result
     media_routes.carry(media_rx);
     let mut endpoint = Endpoint::new(sip_config(&config));
     endpoint.set_users(sip_users(&store).await?);
-    let (sip, events) = Sip::start(endpoint, &config.sip.listen, cancel.clone())
-        .await
-        .with_context(|| format!("SIP {:?}: 端口被占用? / is the port in use? `hotline doctor` tells", config.sip.listen))?;
+    let (sip, events) = Sip::start(endpoint, &config.sip.listen, cancel.clone()).await.with_context(|| {
+        format!("SIP {:?}: 端口被占用? / is the port in use? `hotline doctor` tells", config.sip.listen)
+    })?;
     let acd = Acd::start(&config, &store);
     let sv = Services {
         rules: Rules::new(&config.callback, config.site.utc_offset_min),
@@ -164,8 +165,14 @@ pub async fn sip_users(store: &Store) -> Result<Vec<hotline_sip::User>, hotline_
         .into_iter()
         .filter(|u| u.active)
         .filter_map(|u| {
-            let of = |secret: &Option<hotline_db::Secret>| secret.as_ref().map_or_else(String::new, |s| s.expose().to_owned());
-            Some(hotline_sip::User { name: u.sip_user.clone()?, ha1_md5: of(&u.ha1_md5), ha1_sha256: of(&u.ha1_sha256) })
+            let of = |secret: &Option<hotline_db::Secret>| {
+                secret.as_ref().map_or_else(String::new, |s| s.expose().to_owned())
+            };
+            Some(hotline_sip::User {
+                name: u.sip_user.clone()?,
+                ha1_md5: of(&u.ha1_md5),
+                ha1_sha256: of(&u.ha1_sha256),
+            })
         })
         .collect())
 }
@@ -203,7 +210,8 @@ fn first_model(dir: &Path) -> std::path::PathBuf {
         let name = p.file_name().and_then(|n| n.to_str()).unwrap_or_default();
         name.starts_with("ggml-") && name.ends_with(".bin") && !name.contains("silero")
     };
-    let mut found: Vec<_> = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path()).filter(speech).collect();
+    let mut found: Vec<_> =
+        std::fs::read_dir(dir).into_iter().flatten().flatten().map(|e| e.path()).filter(speech).collect();
     found.sort_by_key(|p| std::fs::metadata(p).map_or(0, |m| m.len()));
     found.pop().unwrap_or_else(|| dir.join("ggml-small.bin"))
 }
@@ -265,7 +273,13 @@ fn spawn_workers(sv: &Arc<Services>, core: &Arc<Core>) {
     let cc = &sv.config.casecore;
     let cancel = &sv.cancel;
     tokio::spawn(crate::casecore::deliver(sv.store.clone(), Arc::clone(core), cc.clone(), cancel.clone()));
-    tokio::spawn(crate::casecore::poll(sv.store.clone(), Arc::clone(core), sv.rules.clone(), Duration::from_millis(cc.poll_ms.max(50)), cancel.clone()));
+    tokio::spawn(crate::casecore::poll(
+        sv.store.clone(),
+        Arc::clone(core),
+        sv.rules.clone(),
+        Duration::from_millis(cc.poll_ms.max(50)),
+        cancel.clone(),
+    ));
     if sv.config.callback.enabled {
         tokio::spawn(crate::callback::dial::run(Arc::clone(sv)));
     }

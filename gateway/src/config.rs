@@ -160,7 +160,12 @@ impl Default for Sip {
             advertise: None,
             realm: "hotline".into(),
             digest: vec!["SHA-256".into(), "MD5".into()],
-            phone_networks: vec!["127.0.0.0/8".into(), "10.0.0.0/8".into(), "172.16.0.0/12".into(), "192.168.0.0/16".into()],
+            phone_networks: vec![
+                "127.0.0.0/8".into(),
+                "10.0.0.0/8".into(),
+                "172.16.0.0/12".into(),
+                "192.168.0.0/16".into(),
+            ],
             sessions_max: 3000,
         }
     }
@@ -473,13 +478,25 @@ impl Config {
             Err(ConfigError::Value { path: path.into(), key: key.into(), problem, remedy: remedy.into() })
         };
         if self.site.region.len() != 6 || !self.site.region.bytes().all(|b| b.is_ascii_digit()) {
-            return bad("site.region", format!("{:?} is not six digits", self.site.region), "填写六位行政区划代码 / use the six-digit division code");
+            return bad(
+                "site.region",
+                format!("{:?} is not six digits", self.site.region),
+                "填写六位行政区划代码 / use the six-digit division code",
+            );
         }
         if !(-720..=840).contains(&self.site.utc_offset_min) {
-            return bad("site.utc_offset_min", format!("{} is outside -720…840", self.site.utc_offset_min), "中国为 480 / China is 480");
+            return bad(
+                "site.utc_offset_min",
+                format!("{} is outside -720…840", self.site.utc_offset_min),
+                "中国为 480 / China is 480",
+            );
         }
         if self.media.port_min % 2 != 0 || self.media.port_min < 1024 || self.media.port_max <= self.media.port_min {
-            return bad("media.port_min", format!("{}–{} is no port range", self.media.port_min, self.media.port_max), "起始为偶数且小于结束 / start even, at least 1024, below port_max");
+            return bad(
+                "media.port_min",
+                format!("{}–{} is no port range", self.media.port_min, self.media.port_max),
+                "起始为偶数且小于结束 / start even, at least 1024, below port_max",
+            );
         }
         if self.sip.listen.is_empty() {
             return bad("sip.listen", "no address".into(), "至少一个监听地址 / name at least one address");
@@ -490,11 +507,19 @@ impl Config {
             }
             for source in &trunk.sources {
                 if source.parse::<hotline_sip::IpNet>().is_err() {
-                    return bad(&format!("trunk[{i}].sources"), format!("{source:?} is no address or network"), "如 203.0.113.7 或 203.0.113.0/24 / write 203.0.113.7 or 203.0.113.0/24");
+                    return bad(
+                        &format!("trunk[{i}].sources"),
+                        format!("{source:?} is no address or network"),
+                        "如 203.0.113.7 或 203.0.113.0/24 / write 203.0.113.7 or 203.0.113.0/24",
+                    );
                 }
             }
             if trunk.user.is_some() != trunk.password.is_some() {
-                return bad(&format!("trunk[{i}].password"), "user and password go together".into(), "两项都填或都不填 / set both or neither");
+                return bad(
+                    &format!("trunk[{i}].password"),
+                    "user and password go together".into(),
+                    "两项都填或都不填 / set both or neither",
+                );
             }
         }
         if self.sip.digest.is_empty() || self.sip.digest.iter().any(|a| digest_algorithm(a).is_none()) {
@@ -502,19 +527,31 @@ impl Config {
         }
         for net in &self.sip.phone_networks {
             if net.parse::<hotline_sip::IpNet>().is_err() {
-                return bad("sip.phone_networks", format!("{net:?} is no network"), "如 192.168.0.0/16 / write 192.168.0.0/16");
+                return bad(
+                    "sip.phone_networks",
+                    format!("{net:?} is no network"),
+                    "如 192.168.0.0/16 / write 192.168.0.0/16",
+                );
             }
         }
         for window in &self.callback.windows {
             if crate::callback::schedule::Window::parse(window).is_none() {
-                return bad("callback.windows", format!("{window:?} is no window"), "写作 08:30-12:00 / write 08:30-12:00");
+                return bad(
+                    "callback.windows",
+                    format!("{window:?} is no window"),
+                    "写作 08:30-12:00 / write 08:30-12:00",
+                );
             }
         }
         if self.callback.time_factor == 0 {
             return bad("callback.time_factor", "0 would divide by zero".into(), "生产环境为 1 / 1 in service");
         }
         if !matches!(self.casecore.kind.as_str(), "ledger" | "http") {
-            return bad("casecore.kind", format!("{:?} is unknown", self.casecore.kind), "ledger 或 http / ledger or http");
+            return bad(
+                "casecore.kind",
+                format!("{:?} is unknown", self.casecore.kind),
+                "ledger 或 http / ledger or http",
+            );
         }
         if self.casecore.kind == "http" && self.casecore.url.is_empty() {
             return bad("casecore.url", "is empty".into(), "填写案件核心地址 / give the case core's address");

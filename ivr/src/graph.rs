@@ -11,12 +11,7 @@ use crate::flow::{
 pub(crate) fn mermaid(flow: &Flow) -> String {
     let mut out = String::from("flowchart TD\n");
     // Writing to a String never fails.
-    let _ = writeln!(
-        out,
-        "  start([\"{}\"]) --> n{}",
-        escape(&flow.title),
-        flow.start
-    );
+    let _ = writeln!(out, "  start([\"{}\"]) --> n{}", escape(&flow.title), flow.start);
     for (index, node) in flow.nodes.iter().enumerate() {
         let (open, close) = shape(&node.kind);
         let _ = writeln!(out, "  n{index}{open}\"{}\"{close}", label(node));
@@ -40,12 +35,7 @@ fn global_ways(flow: &Flow, out: &mut String) {
     if !flow.keys.is_empty() {
         out.push_str("  anytime{{\"any time\"}}\n");
         for (key, way) in &flow.keys {
-            let _ = writeln!(
-                out,
-                "  anytime -.->|\"{}\"| n{}",
-                escape(&key.to_string()),
-                way.to
-            );
+            let _ = writeln!(out, "  anytime -.->|\"{}\"| n{}", escape(&key.to_string()), way.to);
         }
     }
     if let Some(to) = flow.operator_free {
@@ -84,15 +74,7 @@ fn label(node: &Node) -> String {
         && !matches!(node.kind, Kind::Collect { .. })
     {
         let keys: String = keys.iter().collect();
-        let _ = write!(
-            text,
-            "<br/>any-time keys: {}",
-            if keys.is_empty() {
-                "–".into()
-            } else {
-                escape(&keys)
-            }
-        );
+        let _ = write!(text, "<br/>any-time keys: {}", if keys.is_empty() { "–".into() } else { escape(&keys) });
     }
     text
 }

@@ -44,18 +44,12 @@ pub fn expand(pieces: &[Say]) -> Vec<String> {
 }
 
 /// All ids that [`expand`] may add for digits.
-pub(crate) const DIGIT_IDS: [&str; 10] = [
-    "digit_0", "digit_1", "digit_2", "digit_3", "digit_4", "digit_5", "digit_6", "digit_7",
-    "digit_8", "digit_9",
-];
+pub(crate) const DIGIT_IDS: [&str; 10] =
+    ["digit_0", "digit_1", "digit_2", "digit_3", "digit_4", "digit_5", "digit_6", "digit_7", "digit_8", "digit_9"];
 
 fn push_digits(ids: &mut Vec<String>, text: &str) {
     let digits = text.chars().filter_map(|c| c.to_digit(10));
-    ids.extend(
-        digits
-            .take(SPOKEN_DIGITS_MAX)
-            .map(|d| digit_id(d).to_owned()),
-    );
+    ids.extend(digits.take(SPOKEN_DIGITS_MAX).map(|d| digit_id(d).to_owned()));
 }
 
 fn digit_id(digit: u32) -> &'static str {
@@ -98,11 +92,7 @@ mod tests {
             "hundred" => "百".to_owned(),
             other => {
                 let digit: usize = other.trim_start_matches("digit_").parse().unwrap();
-                "零一二三四五六七八九"
-                    .chars()
-                    .nth(digit)
-                    .unwrap()
-                    .to_string()
+                "零一二三四五六七八九".chars().nth(digit).unwrap().to_string()
             }
         });
         words.collect()
@@ -142,10 +132,7 @@ mod tests {
     fn digits_skip_separators_and_stop_at_the_limit() {
         let ids = expand(&[Say::Digits("+86 (0)1-x".into())]);
         assert_eq!(ids, ["digit_8", "digit_6", "digit_0", "digit_1"]);
-        assert_eq!(
-            expand(&[Say::Digits("1".repeat(500))]).len(),
-            SPOKEN_DIGITS_MAX
-        );
+        assert_eq!(expand(&[Say::Digits("1".repeat(500))]).len(), SPOKEN_DIGITS_MAX);
         assert!(expand(&[Say::Digits("一二".into())]).is_empty());
     }
 

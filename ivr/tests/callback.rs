@@ -48,19 +48,12 @@ fn key_9_postpones_at_any_time() {
         let mut machine = hotline_ivr::Machine::new(std::sync::Arc::new(flow), support::vars(&[]));
         let now = support::epoch();
         for line in at.lines() {
-            let input = if line.contains("start") {
-                hotline_ivr::Input::Start
-            } else {
-                hotline_ivr::Input::PlayDone
-            };
+            let input = if line.contains("start") { hotline_ivr::Input::Start } else { hotline_ivr::Input::PlayDone };
             machine.handle_input(now, input);
         }
         support::outputs(&mut machine);
         machine.handle_input(now, hotline_ivr::Input::Digit('9'));
-        assert_eq!(
-            support::outputs(&mut machine),
-            ["stop", "play callback_later"]
-        );
+        assert_eq!(support::outputs(&mut machine), ["stop", "play callback_later"]);
         machine.handle_input(now, hotline_ivr::Input::Digit('9'));
         machine.handle_input(now, hotline_ivr::Input::PlayDone);
         assert_eq!(support::outputs(&mut machine), ["hangup call_later"]);

@@ -14,28 +14,20 @@ fn swallow(text: &str) {
             assert!(flow.mermaid().starts_with("flowchart"));
         }
         Err(error) => {
-            assert!(
-                error.line >= 1 && error.line <= text.lines().count() + 1,
-                "{error}"
-            );
+            assert!(error.line >= 1 && error.line <= text.lines().count() + 1, "{error}");
             assert!(error.to_string().len() < 4096, "{error}");
         }
     }
 }
 
 fn builtin_texts() -> impl Iterator<Item = &'static str> {
-    Flow::builtin_names()
-        .iter()
-        .map(|name| Flow::builtin_text(name).unwrap())
+    Flow::builtin_names().iter().map(|name| Flow::builtin_text(name).unwrap())
 }
 
 #[test]
 fn truncated_files_never_panic() {
     for text in builtin_texts() {
-        for end in (0..text.len())
-            .step_by(7)
-            .filter(|end| text.is_char_boundary(*end))
-        {
+        for end in (0..text.len()).step_by(7).filter(|end| text.is_char_boundary(*end)) {
             swallow(&text[..end]);
         }
     }
@@ -43,9 +35,7 @@ fn truncated_files_never_panic() {
 
 #[test]
 fn mutated_files_never_panic() {
-    let alphabet: Vec<char> = "\0\n\"'[]{}=.,#$\\1a井 _-\u{2028}\u{ffff}"
-        .chars()
-        .collect();
+    let alphabet: Vec<char> = "\0\n\"'[]{}=.,#$\\1a井 _-\u{2028}\u{ffff}".chars().collect();
     for (salt, text) in builtin_texts().enumerate() {
         let chars: Vec<char> = text.chars().collect();
         for seed in 0..400 {

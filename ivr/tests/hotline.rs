@@ -24,7 +24,10 @@ fn a_free_operator_cuts_the_notice() {
 
 #[test]
 fn who_waits_hears_music_and_after_15_s_the_position_and_the_keys() {
-    run_builtin("hotline", &[("queue", "night")], "
+    run_builtin(
+        "hotline",
+        &[("queue", "night")],
+        "
         0     start  => enter night normal; play greeting
         5500  played => loop hold_music
         14999 timers =>
@@ -35,7 +38,8 @@ fn who_waits_hears_music_and_after_15_s_the_position_and_the_keys() {
         30000 played => loop hold_music
         89999 timers =>
         90000 timers => stop; do announce_position
-    ");
+    ",
+    );
 }
 
 #[test]
@@ -184,13 +188,17 @@ fn an_empty_message_keeps_the_place_in_the_queue() {
 
 #[test]
 fn a_message_of_unreported_length_is_not_lost() {
-    run_builtin("hotline", &[], "
+    run_builtin(
+        "hotline",
+        &[],
+        "
         0     start  => enter main normal; play greeting
         5500  played => loop hold_music
         6000  keys 2 => stop; play message_prompt beep
         12000 played => record voice_message 180000
         194000 timers => error recording_end_not_reported; stop_record; leave message_left; play message_done
-    ");
+    ",
+    );
 }
 
 #[test]
@@ -352,8 +360,12 @@ fn news_from_the_queue_are_remembered() {
 
 #[test]
 fn a_speech_whose_end_nobody_reports_does_not_strand_the_caller() {
-    run_builtin("hotline", &[], "
+    run_builtin(
+        "hotline",
+        &[],
+        "
         0      start  => enter main normal; play greeting
         120000 timers => error speech_end_not_reported; stop; loop hold_music; stop; do announce_position
-    ");
+    ",
+    );
 }

@@ -16,8 +16,7 @@ fn flow(nodes: &str) -> String {
 
 #[test]
 fn a_loop_that_never_waits_ends_the_call_with_an_error() {
-    let text =
-        flow("[node.a]\nkind = \"set\"\nnext = \"b\"\n[node.b]\nkind = \"set\"\nnext = \"a\"");
+    let text = flow("[node.a]\nkind = \"set\"\nnext = \"b\"\n[node.b]\nkind = \"set\"\nnext = \"a\"");
     let machine = run_text(&text, &[], "0 start => error flow_loop; hangup flow_loop");
     assert!(machine.is_done());
     assert_eq!(machine.poll_timeout(), None);
@@ -87,10 +86,7 @@ fn more_digits_than_remembered_are_dropped() {
     let text = flow(
         "[node.a]\nkind = \"collect\"\nsay = [\"x\"]\ninterruptible = false\ninto = \"n\"\nmax_len = 32\nnext = \"end\"\non_timeout = \"end\"",
     );
-    let script = format!(
-        "0 start => play x\n100 keys {} =>\n900 played => hangup done",
-        "7".repeat(500)
-    );
+    let script = format!("0 start => play x\n100 keys {} =>\n900 played => hangup done", "7".repeat(500));
     let machine = run_text(&text, &[], &script);
     assert_eq!(machine.var("n").unwrap().len(), limits::TYPE_AHEAD_MAX);
 }
@@ -119,11 +115,7 @@ fn branches_choose_by_value_by_presence_or_otherwise() {
         [node.one]\nkind = \"hangup\"\nreason = \"one\"\n[node.some]\nkind = \"hangup\"\nreason = \"some\"\n[node.none]\nkind = \"hangup\"\nreason = \"none\"",
     );
     for (value, reason) in [("one", "one"), ("two", "some"), ("", "none")] {
-        run_text(
-            &text,
-            &[("v", value)],
-            &format!("0 start => hangup {reason}"),
-        );
+        run_text(&text, &[("v", value)], &format!("0 start => hangup {reason}"));
     }
 }
 
@@ -182,8 +174,7 @@ fn hanging_up_before_the_start_ends_the_machine() {
 
 #[test]
 fn outputs_nobody_reads_end_the_machine() {
-    let text =
-        flow("[keys]\n\"1\" = \"a\"\n[node.a]\nkind = \"say\"\nsay = [\"x\"]\nnext = \"end\"");
+    let text = flow("[keys]\n\"1\" = \"a\"\n[node.a]\nkind = \"say\"\nsay = [\"x\"]\nnext = \"end\"");
     let mut machine = Machine::new(Arc::new(Flow::parse("x", &text).unwrap()), vars(&[]));
     let now = epoch();
     machine.handle_input(now, Input::Start);
@@ -193,12 +184,7 @@ fn outputs_nobody_reads_end_the_machine() {
     assert!(machine.is_done());
     let all: Vec<Output> = std::iter::from_fn(|| machine.poll_output()).collect();
     assert!(all.len() < limits::OUTPUTS_MAX + 2 * limits::TRANSITIONS_PER_INPUT_MAX);
-    assert_eq!(
-        all.last(),
-        Some(&Output::HangUp {
-            reason: "outputs_unread".into()
-        })
-    );
+    assert_eq!(all.last(), Some(&Output::HangUp { reason: "outputs_unread".into() }));
 }
 
 #[test]
@@ -208,17 +194,8 @@ fn variables_are_bounded_in_number_and_length() {
     );
     let mut machine = Machine::new(Arc::new(Flow::parse("x", &text).unwrap()), vars(&[]));
     machine.handle_input(epoch(), Input::Start);
-    let many = (0..1000)
-        .map(|i| (format!("v{i:03}"), "井".repeat(1000)))
-        .collect();
-    machine.handle_input(
-        epoch(),
-        Input::ActionDone {
-            name: "look".into(),
-            result: "ok".into(),
-            vars: many,
-        },
-    );
+    let many = (0..1000).map(|i| (format!("v{i:03}"), "井".repeat(1000))).collect();
+    machine.handle_input(epoch(), Input::ActionDone { name: "look".into(), result: "ok".into(), vars: many });
     assert_eq!(machine.var("v000").unwrap().len(), 510);
     assert_eq!(machine.var("v126").map(str::len), Some(510));
     assert_eq!(machine.var("v127"), None);
@@ -229,25 +206,14 @@ fn debugging_shows_no_personal_data() {
     let flow = Flow::builtin("hotline").unwrap();
     let mut machine = Machine::new(Arc::new(flow), vars(&[("caller_number", "13912345678")]));
     let now = epoch();
-    for input in [
-        Input::Start,
-        Input::Digit('4'),
-        Input::Digit('8'),
-        Input::Digit('6'),
-    ] {
+    for input in [Input::Start, Input::Digit('4'), Input::Digit('8'), Input::Digit('6')] {
         machine.handle_input(now, input);
     }
     let text = format!("{machine:?}");
-    assert!(
-        text.contains("progress") && !text.contains("139") && !text.contains("86"),
-        "{text}"
-    );
+    assert!(text.contains("progress") && !text.contains("139") && !text.contains("86"), "{text}");
     let events: String = std::iter::from_fn(|| machine.poll_output())
         .filter(|output| matches!(output, Output::Event { .. }))
         .map(|event| format!("{event:?}"))
         .collect();
-    assert!(
-        events.contains("KeyChosen") && !events.contains('8'),
-        "{events}"
-    );
+    assert!(events.contains("KeyChosen") && !events.contains('8'), "{events}");
 }

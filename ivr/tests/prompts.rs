@@ -17,10 +17,7 @@ fn sounds() -> PathBuf {
 }
 
 fn texts() -> Table {
-    std::fs::read_to_string(sounds().join("prompts.toml"))
-        .unwrap()
-        .parse()
-        .unwrap()
+    std::fs::read_to_string(sounds().join("prompts.toml")).unwrap().parse().unwrap()
 }
 
 fn wav(folder: &str, id: &str) -> PathBuf {
@@ -29,8 +26,7 @@ fn wav(folder: &str, id: &str) -> PathBuf {
 
 /// Duration in milliseconds, rounded up.
 fn duration_ms(path: &Path) -> u64 {
-    let reader =
-        hound::WavReader::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let reader = hound::WavReader::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     (u64::from(reader.duration()) * 1000).div_ceil(u64::from(reader.spec().sample_rate))
 }
 
@@ -40,15 +36,10 @@ fn every_prompt_of_every_flow_has_a_text_and_a_wav_in_both_languages() {
     for name in Flow::builtin_names() {
         let flow = Flow::builtin(name).unwrap();
         for id in flow.prompts() {
-            let entry = texts
-                .get(id)
-                .unwrap_or_else(|| panic!("{name}: prompts.toml has no [{id}]"));
+            let entry = texts.get(id).unwrap_or_else(|| panic!("{name}: prompts.toml has no [{id}]"));
             for (folder, language) in LANGUAGES {
                 let text = entry.get(language).and_then(|text| text.as_str());
-                assert!(
-                    text.is_some_and(|text| !text.trim().is_empty()),
-                    "{id}: no {language} text"
-                );
+                assert!(text.is_some_and(|text| !text.trim().is_empty()), "{id}: no {language} text");
                 assert!(wav(folder, id).is_file(), "{folder}/{id}.wav is missing");
             }
         }
@@ -74,9 +65,7 @@ fn texts_and_files_are_the_same_set() {
 fn ids_are_lower_snake_case() {
     for id in texts().keys() {
         let good = id.starts_with(|c: char| c.is_ascii_lowercase())
-            && id
-                .chars()
-                .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+            && id.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
         assert!(good, "{id}");
     }
 }
@@ -89,10 +78,7 @@ fn no_prompt_is_longer_than_it_may_be() {
         };
         for (folder, _) in LANGUAGES {
             let ms = duration_ms(&wav(folder, &id));
-            assert!(
-                ms <= max_ms as u64,
-                "{folder}/{id}.wav takes {ms} ms, at most {max_ms}"
-            );
+            assert!(ms <= max_ms as u64, "{folder}/{id}.wav takes {ms} ms, at most {max_ms}");
         }
     }
 }
@@ -111,24 +97,13 @@ fn all_wavs_are_8_khz_mono_16_bit_and_neither_silent_nor_clipped() {
             let path = wav(folder, &id);
             let mut reader = hound::WavReader::open(&path).unwrap();
             let spec = reader.spec();
-            assert_eq!(
-                (spec.sample_rate, spec.channels, spec.bits_per_sample),
-                (8000, 1, 16),
-                "{folder}/{id}"
-            );
-            let peak = reader
-                .samples::<i16>()
-                .map(|sample| sample.unwrap().unsigned_abs())
-                .max()
-                .unwrap();
+            assert_eq!((spec.sample_rate, spec.channels, spec.bits_per_sample), (8000, 1, 16), "{folder}/{id}");
+            let peak = reader.samples::<i16>().map(|sample| sample.unwrap().unsigned_abs()).max().unwrap();
             let tone = entry.get(format!("tone_{language}")).or(entry.get("tone"));
             if tone.and_then(|tone| tone.as_str()) == Some("silence") {
                 assert_eq!(peak, 0, "{folder}/{id}");
             } else {
-                assert!(
-                    (2_000..32_000).contains(&peak),
-                    "{folder}/{id}: peak {peak}"
-                );
+                assert!((2_000..32_000).contains(&peak), "{folder}/{id}: peak {peak}");
             }
         }
     }
@@ -136,11 +111,7 @@ fn all_wavs_are_8_khz_mono_16_bit_and_neither_silent_nor_clipped() {
 
 #[test]
 fn all_prompts_together_stay_small() {
-    let sizes = LANGUAGES
-        .iter()
-        .flat_map(|(folder, _)| std::fs::read_dir(sounds().join(folder)).unwrap());
-    let total: u64 = sizes
-        .map(|entry| entry.unwrap().metadata().unwrap().len())
-        .sum();
+    let sizes = LANGUAGES.iter().flat_map(|(folder, _)| std::fs::read_dir(sounds().join(folder)).unwrap());
+    let total: u64 = sizes.map(|entry| entry.unwrap().metadata().unwrap().len()).sum();
     assert!(total < ALL_BYTES_MAX, "{total} bytes");
 }

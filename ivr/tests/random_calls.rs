@@ -18,13 +18,7 @@ fn builtin(name: &str) -> Arc<Flow> {
 }
 
 fn random_input(seeded: &mut Seeded) -> Input {
-    let names = [
-        "callback_request",
-        "progress_by_code",
-        "progress_by_caller",
-        "announce_position",
-        "?",
-    ];
+    let names = ["callback_request", "progress_by_code", "progress_by_caller", "announce_position", "?"];
     let labels = ["ok", "found", "none", "exists", "error", ""];
     match seeded.below(16) {
         0..=6 => Input::Digit(char::from(KEYS[seeded.below(KEYS.len())])),
@@ -32,23 +26,13 @@ fn random_input(seeded: &mut Seeded) -> Input {
         10 => Input::Start,
         11 => Input::OperatorFree,
         12 => Input::TalkEnded,
-        13 => Input::RecordDone {
-            ms: seeded.below(200_000) as u64,
-        },
+        13 => Input::RecordDone { ms: seeded.below(200_000) as u64 },
         14 => Input::ActionDone {
             name: names[seeded.below(names.len())].into(),
             result: labels[seeded.below(labels.len())].into(),
-            vars: vars(&[
-                ("due", "not a day"),
-                ("position", "-1"),
-                ("unit", "?"),
-                ("Bad Name", "x"),
-            ]),
+            vars: vars(&[("due", "not a day"), ("position", "-1"), ("unit", "?"), ("Bad Name", "x")]),
         },
-        _ => Input::QueuePosition {
-            position: u32::MAX,
-            estimate_s: seeded.below(100_000) as u32,
-        },
+        _ => Input::QueuePosition { position: u32::MAX, estimate_s: seeded.below(100_000) as u32 },
     }
 }
 
@@ -59,9 +43,7 @@ fn drain(machine: &mut Machine) -> usize {
         if let Output::Play { prompts, .. } = &output {
             assert!(!prompts.is_empty() && prompts.len() <= limits::SPEECH_ITEMS_MAX);
         }
-        assert!(
-            !matches!(&output, Output::HangUp { reason } if reason == "flow_loop" || reason == "no_handler")
-        );
+        assert!(!matches!(&output, Output::HangUp { reason } if reason == "flow_loop" || reason == "no_handler"));
         count += 1;
     }
     count
@@ -89,11 +71,7 @@ fn one_call(flow: &Arc<Flow>, seed: u64) {
     assert_eq!(machine.poll_timeout(), None);
     machine.handle_input(now, random_input(&mut seeded));
     machine.handle_timeout(now + Duration::from_secs(3600));
-    assert_eq!(
-        machine.poll_output(),
-        None,
-        "{name} {seed}: a machine that is done is silent"
-    );
+    assert_eq!(machine.poll_output(), None, "{name} {seed}: a machine that is done is silent");
 }
 
 #[test]
@@ -119,10 +97,7 @@ fn without_hanging_up(flow: &Arc<Flow>, seed: u64) -> bool {
             return true;
         }
         match seeded.below(3) {
-            0 => machine.handle_input(
-                now,
-                Input::Digit(char::from(KEYS[seeded.below(KEYS.len())])),
-            ),
+            0 => machine.handle_input(now, Input::Digit(char::from(KEYS[seeded.below(KEYS.len())]))),
             1 => machine.handle_input(now, Input::PlayDone),
             _ => {
                 if let Some(due) = machine.poll_timeout() {
@@ -171,12 +146,6 @@ fn an_operator_is_reached_from_every_moment() {
         assert_eq!(machine.poll_timeout(), None, "no timer may disturb a talk");
         machine.handle_input(now, Input::TalkEnded);
         let last = std::iter::from_fn(|| machine.poll_output()).last();
-        assert_eq!(
-            last,
-            Some(Output::NextFlow {
-                flow: "survey".into()
-            }),
-            "{seed}"
-        );
+        assert_eq!(last, Some(Output::NextFlow { flow: "survey".into() }), "{seed}");
     }
 }

@@ -21,20 +21,11 @@ pub fn client() -> Result<Client> {
     let built = CLIENT.get_or_init(|| {
         // A provider that is already installed is as good.
         let _ = rustls::crypto::ring::default_provider().install_default();
-        let builder = Client::builder()
-            .timeout(Duration::from_secs(REQUEST_S))
-            .no_proxy();
+        let builder = Client::builder().timeout(Duration::from_secs(REQUEST_S)).no_proxy();
         // Tests run in runtimes of their own; a pooled connection dies with its runtime.
-        builder
-            .pool_max_idle_per_host(0)
-            .build()
-            .map_err(|e| e.to_string())
+        builder.pool_max_idle_per_host(0).build().map_err(|e| e.to_string())
     });
-    built.clone().map_err(|body| Error::Http {
-        request: "client".into(),
-        status: 0,
-        body,
-    })
+    built.clone().map_err(|body| Error::Http { request: "client".into(), status: 0, body })
 }
 
 /// The interface at one address, with or without a sign-in.
@@ -61,16 +52,9 @@ impl Api {
         let token = answer["token"].as_str().map(str::to_owned);
         if token.is_none() {
             let request = "POST /api/v1/session".into();
-            return Err(Error::Http {
-                request,
-                status: 200,
-                body: format!("no token: {answer}"),
-            });
+            return Err(Error::Http { request, status: 200, body: format!("no token: {answer}") });
         }
-        Ok(Self {
-            base: self.base.clone(),
-            token,
-        })
+        Ok(Self { base: self.base.clone(), token })
     }
 
     /// The bearer token of the sign-in.
@@ -81,9 +65,7 @@ impl Api {
 
     /// True when `/healthz` answers 2xx.
     pub async fn is_healthy(&self) -> bool {
-        self.get_raw("/healthz")
-            .await
-            .is_ok_and(|r| r.status().is_success())
+        self.get_raw("/healthz").await.is_ok_and(|r| r.status().is_success())
     }
 
     /// GET with JSON back.
@@ -113,11 +95,7 @@ impl Api {
         let text = text_of(&request, response).await?;
         if !(200..300).contains(&status) {
             let body = crate::process::tail(&text, HTTP_ERROR_BYTES);
-            return Err(Error::Http {
-                request,
-                status,
-                body,
-            });
+            return Err(Error::Http { request, status, body });
         }
         if text.trim().is_empty() {
             return Ok(Value::Null);
@@ -194,8 +172,7 @@ impl Api {
     /// As [`Api::get`].
     pub async fn set_stage(&self, case_no: &str, stage: &str, note: &str) -> Result<Value> {
         let body = json!({"stage": stage, "note": note});
-        self.post(&format!("/api/v1/ledger/cases/{case_no}/stage"), &body)
-            .await
+        self.post(&format!("/api/v1/ledger/cases/{case_no}/stage"), &body).await
     }
 
     /// The bytes of a recording, with the reason that is audited.
@@ -203,19 +180,12 @@ impl Api {
     /// # Errors
     /// [`Error::Http`] unless the status is 2xx.
     pub async fn audio(&self, recording: &str, reason: &str) -> Result<Vec<u8>> {
-        let path = format!(
-            "/api/v1/recordings/{recording}/audio?reason={}",
-            encode(reason)
-        );
+        let path = format!("/api/v1/recordings/{recording}/audio?reason={}", encode(reason));
         let response = self.get_raw(&path).await?;
         let status = response.status().as_u16();
         if !response.status().is_success() {
             let body = text_of(&path, response).await?;
-            return Err(Error::Http {
-                request: format!("GET {path}"),
-                status,
-                body,
-            });
+            return Err(Error::Http { request: format!("GET {path}"), status, body });
         }
         let bytes = response.bytes().await.map_err(|e| no_answer(path, &e))?;
         Ok(bytes.to_vec())
@@ -225,34 +195,19 @@ impl Api {
     ///
     /// # Errors
     /// [`Error::Timeout`] with the last answer.
-    pub async fn wait_for<T>(
-        &self,
-        path: &str,
-        timeout_ms: u64,
-        wanted: impl Fn(&Value) -> Option<T>,
-    ) -> Result<T> {
+    pub async fn wait_for<T>(&self, path: &str, timeout_ms: u64, wanted: impl Fn(&Value) -> Option<T>) -> Result<T> {
         let last = std::sync::Mutex::new(String::new());
         let found = until(path, timeout_ms, || async {
             let answer = self.get(path).await;
             let found = answer.as_ref().ok().and_then(&wanted);
             let text = answer.map_or_else(|e| e.to_string(), |v| v.to_string());
-            *last
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner) = text;
+            *last.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = text;
             found
         });
         found.await.map_err(|_| {
-            let text = last
-                .lock()
-                .unwrap_or_else(std::sync::PoisonError::into_inner);
-            let what = format!(
-                "{path}, last {}",
-                crate::process::tail(&text, HTTP_ERROR_BYTES)
-            );
-            Error::Timeout {
-                what,
-                after_ms: timeout_ms,
-            }
+            let text = last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            let what = format!("{path}, last {}", crate::process::tail(&text, HTTP_ERROR_BYTES));
+            Error::Timeout { what, after_ms: timeout_ms }
         })
     }
 }
@@ -269,31 +224,20 @@ pub fn rows(answer: &Value) -> Vec<Value> {
 }
 
 async fn text_of(request: &str, response: Response) -> Result<String> {
-    response
-        .text()
-        .await
-        .map_err(|e| no_answer(request.to_owned(), &e))
+    response.text().await.map_err(|e| no_answer(request.to_owned(), &e))
 }
 
 fn no_answer(request: String, error: &reqwest::Error) -> Error {
     use std::error::Error as _;
-    let cause = error
-        .source()
-        .map_or(String::new(), |source| format!(": {source}"));
-    Error::Http {
-        request,
-        status: 0,
-        body: format!("{error}{cause}"),
-    }
+    let cause = error.source().map_or(String::new(), |source| format!(": {source}"));
+    Error::Http { request, status: 0, body: format!("{error}{cause}") }
 }
 
 /// Percent-encodes everything but unreserved characters (RFC 3986 §2.3).
 fn encode(text: &str) -> String {
     text.bytes().fold(String::new(), |mut out, byte| {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                out.push(byte.into())
-            }
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => out.push(byte.into()),
             _ => out.push_str(&format!("%{byte:02X}")),
         }
         out

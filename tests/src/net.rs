@@ -50,10 +50,7 @@ pub fn free_ports(ip: IpAddr, count: u16) -> Result<u16> {
     for _ in 0..PORT_TRIES_MAX {
         let first = rand::rng().random_range(PORT_FIRST..PORT_LAST - count) & !1;
         let range = first..first + count;
-        if range
-            .clone()
-            .all(|port| !taken.contains(&port) && is_free(ip, port))
-        {
+        if range.clone().all(|port| !taken.contains(&port) && is_free(ip, port)) {
             taken.extend(range);
             return Ok(first);
         }

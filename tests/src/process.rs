@@ -59,22 +59,12 @@ impl Process {
         command.stdin(Stdio::null()).stdout(open()?).stderr(open()?);
         let child = command.spawn().map_err(|source| {
             if source.kind() == std::io::ErrorKind::NotFound {
-                Error::Missing {
-                    program: name.into(),
-                    remedy: "run ops/install --test".into(),
-                }
+                Error::Missing { program: name.into(), remedy: "run ops/install --test".into() }
             } else {
-                Error::Io {
-                    what: format!("start {name}"),
-                    source,
-                }
+                Error::Io { what: format!("start {name}"), source }
             }
         })?;
-        Ok(Self {
-            name: name.into(),
-            child,
-            log: log.into(),
-        })
+        Ok(Self { name: name.into(), child, log: log.into() })
     }
 
     /// The process id.
@@ -116,15 +106,8 @@ impl Process {
         }
         // The shell's own `kill`: no unsafe call and no extra package.
         let line = format!("kill -{} {}", signal.name(), self.child.id());
-        let sent = Command::new("sh")
-            .args(["-c", &line])
-            .status()
-            .map_err(Error::io("kill"))?;
-        if sent.success() {
-            Ok(())
-        } else {
-            Err(self.failed(format!("`{line}` failed")))
-        }
+        let sent = Command::new("sh").args(["-c", &line]).status().map_err(Error::io("kill"))?;
+        if sent.success() { Ok(()) } else { Err(self.failed(format!("`{line}` failed"))) }
     }
 
     /// Ends the child at once with SIGKILL and collects it.
@@ -146,10 +129,7 @@ impl Process {
             }
             if Instant::now() >= deadline {
                 let what = format!("end of {}", self.name);
-                return Err(Error::Timeout {
-                    what,
-                    after_ms: timeout_ms,
-                });
+                return Err(Error::Timeout { what, after_ms: timeout_ms });
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -169,11 +149,7 @@ impl Process {
     /// An [`Error::Process`] that carries the end of the log.
     #[must_use]
     pub fn failed(&self, detail: impl Into<String>) -> Error {
-        Error::Process {
-            program: self.name.clone(),
-            detail: detail.into(),
-            log: self.log_tail(),
-        }
+        Error::Process { program: self.name.clone(), detail: detail.into(), log: self.log_tail() }
     }
 }
 

@@ -17,17 +17,12 @@ pub const TONE_SHARE_MIN: f64 = 0.6;
 #[must_use]
 pub fn sine(hz: f64, dbov: f64, duration_ms: u64, rate_hz: u32) -> Vec<i16> {
     let count = u64::from(rate_hz) * duration_ms / 1_000;
-    (0..count)
-        .map(|n| sine_sample(hz, dbov, n, rate_hz))
-        .collect()
+    (0..count).map(|n| sine_sample(hz, dbov, n, rate_hz)).collect()
 }
 
 /// Sample `n` of the sine described by [`sine`].
 #[must_use]
-#[allow(
-    clippy::cast_possible_truncation,
-    reason = "clamped to 16 bits before the cast"
-)]
+#[allow(clippy::cast_possible_truncation, reason = "clamped to 16 bits before the cast")]
 #[allow(clippy::cast_precision_loss, reason = "sample numbers stay below 2^52")]
 pub fn sine_sample(hz: f64, dbov: f64, n: u64, rate_hz: u32) -> i16 {
     let peak = 10_f64.powf(dbov / 20.0) * std::f64::consts::SQRT_2 * FULL_SCALE;
@@ -85,25 +80,18 @@ pub fn tone_share(samples: &[i16], rate_hz: u32, hz: f64) -> f64 {
 /// which it holds at least 60 % of the power, milliseconds.
 #[must_use]
 pub fn tone_ms(samples: &[i16], rate_hz: u32, hz: f64) -> u64 {
-    windows_ms(samples, rate_hz, |window| {
-        tone_share(window, rate_hz, hz) >= TONE_SHARE_MIN
-    })
+    windows_ms(samples, rate_hz, |window| tone_share(window, rate_hz, hz) >= TONE_SHARE_MIN)
 }
 
 /// How much of the audio is above −50 dBov, in 40 ms windows, milliseconds.
 #[must_use]
 pub fn sound_ms(samples: &[i16], rate_hz: u32) -> u64 {
-    windows_ms(samples, rate_hz, |window| {
-        level_dbov(window) >= SILENCE_DBOV
-    })
+    windows_ms(samples, rate_hz, |window| level_dbov(window) >= SILENCE_DBOV)
 }
 
 fn windows_ms(samples: &[i16], rate_hz: u32, counts: impl Fn(&[i16]) -> bool) -> u64 {
     let window = rate_hz as usize * WINDOW_MS / 1_000;
-    let found = samples
-        .chunks_exact(window.max(1))
-        .filter(|w| counts(w))
-        .count();
+    let found = samples.chunks_exact(window.max(1)).filter(|w| counts(w)).count();
     (found * WINDOW_MS) as u64
 }
 
@@ -162,13 +150,7 @@ mod tests {
         let mut samples = vec![0_i16; 4_000];
         samples.extend(sine(440.0, -16.0, 500, RATE_HZ));
         let start = tone_starts_ms(&samples, RATE_HZ, 440.0);
-        assert!(
-            start.is_some_and(|ms| (480..=540).contains(&ms)),
-            "{start:?}"
-        );
-        assert_eq!(
-            dominant_hz(&samples[4_000..], RATE_HZ).map(|d| d.0),
-            Some(440.0)
-        );
+        assert!(start.is_some_and(|ms| (480..=540).contains(&ms)), "{start:?}");
+        assert_eq!(dominant_hz(&samples[4_000..], RATE_HZ).map(|d| d.0), Some(440.0));
     }
 }

@@ -25,10 +25,7 @@ where
             return Ok(found);
         }
         if Instant::now() >= deadline {
-            return Err(Error::Timeout {
-                what: what.into(),
-                after_ms: timeout_ms,
-            });
+            return Err(Error::Timeout { what: what.into(), after_ms: timeout_ms });
         }
         sleep(Duration::from_millis(LOOK_EVERY_MS)).await;
     }
@@ -41,8 +38,5 @@ where
 pub async fn within<T>(what: &str, timeout_ms: u64, future: impl Future<Output = T>) -> Result<T> {
     timeout(Duration::from_millis(timeout_ms), future)
         .await
-        .map_err(|_| Error::Timeout {
-            what: what.into(),
-            after_ms: timeout_ms,
-        })
+        .map_err(|_| Error::Timeout { what: what.into(), after_ms: timeout_ms })
 }

@@ -20,10 +20,7 @@ impl Wav {
     /// # Errors
     /// [`Error::Audio`] when it isn't a readable 16-bit PCM WAV file.
     pub fn read(path: &Path) -> Result<Self> {
-        let fail = |detail: String| Error::Audio {
-            what: path.display().to_string(),
-            detail,
-        };
+        let fail = |detail: String| Error::Audio { what: path.display().to_string(), detail };
         let mut reader = hound::WavReader::open(path).map_err(|e| fail(e.to_string()))?;
         Self::collect(&mut reader, &fail)
     }
@@ -33,35 +30,23 @@ impl Wav {
     /// # Errors
     /// As [`Wav::read`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
-        let fail = |detail: String| Error::Audio {
-            what: "in memory".into(),
-            detail,
-        };
+        let fail = |detail: String| Error::Audio { what: "in memory".into(), detail };
         let cursor = std::io::Cursor::new(bytes);
         let mut reader = hound::WavReader::new(cursor).map_err(|e| fail(e.to_string()))?;
         Self::collect(&mut reader, &fail)
     }
 
-    fn collect<R: std::io::Read>(
-        reader: &mut hound::WavReader<R>,
-        fail: &dyn Fn(String) -> Error,
-    ) -> Result<Self> {
+    fn collect<R: std::io::Read>(reader: &mut hound::WavReader<R>, fail: &dyn Fn(String) -> Error) -> Result<Self> {
         let spec = reader.spec();
         if spec.bits_per_sample != 16 || spec.sample_format != hound::SampleFormat::Int {
-            return Err(fail(format!(
-                "{} bits, expected 16-bit PCM",
-                spec.bits_per_sample
-            )));
+            return Err(fail(format!("{} bits, expected 16-bit PCM", spec.bits_per_sample)));
         }
         let count = usize::from(spec.channels).max(1);
         let mut channels = vec![Vec::new(); count];
         for (index, sample) in reader.samples::<i16>().enumerate() {
             channels[index % count].push(sample.map_err(|e| fail(e.to_string()))?);
         }
-        Ok(Self {
-            rate_hz: spec.sample_rate,
-            channels,
-        })
+        Ok(Self { rate_hz: spec.sample_rate, channels })
     }
 
     /// Writes a file; all channels must have the same length.
@@ -69,10 +54,7 @@ impl Wav {
     /// # Errors
     /// [`Error::Audio`] on unequal lengths or when the file can't be written.
     pub fn write(&self, path: &Path) -> Result<()> {
-        let fail = |detail: String| Error::Audio {
-            what: path.display().to_string(),
-            detail,
-        };
+        let fail = |detail: String| Error::Audio { what: path.display().to_string(), detail };
         let length = self.channels.first().map_or(0, Vec::len);
         if self.channels.iter().any(|c| c.len() != length) {
             return Err(fail("channels of unequal length".into()));
@@ -87,9 +69,7 @@ impl Wav {
         let mut writer = hound::WavWriter::create(path, spec).map_err(|e| fail(e.to_string()))?;
         for index in 0..length {
             for channel in &self.channels {
-                writer
-                    .write_sample(channel[index])
-                    .map_err(|e| fail(e.to_string()))?;
+                writer.write_sample(channel[index]).map_err(|e| fail(e.to_string()))?;
             }
         }
         writer.finalize().map_err(|e| fail(e.to_string()))
@@ -99,10 +79,7 @@ impl Wav {
     #[must_use]
     pub fn tone(hz: f64, dbov: f64, duration_ms: u64) -> Self {
         let rate_hz = tone::RATE_HZ;
-        Self {
-            rate_hz,
-            channels: vec![tone::sine(hz, dbov, duration_ms, rate_hz)],
-        }
+        Self { rate_hz, channels: vec![tone::sine(hz, dbov, duration_ms, rate_hz)] }
     }
 
     /// Length, milliseconds.
@@ -147,12 +124,7 @@ mod tests {
         let path = dir.path().join("two.wav");
         let left = tone::sine(440.0, -16.0, 500, 8_000);
         let right = tone::sine(1_000.0, -16.0, 500, 8_000);
-        Wav {
-            rate_hz: 8_000,
-            channels: vec![left, right],
-        }
-        .write(&path)
-        .unwrap();
+        Wav { rate_hz: 8_000, channels: vec![left, right] }.write(&path).unwrap();
         let read = Wav::read(&path).unwrap();
         assert_eq!(read.duration_ms(), 500);
         assert!(read.tone_ms(0, 440.0) >= 480 && read.tone_ms(0, 1_000.0) == 0);

@@ -21,13 +21,7 @@ async fn with_operator() -> (Gateway, NewUser) {
 async fn it_starts_drains_on_sigterm_and_survives_kill_9() {
     let (mut gateway, operator) = with_operator().await;
     gateway.sign_in(&operator).await.unwrap();
-    assert!(
-        gateway
-            .api()
-            .sign_in("8001", "wrong-password")
-            .await
-            .is_err()
-    );
+    assert!(gateway.api().sign_in("8001", "wrong-password").await.is_err());
     assert!(gateway.sigterm(15_000).await.unwrap().success());
     gateway.boot().await.unwrap();
     gateway.crash_and_restart().await.unwrap();

@@ -146,19 +146,13 @@ pub enum NotReady {
     #[error("the whisper model is not usable: {0}; `hotline model get small` fetches one")]
     Model(String),
     /// The Silero file is asked for and not usable.
-    #[error(
-        "the voice activity model is not usable: {0}; set transcription.vad to \"auto\" or fetch silero-v6.2.0"
-    )]
+    #[error("the voice activity model is not usable: {0}; set transcription.vad to \"auto\" or fetch silero-v6.2.0")]
     VadModel(String),
     /// This build lacks the cargo feature.
-    #[error(
-        "this build has no whisper: build with `--features whisper` or set transcription.engine to \"http\""
-    )]
+    #[error("this build has no whisper: build with `--features whisper` or set transcription.engine to \"http\"")]
     NotBuilt,
     /// The HTTP engine has no address.
-    #[error(
-        "transcription.http.url is empty: write the address of a /v1/audio/transcriptions server"
-    )]
+    #[error("transcription.http.url is empty: write the address of a /v1/audio/transcriptions server")]
     NoUrl,
 }
 
@@ -194,9 +188,7 @@ impl Config {
         let Some(path) = &self.model else {
             return Err(NotReady::Model("transcription.model names no file".into()));
         };
-        check::expect(path, ModelKind::Whisper)
-            .map(drop)
-            .map_err(|e| NotReady::Model(e.to_string()))
+        check::expect(path, ModelKind::Whisper).map(drop).map_err(|e| NotReady::Model(e.to_string()))
     }
 
     /// The Silero file where it can be used.
@@ -233,10 +225,7 @@ mod tests {
 
     #[test]
     fn http_without_an_address_is_not_ready() {
-        let mut cfg = Config {
-            engine: EngineKind::Http,
-            ..Config::default()
-        };
+        let mut cfg = Config { engine: EngineKind::Http, ..Config::default() };
         assert_eq!(cfg.ready(), Err(NotReady::NoUrl));
         cfg.http.url = "http://127.0.0.1:1/v1/audio/transcriptions".into();
         assert_eq!(cfg.ready(), Ok(()));
@@ -244,10 +233,7 @@ mod tests {
 
     #[test]
     fn whisper_without_a_model_is_not_ready() {
-        let cfg = Config {
-            engine: EngineKind::Whisper,
-            ..Config::default()
-        };
+        let cfg = Config { engine: EngineKind::Whisper, ..Config::default() };
         let expected_not_built = !Config::whisper_built();
         match cfg.ready() {
             Err(NotReady::NotBuilt) => assert!(expected_not_built),
@@ -265,18 +251,8 @@ mod tests {
 
     #[test]
     fn the_number_of_workers_is_bounded() {
-        let cfg = Config {
-            workers: 10_000,
-            ..Config::default()
-        };
+        let cfg = Config { workers: 10_000, ..Config::default() };
         assert_eq!(cfg.workers_bounded(), limits::WORKERS_MAX);
-        assert_eq!(
-            Config {
-                workers: 0,
-                ..Config::default()
-            }
-            .workers_bounded(),
-            1
-        );
+        assert_eq!(Config { workers: 0, ..Config::default() }.workers_bounded(), 1);
     }
 }

@@ -36,10 +36,7 @@ impl Pipeline {
     /// # Errors
     /// [`PipelineError::Engine`] and [`PipelineError::Vad`].
     pub fn open(cfg: &Config) -> Result<Self, PipelineError> {
-        Ok(Self {
-            engine: engine::open(cfg)?,
-            vad: vad::detector(cfg)?,
-        })
+        Ok(Self { engine: engine::open(cfg)?, vad: vad::detector(cfg)? })
     }
 
     /// Name of the engine.
@@ -65,11 +62,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// [`PipelineError`].
-    pub fn transcribe(
-        &mut self,
-        path: &Path,
-        progress: &mut dyn FnMut(u64, u64),
-    ) -> Result<Transcript, PipelineError> {
+    pub fn transcribe(&mut self, path: &Path, progress: &mut dyn FnMut(u64, u64)) -> Result<Transcript, PipelineError> {
         let header = audio::header(path)?;
         let channels = header.channels.min(limits::CHANNELS_MAX);
         let total_ms = header.duration_ms * u64::from(channels);
@@ -81,9 +74,7 @@ impl Pipeline {
             let base_ms = header.duration_ms * u64::from(index);
             truncated |= channel.truncated;
             audio_ms = audio_ms.max(channel.duration_ms());
-            let spans = vad::detect(self.vad.as_mut(), &channel, &mut || {
-                progress(base_ms, total_ms)
-            })?;
+            let spans = vad::detect(self.vad.as_mut(), &channel, &mut || progress(base_ms, total_ms))?;
             speech_ms += spans.iter().map(vad::Span::len_ms).sum::<u64>();
             let side = Side::of_channel(index);
             for window in engine::plan(&channel, &spans) {
@@ -113,21 +104,14 @@ mod tests {
     use crate::testdata;
 
     fn fake() -> Config {
-        Config {
-            engine: EngineKind::Fake,
-            fake_texts: vec!["人民路井蓋沒了".into()],
-            ..Config::default()
-        }
+        Config { engine: EngineKind::Fake, fake_texts: vec!["人民路井蓋沒了".into()], ..Config::default() }
     }
 
     /// Stereo 8 kHz: the clip at 1 s on the left, at 8 s on the right.
     fn talk(clip: &Path, out: &Path) {
         let clip = audio::read_channel(clip, 0).unwrap();
-        let narrow: Vec<i16> = clip
-            .samples
-            .chunks_exact(2)
-            .map(|p| ((i32::from(p[0]) + i32::from(p[1])) / 2) as i16)
-            .collect();
+        let narrow: Vec<i16> =
+            clip.samples.chunks_exact(2).map(|p| ((i32::from(p[0]) + i32::from(p[1])) / 2) as i16).collect();
         let spec = hound::WavSpec {
             channels: 2,
             sample_rate: 8_000,
@@ -136,12 +120,7 @@ mod tests {
         };
         let mut writer = hound::WavWriter::create(out, spec).unwrap();
         for i in 0..8_000_usize * 16 {
-            let at = |from: usize| {
-                i.checked_sub(from)
-                    .and_then(|i| narrow.get(i))
-                    .copied()
-                    .unwrap_or(0)
-            };
+            let at = |from: usize| i.checked_sub(from).and_then(|i| narrow.get(i)).copied().unwrap_or(0);
             writer.write_sample(at(8_000)).unwrap();
             writer.write_sample(at(64_000)).unwrap();
         }
@@ -157,29 +136,15 @@ mod tests {
         let path = dir.path().join("talk.wav");
         talk(&clips.join("funasr_sample.wav"), &path);
         let mut beats = Vec::new();
-        let got = Pipeline::open(&fake())
-            .unwrap()
-            .transcribe(&path, &mut |done, total| beats.push((done, total)))
-            .unwrap();
+        let got =
+            Pipeline::open(&fake()).unwrap().transcribe(&path, &mut |done, total| beats.push((done, total))).unwrap();
         assert_eq!(got.audio_ms, 16_000);
         assert_eq!(got.segments[0].side, Side::Citizen);
         assert_eq!(got.segments[0].text, "人民路井盖没了");
-        assert!(
-            got.segments
-                .iter()
-                .any(|s| s.side == Side::Operator && s.t0_ms >= 7_500)
-        );
+        assert!(got.segments.iter().any(|s| s.side == Side::Operator && s.t0_ms >= 7_500));
         assert!(got.segments.windows(2).all(|w| w[0].t0_ms <= w[1].t0_ms));
-        assert!(
-            got.segments
-                .iter()
-                .all(|s| s.side == Side::Operator || s.t1_ms < 8_000)
-        );
-        assert!(
-            beats
-                .iter()
-                .all(|(done, total)| done <= total && *total == 32_000)
-        );
+        assert!(got.segments.iter().all(|s| s.side == Side::Operator || s.t1_ms < 8_000));
+        assert!(beats.iter().all(|(done, total)| done <= total && *total == 32_000));
         assert!(beats.windows(2).all(|w| w[0].0 <= w[1].0));
     }
 
@@ -198,14 +163,8 @@ mod tests {
             writer.write_sample(0_i16).unwrap();
         }
         writer.finalize().unwrap();
-        let got = Pipeline::open(&fake())
-            .unwrap()
-            .transcribe(&path, &mut |_, _| {})
-            .unwrap();
+        let got = Pipeline::open(&fake()).unwrap().transcribe(&path, &mut |_, _| {}).unwrap();
         assert!(got.segments.is_empty());
-        assert_eq!(
-            (got.audio_ms, got.speech_ms, got.truncated),
-            (2_000, 0, false)
-        );
+        assert_eq!((got.audio_ms, got.speech_ms, got.truncated), (2_000, 0, false));
     }
 }

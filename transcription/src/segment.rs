@@ -19,11 +19,7 @@ impl Side {
     /// The side of channel `index` (0 = left).
     #[must_use]
     pub fn of_channel(index: u16) -> Self {
-        if index == 0 {
-            Self::Citizen
-        } else {
-            Self::Operator
-        }
+        if index == 0 { Self::Citizen } else { Self::Operator }
     }
 
     /// The word shown before the side's lines.

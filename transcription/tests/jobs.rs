@@ -12,9 +12,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use hotline_db::{
-    Direction, Id, JobState, Json, NewCall, NewRecording, RecordingDone, RecordingKind, Store,
-};
+use hotline_db::{Direction, Id, JobState, Json, NewCall, NewRecording, RecordingDone, RecordingKind, Store};
 use hotline_transcription::worker::protocol::{Reply, Request, line, parse};
 use hotline_transcription::worker::{FaultKind, Worker, WorkerCommand, WorkerError, worker_main};
 use hotline_transcription::{Config, Done, EngineKind, jobs};
@@ -64,11 +62,7 @@ fn worker_entry() {
 fn stand_in(act: impl Fn()) {
     let mut text = String::new();
     std::io::stdin().read_line(&mut text).unwrap();
-    let ready = Reply::Ready {
-        engine: "fake".into(),
-        model: "none".into(),
-        vad: "earshot".into(),
-    };
+    let ready = Reply::Ready { engine: "fake".into(), model: "none".into(), vad: "earshot".into() };
     std::io::stdout().write_all(&line(&ready)).unwrap();
     std::io::stdin().read_line(&mut text).unwrap();
     act();
@@ -77,13 +71,8 @@ fn stand_in(act: impl Fn()) {
 fn command(mode: &str, dir: &Path) -> WorkerCommand {
     WorkerCommand {
         exe: std::env::current_exe().unwrap(),
-        args: ["--exact", "worker_entry", "--nocapture"]
-            .map(Into::into)
-            .to_vec(),
-        env: vec![
-            (MODE.into(), mode.into()),
-            (MARK.into(), dir.join("mark").display().to_string()),
-        ],
+        args: ["--exact", "worker_entry", "--nocapture"].map(Into::into).to_vec(),
+        env: vec![(MODE.into(), mode.into()), (MARK.into(), dir.join("mark").display().to_string())],
     }
 }
 
@@ -116,10 +105,7 @@ fn talk(path: &Path, seconds: usize) -> bool {
     };
     let mut writer = hound::WavWriter::create(path, spec).unwrap();
     for i in 0..8_000 * seconds {
-        let left = i
-            .checked_sub(4_000)
-            .and_then(|i: usize| speech.get(i))
-            .copied();
+        let left = i.checked_sub(4_000).and_then(|i: usize| speech.get(i)).copied();
         writer.write_sample(left.unwrap_or(0)).unwrap();
         writer.write_sample(0_i16).unwrap();
     }
@@ -135,9 +121,7 @@ struct Site {
 impl Site {
     async fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let store = Store::open(&format!("sqlite://{}/t.db", dir.path().display()))
-            .await
-            .unwrap();
+        let store = Store::open(&format!("sqlite://{}/t.db", dir.path().display())).await.unwrap();
         Self { dir, store }
     }
 
@@ -190,30 +174,17 @@ impl Site {
             cancel.clone(),
             sender,
         );
-        Running {
-            cancel,
-            done,
-            task: tokio::spawn(work),
-        }
+        Running { cancel, done, task: tokio::spawn(work) }
     }
 
     async fn state(&self, recording: Id) -> JobState {
-        self.store
-            .job_of_recording(recording)
-            .await
-            .unwrap()
-            .unwrap()
-            .state
+        self.store.job_of_recording(recording).await.unwrap().unwrap().state
     }
 
     async fn until(&self, recording: Id, wanted: JobState) {
         let begin = Instant::now();
         while self.state(recording).await != wanted {
-            assert!(
-                begin.elapsed() < Duration::from_secs(60),
-                "still {:?}",
-                self.state(recording).await
-            );
+            assert!(begin.elapsed() < Duration::from_secs(60), "still {:?}", self.state(recording).await);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -227,18 +198,12 @@ struct Running {
 
 impl Running {
     async fn next(&mut self) -> Done {
-        tokio::time::timeout(Duration::from_secs(60), self.done.recv())
-            .await
-            .unwrap()
-            .unwrap()
+        tokio::time::timeout(Duration::from_secs(60), self.done.recv()).await.unwrap().unwrap()
     }
 
     async fn stop(self) {
         self.cancel.cancel();
-        tokio::time::timeout(Duration::from_secs(20), self.task)
-            .await
-            .unwrap()
-            .unwrap();
+        tokio::time::timeout(Duration::from_secs(20), self.task).await.unwrap().unwrap();
     }
 }
 
@@ -251,10 +216,7 @@ async fn a_recording_becomes_a_stored_masked_simplified_transcript() {
     let done = running.next().await;
     assert_eq!((done.recording, done.call), (recording, Some(call)));
     let row = site.store.transcript_of(recording).await.unwrap().unwrap();
-    assert_eq!(
-        (row.engine.as_str(), row.text.as_str()),
-        ("fake", done.text.as_str())
-    );
+    assert_eq!((row.engine.as_str(), row.text.as_str()), ("fake", done.text.as_str()));
     assert_eq!(site.state(recording).await, JobState::Done);
     if speech {
         assert!(row.text.starts_with("人民路88号井盖没了"), "{}", row.text);
@@ -273,23 +235,12 @@ async fn without_an_engine_jobs_wait_and_come_back_when_there_is_one() {
     let site = Site::new().await;
     talk(&site.dir.path().join("a.wav"), 2);
     let (recording, _) = site.recording("a.wav").await;
-    let idle = site.start(
-        Config {
-            engine: EngineKind::None,
-            ..fake()
-        },
-        "",
-    );
+    let idle = site.start(Config { engine: EngineKind::None, ..fake() }, "");
     site.until(recording, JobState::WaitingModel).await;
     idle.stop().await;
     let mut running = site.start(fake(), "");
     assert_eq!(running.next().await.recording, recording);
-    let job = site
-        .store
-        .job_of_recording(recording)
-        .await
-        .unwrap()
-        .unwrap();
+    let job = site.store.job_of_recording(recording).await.unwrap().unwrap();
     assert_eq!(job.attempts, 1, "waiting is no attempt");
     running.stop().await;
 }
@@ -302,12 +253,7 @@ async fn a_child_that_dies_costs_one_attempt_and_is_told_in_the_row() {
     let running = site.start(fake(), "die");
     let begin = Instant::now();
     let job = loop {
-        let job = site
-            .store
-            .job_of_recording(recording)
-            .await
-            .unwrap()
-            .unwrap();
+        let job = site.store.job_of_recording(recording).await.unwrap().unwrap();
         if job.last_error.is_some() {
             break job;
         }
@@ -331,15 +277,7 @@ async fn what_can_never_work_fails_at_once_and_what_is_missing_is_tried_again() 
     site.until(bad, JobState::Failed).await;
     site.until(outside, JobState::Failed).await;
     let begin = Instant::now();
-    while site
-        .store
-        .job_of_recording(missing)
-        .await
-        .unwrap()
-        .unwrap()
-        .last_error
-        .is_none()
-    {
+    while site.store.job_of_recording(missing).await.unwrap().unwrap().last_error.is_none() {
         assert!(begin.elapsed() < Duration::from_secs(60));
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
@@ -355,13 +293,7 @@ async fn two_processes_share_the_jobs_and_none_is_done_twice() {
     for _ in 0..12 {
         wanted.push(site.recording("a.wav").await.0);
     }
-    let mut first = site.start(
-        Config {
-            workers: 2,
-            ..fake()
-        },
-        "",
-    );
+    let mut first = site.start(Config { workers: 2, ..fake() }, "");
     let mut second = site.start(fake(), "");
     let mut got = Vec::new();
     while got.len() < wanted.len() {
@@ -389,12 +321,7 @@ async fn stopping_lays_the_job_aside_and_uses_up_no_attempt() {
     // Give the child time to be in the middle of it.
     tokio::time::sleep(Duration::from_millis(500)).await;
     running.stop().await;
-    let job = site
-        .store
-        .job_of_recording(recording)
-        .await
-        .unwrap()
-        .unwrap();
+    let job = site.store.job_of_recording(recording).await.unwrap().unwrap();
     assert_eq!((job.state, job.attempts), (JobState::WaitingModel, 0));
     let mut again = site.start(fake(), "");
     assert_eq!(again.next().await.recording, recording);
@@ -406,50 +333,21 @@ async fn a_lease_is_renewed_while_the_child_works_and_a_lost_one_stops_it() {
     let site = Site::new().await;
     talk(&site.dir.path().join("a.wav"), 2);
     let (recording, _) = site.recording("a.wav").await;
-    let running = site.start(
-        Config {
-            lease_ms: 1_000,
-            ..fake()
-        },
-        "hang",
-    );
+    let running = site.start(Config { lease_ms: 1_000, ..fake() }, "hang");
     site.until(recording, JobState::Running).await;
-    let begun = site
-        .store
-        .job_of_recording(recording)
-        .await
-        .unwrap()
-        .unwrap();
+    let begun = site.store.job_of_recording(recording).await.unwrap().unwrap();
     tokio::time::sleep(Duration::from_millis(2_500)).await;
-    let now = site
-        .store
-        .job_of_recording(recording)
-        .await
-        .unwrap()
-        .unwrap();
+    let now = site.store.job_of_recording(recording).await.unwrap().unwrap();
     assert_eq!((now.attempts, now.state), (1, JobState::Running));
     assert!(now.lease_until > begun.lease_until);
     // Somebody whose clock is ahead takes the job over: ours must leave it alone.
     let ahead = now.lease_until.unwrap() + 60_000;
-    let other = site
-        .store
-        .job_claim("other", ahead, 600_000)
-        .await
-        .unwrap()
-        .unwrap();
+    let other = site.store.job_claim("other", ahead, 600_000).await.unwrap().unwrap();
     tokio::time::sleep(Duration::from_millis(1_500)).await;
     site.store.job_renew(&other, ahead + 600_000).await.unwrap();
     running.stop().await;
-    let held = site
-        .store
-        .job_of_recording(recording)
-        .await
-        .unwrap()
-        .unwrap();
-    assert_eq!(
-        (held.state, held.worker.as_deref()),
-        (JobState::Running, Some("other"))
-    );
+    let held = site.store.job_of_recording(recording).await.unwrap().unwrap();
+    assert_eq!((held.state, held.worker.as_deref()), (JobState::Running, Some("other")));
 }
 
 #[tokio::test]
@@ -457,16 +355,9 @@ async fn an_overrunning_child_is_killed_and_the_next_one_works() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.wav");
     talk(&path, 2);
-    let cfg = Config {
-        timeout_base_ms: 700,
-        timeout_factor: 0.0,
-        ..fake()
-    };
+    let cfg = Config { timeout_base_ms: 700, timeout_factor: 0.0, ..fake() };
     let mut worker = Worker::new(command("hang", dir.path()), cfg);
-    let err = worker
-        .transcribe(&path, 0, &mut |_, _| {})
-        .await
-        .unwrap_err();
+    let err = worker.transcribe(&path, 0, &mut |_, _| {}).await.unwrap_err();
     assert!(matches!(err, WorkerError::Overrun { ms: 700 }), "{err}");
     assert_eq!(worker.pid(), None);
     // A debug build on a busy machine may need longer than the limit for the second.
@@ -489,35 +380,17 @@ async fn one_child_serves_many_requests_and_survives_bad_files() {
     std::fs::write(&bad, "nonsense").unwrap();
     let mut worker = Worker::new(command("noise", dir.path()), fake());
     let mut beats = Vec::new();
-    worker
-        .transcribe(&good, 2_000, &mut |done, total| beats.push((done, total)))
-        .await
-        .unwrap();
+    worker.transcribe(&good, 2_000, &mut |done, total| beats.push((done, total))).await.unwrap();
     assert!(beats.iter().all(|(_, total)| *total == 4_000), "{beats:?}");
     let pid = worker.pid().unwrap();
-    let err = worker
-        .transcribe(&bad, 0, &mut |_, _| {})
-        .await
-        .unwrap_err();
+    let err = worker.transcribe(&bad, 0, &mut |_, _| {}).await.unwrap_err();
     assert_eq!(err.kind(), FaultKind::Permanent);
-    worker
-        .transcribe(&good, 2_000, &mut |_, _| {})
-        .await
-        .unwrap();
+    worker.transcribe(&good, 2_000, &mut |_, _| {}).await.unwrap();
     assert_eq!(worker.pid(), Some(pid));
     // Killed from outside while idle: the next request has a new child.
-    assert!(
-        std::process::Command::new("kill")
-            .args(["-9", &pid.to_string()])
-            .status()
-            .unwrap()
-            .success()
-    );
+    assert!(std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
     tokio::time::sleep(Duration::from_millis(200)).await;
-    worker
-        .transcribe(&good, 2_000, &mut |_, _| {})
-        .await
-        .unwrap();
+    worker.transcribe(&good, 2_000, &mut |_, _| {}).await.unwrap();
     assert_ne!(worker.pid(), Some(pid));
 }
 
@@ -535,26 +408,14 @@ fn a_child_whose_parent_is_gone_ends_at_once() {
         .spawn()
         .unwrap();
     let mut stdin = child.stdin.take().unwrap();
-    stdin
-        .write_all(&line(&Request::Configure {
-            config: Box::new(fake()),
-        }))
-        .unwrap();
-    stdin
-        .write_all(&line(&Request::Transcribe { id: 1, path }))
-        .unwrap();
+    stdin.write_all(&line(&Request::Configure { config: Box::new(fake()) })).unwrap();
+    stdin.write_all(&line(&Request::Transcribe { id: 1, path })).unwrap();
     // Wait until it works on the recording.
     let mut stdout = std::io::BufReader::new(child.stdout.take().unwrap());
     loop {
         let mut text = String::new();
-        assert!(
-            std::io::BufRead::read_line(&mut stdout, &mut text).unwrap() > 0,
-            "it ended too early"
-        );
-        if matches!(
-            parse::<Reply>(text.as_bytes()),
-            Some(Reply::Progress { .. } | Reply::Ready { .. })
-        ) {
+        assert!(std::io::BufRead::read_line(&mut stdout, &mut text).unwrap() > 0, "it ended too early");
+        if matches!(parse::<Reply>(text.as_bytes()), Some(Reply::Progress { .. } | Reply::Ready { .. })) {
             break;
         }
     }
@@ -564,10 +425,7 @@ fn a_child_whose_parent_is_gone_ends_at_once() {
         if child.try_wait().unwrap().is_some() {
             break;
         }
-        assert!(
-            begin.elapsed() < Duration::from_secs(20),
-            "it goes on without its parent"
-        );
+        assert!(begin.elapsed() < Duration::from_secs(20), "it goes on without its parent");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -73,97 +73,61 @@ async fn what_was_acknowledged_survives_kill_9() {
     }
 }
 
-story!(
-    a_restart_ends_cut_calls_once_however_often_it_is_tried,
-    |s: Stage| async move {
-        let mut s = s;
-        let citizen = party(&s.store, 1).await;
-        let cut = call(&s.store, Some(citizen.id)).await;
-        let talked = call(&s.store, None).await;
-        let tape = recording(&s.store, cut.id).await;
-        s.store.call_end(talked.id, hung_up(T0)).await.unwrap();
-        for round in 0..2 {
-            s.restart().await;
-            let open = s.store.calls_open(Some("gw1")).await.unwrap();
-            assert_eq!(open.len(), usize::from(round == 0));
-            for call in [&cut] {
-                let end = CallEnd {
-                    end_side: EndSide::System,
-                    end_reason: "restart".into(),
-                    missed: Some(NewCallback::new(CallbackKind::Missed, T0)),
-                    ..hung_up(T0 + round)
-                };
-                assert_eq!(s.store.call_end(call.id, end).await.unwrap(), round == 0);
-            }
-            assert!(
-                !s.store
-                    .recording_finish(tape, recorded(true))
-                    .await
-                    .unwrap()
-            );
+story!(a_restart_ends_cut_calls_once_however_often_it_is_tried, |s: Stage| async move {
+    let mut s = s;
+    let citizen = party(&s.store, 1).await;
+    let cut = call(&s.store, Some(citizen.id)).await;
+    let talked = call(&s.store, None).await;
+    let tape = recording(&s.store, cut.id).await;
+    s.store.call_end(talked.id, hung_up(T0)).await.unwrap();
+    for round in 0..2 {
+        s.restart().await;
+        let open = s.store.calls_open(Some("gw1")).await.unwrap();
+        assert_eq!(open.len(), usize::from(round == 0));
+        for call in [&cut] {
+            let end = CallEnd {
+                end_side: EndSide::System,
+                end_reason: "restart".into(),
+                missed: Some(NewCallback::new(CallbackKind::Missed, T0)),
+                ..hung_up(T0 + round)
+            };
+            assert_eq!(s.store.call_end(call.id, end).await.unwrap(), round == 0);
         }
-        let filter = CallbackFilter {
-            limit: 9,
-            party: Some(citizen.id),
-            ..Default::default()
-        };
-        assert_eq!(s.store.callbacks(filter).await.unwrap().len(), 1);
-        assert_eq!(s.store.job_counts().await.unwrap().queued, 1);
+        assert!(!s.store.recording_finish(tape, recorded(true)).await.unwrap());
     }
-);
+    let filter = CallbackFilter { limit: 9, party: Some(citizen.id), ..Default::default() };
+    assert_eq!(s.store.callbacks(filter).await.unwrap().len(), 1);
+    assert_eq!(s.store.job_counts().await.unwrap().queued, 1);
+});
 
-story!(
-    a_caller_that_goes_away_spoils_nothing,
-    |s: Stage| async move {
-        // Dropped futures at every stage of a write: later writes must still get through.
-        for n in 0..60_u64 {
-            let write = s.store.call_begin(new_call(None, T0));
-            let _ = tokio::time::timeout(std::time::Duration::from_micros(n * 40), write).await;
-        }
-        let seq = call(&s.store, None).await.seq;
-        assert!(seq >= 1);
-        for call in s.store.calls_open(None).await.unwrap() {
-            assert_eq!(
-                s.store.call_events(call.id).await.unwrap().len(),
-                1,
-                "whole or not at all"
-            );
-        }
+story!(a_caller_that_goes_away_spoils_nothing, |s: Stage| async move {
+    // Dropped futures at every stage of a write: later writes must still get through.
+    for n in 0..60_u64 {
+        let write = s.store.call_begin(new_call(None, T0));
+        let _ = tokio::time::timeout(std::time::Duration::from_micros(n * 40), write).await;
     }
-);
+    let seq = call(&s.store, None).await.seq;
+    assert!(seq >= 1);
+    for call in s.store.calls_open(None).await.unwrap() {
+        assert_eq!(s.store.call_events(call.id).await.unwrap().len(), 1, "whole or not at all");
+    }
+});
 
-story!(
-    a_failing_write_takes_no_neighbour_with_it,
-    |s: Stage| async move {
-        // Gathered into one commit on SQLite: good and bad writes side by side.
-        let tasks: Vec<_> = (0..60)
-            .map(|n| {
-                let store = s.store.clone();
-                tokio::spawn(async move {
-                    let party = (n % 3 == 0).then(hotline_db::Id::new);
-                    (
-                        party.is_some(),
-                        store.call_begin(new_call(party, T0)).await.is_ok(),
-                    )
-                })
+story!(a_failing_write_takes_no_neighbour_with_it, |s: Stage| async move {
+    // Gathered into one commit on SQLite: good and bad writes side by side.
+    let tasks: Vec<_> = (0..60)
+        .map(|n| {
+            let store = s.store.clone();
+            tokio::spawn(async move {
+                let party = (n % 3 == 0).then(hotline_db::Id::new);
+                (party.is_some(), store.call_begin(new_call(party, T0)).await.is_ok())
             })
-            .collect();
-        for task in tasks {
-            let (bad, stored) = task.await.unwrap();
-            assert_eq!(stored, !bad);
-        }
-        let seqs: Vec<i64> = s
-            .store
-            .calls_open(None)
-            .await
-            .unwrap()
-            .iter()
-            .map(|c| c.seq)
-            .collect();
-        assert_eq!(
-            seqs,
-            (1..=40).collect::<Vec<_>>(),
-            "a failed write leaves no trace, no number"
-        );
+        })
+        .collect();
+    for task in tasks {
+        let (bad, stored) = task.await.unwrap();
+        assert_eq!(stored, !bad);
     }
-);
+    let seqs: Vec<i64> = s.store.calls_open(None).await.unwrap().iter().map(|c| c.seq).collect();
+    assert_eq!(seqs, (1..=40).collect::<Vec<_>>(), "a failed write leaves no trace, no number");
+});

@@ -3,13 +3,7 @@
 //! SQLite always runs, in a temporary folder. PostgreSQL runs when `HOTLINE_TEST_PG_URL` names a
 //! server where this user may create databases (`postgres://postgres@127.0.0.1:5432/postgres`);
 //! each story then gets a database of its own.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test fails by panicking"
-)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod stage;
 

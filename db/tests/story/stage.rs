@@ -3,8 +3,8 @@
 use std::{future::Future, io::Write, sync::Once};
 
 use hotline_db::{
-    Call, CallEnd, Direction, EndSide, Id, Item, ItemHandoff, NewCall, NewItem, NewRecording,
-    Party, RecordingDone, RecordingKind, Store,
+    Call, CallEnd, Direction, EndSide, Id, Item, ItemHandoff, NewCall, NewItem, NewRecording, Party, RecordingDone,
+    RecordingKind, Store,
 };
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, Executor};
@@ -42,11 +42,7 @@ pub(crate) async fn on_sqlite<F: Future<Output = ()>>(story: impl FnOnce(Stage) 
     let folder = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", folder.path().join("hotline.db").display());
     let store = Store::open(&url).await.unwrap();
-    story(Stage {
-        store: store.clone(),
-        url,
-    })
-    .await;
+    story(Stage { store: store.clone(), url }).await;
     store.close().await;
 }
 
@@ -69,11 +65,7 @@ pub(crate) async fn on_postgres<F: Future<Output = ()>>(story: impl FnOnce(Stage
         None => format!("{}/{database}", server.rsplit_once('/').unwrap().0),
     };
     let store = Store::open(&url).await.unwrap();
-    story(Stage {
-        store: store.clone(),
-        url,
-    })
-    .await;
+    story(Stage { store: store.clone(), url }).await;
     store.close().await;
     let drop = AssertSqlSafe(format!("DROP DATABASE {database} WITH (FORCE)"));
     admin.execute(sqlx::raw_sql(drop)).await.unwrap();
@@ -103,10 +95,7 @@ pub(crate) use story;
 
 pub(crate) async fn party(store: &Store, n: u32) -> Party {
     let hash = format!("hash-{n}");
-    store
-        .party_for_phone(&hash, &[1, 2, 3], "138****0001")
-        .await
-        .unwrap()
+    store.party_for_phone(&hash, &[1, 2, 3], "138****0001").await.unwrap()
 }
 
 pub(crate) fn new_call(party: Option<Id>, at: i64) -> NewCall {
@@ -167,11 +156,7 @@ pub(crate) fn to_ledger() -> Option<ItemHandoff> {
 pub(crate) async fn item(store: &Store, citizen: u32) -> Item {
     let party = party(store, citizen).await;
     let call = call(store, Some(party.id)).await;
-    store
-        .item_create(new_item(Some(call.contact)), to_ledger(), T0, CHINA)
-        .await
-        .unwrap()
-        .0
+    store.item_create(new_item(Some(call.contact)), to_ledger(), T0, CHINA).await.unwrap().0
 }
 
 /// A complete recording with its transcription job.

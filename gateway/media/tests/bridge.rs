@@ -1,11 +1,5 @@
 //! Two bridged legs hear each other; the recording holds both, each on its side, in full length.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test may fail loudly"
-)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail loudly")]
 mod common;
 
 use common::*;
@@ -45,22 +39,13 @@ fn talk(codec_a: Codec, codec_b: Codec) {
     let (left, right) = (channel(frames, 0), channel(frames, 1));
     let middle = 4000..36_000;
     for (samples, here, there) in [(&left, 440.0, 1000.0), (&right, 1000.0, 440.0)] {
-        assert!(
-            amplitude_at(&samples[middle.clone()], here) > 7500.0,
-            "{here} Hz"
-        );
-        assert!(
-            amplitude_at(&samples[middle.clone()], there) < 100.0,
-            "{there} Hz bleeds over"
-        );
+        assert!(amplitude_at(&samples[middle.clone()], here) > 7500.0, "{here} Hz");
+        assert!(amplitude_at(&samples[middle.clone()], there) < 100.0, "{there} Hz bleeds over");
     }
     assert!(amplitude_at(&heard(&sim, b, codec_b), 440.0) > 7500.0);
     assert!(amplitude_at(&heard(&sim, a, codec_a), 1000.0) > 7500.0);
     for sent in sim.sent_on(b) {
-        assert_eq!(
-            sent.packet().header.payload_type,
-            codec_b.static_payload_type()
-        );
+        assert_eq!(sent.packet().header.payload_type, codec_b.static_payload_type());
     }
 }
 
@@ -96,10 +81,7 @@ fn forwarding_happens_at_once_and_keeps_one_ssrc() {
         assert_eq!(sent.at_ms, n as u64 * 20 + 7);
         assert_eq!(header.ssrc, first.ssrc);
         assert_eq!(header.seq, first.seq.wrapping_add(n as u16));
-        assert_eq!(
-            header.timestamp,
-            first.timestamp.wrapping_add(n as u32 * 160)
-        );
+        assert_eq!(header.timestamp, first.timestamp.wrapping_add(n as u32 * 160));
     }
     sim.command(Command::Unbridge { leg: b });
     let packet = phone.packet();

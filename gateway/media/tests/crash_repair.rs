@@ -1,11 +1,5 @@
 //! A crash at any byte: repair makes every recording whole, and touches nothing else.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test may fail loudly"
-)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail loudly")]
 mod common;
 
 use std::fs;
@@ -34,12 +28,7 @@ fn a_file_cut_at_any_byte_is_repaired() {
         let part = part_path(&path);
         drop(file);
         let len = u64::from(lcg.below(HEADER_LEN as u32 + 4000 + 1));
-        fs::OpenOptions::new()
-            .write(true)
-            .open(&part)
-            .unwrap()
-            .set_len(len)
-            .unwrap();
+        fs::OpenOptions::new().write(true).open(&part).unwrap().set_len(len).unwrap();
         lengths.push((path, len));
     }
     let finished = dir.path().join("done.wav");
@@ -54,19 +43,13 @@ fn a_file_cut_at_any_byte_is_repaired() {
         let frames = len.saturating_sub(HEADER_LEN as u64) / 4;
         let mut reader = hound::WavReader::open(path).unwrap();
         assert_eq!(u64::from(reader.duration()), frames);
-        assert_eq!(
-            reader.samples::<i16>().filter(Result::is_ok).count() as u64,
-            frames * 2
-        );
+        assert_eq!(reader.samples::<i16>().filter(Result::is_ok).count() as u64, frames * 2);
         assert_eq!(repaired.duration_ms, frames / 8);
         assert_eq!(repaired.bytes, fs::metadata(path).unwrap().len());
         assert_eq!(repaired.sha256, sha256_file(path).unwrap());
         assert!(!part_path(path).exists());
     }
-    assert!(
-        repair(dir.path()).unwrap().is_empty(),
-        "the second run finds nothing"
-    );
+    assert!(repair(dir.path()).unwrap().is_empty(), "the second run finds nothing");
     assert_eq!(hound::WavReader::open(&finished).unwrap().duration(), 80);
 }
 
@@ -79,10 +62,7 @@ fn a_file_that_only_missed_its_name_is_not_called_broken() {
     file.refresh_header().unwrap();
     drop(file);
     let repaired = repair(dir.path()).unwrap();
-    assert_eq!(
-        (repaired[0].was_broken, repaired[0].duration_ms),
-        (false, 100)
-    );
+    assert_eq!((repaired[0].was_broken, repaired[0].duration_ms), (false, 100));
 }
 
 #[test]
@@ -93,12 +73,7 @@ fn a_header_full_of_garbage_is_written_anew_and_no_file_is_overwritten() {
     let repaired = repair(dir.path()).unwrap();
     assert!(repaired[0].was_broken);
     assert!(repaired[0].path.ends_with("a-repaired-1.wav"));
-    assert_eq!(
-        hound::WavReader::open(&repaired[0].path)
-            .unwrap()
-            .duration(),
-        8
-    );
+    assert_eq!(hound::WavReader::open(&repaired[0].path).unwrap().duration(), 8);
     assert_eq!(fs::read(dir.path().join("a.wav")).unwrap(), b"somebody's");
     assert!(repair(&dir.path().join("missing")).is_err());
 }

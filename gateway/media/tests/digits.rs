@@ -1,17 +1,9 @@
 //! Digits: each press once, through loss, relayed and sent.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test may fail loudly"
-)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail loudly")]
 mod common;
 
 use common::*;
-use hotline_media::{
-    Codec, LegId, dtmf::EventPayload, engine::Command, rtp::Header, tone::amplitude_at,
-};
+use hotline_media::{Codec, LegId, dtmf::EventPayload, engine::Command, rtp::Header, tone::amplitude_at};
 
 struct Keypad {
     seq: u16,
@@ -24,19 +16,9 @@ impl Keypad {
         let mut packets = Vec::new();
         self.timestamp = self.timestamp.wrapping_add(4000);
         for n in 1..=updates + 3 {
-            let payload = EventPayload {
-                event,
-                end: n > updates,
-                volume: 10,
-                duration: n.min(updates) * 160,
-            };
-            let header = Header {
-                marker: n == 1,
-                payload_type: 101,
-                seq: self.seq,
-                timestamp: self.timestamp,
-                ssrc: 440,
-            };
+            let payload = EventPayload { event, end: n > updates, volume: 10, duration: n.min(updates) * 160 };
+            let header =
+                Header { marker: n == 1, payload_type: 101, seq: self.seq, timestamp: self.timestamp, ssrc: 440 };
             let mut bytes = Vec::new();
             header.write(&mut bytes);
             bytes.extend_from_slice(&payload.bytes());
@@ -51,15 +33,7 @@ fn world() -> (Sim, LegId, LegId, Keypad) {
     let mut sim = Sim::new();
     let a = sim.leg(1, "10.0.0.1:4000", Codec::Pcma);
     let b = sim.leg(2, "10.0.0.2:4000", Codec::Pcma);
-    (
-        sim,
-        a,
-        b,
-        Keypad {
-            seq: 1,
-            timestamp: 1,
-        },
-    )
+    (sim, a, b, Keypad { seq: 1, timestamp: 1 })
 }
 
 #[test]
@@ -107,10 +81,7 @@ fn digits_pass_a_bridge_with_the_other_legs_payload_type() {
     let (mut sim, a, b, mut keypad) = world();
     let mut other = params("10.0.0.2:4000", Codec::Pcmu);
     other.dtmf_pt = Some(96);
-    sim.command(Command::Configure {
-        leg: b,
-        params: other.clone(),
-    });
+    sim.command(Command::Configure { leg: b, params: other.clone() });
     sim.command(Command::Bridge { a, b });
     // A press of three seconds: its timestamp stands still while the clock runs.
     for (n, packet) in keypad.press(5, 150).iter().enumerate() {
@@ -120,26 +91,12 @@ fn digits_pass_a_bridge_with_the_other_legs_payload_type() {
     let sent = sim.sent_on(b);
     assert_eq!(sent.len(), 153);
     let first = sent[0].packet();
-    assert!(
-        sent.iter()
-            .all(|sent| sent.packet().header.payload_type == 96)
-    );
-    assert!(
-        sent.iter()
-            .all(|sent| sent.packet().header.timestamp == first.header.timestamp)
-    );
-    assert_eq!(
-        EventPayload::parse(sent[152].packet().payload)
-            .unwrap()
-            .duration,
-        150 * 160
-    );
+    assert!(sent.iter().all(|sent| sent.packet().header.payload_type == 96));
+    assert!(sent.iter().all(|sent| sent.packet().header.timestamp == first.header.timestamp));
+    assert_eq!(EventPayload::parse(sent[152].packet().payload).unwrap().duration, 150 * 160);
     assert_eq!(sim.digits(), "5");
     other.dtmf_pt = None;
-    sim.command(Command::Configure {
-        leg: b,
-        params: other,
-    });
+    sim.command(Command::Configure { leg: b, params: other });
     for packet in keypad.press(6, 3) {
         sim.rtp(a, addr("10.0.0.1:4000"), &packet);
     }
@@ -151,11 +108,7 @@ fn digits_pass_a_bridge_with_the_other_legs_payload_type() {
 fn what_we_send_another_engine_receives() {
     let (mut sim, a, _, _) = world();
     for digit in "12#A".chars() {
-        sim.command(Command::SendDigit {
-            leg: a,
-            digit,
-            ms: 100,
-        });
+        sim.command(Command::SendDigit { leg: a, digit, ms: 100 });
     }
     sim.advance_to(3000);
     let sent = sim.sent_on(a);
@@ -175,15 +128,8 @@ fn a_peer_without_events_hears_the_tone() {
     let (mut sim, a, _, _) = world();
     let mut plain = params("10.0.0.1:4000", Codec::Pcma);
     plain.dtmf_pt = None;
-    sim.command(Command::Configure {
-        leg: a,
-        params: plain,
-    });
-    sim.command(Command::SendDigit {
-        leg: a,
-        digit: '1',
-        ms: 200,
-    });
+    sim.command(Command::Configure { leg: a, params: plain });
+    sim.command(Command::SendDigit { leg: a, digit: '1', ms: 200 });
     sim.advance_to(1000);
     let mut samples = Vec::new();
     for sent in sim.sent_on(a) {

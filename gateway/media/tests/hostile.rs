@@ -1,11 +1,5 @@
 //! Hostile bytes on every entrance: errors or nothing, never a panic, never a leak.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test may fail loudly"
-)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail loudly")]
 mod common;
 
 use common::*;
@@ -52,10 +46,7 @@ fn mutated_and_truncated_sdp_never_panics_and_answers_stay_well_formed() {
         answered += 1;
         let answer = sdp::parse(&negotiated.sdp).unwrap();
         assert_eq!(answer.media.len(), offer.media.len());
-        assert_eq!(
-            answer.media.iter().filter(|media| media.port != 0).count(),
-            1
-        );
+        assert_eq!(answer.media.iter().filter(|media| media.port != 0).count(), 1);
     }
     assert!(answered > 5000, "{answered}");
 }

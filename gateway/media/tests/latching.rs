@@ -1,11 +1,5 @@
 //! Latching: strangers neither hear nor speak; holds, silence and RTCP.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test may fail loudly"
-)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail loudly")]
 mod common;
 
 use common::*;
@@ -39,24 +33,13 @@ fn a_stranger_neither_hears_nor_speaks() {
         sim.rtp(b, operator.address, &packet);
     }
     let targets: Vec<_> = sim.sent_on(a).iter().map(|sent| sent.to).collect();
-    assert!(
-        targets[..6].iter().all(|to| *to == addr("10.0.0.1:4000")),
-        "the SDP's address first"
-    );
-    assert!(
-        targets[7..].iter().all(|to| *to == citizen.address),
-        "then the learnt one"
-    );
+    assert!(targets[..6].iter().all(|to| *to == addr("10.0.0.1:4000")), "the SDP's address first");
+    assert!(targets[7..].iter().all(|to| *to == citizen.address), "then the learnt one");
     assert_eq!(sim.sent_on(b).len(), 44, "only the citizen's packets pass");
     assert_eq!(sim.engine.totals().dropped_foreign, 50 + 44);
     sim.command(Command::CloseLeg { leg: a });
-    let Some((_, Event::LegClosed { stats, .. })) = sim.events.last() else {
-        panic!()
-    };
-    assert_eq!(
-        (stats.packets_in, stats.dropped, stats.last_source),
-        (44, 94, Some(citizen.address))
-    );
+    let Some((_, Event::LegClosed { stats, .. })) = sim.events.last() else { panic!() };
+    assert_eq!((stats.packets_in, stats.dropped, stats.last_source), (44, 94, Some(citizen.address)));
     assert_eq!((stats.packets_out, stats.lost), (50, 0));
 }
 
@@ -68,10 +51,7 @@ fn unconfigured_legs_and_unknown_payload_types_take_nothing() {
     let mut phone = Phone::new("10.0.0.1:4000", Codec::Pcma, 440.0);
     let packet = phone.packet();
     sim.rtp(leg, phone.address, &packet);
-    sim.command(Command::Configure {
-        leg,
-        params: params("10.0.0.1:4000", Codec::Pcma),
-    });
+    sim.command(Command::Configure { leg, params: params("10.0.0.1:4000", Codec::Pcma) });
     phone.header.payload_type = 18;
     let packet = phone.packet();
     sim.rtp(leg, phone.address, &packet);
@@ -79,11 +59,7 @@ fn unconfigured_legs_and_unknown_payload_types_take_nothing() {
     phone.header.payload_type = 0;
     let packet = phone.packet();
     sim.rtp(leg, phone.address, &packet);
-    assert_eq!(
-        sim.events,
-        [(0, Event::FirstPacket { leg })],
-        "the other G.711 law is always understood"
-    );
+    assert_eq!(sim.events, [(0, Event::FirstPacket { leg })], "the other G.711 law is always understood");
 }
 
 #[test]
@@ -101,16 +77,9 @@ fn silence_is_reported_once_and_its_end_too_but_not_on_hold() {
     held.recv = false;
     sim.command(Command::Configure { leg, params: held });
     sim.advance_to(60_000);
-    sim.command(Command::Configure {
-        leg,
-        params: params("10.0.0.1:4000", Codec::Pcma),
-    });
+    sim.command(Command::Configure { leg, params: params("10.0.0.1:4000", Codec::Pcma) });
     sim.advance_to(64_900);
-    let silences: Vec<_> = sim
-        .events
-        .iter()
-        .filter(|(_, e)| !matches!(e, Event::FirstPacket { .. }))
-        .collect();
+    let silences: Vec<_> = sim.events.iter().filter(|(_, e)| !matches!(e, Event::FirstPacket { .. })).collect();
     assert_eq!(silences.len(), 2, "{silences:?}");
     assert!(matches!(silences[0], (6000..=6050, Event::Silent { .. })));
     assert!(matches!(silences[1], (20_000, Event::Resumed { .. })));
@@ -122,21 +91,10 @@ fn rtcp_goes_to_the_medias_host_only_and_tells_the_truth() {
     let leg = sim.leg(1, "10.0.0.1:4000", Codec::Pcma);
     let mut phone = Phone::new("10.0.0.1:4000", Codec::Pcma, 440.0);
     sim.play(leg, 1, vec![500; 8000 * 30], false);
-    let sender = SenderInfo {
-        ntp: 0x1122_3344_5566_7788,
-        timestamp: 1,
-        packets: 2,
-        octets: 3,
-    };
+    let sender = SenderInfo { ntp: 0x1122_3344_5566_7788, timestamp: 1, packets: 2, octets: 3 };
     let mut report = Vec::new();
     rtcp::write_report(
-        &CompoundReport {
-            ssrc: 440,
-            sender: Some(sender),
-            report: None,
-            cname: "x",
-            bye: false,
-        },
+        &CompoundReport { ssrc: 440, sender: Some(sender), report: None, cname: "x", bye: false },
         &mut report,
     );
     for n in 0..1000u64 {
@@ -151,28 +109,14 @@ fn rtcp_goes_to_the_medias_host_only_and_tells_the_truth() {
         }
     }
     sim.command(Command::CloseLeg { leg });
-    let reports: Vec<_> = sim
-        .sent
-        .iter()
-        .filter(|sent| sent.port == Port::Rtcp)
-        .collect();
+    let reports: Vec<_> = sim.sent.iter().filter(|sent| sent.port == Port::Rtcp).collect();
     assert!((3..=9).contains(&reports.len()), "{}", reports.len());
     assert!(reports.iter().all(|sent| sent.to == addr("10.0.0.1:4001")));
     let last = rtcp::parse(&reports[reports.len() - 1].bytes).unwrap();
-    let Rtcp::SenderReport {
-        sender,
-        reports: blocks,
-        ..
-    } = &last[0]
-    else {
-        panic!("{last:?}")
-    };
+    let Rtcp::SenderReport { sender, reports: blocks, .. } = &last[0] else { panic!("{last:?}") };
     assert_eq!(u64::from(sender.packets), sim.sent_on(leg).len() as u64);
     assert_eq!(sender.ntp >> 32, 1_700_000_000 + 2_208_988_800 + 19);
-    assert_eq!(
-        (blocks[0].ssrc, blocks[0].lost, blocks[0].last_sr),
-        (440, 100, 0x3344_5566)
-    );
+    assert_eq!((blocks[0].ssrc, blocks[0].lost, blocks[0].last_sr), (440, 100, 0x3344_5566));
     assert!(matches!(&last[1], Rtcp::Bye { .. }));
 }
 

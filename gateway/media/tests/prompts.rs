@@ -1,11 +1,5 @@
 //! Prompts: exact pacing, no bleed of bridged audio, ends reported, recorded on the right.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test may fail loudly"
-)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail loudly")]
 mod common;
 
 use common::*;
@@ -28,16 +22,10 @@ fn a_prompt_is_paced_by_the_clock_without_drift() {
     assert!(first_at <= 33, "starts at once: {first_at}");
     for (n, sent) in sent.iter().enumerate() {
         assert_eq!(sent.at_ms, first_at + n as u64 * 20);
-        assert_eq!(
-            sent.packet().header.timestamp,
-            first.timestamp.wrapping_add(n as u32 * 160)
-        );
+        assert_eq!(sent.packet().header.timestamp, first.timestamp.wrapping_add(n as u32 * 160));
         assert_eq!(sent.packet().header.marker, n == 0);
     }
-    assert!(
-        sim.events
-            .contains(&(first_at + 60_000, Event::PlayDone { leg: a, play_id: 7 }))
-    );
+    assert!(sim.events.contains(&(first_at + 60_000, Event::PlayDone { leg: a, play_id: 7 })));
 }
 
 #[test]
@@ -52,13 +40,7 @@ fn a_late_thread_catches_up_by_schedule() {
     assert_eq!(sent.len() - before, 5);
     let timestamps: Vec<u32> = sent
         .windows(2)
-        .map(|pair| {
-            pair[1]
-                .packet()
-                .header
-                .timestamp
-                .wrapping_sub(pair[0].packet().header.timestamp)
-        })
+        .map(|pair| pair[1].packet().header.timestamp.wrapping_sub(pair[0].packet().header.timestamp))
         .collect();
     assert!(timestamps.iter().all(|step| *step == 160), "{timestamps:?}");
 }
@@ -89,12 +71,7 @@ fn bridged_audio_waits_while_a_prompt_plays_and_both_are_recorded() {
     assert!(strength(100, 1000.0) > 7500.0 && strength(100, 450.0) < 200.0);
     assert!(strength(1100, 450.0) > 5500.0 && strength(1100, 1000.0) < 200.0);
     assert!(strength(2100, 1000.0) > 7500.0 && strength(2100, 450.0) < 200.0);
-    assert!(
-        !sim.events
-            .iter()
-            .any(|(_, event)| matches!(event, Event::PlayDone { .. })),
-        "stopped, not done"
-    );
+    assert!(!sim.events.iter().any(|(_, event)| matches!(event, Event::PlayDone { .. })), "stopped, not done");
 
     let sent = sim.sent_on(a);
     let mut samples = Vec::new();
@@ -113,29 +90,15 @@ fn a_prompt_passes_silently_while_sending_is_forbidden() {
     let a = sim.leg(1, "10.0.0.1:4000", Codec::Pcma);
     let mut held = params("10.0.0.1:4000", Codec::Pcma);
     held.send = false;
-    sim.command(Command::Configure {
-        leg: a,
-        params: held,
-    });
+    sim.command(Command::Configure { leg: a, params: held });
     sim.play(a, 3, sine(450.0, 400), false);
     sim.advance_to(1000);
     assert_eq!(sim.sent_on(a).len(), 0);
-    assert!(
-        sim.events
-            .iter()
-            .any(|(_, event)| *event == Event::PlayDone { leg: a, play_id: 3 })
-    );
-    sim.command(Command::Play {
-        leg: a,
-        play_id: 4,
-        clips: vec![],
-        repeat: true,
-    });
+    assert!(sim.events.iter().any(|(_, event)| *event == Event::PlayDone { leg: a, play_id: 3 }));
+    sim.command(Command::Play { leg: a, play_id: 4, clips: vec![], repeat: true });
     sim.advance_to(1100);
     assert!(
-        sim.events
-            .iter()
-            .any(|(_, event)| *event == Event::PlayDone { leg: a, play_id: 4 }),
+        sim.events.iter().any(|(_, event)| *event == Event::PlayDone { leg: a, play_id: 4 }),
         "nothing to play is done"
     );
 }

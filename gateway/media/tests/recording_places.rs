@@ -1,11 +1,5 @@
 //! Loss, reordering, duplicates, jitter, jumps and late packets: the recording keeps its length and places.
-#![allow(
-    missing_docs,
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    reason = "a test may fail loudly"
-)]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail loudly")]
 mod common;
 
 use common::*;
@@ -23,11 +17,7 @@ fn through(mut network: impl FnMut(u64, &mut Phone, &mut Lcg) -> Vec<u64>) -> (S
     for n in 0..SECONDS * 50 {
         let copies = network(n, &mut phone, &mut lcg);
         let packet = phone.packet_of(n % 50 < 10);
-        arrivals.extend(
-            copies
-                .into_iter()
-                .map(|delay_ms| (n * 20 + delay_ms, packet.clone())),
-        );
+        arrivals.extend(copies.into_iter().map(|delay_ms| (n * 20 + delay_ms, packet.clone())));
     }
     arrivals.retain(|(at, _)| *at < SECONDS * 1000);
     arrivals.sort_by_key(|(at, _)| *at);
@@ -66,26 +56,13 @@ fn fifteen_percent_loss_neither_shifts_nor_shortens() {
 fn jitter_reordering_and_duplicates_change_nothing() {
     let (sim, left) = through(|_, _, lcg| {
         let delay_ms = u64::from(lcg.below(90));
-        if lcg.below(10) == 0 {
-            vec![delay_ms, delay_ms + 15]
-        } else {
-            vec![delay_ms]
-        }
+        if lcg.below(10) == 0 { vec![delay_ms, delay_ms + 15] } else { vec![delay_ms] }
     });
     assert_in_place(&sim, &left, 90);
-    let spacing: Vec<usize> = onsets(&left)
-        .windows(2)
-        .map(|pair| pair[1] - pair[0])
-        .collect();
+    let spacing: Vec<usize> = onsets(&left).windows(2).map(|pair| pair[1] - pair[0]).collect();
     // After the first packets have shown the least delay, every burst is exactly in its place.
-    assert!(
-        spacing[2..].iter().filter(|gap| **gap == 8000).count() >= spacing.len() - 4,
-        "{spacing:?}"
-    );
-    assert!(
-        sim.engine.totals().dropped_other > 50,
-        "duplicates are counted"
-    );
+    assert!(spacing[2..].iter().filter(|gap| **gap == 8000).count() >= spacing.len() - 4, "{spacing:?}");
+    assert!(sim.engine.totals().dropped_other > 50, "duplicates are counted");
 }
 
 #[test]
@@ -112,11 +89,7 @@ fn a_packet_900_ms_late_is_still_placed_and_one_much_later_is_not() {
         _ => vec![0],
     });
     assert_in_place(&sim, &left, 20);
-    let loud = |n: usize| {
-        left[n * 160..(n + 1) * 160]
-            .iter()
-            .any(|sample| sample.unsigned_abs() > 1500)
-    };
+    let loud = |n: usize| left[n * 160..(n + 1) * 160].iter().any(|sample| sample.unsigned_abs() > 1500);
     assert!(loud(250), "placed although its second was on disk already");
     assert!(!loud(500) && loud(501));
     assert_eq!(sim.engine.totals().late, 1);
@@ -145,13 +118,7 @@ fn the_recording_ends_by_itself_at_its_maximum() {
     sim.advance_to(30);
     sim.record(a, 1500);
     sim.record(a, 1500);
-    assert!(
-        matches!(
-            sim.events[0].1,
-            hotline_media::engine::Event::RecordingRefused { .. }
-        ),
-        "one recording per leg"
-    );
+    assert!(matches!(sim.events[0].1, hotline_media::engine::Event::RecordingRefused { .. }), "one recording per leg");
     sim.advance_to(4000);
     assert_eq!(sim.finished.len(), 1);
     assert_eq!(sim.finished[0].0.duration_ms(), 1500);
@@ -163,10 +130,7 @@ fn closing_a_leg_finishes_its_recording() {
     let mut sim = Sim::new();
     let a = sim.leg(1, "10.0.0.1:4000", Codec::Pcma);
     sim.record(a, 60_000);
-    sim.command(Command::PauseRecord {
-        leg: a,
-        paused: true,
-    });
+    sim.command(Command::PauseRecord { leg: a, paused: true });
     sim.advance_to(777);
     sim.command(Command::CloseLeg { leg: a });
     assert_eq!(sim.finished[0].0.duration_ms(), 777);

@@ -97,18 +97,13 @@ impl fmt::Debug for Config {
 
 impl fmt::Debug for Trunk {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Trunk")
-            .field("name", &self.name)
-            .field("sources", &self.sources)
-            .finish_non_exhaustive()
+        f.debug_struct("Trunk").field("name", &self.name).field("sources", &self.sources).finish_non_exhaustive()
     }
 }
 
 impl fmt::Debug for User {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("User")
-            .field("name", &self.name)
-            .finish_non_exhaustive()
+        f.debug_struct("User").field("name", &self.name).finish_non_exhaustive()
     }
 }
 

@@ -99,10 +99,7 @@ impl FromStr for IpNet {
         if prefix_bits > bits_max {
             return Err(IpNetError::Prefix);
         }
-        Ok(Self {
-            address,
-            prefix_bits,
-        })
+        Ok(Self { address, prefix_bits })
     }
 }
 

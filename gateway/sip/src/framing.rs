@@ -61,9 +61,7 @@ impl Framer {
             };
         };
         let body = content_length(&self.buf[self.start..end])?;
-        let total = (end - self.start)
-            .checked_add(body)
-            .filter(|total| *total <= limits::MESSAGE_BYTES_MAX);
+        let total = (end - self.start).checked_add(body).filter(|total| *total <= limits::MESSAGE_BYTES_MAX);
         let total = total.ok_or(FramingError::TooLarge)?;
         if self.buf.len() - self.start < total {
             self.scanned = from;
@@ -121,8 +119,7 @@ fn content_length(headers: &[u8]) -> Result<usize, FramingError> {
             continue;
         };
         let name = trim(&line[..colon]);
-        let wanted =
-            name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"l");
+        let wanted = name.eq_ignore_ascii_case(b"content-length") || name.eq_ignore_ascii_case(b"l");
         if !wanted || line.first().is_some_and(u8::is_ascii_whitespace) {
             continue;
         }
@@ -130,12 +127,8 @@ fn content_length(headers: &[u8]) -> Result<usize, FramingError> {
         while let Some(fold) = lines.next_if(|l| matches!(l.first(), Some(b' ' | b'\t'))) {
             value.extend_from_slice(trim(fold));
         }
-        let text = std::str::from_utf8(&value)
-            .ok()
-            .filter(|v| v.bytes().all(|b| b.is_ascii_digit()));
-        return text
-            .and_then(|v| v.parse().ok())
-            .ok_or(FramingError::ContentLength);
+        let text = std::str::from_utf8(&value).ok().filter(|v| v.bytes().all(|b| b.is_ascii_digit()));
+        return text.and_then(|v| v.parse().ok()).ok_or(FramingError::ContentLength);
     }
     Ok(0)
 }
@@ -159,12 +152,8 @@ mod tests {
                     frames.push(frame);
                 }
             }
-            let expected = [
-                Frame::Message(ONE.to_vec()),
-                Frame::Ping,
-                Frame::Message(TWO.to_vec()),
-                Frame::Message(ONE.to_vec()),
-            ];
+            let expected =
+                [Frame::Message(ONE.to_vec()), Frame::Ping, Frame::Message(TWO.to_vec()), Frame::Message(ONE.to_vec())];
             assert_eq!(frames, expected, "chunks of {size}");
             assert!(framer.is_idle());
         }

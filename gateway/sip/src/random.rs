@@ -11,10 +11,7 @@ pub(crate) struct Random {
 
 impl Random {
     pub(crate) fn new(seed: [u8; 32]) -> Self {
-        Self {
-            key: seed,
-            counter: 0,
-        }
+        Self { key: seed, counter: 0 }
     }
 
     fn block(&mut self) -> [u8; 32] {

@@ -14,25 +14,9 @@ fn a_cancel_before_the_answer_ends_both_sides() {
     net.nodes[1].ep.hang_up(net.now, caller, "").unwrap();
     net.pass(50);
     assert!(matches!(net.take(0).as_slice(), [Event::Cancelled { id }] if *id == called));
-    assert!(matches!(
-        net.take(1).as_slice(),
-        [Event::Ended {
-            by: EndedBy::Local,
-            ..
-        }]
-    ));
-    assert_eq!(
-        net.nodes[0].ep.accept(net.now, called, ANSWER.as_bytes()),
-        Err(SessionError::Unknown)
-    );
-    assert_eq!(
-        (
-            net.count(1, "CANCEL"),
-            net.count(0, "487"),
-            net.count(1, "ACK")
-        ),
-        (1, 1, 1)
-    );
+    assert!(matches!(net.take(1).as_slice(), [Event::Ended { by: EndedBy::Local, .. }]));
+    assert_eq!(net.nodes[0].ep.accept(net.now, called, ANSWER.as_bytes()), Err(SessionError::Unknown));
+    assert_eq!((net.count(1, "CANCEL"), net.count(0, "487"), net.count(1, "ACK")), (1, 1, 1));
     net.assert_nothing_left();
 }
 
@@ -42,37 +26,12 @@ fn a_200_that_crosses_the_cancel_is_acked_and_ended() {
     let caller = net.dial(1);
     net.pass(50);
     let called = net.incoming(0);
-    net.nodes[0]
-        .ep
-        .accept(net.now, called, ANSWER.as_bytes())
-        .unwrap();
+    net.nodes[0].ep.accept(net.now, called, ANSWER.as_bytes()).unwrap();
     net.nodes[1].ep.hang_up(net.now, caller, "").unwrap();
     net.pass(200);
-    assert_eq!(
-        (
-            net.count(1, "CANCEL"),
-            net.count(1, "ACK"),
-            net.count(1, "BYE")
-        ),
-        (1, 1, 1)
-    );
-    assert!(matches!(
-        net.take(0).as_slice(),
-        [
-            Event::Confirmed { .. },
-            Event::Ended {
-                by: EndedBy::Remote,
-                ..
-            }
-        ]
-    ));
-    assert!(matches!(
-        net.take(1).as_slice(),
-        [Event::Ended {
-            by: EndedBy::Local,
-            ..
-        }]
-    ));
+    assert_eq!((net.count(1, "CANCEL"), net.count(1, "ACK"), net.count(1, "BYE")), (1, 1, 1));
+    assert!(matches!(net.take(0).as_slice(), [Event::Confirmed { .. }, Event::Ended { by: EndedBy::Remote, .. }]));
+    assert!(matches!(net.take(1).as_slice(), [Event::Ended { by: EndedBy::Local, .. }]));
     net.assert_nothing_left();
 }
 
@@ -116,10 +75,7 @@ fn a_cancelled_call_that_stays_silent_is_forgotten() {
     gateway.feed(TRUNK, answer(&invite, 180, "rt", "", ""));
     gateway.ep.hang_up(gateway.now, id, "").unwrap();
     gateway.pass(40_000);
-    assert_eq!(
-        (gateway.ep.stats().transactions, gateway.ep.stats().sessions),
-        (0, 0)
-    );
+    assert_eq!((gateway.ep.stats().transactions, gateway.ep.stats().sessions), (0, 0));
 }
 
 #[test]
@@ -127,25 +83,12 @@ fn a_cancel_after_the_answer_changes_nothing() {
     let mut gateway = Gateway::new();
     gateway.feed(TRUNK, invite("a").text());
     let (id, _) = gateway.incoming();
-    gateway
-        .ep
-        .accept(gateway.now, id, ANSWER.as_bytes())
-        .unwrap();
+    gateway.ep.accept(gateway.now, id, ANSWER.as_bytes()).unwrap();
     gateway.drain();
-    let sent = gateway.feed(
-        TRUNK,
-        Req {
-            sdp: "",
-            ..req("CANCEL", "a")
-        }
-        .text(),
-    );
+    let sent = gateway.feed(TRUNK, Req { sdp: "", ..req("CANCEL", "a") }.text());
     assert_eq!(heads(&sent), ["200"]);
     assert!(gateway.take_events().is_empty());
-    assert_eq!(
-        heads(&gateway.feed(TRUNK, req("CANCEL", "zz").text())),
-        ["481"]
-    );
+    assert_eq!(heads(&gateway.feed(TRUNK, req("CANCEL", "zz").text())), ["481"]);
 }
 
 #[test]
@@ -155,20 +98,8 @@ fn both_sides_hang_up_at_once() {
     net.nodes[0].ep.hang_up(net.now, called, "").unwrap();
     net.nodes[1].ep.hang_up(net.now, caller, "").unwrap();
     net.pass(100);
-    assert!(matches!(
-        net.take(0).as_slice(),
-        [Event::Ended {
-            by: EndedBy::Local,
-            ..
-        }]
-    ));
-    assert!(matches!(
-        net.take(1).as_slice(),
-        [Event::Ended {
-            by: EndedBy::Local,
-            ..
-        }]
-    ));
+    assert!(matches!(net.take(0).as_slice(), [Event::Ended { by: EndedBy::Local, .. }]));
+    assert!(matches!(net.take(1).as_slice(), [Event::Ended { by: EndedBy::Local, .. }]));
     assert_eq!((net.count(0, "481"), net.count(1, "481")), (0, 0));
     net.assert_nothing_left();
 }

@@ -63,88 +63,39 @@ fn mutated_dialogs_never_panic_and_leave_nothing() {
     let mut gateway = Gateway::new();
     for round in 0..3_000 {
         let call_id = format!("c{round}");
-        gateway.feed(
-            TRUNK,
-            mutate(
-                &Req {
-                    call_id: &call_id,
-                    ..invite(&call_id)
-                }
-                .text(),
-                &mut state,
-            ),
-        );
-        gateway.feed(
-            TRUNK,
-            Req {
-                call_id: &format!("d{round}"),
-                ..invite(&format!("d{round}"))
-            }
-            .text(),
-        );
+        gateway.feed(TRUNK, mutate(&Req { call_id: &call_id, ..invite(&call_id) }.text(), &mut state));
+        gateway.feed(TRUNK, Req { call_id: &format!("d{round}"), ..invite(&format!("d{round}")) }.text());
         let incoming: Vec<_> = gateway
             .take_events()
             .into_iter()
-            .filter_map(|e| {
-                if let Event::Incoming { id, .. } = e {
-                    Some(id)
-                } else {
-                    None
-                }
-            })
+            .filter_map(|e| if let Event::Incoming { id, .. } = e { Some(id) } else { None })
             .collect();
         for id in incoming {
-            gateway
-                .ep
-                .accept(gateway.now, id, ANSWER.as_bytes())
-                .unwrap();
+            gateway.ep.accept(gateway.now, id, ANSWER.as_bytes()).unwrap();
             let tag = tag_of(&gateway.drain()[0], "To");
-            for (cseq, method) in [
-                (1, "ACK"),
-                (2, "INFO"),
-                (3, "UPDATE"),
-                (4, "INVITE"),
-                (5, "BYE"),
-            ] {
+            for (cseq, method) in [(1, "ACK"), (2, "INFO"), (3, "UPDATE"), (4, "INVITE"), (5, "BYE")] {
                 let branch = format!("{method}{round}");
-                let text = Req {
-                    to_tag: &tag,
-                    call_id: &format!("d{round}"),
-                    cseq,
-                    sdp: OFFER,
-                    ..req(method, &branch)
-                }
-                .text();
+                let text =
+                    Req { to_tag: &tag, call_id: &format!("d{round}"), cseq, sdp: OFFER, ..req(method, &branch) }
+                        .text();
                 gateway.feed(TRUNK, mutate(&text, &mut state));
             }
         }
-        for (from, method) in [
-            (PHONE, "REGISTER"),
-            (PHONE, "INVITE"),
-            (STRANGER, "INVITE"),
-            (TRUNK, "CANCEL"),
-        ] {
+        for (from, method) in [(PHONE, "REGISTER"), (PHONE, "INVITE"), (STRANGER, "INVITE"), (TRUNK, "CANCEL")] {
             gateway.feed(from, mutate(&req(method, "m").text(), &mut state));
         }
         gateway.ep.dial(gateway.now, dial_to(TRUNK)).unwrap();
         let sent = gateway.drain();
         for code in [100, 183, 401, 200, 200, 486] {
             let extra = "WWW-Authenticate: Digest realm=\"r\", nonce=\"n\"\r\nContact: <sip:x@192.0.2.9>\r\n";
-            gateway.feed(
-                TRUNK,
-                mutate(&answer(&sent[0], code, "rt", extra, ANSWER), &mut state),
-            );
+            gateway.feed(TRUNK, mutate(&answer(&sent[0], code, "rt", extra, ANSWER), &mut state));
         }
         gateway.pass(500);
         gateway.sent.clear();
         gateway.events.clear();
     }
     gateway.pass(400_000);
-    let left: Vec<_> = gateway
-        .take_events()
-        .into_iter()
-        .filter(|e| matches!(e, Event::Incoming { .. }))
-        .collect();
+    let left: Vec<_> = gateway.take_events().into_iter().filter(|e| matches!(e, Event::Incoming { .. })).collect();
     assert!(left.is_empty());
     let stats = gateway.ep.stats();
     assert_eq!(stats.transactions, 0, "{stats:?}");
@@ -155,10 +106,7 @@ fn mutated_streams_never_panic() {
     let mut state = 0xFEDC_BA98_7654_3211;
     let mut gateway = Gateway::new();
     for conn in 0..3_000 {
-        let bytes = mutate(
-            &(invite("a").text() + &req("OPTIONS", "b").text()),
-            &mut state,
-        );
+        let bytes = mutate(&(invite("a").text() + &req("OPTIONS", "b").text()), &mut state);
         for chunk in bytes.chunks(1 + next(&mut state) % 300) {
             gateway.feed_tcp(conn, TRUNK, chunk);
         }

@@ -83,11 +83,7 @@ fn every_session_ends_exactly_once() {
         }
         // A call whose drivers did nothing is still up: end what is left, over a clean path.
         net.lose = Box::new(|_, _| false);
-        let open: Vec<_> = ends
-            .iter()
-            .filter(|(_, n)| **n == 0)
-            .map(|(key, _)| *key)
-            .collect();
+        let open: Vec<_> = ends.iter().filter(|(_, n)| **n == 0).map(|(key, _)| *key).collect();
         for (node, id) in open {
             let now = net.now;
             let _ = net.nodes[node].ep.hang_up(now, id, "");

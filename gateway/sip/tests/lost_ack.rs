@@ -13,10 +13,7 @@ fn a_lost_ack_is_sent_again_for_the_repeated_200() {
     net.dial(1);
     net.pass(50);
     let called = net.incoming(0);
-    net.nodes[0]
-        .ep
-        .accept(net.now, called, ANSWER.as_bytes())
-        .unwrap();
+    net.nodes[0].ep.accept(net.now, called, ANSWER.as_bytes()).unwrap();
     net.pass(2_000);
     assert_eq!((net.count(0, "200"), net.count(1, "ACK")), (2, 2));
     assert!(matches!(net.take(0).as_slice(), [Event::Confirmed { .. }]));
@@ -28,27 +25,15 @@ fn an_ack_that_never_comes_ends_the_call_with_bye() {
     let mut gateway = Gateway::new();
     gateway.feed(TRUNK, invite("a").text());
     let (id, _) = gateway.incoming();
-    gateway
-        .ep
-        .accept(gateway.now, id, ANSWER.as_bytes())
-        .unwrap();
+    gateway.ep.accept(gateway.now, id, ANSWER.as_bytes()).unwrap();
     assert_eq!(heads(&gateway.drain()), ["200"]);
     let repeated = gateway.pass(31_999);
     assert_eq!(heads(&repeated), vec!["200"; 10]);
     let sent = gateway.pass(1);
     assert_eq!(heads(&sent), ["BYE"]);
-    assert!(matches!(
-        gateway.take_events().as_slice(),
-        [Event::Ended {
-            by: EndedBy::Timeout,
-            ..
-        }]
-    ));
+    assert!(matches!(gateway.take_events().as_slice(), [Event::Ended { by: EndedBy::Timeout, .. }]));
     gateway.pass(100_000);
-    assert_eq!(
-        (gateway.ep.stats().sessions, gateway.ep.stats().transactions),
-        (0, 0)
-    );
+    assert_eq!((gateway.ep.stats().sessions, gateway.ep.stats().transactions), (0, 0));
 }
 
 #[test]
@@ -56,28 +41,12 @@ fn our_bye_waits_for_the_ack_of_our_200() {
     let mut gateway = Gateway::new();
     gateway.feed(TRUNK, invite("a").text());
     let (id, _) = gateway.incoming();
-    gateway
-        .ep
-        .accept(gateway.now, id, ANSWER.as_bytes())
-        .unwrap();
+    gateway.ep.accept(gateway.now, id, ANSWER.as_bytes()).unwrap();
     let tag = tag_of(&gateway.drain()[0], "To");
     gateway.ep.hang_up(gateway.now, id, "").unwrap();
     assert!(gateway.drain().is_empty());
-    assert!(matches!(
-        gateway.take_events().as_slice(),
-        [Event::Ended {
-            by: EndedBy::Local,
-            ..
-        }]
-    ));
-    let sent = gateway.feed(
-        TRUNK,
-        Req {
-            to_tag: &tag,
-            ..req("ACK", "b")
-        }
-        .text(),
-    );
+    assert!(matches!(gateway.take_events().as_slice(), [Event::Ended { by: EndedBy::Local, .. }]));
+    let sent = gateway.feed(TRUNK, Req { to_tag: &tag, ..req("ACK", "b") }.text());
     assert_eq!(heads(&sent), ["BYE"]);
     gateway.feed(TRUNK, answer(&sent[0], 200, "", "", ""));
     assert!(gateway.take_events().is_empty());
@@ -93,10 +62,7 @@ fn a_repeated_invite_makes_no_second_call() {
     gateway.ep.ring(gateway.now, id, 180, None).unwrap();
     gateway.drain();
     assert_eq!(heads(&gateway.feed(TRUNK, invite("a").text())), ["180"]);
-    gateway
-        .ep
-        .accept(gateway.now, id, ANSWER.as_bytes())
-        .unwrap();
+    gateway.ep.accept(gateway.now, id, ANSWER.as_bytes()).unwrap();
     gateway.drain();
     assert!(gateway.feed(TRUNK, invite("a").text()).is_empty());
     assert!(gateway.take_events().is_empty());
@@ -111,14 +77,7 @@ fn a_refusal_is_repeated_until_its_ack() {
     gateway.ep.reject(gateway.now, id, 486, "").unwrap();
     let tag = tag_of(&gateway.drain()[0], "To");
     assert_eq!(heads(&gateway.pass(1_600)), ["486", "486"]);
-    gateway.feed(
-        TRUNK,
-        Req {
-            to_tag: &tag,
-            ..req("ACK", "a")
-        }
-        .text(),
-    );
+    gateway.feed(TRUNK, Req { to_tag: &tag, ..req("ACK", "a") }.text());
     assert!(gateway.pass(60_000).is_empty());
     assert_eq!(gateway.ep.stats().transactions, 0);
 }
@@ -130,11 +89,5 @@ fn nobody_takes_an_incoming_call() {
     gateway.incoming();
     let sent = gateway.pass(180_000);
     assert_eq!(head(&sent[0]), "480");
-    assert!(matches!(
-        gateway.take_events().as_slice(),
-        [Event::Ended {
-            by: EndedBy::Timeout,
-            ..
-        }]
-    ));
+    assert!(matches!(gateway.take_events().as_slice(), [Event::Ended { by: EndedBy::Timeout, .. }]));
 }

@@ -10,28 +10,12 @@ fn a_strangers_invite_gets_one_403_in_five_seconds_and_nothing_is_kept() {
     let mut gateway = Gateway::new();
     let mut sent = Vec::new();
     for i in 0..1_000 {
-        sent.extend(
-            gateway.feed(
-                STRANGER,
-                Req {
-                    call_id: &format!("c{i}"),
-                    ..invite(&format!("b{i}"))
-                }
-                .text(),
-            ),
-        );
+        sent.extend(gateway.feed(STRANGER, Req { call_id: &format!("c{i}"), ..invite(&format!("b{i}")) }.text()));
     }
     assert_eq!(heads(&sent), ["403"]);
     let stats = gateway.ep.stats();
-    assert_eq!(
-        (stats.refused_strangers, stats.transactions, stats.sessions),
-        (1_000, 0, 0)
-    );
-    assert_eq!(
-        gateway.ep.poll_timeout(),
-        None,
-        "nothing will be sent again"
-    );
+    assert_eq!((stats.refused_strangers, stats.transactions, stats.sessions), (1_000, 0, 0));
+    assert_eq!(gateway.ep.poll_timeout(), None, "nothing will be sent again");
     assert!(
         matches!(gateway.take_events().as_slice(), [Event::Refused { method, code: Some(403), .. }] if method == "INVITE")
     );
@@ -41,41 +25,14 @@ fn a_strangers_invite_gets_one_403_in_five_seconds_and_nothing_is_kept() {
 
 #[test]
 fn everything_else_of_a_stranger_meets_silence() {
-    for method in [
-        "OPTIONS",
-        "REGISTER",
-        "SUBSCRIBE",
-        "BYE",
-        "CANCEL",
-        "ACK",
-        "HACK",
-    ] {
+    for method in ["OPTIONS", "REGISTER", "SUBSCRIBE", "BYE", "CANCEL", "ACK", "HACK"] {
         let mut gateway = Gateway::new();
-        assert!(
-            gateway.feed(STRANGER, req(method, "a").text()).is_empty(),
-            "{method}"
-        );
-        assert!(
-            gateway
-                .feed(
-                    STRANGER,
-                    Req {
-                        to_tag: "x",
-                        ..req(method, "b")
-                    }
-                    .text()
-                )
-                .is_empty(),
-            "{method}"
-        );
+        assert!(gateway.feed(STRANGER, req(method, "a").text()).is_empty(), "{method}");
+        assert!(gateway.feed(STRANGER, Req { to_tag: "x", ..req(method, "b") }.text()).is_empty(), "{method}");
         assert_eq!(gateway.ep.stats().transactions, 0);
     }
     let mut gateway = Gateway::new();
-    assert!(
-        gateway
-            .feed(STRANGER, invite("a").text().replace("1 INVITE", "x INVITE"))
-            .is_empty()
-    );
+    assert!(gateway.feed(STRANGER, invite("a").text().replace("1 INVITE", "x INVITE")).is_empty());
     assert_eq!(gateway.ep.stats().parse_errors, 1);
 }
 
@@ -98,10 +55,7 @@ fn a_crowd_of_strangers_fills_no_memory() {
     }
     assert_eq!(gateway.sent.len(), limits::STRANGER_COUNT_MAX);
     gateway.pass(5_000);
-    assert_eq!(
-        heads(&gateway.feed("203.250.0.1:5060", invite("a").text())),
-        ["403"]
-    );
+    assert_eq!(heads(&gateway.feed("203.250.0.1:5060", invite("a").text())), ["403"]);
 }
 
 #[test]
@@ -112,39 +66,12 @@ fn one_address_may_be_a_trunk_and_a_phone() {
     assert_eq!(heads(&gateway.feed(PHONE, invite("a").text())), ["100"]);
     assert_eq!(gateway.incoming().1.trunk.as_deref(), Some("carrier"));
     let text = |branch, cseq, extra| {
-        let text = Req {
-            via_host: PHONE,
-            user: "1001",
-            cseq,
-            extra,
-            call_id: "r",
-            ..req("REGISTER", branch)
-        }
-        .text();
+        let text = Req { via_host: PHONE, user: "1001", cseq, extra, call_id: "r", ..req("REGISTER", branch) }.text();
         text.replace("To: <sip:12319@", "To: <sip:1001@")
     };
     let challenge = gateway.feed(PHONE, text("r1", 1, String::new())).remove(0);
-    let auth = authorize(
-        &challenge,
-        digest::Algorithm::Md5,
-        "REGISTER",
-        "1001",
-        "secret",
-        "00000001",
-    );
+    let auth = authorize(&challenge, digest::Algorithm::Md5, "REGISTER", "1001", "secret", "00000001");
     assert_eq!(heads(&gateway.feed(PHONE, text("r2", 2, auth))), ["200"]);
     // Registered over this very flow: now its INVITE must prove who it is.
-    assert_eq!(
-        heads(
-            &gateway.feed(
-                PHONE,
-                Req {
-                    call_id: "c2",
-                    ..invite("b")
-                }
-                .text()
-            )
-        ),
-        ["401"]
-    );
+    assert_eq!(heads(&gateway.feed(PHONE, Req { call_id: "c2", ..invite("b") }.text())), ["401"]);
 }

@@ -18,20 +18,13 @@ fn kind(text: &str) -> ParseErrorKind {
 
 /// Written with plain line ends for reading; a leading `|` keeps a fold's indentation
 fn crlf(text: &str) -> Vec<u8> {
-    let lines: Vec<&str> = text
-        .lines()
-        .map(|l| l.trim_start().trim_start_matches('|'))
-        .collect();
+    let lines: Vec<&str> = text.lines().map(|l| l.trim_start().trim_start_matches('|')).collect();
     (lines.join("\r\n") + "\r\n\r\n").into_bytes()
 }
 
 fn message(start: &str, fields: &str) -> String {
     let method = start.split(' ').next().unwrap();
-    let cseq = if fields.contains("CSeq") {
-        String::new()
-    } else {
-        format!("CSeq: 1 {method}\n")
-    };
+    let cseq = if fields.contains("CSeq") { String::new() } else { format!("CSeq: 1 {method}\n") };
     format!(
         "{start}\nVia: SIP/2.0/UDP 192.0.2.9;branch=z9hG4bKx\nFrom: <sip:a@h>;tag=1\nTo: <sip:b@h>\nCall-ID: c\n{cseq}{fields}"
     )
@@ -78,22 +71,9 @@ fn a_short_tortuous_invite() {
     assert_eq!(m.elements(HeaderName::Via).count(), 3);
     assert_eq!(m.via().unwrap().branch(), b"390skdjuw");
     let contact = m.contact().unwrap();
-    assert_eq!(
-        (contact.display().as_deref(), contact.param("q")),
-        (Some("Quoted string \"\""), Some(&b"0.33"[..]))
-    );
-    assert_eq!(
-        m.header_named("unknownheaderwithunusualvalue"),
-        Some(&b";;,,;;,;"[..])
-    );
-    assert!(
-        NameAddr::parse(m.header(HeaderName::Route).unwrap())
-            .unwrap()
-            .parsed_uri()
-            .unwrap()
-            .param("lr")
-            .is_some()
-    );
+    assert_eq!((contact.display().as_deref(), contact.param("q")), (Some("Quoted string \"\""), Some(&b"0.33"[..])));
+    assert_eq!(m.header_named("unknownheaderwithunusualvalue"), Some(&b";;,,;;,;"[..]));
+    assert!(NameAddr::parse(m.header(HeaderName::Route).unwrap()).unwrap().parsed_uri().unwrap().param("lr").is_some());
 }
 
 // §3.1.1.2: every character a token may have, in method, parameters and Call-ID.
@@ -112,10 +92,7 @@ fn a_wide_range_of_valid_characters() {
     ));
     assert_eq!((m.method(), m.method_text()), (Method::Other, method));
     let uri = Uri::parse(m.uri()).unwrap();
-    assert_eq!(
-        uri.user,
-        Some(&b"1_unusual.URI~(to-be!sure)&isn't+it$/crazy?,/;;*"[..])
-    );
+    assert_eq!(uri.user, Some(&b"1_unusual.URI~(to-be!sure)&isn't+it$/crazy?,/;;*"[..]));
     assert_eq!(uri.host, "example.com");
     assert_eq!(m.from_tag(), b"_token~1'+`*%!-.");
     assert_eq!(m.call_id(), b"intmeth.word%ZK-!.*_+'@word`~)(><:\\/\"][?}{");
@@ -128,70 +105,44 @@ fn escaped_characters_in_uris() {
         "INVITE sip:sips%3Auser%40example.com@example.net SIP/2.0",
         "Contact: <sip:cal%6Cer@host5.example.net;%6C%72;n%61me=v%61lue%25%34%31>",
     ));
-    assert_eq!(
-        Uri::parse(m.uri()).unwrap().number(),
-        "sips:user@example.com"
-    );
+    assert_eq!(Uri::parse(m.uri()).unwrap().number(), "sips:user@example.com");
     let contact = m.contact().unwrap().parsed_uri().unwrap();
-    assert_eq!(
-        (contact.number(), contact.param("lr")),
-        ("caller".into(), None)
-    );
+    assert_eq!((contact.number(), contact.param("lr")), ("caller".into(), None));
     let m = parse(&message(
         "REGISTER sip:example.com SIP/2.0",
         "Contact: <sip:%00@host5.example.com>\nContact: <sip:%00%00@host5.example.com>",
     ));
-    let users: Vec<_> = m
-        .elements(HeaderName::Contact)
-        .map(|c| NameAddr::parse(c).unwrap().number())
-        .collect();
+    let users: Vec<_> = m.elements(HeaderName::Contact).map(|c| NameAddr::parse(c).unwrap().number()).collect();
     assert_eq!(users, ["\0", "\0\0"]);
     // A percent sign in a method is no escape.
-    assert_eq!(
-        parse(&message("RE%47IST%45R sip:h SIP/2.0", "")).method(),
-        Method::Other
-    );
+    assert_eq!(parse(&message("RE%47IST%45R sip:h SIP/2.0", "")).method(), Method::Other);
 }
 
 // §3.1.1.6: no white space between display name and bracket.
 #[test]
 fn a_display_name_may_touch_its_bracket() {
-    let m = parse(
-        &message("OPTIONS sip:h SIP/2.0", "").replace("From: <sip:a@h>", "From: caller<sip:a@h>"),
-    );
-    assert_eq!(
-        (m.from().unwrap().display().as_deref(), m.from_tag()),
-        (Some("caller"), &b"1"[..])
-    );
+    let m = parse(&message("OPTIONS sip:h SIP/2.0", "").replace("From: <sip:a@h>", "From: caller<sip:a@h>"));
+    assert_eq!((m.from().unwrap().display().as_deref(), m.from_tag()), (Some("caller"), &b"1"[..]));
 }
 
 // §3.1.1.7: long values everywhere.
 #[test]
 fn long_values_are_kept() {
     let long = "verylong".repeat(60);
-    let vias: String = (0..34)
-        .map(|i| format!("Via: SIP/2.0/TCP sip{i}.example.com\n"))
-        .collect();
+    let vias: String = (0..34).map(|i| format!("Via: SIP/2.0/TCP sip{i}.example.com\n")).collect();
     let m = parse(&format!(
         "INVITE sip:{long}@example.com;{long}={long} SIP/2.0\n{vias}To: \"{long}\" <sip:{long}@h>\nFrom: <sip:{long}@h>;tag={long}\n\
          Call-ID: {long}\nCSeq: 3882340 INVITE\nUnknown-{long}: {long}"
     ));
     assert_eq!(m.elements(HeaderName::Via).count(), 34);
-    assert_eq!(
-        (m.from_tag(), m.call_id()),
-        (long.as_bytes(), long.as_bytes())
-    );
+    assert_eq!((m.from_tag(), m.call_id()), (long.as_bytes(), long.as_bytes()));
 }
 
 // §3.1.1.8: octets after Content-Length don't belong to the message.
 #[test]
 fn octets_beyond_the_body_are_ignored() {
-    let mut bytes = crlf(&message(
-        "REGISTER sip:example.com SIP/2.0",
-        "Content-Length: 0",
-    ));
-    bytes
-        .extend_from_slice(b"INVITE sip:joe@example.com SIP/2.0\r\nt: sip:joe@example.com\r\n\r\n");
+    let mut bytes = crlf(&message("REGISTER sip:example.com SIP/2.0", "Content-Length: 0"));
+    bytes.extend_from_slice(b"INVITE sip:joe@example.com SIP/2.0\r\nt: sip:joe@example.com\r\n\r\n");
     let m = Message::parse(&bytes).unwrap();
     assert_eq!((m.method(), m.body()), (Method::Register, &b""[..]));
 }
@@ -199,19 +150,9 @@ fn octets_beyond_the_body_are_ignored() {
 // §3.1.1.9: a semicolon in the user part.
 #[test]
 fn a_semicolon_in_the_user_part() {
-    let m = parse(&message(
-        "OPTIONS sip:user;par=u%40example.net@example.com SIP/2.0",
-        "Accept: application/sdp",
-    ));
+    let m = parse(&message("OPTIONS sip:user;par=u%40example.net@example.com SIP/2.0", "Accept: application/sdp"));
     let uri = Uri::parse(m.uri()).unwrap();
-    assert_eq!(
-        (uri.user, uri.host, uri.params),
-        (
-            Some(&b"user;par=u%40example.net"[..]),
-            "example.com",
-            &b""[..]
-        )
-    );
+    assert_eq!((uri.user, uri.host, uri.params), (Some(&b"user;par=u%40example.net"[..]), "example.com", &b""[..]));
 }
 
 // §3.1.1.10: transports nobody knows.
@@ -221,23 +162,16 @@ fn unknown_transports_in_via() {
         "OPTIONS sip:user@example.com SIP/2.0",
         "Via: SIP/2.0/SCTP t2.example.com;branch=z9hG4bKb\nVia: SIP/2.0/UNKNOWN t5.example.com;branch=z9hG4bKd\nVia: SIP/2.0/TLS t4.example.com",
     ));
-    let transports: Vec<_> = m
-        .elements(HeaderName::Via)
-        .map(|v| String::from_utf8_lossy(v).into_owned())
-        .collect();
+    let transports: Vec<_> = m.elements(HeaderName::Via).map(|v| String::from_utf8_lossy(v).into_owned()).collect();
     assert_eq!(transports.len(), 4);
 }
 
 // §3.1.1.11: a body in parts, bytes of any value.
 #[test]
 fn a_binary_body_is_kept() {
-    let mut bytes = crlf(&message(
-        "MESSAGE sip:b@h SIP/2.0",
-        "Content-Type: multipart/mixed;boundary=7a9c\nContent-Length: 260",
-    ));
-    let body: Vec<u8> = (0..260_u16)
-        .map(|i| u8::try_from(i % 256).unwrap())
-        .collect();
+    let mut bytes =
+        crlf(&message("MESSAGE sip:b@h SIP/2.0", "Content-Type: multipart/mixed;boundary=7a9c\nContent-Length: 260"));
+    let body: Vec<u8> = (0..260_u16).map(|i| u8::try_from(i % 256).unwrap()).collect();
     bytes.extend_from_slice(&body);
     assert_eq!(Message::parse(&bytes).unwrap().body(), body);
 }
@@ -247,18 +181,11 @@ fn a_binary_body_is_kept() {
 fn reason_phrases_of_any_kind() {
     let fields = message("X", "CSeq: 35 INVITE");
     let fields = fields.split_once('\n').unwrap().1;
-    let m = parse(&format!(
-        "SIP/2.0 200 = 2**3 * 5**2 но сто девяносто девять - простое\n{fields}"
-    ));
+    let m = parse(&format!("SIP/2.0 200 = 2**3 * 5**2 но сто девяносто девять - простое\n{fields}"));
     assert_eq!((m.code(), m.method()), (200, Method::Invite));
     assert!(String::from_utf8_lossy(m.reason()).ends_with("простое"));
     assert_eq!(parse(&format!("SIP/2.0 100 \n{fields}")).reason(), b"");
-    assert_eq!(
-        kind(&format!(
-            "SIP/2.0 4294967301 better not break the receiver\n{fields}"
-        )),
-        ParseErrorKind::StartLine
-    );
+    assert_eq!(kind(&format!("SIP/2.0 4294967301 better not break the receiver\n{fields}")), ParseErrorKind::StartLine);
 }
 
 // §3.1.2: what is invalid, and why.
@@ -267,27 +194,18 @@ fn invalid_messages_are_named() {
     let invite = "INVITE sip:user@example.com SIP/2.0";
     let bad = |fields: &str| kind(&message(invite, fields));
     assert_eq!(
-        kind(&message(invite, "").replace(
-            "Via: SIP/2.0/UDP 192.0.2.9",
-            "Via: SIP/2.0/UDP 192.0.2.15;;,;,,"
-        )),
+        kind(&message(invite, "").replace("Via: SIP/2.0/UDP 192.0.2.9", "Via: SIP/2.0/UDP 192.0.2.15;;,;,,")),
         ParseErrorKind::Via
     );
     assert_eq!(bad("Content-Length: 9999"), ParseErrorKind::ContentLength);
     assert_eq!(bad("Content-Length: -999"), ParseErrorKind::ContentLength);
-    assert_eq!(
-        bad("CSeq: 36893488147419103232 INVITE"),
-        ParseErrorKind::CSeq
-    );
+    assert_eq!(bad("CSeq: 36893488147419103232 INVITE"), ParseErrorKind::CSeq);
     assert_eq!(bad("CSeq: 2147483648 INVITE"), ParseErrorKind::CSeq);
     assert_eq!(bad("CSeq: 8 OPTIONS"), ParseErrorKind::CSeq);
     assert_eq!(bad("Max-Forwards: 300"), ParseErrorKind::MaxForwards);
     assert_eq!(bad("To: <sip:c@h>"), ParseErrorKind::Repeated);
     assert_eq!(bad("Not a header line"), ParseErrorKind::HeaderLine);
-    let quote = message(invite, "").replace(
-        "To: <sip:b@h>",
-        "To: \"Mr. J. User <sip:j.user@example.com>",
-    );
+    let quote = message(invite, "").replace("To: <sip:b@h>", "To: \"Mr. J. User <sip:j.user@example.com>");
     assert_eq!(kind(&quote), ParseErrorKind::Address);
     for start in [
         "INVITE <sip:user@example.com> SIP/2.0",
@@ -297,16 +215,9 @@ fn invalid_messages_are_named() {
         "INVITE sip:user@example.com",
         "INVITE",
     ] {
-        assert_eq!(
-            kind(&message(start, "CSeq: 1 INVITE")),
-            ParseErrorKind::StartLine,
-            "{start}"
-        );
+        assert_eq!(kind(&message(start, "CSeq: 1 INVITE")), ParseErrorKind::StartLine, "{start}");
     }
-    assert_eq!(
-        kind(&message("OPTIONS sip:t1@h SIP/7.0", "")),
-        ParseErrorKind::Version
-    );
+    assert_eq!(kind(&message("OPTIONS sip:t1@h SIP/7.0", "")), ParseErrorKind::Version);
     let missing = message(invite, "").replace("Call-ID: c\n", "");
     assert_eq!(kind(&missing), ParseErrorKind::Missing);
 }
@@ -327,18 +238,10 @@ fn a_via_branch_of_the_cookie_alone_is_matched_the_old_way() {
 #[test]
 fn unknown_schemes_are_416_in_the_request_and_kept_elsewhere() {
     let mut gateway = Gateway::new();
-    for uri in [
-        "nobodyKnowsThisScheme:totallyopaquecontent",
-        "soap.beep://192.0.2.103:3002",
-    ] {
-        assert_eq!(
-            heads(&gateway.feed(TRUNK, Req { uri, ..invite("a") }.text())),
-            ["416"]
-        );
+    for uri in ["nobodyKnowsThisScheme:totallyopaquecontent", "soap.beep://192.0.2.103:3002"] {
+        assert_eq!(heads(&gateway.feed(TRUNK, Req { uri, ..invite("a") }.text())), ["416"]);
     }
-    let m = parse(
-        &message("REGISTER sip:h SIP/2.0", "").replace("To: <sip:b@h>", "To: isbn:2983792873"),
-    );
+    let m = parse(&message("REGISTER sip:h SIP/2.0", "").replace("To: <sip:b@h>", "To: isbn:2983792873"));
     assert_eq!(m.to().unwrap().parsed_uri().unwrap().scheme, "isbn");
 }
 
@@ -347,17 +250,9 @@ fn unknown_schemes_are_416_in_the_request_and_kept_elsewhere() {
 fn other_authentication_schemes_are_passed_over() {
     let mut gateway = Gateway::new();
     let extra = "Authorization: NoOneKnowsThisScheme opaque-data=here\r\n".to_owned();
-    let text = Req {
-        extra,
-        via_host: PHONE,
-        ..req("REGISTER", "a")
-    }
-    .text();
+    let text = Req { extra, via_host: PHONE, ..req("REGISTER", "a") }.text();
     assert_eq!(heads(&gateway.feed(PHONE, text)), ["401"]);
-    assert_eq!(
-        digest::Credentials::parse(b"NoOneKnowsThisScheme opaque-data=here"),
-        None
-    );
+    assert_eq!(digest::Credentials::parse(b"NoOneKnowsThisScheme opaque-data=here"), None);
 }
 
 // §3.4: INVITE of RFC 2543, without branch, Max-Forwards, Contact or tag.
@@ -373,23 +268,10 @@ fn an_old_style_invite_is_served() {
     assert_eq!(gateway.feed(TRUNK, &text).len(), 1);
     let (id, call) = gateway.incoming();
     assert_eq!(call.sdp.as_deref(), Some(OFFER.as_bytes()));
-    gateway
-        .ep
-        .accept(gateway.now, id, ANSWER.as_bytes())
-        .unwrap();
+    gateway.ep.accept(gateway.now, id, ANSWER.as_bytes()).unwrap();
     let tag = tag_of(&gateway.drain()[0], "To");
-    let ack = text
-        .split("\r\n\r\n")
-        .next()
-        .unwrap()
-        .replace("INVITE", "ACK");
-    let ack = ack.replace(
-        "To: <sip:12319@10.0.0.1>",
-        &format!("To: <sip:12319@10.0.0.1>;tag={tag}"),
-    ) + "\r\n\r\n";
+    let ack = text.split("\r\n\r\n").next().unwrap().replace("INVITE", "ACK");
+    let ack = ack.replace("To: <sip:12319@10.0.0.1>", &format!("To: <sip:12319@10.0.0.1>;tag={tag}")) + "\r\n\r\n";
     gateway.feed(TRUNK, ack);
-    assert!(matches!(
-        gateway.take_events().as_slice(),
-        [Event::Confirmed { .. }]
-    ));
+    assert!(matches!(gateway.take_events().as_slice(), [Event::Confirmed { .. }]));
 }

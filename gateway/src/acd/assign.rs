@@ -103,7 +103,10 @@ mod tests {
 
     #[test]
     fn the_longest_idle_operator_gets_the_first_caller() {
-        let got = assign(&[caller("b", Lane::Normal, 2), caller("a", Lane::Normal, 1)], &[operator("x", 20), operator("y", 10)]);
+        let got = assign(
+            &[caller("b", Lane::Normal, 2), caller("a", Lane::Normal, 1)],
+            &[operator("x", 20), operator("y", 10)],
+        );
         assert_eq!(got[0], Assignment { call: "a".into(), operator: "y".into() });
         assert_eq!(got[1], Assignment { call: "b".into(), operator: "x".into() });
     }
@@ -129,7 +132,11 @@ mod tests {
         for seed in 0..2_000 {
             let mut rng = StdRng::seed_from_u64(seed);
             let operators: Vec<Candidate> = (0..rng.random_range(0..8))
-                .map(|i| Candidate { operator: format!("o{i}"), free: rng.random_bool(0.7), idle_since: rng.random_range(0..5) })
+                .map(|i| Candidate {
+                    operator: format!("o{i}"),
+                    free: rng.random_bool(0.7),
+                    idle_since: rng.random_range(0..5),
+                })
                 .collect();
             let waiting: Vec<Waiting> = (0..rng.random_range(0..8))
                 .map(|i| Waiting {

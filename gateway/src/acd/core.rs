@@ -141,7 +141,8 @@ impl Core {
     pub(super) fn leave(&mut self, now: i64, call: &str) {
         self.waiting.retain(|w| w.call != call);
         self.entered.remove(call);
-        let ringing = self.operators.values().find(|o| o.state == OperatorState::Ringing && o.call.as_deref() == Some(call));
+        let ringing =
+            self.operators.values().find(|o| o.state == OperatorState::Ringing && o.call.as_deref() == Some(call));
         if let Some(operator) = ringing.map(|o| o.who.id.clone()) {
             self.back_to_work(now, &operator);
         }
@@ -215,7 +216,14 @@ impl Core {
     }
 
     /// The operator asks for a state. During a call it takes effect afterwards. Returns what holds now.
-    pub(super) fn want(&mut self, now: i64, who: &OperatorRef, registered: bool, state: OperatorState, reason: &str) -> OperatorState {
+    pub(super) fn want(
+        &mut self,
+        now: i64,
+        who: &OperatorRef,
+        registered: bool,
+        state: OperatorState,
+        reason: &str,
+    ) -> OperatorState {
         let operator = self.operators.entry(who.id.clone()).or_insert_with(|| Operator {
             who: who.clone(),
             state: OperatorState::Off,
@@ -271,7 +279,12 @@ impl Core {
     /// Place and estimate (from the waits of the last twenty answered callers).
     pub(super) fn position(&self, call: &str) -> Option<(usize, u64)> {
         let place = position(&self.waiting, call)?;
-        #[allow(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "an estimate in seconds")]
+        #[allow(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "an estimate in seconds"
+        )]
         let estimate_s = (self.waited_ms_mean / 1000.0 * place as f64) as u64;
         Some((place, estimate_s))
     }

@@ -68,16 +68,50 @@ pub struct QueueView {
 }
 
 enum Message {
-    Enter { call: String, lane: Lane, excluded: BTreeSet<String>, news: mpsc::Sender<CallNews>, reply: oneshot::Sender<Result<(), AcdError>> },
-    Leave { call: String },
-    SetLane { call: String, lane: Lane },
-    Connected { call: String, operator: String },
-    Declined { call: String, operator: String, why: Decline },
-    Released { operator: String },
-    Want { who: OperatorRef, registered: bool, state: OperatorState, reason: String, reply: oneshot::Sender<OperatorState> },
-    Registered { sip_user: String, registered: bool },
-    Position { call: String, reply: oneshot::Sender<Option<(usize, u64)>> },
-    View { reply: oneshot::Sender<QueueView> },
+    Enter {
+        call: String,
+        lane: Lane,
+        excluded: BTreeSet<String>,
+        news: mpsc::Sender<CallNews>,
+        reply: oneshot::Sender<Result<(), AcdError>>,
+    },
+    Leave {
+        call: String,
+    },
+    SetLane {
+        call: String,
+        lane: Lane,
+    },
+    Connected {
+        call: String,
+        operator: String,
+    },
+    Declined {
+        call: String,
+        operator: String,
+        why: Decline,
+    },
+    Released {
+        operator: String,
+    },
+    Want {
+        who: OperatorRef,
+        registered: bool,
+        state: OperatorState,
+        reason: String,
+        reply: oneshot::Sender<OperatorState>,
+    },
+    Registered {
+        sip_user: String,
+        registered: bool,
+    },
+    Position {
+        call: String,
+        reply: oneshot::Sender<Option<(usize, u64)>>,
+    },
+    View {
+        reply: oneshot::Sender<QueueView>,
+    },
 }
 
 /// Handle to all queues.
@@ -112,7 +146,14 @@ impl Acd {
     }
 
     /// A caller joins a queue; offers come through `news`.
-    pub async fn enter(&self, queue: &str, call: &str, lane: Lane, excluded: BTreeSet<String>, news: mpsc::Sender<CallNews>) -> Result<(), AcdError> {
+    pub async fn enter(
+        &self,
+        queue: &str,
+        call: &str,
+        lane: Lane,
+        excluded: BTreeSet<String>,
+        news: mpsc::Sender<CallNews>,
+    ) -> Result<(), AcdError> {
         let (reply, answer) = oneshot::channel();
         self.send(queue, Message::Enter { call: call.into(), lane, excluded, news, reply }).await?;
         answer.await.map_err(|_| AcdError::Unavailable)?
@@ -144,7 +185,14 @@ impl Acd {
     }
 
     /// An operator asks for a state; returns what holds now.
-    pub async fn want(&self, queue: &str, who: OperatorRef, registered: bool, state: OperatorState, reason: &str) -> Result<OperatorState, AcdError> {
+    pub async fn want(
+        &self,
+        queue: &str,
+        who: OperatorRef,
+        registered: bool,
+        state: OperatorState,
+        reason: &str,
+    ) -> Result<OperatorState, AcdError> {
         let (reply, answer) = oneshot::channel();
         self.send(queue, Message::Want { who, registered, state, reason: reason.into(), reply }).await?;
         answer.await.map_err(|_| AcdError::Unavailable)
@@ -204,7 +252,9 @@ impl Owner {
             let deadline = self.core.poll_timeout();
             let sleep = async {
                 match deadline {
-                    Some(at) => tokio::time::sleep(Duration::from_millis(u64::try_from(at - now_ms()).unwrap_or(0))).await,
+                    Some(at) => {
+                        tokio::time::sleep(Duration::from_millis(u64::try_from(at - now_ms()).unwrap_or(0))).await
+                    }
                     None => std::future::pending().await,
                 }
             };
@@ -339,14 +389,25 @@ fn write_rows(store: Store) -> mpsc::Sender<Row> {
 async fn write_row(store: &Store, row: Row) -> Result<(), hotline_db::DbError> {
     match row {
         Row::Enter { call, queue, lane, at } => {
-            let entry = hotline_db::QueueEntry { call: parse(&call)?, queue, lane: lane.into(), state: "waiting".into(), entered_at: at, node: crate::app::node_name(), operator: None };
+            let entry = hotline_db::QueueEntry {
+                call: parse(&call)?,
+                queue,
+                lane: lane.into(),
+                state: "waiting".into(),
+                entered_at: at,
+                node: crate::app::node_name(),
+                operator: None,
+            };
             store.queue_enter(entry).await
         }
         Row::Update { call, state } => store.queue_update(parse(&call)?, state, None).await.map(drop),
         Row::Leave { call } => store.queue_leave(parse(&call)?).await.map(drop),
         Row::State { operator, state, reason, at } => {
             let state = state.parse().map_err(|_| hotline_db::DbError::NotFound)?;
-            store.operator_state_set(parse(&operator)?, state, Some(reason.as_str()).filter(|r| !r.is_empty()), at).await.map(drop)
+            store
+                .operator_state_set(parse(&operator)?, state, Some(reason.as_str()).filter(|r| !r.is_empty()), at)
+                .await
+                .map(drop)
         }
     }
 }

@@ -18,7 +18,11 @@ impl Driver {
             "announce_position" => self.announce_position().await,
             "progress_by_code" => {
                 let code = args.get("code").map_or("", String::as_str);
-                self.progress(if hotline_db::number::is_query_code(code) { self.sv.store.item_by_query_code(code).await } else { Ok(None) })
+                self.progress(if hotline_db::number::is_query_code(code) {
+                    self.sv.store.item_by_query_code(code).await
+                } else {
+                    Ok(None)
+                })
             }
             "progress_by_caller" => self.progress_by_caller(args.get("last4").map_or("", String::as_str)).await,
             other => {
@@ -38,7 +42,11 @@ impl Driver {
             },
         };
         let Some(party) = party else { return "none" };
-        let task = NewCallback { call: Some(self.call), party: Some(party), ..NewCallback::new(CallbackKind::Queued, now_ms()) };
+        let task = NewCallback {
+            call: Some(self.call),
+            party: Some(party),
+            ..NewCallback::new(CallbackKind::Queued, now_ms())
+        };
         match self.sv.store.callback_add(task, now_ms()).await {
             Ok((_, true)) => "ok",
             Ok((_, false)) => "exists",
@@ -82,7 +90,8 @@ impl Driver {
 }
 
 fn vars_of(item: &Item) -> Vars {
-    [("state_prompt".to_owned(), state_prompt(item.state).to_owned()), ("code".to_owned(), item.query_code.clone())].into()
+    [("state_prompt".to_owned(), state_prompt(item.state).to_owned()), ("code".to_owned(), item.query_code.clone())]
+        .into()
 }
 
 /// The prompt that says a state.
@@ -109,7 +118,11 @@ pub(crate) async fn callback_vars(store: &hotline_db::Store, item: Option<Id>, u
     match store.item_get(item).await {
         Ok(Some(item)) => {
             let (year, month, day) = crate::app::local_date(item.created_at, utc_offset_min);
-            [("query_code".to_owned(), item.query_code), ("accepted_on".to_owned(), format!("{year:04}-{month:02}-{day:02}"))].into()
+            [
+                ("query_code".to_owned(), item.query_code),
+                ("accepted_on".to_owned(), format!("{year:04}-{month:02}-{day:02}")),
+            ]
+            .into()
         }
         _ => Vars::new(),
     }

@@ -21,7 +21,9 @@ impl Driver {
             Event::Failed { code, reason, .. } => self.end_line(Side::Network, &format!("{code} {reason}")),
             Event::Ended { by, reason, .. } => {
                 let (side, why) = match by {
-                    EndedBy::Remote if reason.as_deref().is_some_and(is_network_cause) => (Side::Network, reason.unwrap_or_default()),
+                    EndedBy::Remote if reason.as_deref().is_some_and(is_network_cause) => {
+                        (Side::Network, reason.unwrap_or_default())
+                    }
                     EndedBy::Remote => (Side::Citizen, "bye".to_owned()),
                     EndedBy::Timeout => (Side::Network, "signalling timed out".to_owned()),
                     EndedBy::Local => (Side::System, "ended here".to_owned()),
@@ -67,7 +69,8 @@ impl Driver {
 
 /// RFC 3326 causes that say the network, not the person, ended the call (Q.850 classes beyond "normal").
 fn is_network_cause(reason: &str) -> bool {
-    let cause = reason.split(';').filter_map(|p| p.trim().strip_prefix("cause=")).find_map(|c| c.trim().parse::<u16>().ok());
+    let cause =
+        reason.split(';').filter_map(|p| p.trim().strip_prefix("cause=")).find_map(|c| c.trim().parse::<u16>().ok());
     let q850 = reason.trim_start().to_ascii_lowercase().starts_with("q.850");
     matches!((q850, cause), (true, Some(c)) if c >= 34)
 }

@@ -104,7 +104,9 @@ impl super::driver::Driver {
         if !HANG_UP_REASONS.contains(&reason) {
             return Err(ControlError::ReasonNeeded);
         }
-        let silent = self.silent_for().is_some_and(|t| t.as_secs() + self.sv.config.media.rtp_silence_ms / 1000 >= SILENCE_BEFORE_HANG_UP_S);
+        let silent = self
+            .silent_for()
+            .is_some_and(|t| t.as_secs() + self.sv.config.media.rtp_silence_ms / 1000 >= SILENCE_BEFORE_HANG_UP_S);
         if reason == "silence" && !silent {
             return Err(ControlError::NotSilent);
         }

@@ -205,7 +205,9 @@ impl Driver {
             MediaEvent::Digit { leg, digit, .. } if leg == citizen && self.stage != Stage::Talk => {
                 self.input(Input::Digit(digit));
             }
-            MediaEvent::PlayDone { leg, play_id } if leg == citizen && play_id == self.play_next => self.input(Input::PlayDone),
+            MediaEvent::PlayDone { leg, play_id } if leg == citizen && play_id == self.play_next => {
+                self.input(Input::PlayDone)
+            }
             MediaEvent::Silent { leg } if leg == citizen => {
                 let left = self.sv.config.media.rtp_dead_ms.saturating_sub(self.sv.config.media.rtp_silence_ms);
                 self.dead_at = Some(Instant::now() + Duration::from_millis(left));

@@ -135,7 +135,9 @@ impl Driver {
         let until = tokio::time::Instant::now() + Duration::from_secs(RECORDING_WAIT_S);
         while !self.recordings_pending.is_empty() {
             match tokio::time::timeout_at(until, self.media_events.recv()).await {
-                Ok(Some(event @ crate::net::media::MediaEvent::RecordingDone { .. })) => self.recording_done(event).await,
+                Ok(Some(event @ crate::net::media::MediaEvent::RecordingDone { .. })) => {
+                    self.recording_done(event).await
+                }
                 Ok(Some(_)) => {}
                 Ok(None) | Err(_) => {
                     error!(call = %self.call, pending = self.recordings_pending.len(), "recording not finished in time: the start-up repair will finish it");
@@ -153,7 +155,8 @@ impl Driver {
         let talked = self.times.operator_answer_at.is_some();
         let wait_ms = self.times.queue_at.map_or(0, |q| self.times.operator_answer_at.unwrap_or(at) - q);
         let talk_ms = self.times.operator_answer_at.map_or(0, |a| self.times.talk_end_at.unwrap_or(at) - a);
-        let abandoned = (!talked && self.served_otherwise.is_none() && self.origin == Origin::Inbound).then(|| stage.as_str().to_owned());
+        let abandoned = (!talked && self.served_otherwise.is_none() && self.origin == Origin::Inbound)
+            .then(|| stage.as_str().to_owned());
         let end = CallEnd {
             at,
             end_side: side.row(),

@@ -118,7 +118,8 @@ impl Driver {
         if let Some(operator) = self.operator.take_if(|o| !o.talking) {
             self.sv.sip.hang_up(operator.leg.session, "caller left");
             self.release_leg(&operator.leg);
-            self.note("operator_ring_end", serde_json::json!({ "operator": operator.who.id, "why": "caller_left" })).await;
+            self.note("operator_ring_end", serde_json::json!({ "operator": operator.who.id, "why": "caller_left" }))
+                .await;
         }
     }
 

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use hotline_media::sdp::{self, Agreed, AnswerError, LocalAudio, SdpError};
 use hotline_media::LegId;
+use hotline_media::sdp::{self, Agreed, AnswerError, LocalAudio, SdpError};
 use hotline_sip::SessionId;
 
 use crate::net::media::{LegInfo, Media};

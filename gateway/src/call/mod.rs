@@ -20,7 +20,7 @@ mod start;
 pub use control::{Control, ControlError};
 pub use driver::{Origin, Verdict};
 pub use finish::Finished;
+pub use live::{LiveCall, LiveCalls};
 pub use recording::finish_orphans;
 pub use recover::{RecoverError, recover};
-pub use live::{LiveCall, LiveCalls};
 pub use start::{inbound, outbound};

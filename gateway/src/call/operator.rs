@@ -81,9 +81,9 @@ impl Driver {
 
     async fn operator_answered(&mut self, sdp: Option<Vec<u8>>) {
         let Some(operator) = self.operator.as_mut() else { return };
-        let agreed = sdp.ok_or_else(|| "no session description".to_owned()).and_then(|answer| {
-            operator.leg.take_answer(&self.sv.media, &answer).map_err(|e| e.to_string())
-        });
+        let agreed = sdp
+            .ok_or_else(|| "no session description".to_owned())
+            .and_then(|answer| operator.leg.take_answer(&self.sv.media, &answer).map_err(|e| e.to_string()));
         if let Err(why) = agreed {
             info!(call = %self.call, why, "operator's phone answered with nothing usable");
             self.sv.sip.hang_up(operator.leg.session, "488");
@@ -136,7 +136,11 @@ impl Driver {
             self.talk_ended_by = Some((side, how));
         }
         self.sv.acd.released(&self.queue, &operator.who.id).await;
-        self.note("talk_end", serde_json::json!({ "by": side.row().as_str(), "how": how, "operator": operator.who.id })).await;
+        self.note(
+            "talk_end",
+            serde_json::json!({ "by": side.row().as_str(), "how": how, "operator": operator.who.id }),
+        )
+        .await;
         self.set_stage(Stage::After);
         if self.line_ended_by.is_none() {
             self.input(Input::TalkEnded);
@@ -198,4 +202,3 @@ impl Driver {
         self.times.last_heard.map(|t| Instant::now().duration_since(t))
     }
 }
-

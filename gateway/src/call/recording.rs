@@ -114,7 +114,9 @@ pub async fn finish_orphans(sv: Arc<Services>, mut orphans: mpsc::Receiver<Media
 }
 
 async fn store_done(sv: &Services, event: MediaEvent) {
-    let MediaEvent::RecordingDone { rec, duration_ms, sha256, bytes, gaps_ms, paused_ranges, error, .. } = event else { return };
+    let MediaEvent::RecordingDone { rec, duration_ms, sha256, bytes, gaps_ms, paused_ranges, error, .. } = event else {
+        return;
+    };
     let Ok(id) = rec.0.parse::<Id>() else { return };
     let at = now_ms();
     let stored = match error {

@@ -24,7 +24,9 @@ pub enum RecoverError {
 /// Runs once at start, before the first call.
 pub async fn recover(sv: &Arc<Services>) -> Result<(), RecoverError> {
     let folder = sv.config.storage.recordings();
-    let repaired = tokio::task::spawn_blocking(move || hotline_media::repair(&folder)).await.map_err(|_| RecoverError::Repair)??;
+    let repaired = tokio::task::spawn_blocking(move || hotline_media::repair(&folder))
+        .await
+        .map_err(|_| RecoverError::Repair)??;
     for file in repaired.iter().filter(|f| f.was_broken) {
         info!(file = %file.path.display(), duration_ms = file.duration_ms, "recording repaired");
     }
@@ -43,7 +45,15 @@ async fn finish_recordings(sv: &Arc<Services>) -> Result<(), RecoverError> {
         let judged = tokio::task::spawn_blocking(move || judge(&path)).await.map_err(|_| RecoverError::Repair)?;
         match judged {
             Ok((duration_ms, bytes, sha256)) => {
-                let done = RecordingDone { duration_ms, bytes, sha256, gaps_ms: 0, paused_ranges: serde_json::json!([]).into(), transcribe: true, at: now_ms() };
+                let done = RecordingDone {
+                    duration_ms,
+                    bytes,
+                    sha256,
+                    gaps_ms: 0,
+                    paused_ranges: serde_json::json!([]).into(),
+                    transcribe: true,
+                    at: now_ms(),
+                };
                 sv.store.recording_finish(row.id, done).await?;
             }
             Err(why) => {
@@ -64,7 +74,11 @@ fn judge(path: &std::path::Path) -> Result<(i64, i64, String), String> {
 
 async fn end_cut_call(sv: &Arc<Services>, call: &Call) -> Result<(), RecoverError> {
     let at = now_ms();
-    let missed = (call.direction == Direction::Inbound).then_some(call.party).flatten().map(|party| NewCallback { call: Some(call.id), party: Some(party), ..NewCallback::new(CallbackKind::Missed, at) });
+    let missed = (call.direction == Direction::Inbound).then_some(call.party).flatten().map(|party| NewCallback {
+        call: Some(call.id),
+        party: Some(party),
+        ..NewCallback::new(CallbackKind::Missed, at)
+    });
     let end = CallEnd {
         at,
         end_side: EndSide::System,

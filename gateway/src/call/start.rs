@@ -41,7 +41,8 @@ async fn serve_inbound(sv: &Arc<Services>, new: IncomingCall) -> Result<(), (u16
         // Domain rule 2.4: phones are called, they don't call; outbound exists from a task only.
         return Err((403, "Outbound calls start from a task"));
     }
-    let hotline = sv.config.hotlines.iter().find(|h| h.number == invite.request_user).ok_or((404, "No such hotline number"))?;
+    let hotline =
+        sv.config.hotlines.iter().find(|h| h.number == invite.request_user).ok_or((404, "No such hotline number"))?;
     let flow = sv.voice.flow(&hotline.flow).ok_or((500, "Flow missing"))?;
     let media = sv.media.open_leg().map_err(|e| {
         warn!(error = %e, "no media leg");
@@ -73,7 +74,10 @@ async fn serve_inbound(sv: &Arc<Services>, new: IncomingCall) -> Result<(), (u16
         (503, "Service Unavailable")
     })?;
     sv.metrics.calls_in.inc();
-    let mut vars = BTreeMap::from([("queue".to_owned(), hotline.queue.clone()), ("hotline_number".to_owned(), hotline.number.clone())]);
+    let mut vars = BTreeMap::from([
+        ("queue".to_owned(), hotline.queue.clone()),
+        ("hotline_number".to_owned(), hotline.number.clone()),
+    ]);
     if let Some(number) = &number {
         vars.insert("caller_number".to_owned(), number.reveal().trim_start_matches("+86").to_owned());
     }
@@ -138,8 +142,14 @@ pub async fn outbound(sv: Arc<Services>, task: CallbackTask, number: Pii<String>
     vars.insert("hotline_number".to_owned(), did.clone());
     let queue = sv.config.hotlines.first().map_or_else(|| "main".to_owned(), |h| h.queue.clone());
     vars.insert("queue".to_owned(), queue.clone());
-    let mut driver =
-        build(&sv, accepted.call, Origin::Task(task.id), Mailboxes { sip_tx, sip_events }, leg, Machine::new(flow, vars));
+    let mut driver = build(
+        &sv,
+        accepted.call,
+        Origin::Task(task.id),
+        Mailboxes { sip_tx, sip_events },
+        leg,
+        Machine::new(flow, vars),
+    );
     driver.did = did;
     driver.party = accepted.party;
     driver.number = Some(number);

@@ -74,7 +74,13 @@ async fn serve(sv: &Arc<Services>, task: CallbackTask) -> Result<(), DbError> {
         Err(why) => {
             // A failure of ours uses up no attempt.
             warn!(task = %task.id, why, "callback not placed");
-            let attempt = NewAttempt { call: None, at: now_ms(), outcome: "not_placed".into(), next_at: Some(sv.rules.postponed(now_ms())), counts: false };
+            let attempt = NewAttempt {
+                call: None,
+                at: now_ms(),
+                outcome: "not_placed".into(),
+                next_at: Some(sv.rules.postponed(now_ms())),
+                counts: false,
+            };
             sv.store.callback_attempt(task.id, attempt).await.map(drop)
         }
     }
@@ -127,7 +133,8 @@ async fn conclude_survey(sv: &Services, task: &CallbackTask, finished: &Finished
     sv.store.callback_attempt(task.id, attempt_of(finished, at, "answered", None, true)).await?;
     let survey = survey_of(task, finished, &answers, at);
     let payload = serde_json::json!({ "satisfied": answers.satisfied, "solved": answers.solved, "at": at });
-    let (kind, word) = if decision == Decision::Close { (HandoffKind::Close, "close") } else { (HandoffKind::Reopen, "reopen") };
+    let (kind, word) =
+        if decision == Decision::Close { (HandoffKind::Close, "close") } else { (HandoffKind::Reopen, "reopen") };
     let handoff = NewHandoff {
         target: sv.config.casecore.kind.clone(),
         kind,
@@ -159,7 +166,13 @@ fn survey_of(task: &CallbackTask, finished: &Finished, answers: &Answers, at: i6
     }
 }
 
-async fn retry_or_give_up(sv: &Services, task: &CallbackTask, finished: &Finished, at: i64, next: Option<i64>) -> Result<(), DbError> {
+async fn retry_or_give_up(
+    sv: &Services,
+    task: &CallbackTask,
+    finished: &Finished,
+    at: i64,
+    next: Option<i64>,
+) -> Result<(), DbError> {
     let outcome = outcome_word(finished);
     // 5xx: the network's failure or ours, not the citizen's; it uses up no attempt.
     let ours = matches!(finished.failed, Some(500..=599));

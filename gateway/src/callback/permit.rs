@@ -31,7 +31,9 @@ pub fn outgoing<'a>(config: &'a Config, number: &str) -> Result<(&'a Trunk, Stri
     };
     let digits_only = !dialled.is_empty() && dialled.bytes().all(|b| b.is_ascii_digit());
     let allowed = if trunk.dial_prefixes.is_empty() {
-        DEFAULT_PREFIXES.iter().any(|p| dialled.starts_with(p)) && (10..=12).contains(&dialled.len()) && !dialled.starts_with("00")
+        DEFAULT_PREFIXES.iter().any(|p| dialled.starts_with(p))
+            && (10..=12).contains(&dialled.len())
+            && !dialled.starts_with("00")
     } else {
         trunk.dial_prefixes.iter().any(|p| dialled.starts_with(p.as_str()))
     };
@@ -52,7 +54,9 @@ mod tests {
         let c = config();
         assert_eq!(outgoing(&c, "+8613812345678").unwrap().1, "13812345678");
         assert_eq!(outgoing(&c, "+8651912345678").unwrap().1, "051912345678");
-        for toll in ["+1900555123", "0019005551234", "+882161234567", "95588", "", "138123456789999", "+8613812345678;x"] {
+        for toll in
+            ["+1900555123", "0019005551234", "+882161234567", "95588", "", "138123456789999", "+8613812345678;x"]
+        {
             assert_eq!(outgoing(&c, toll).unwrap_err(), Refusal::Prefix, "{toll}");
         }
         assert_eq!(outgoing(&Config::default(), "+8613812345678").unwrap_err(), Refusal::NoTrunk);

@@ -34,20 +34,23 @@ pub enum Decision {
 #[must_use]
 pub fn read(verdict: &BTreeMap<String, String>) -> Answers {
     let get = |key: &str| verdict.get(key).map(String::as_str);
-    let yes_no = |key: &str| get(key).and_then(|v| match v {
-        "yes" | "1" => Some(true),
-        "no" | "2" => Some(false),
-        _ => None,
-    });
-    Answers {
-        contacted: yes_no("contacted"),
-        solved: get("solved").and_then(|v| match v {
-            "yes" | "1" => Some("yes"),
-            "partly" | "2" => Some("partly"),
-            "no" | "3" => Some("no"),
+    let yes_no = |key: &str| {
+        get(key).and_then(|v| match v {
+            "yes" | "1" => Some(true),
+            "no" | "2" => Some(false),
             _ => None,
         })
-        .map(str::to_owned),
+    };
+    Answers {
+        contacted: yes_no("contacted"),
+        solved: get("solved")
+            .and_then(|v| match v {
+                "yes" | "1" => Some("yes"),
+                "partly" | "2" => Some("partly"),
+                "no" | "3" => Some("no"),
+                _ => None,
+            })
+            .map(str::to_owned),
         satisfied: get("satisfied").and_then(|v| match v {
             "1" | "yes" | "satisfied" => Some(1),
             "2" | "mostly" | "partly" | "basically" => Some(2),
@@ -83,7 +86,10 @@ mod tests {
 
     #[test]
     fn a_case_closes_on_satisfaction_only() {
-        assert_eq!(decide(&answers(&[("contacted", "yes"), ("solved", "yes"), ("satisfied", "1"), ("may_close", "yes")])), Decision::Close);
+        assert_eq!(
+            decide(&answers(&[("contacted", "yes"), ("solved", "yes"), ("satisfied", "1"), ("may_close", "yes")])),
+            Decision::Close
+        );
         assert_eq!(decide(&answers(&[("satisfied", "2")])), Decision::Close);
         assert_eq!(decide(&answers(&[("solved", "yes")])), Decision::None);
         assert_eq!(decide(&answers(&[])), Decision::None);

@@ -54,7 +54,10 @@ pub trait CaseCore: Send + Sync {
     /// Whether a row with this idempotency key was taken before.
     fn find(&self, idempotency_key: &str) -> impl Future<Output = Result<Option<Receipt>, DeliverError>> + Send;
     /// News after `cursor`, and the new cursor.
-    fn events_after(&self, cursor: &str) -> impl Future<Output = Result<(Vec<StatusEvent>, String), DeliverError>> + Send;
+    fn events_after(
+        &self,
+        cursor: &str,
+    ) -> impl Future<Output = Result<(Vec<StatusEvent>, String), DeliverError>> + Send;
 }
 
 /// The configured binding.

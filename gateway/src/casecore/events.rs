@@ -52,7 +52,14 @@ async fn poll_once(store: &Store, core: &Core, rules: &Rules) -> Result<(), Stri
 pub async fn apply(store: &Store, rules: &Rules, event: StatusEvent) -> Result<bool, DbError> {
     let due = matches!(event.stage, CaseStage::Handled | CaseStage::Closed)
         .then(|| NewCallback::new(CallbackKind::CaseFinished, rules.next_allowed(now_ms())));
-    let row = CaseEvent { event_id: event.event_id, case_no: event.case_no.clone(), item: None, stage: event.stage, at: event.at, note: Some(event.note).filter(|n| !n.is_empty()) };
+    let row = CaseEvent {
+        event_id: event.event_id,
+        case_no: event.case_no.clone(),
+        item: None,
+        stage: event.stage,
+        at: event.at,
+        note: Some(event.note).filter(|n| !n.is_empty()),
+    };
     let fresh = store.case_event_apply(row, due).await?;
     if fresh {
         info!(case = event.case_no, stage = event.stage.as_str(), "case moved");

@@ -47,7 +47,10 @@ struct EventsAnswer {
 impl HttpCore {
     /// Builds the client; a TLS provider must be installed in the process.
     pub fn new(settings: &Settings) -> Result<Self, reqwest::Error> {
-        let client = Client::builder().timeout(Duration::from_millis(settings.timeout_ms)).redirect(reqwest::redirect::Policy::none()).build()?;
+        let client = Client::builder()
+            .timeout(Duration::from_millis(settings.timeout_ms))
+            .redirect(reqwest::redirect::Policy::none())
+            .build()?;
         Ok(Self { client, base: settings.url.trim_end_matches('/').to_owned(), token: settings.token.clone() })
     }
 
@@ -57,7 +60,11 @@ impl HttpCore {
 
     async fn send(&self, request: RequestBuilder) -> Result<Vec<u8>, DeliverError> {
         let mut response = self.authorized(request).send().await.map_err(|e| {
-            if e.is_connect() { DeliverError::Transient(e.to_string()) } else { DeliverError::UnknownOutcome(e.to_string()) }
+            if e.is_connect() {
+                DeliverError::Transient(e.to_string())
+            } else {
+                DeliverError::UnknownOutcome(e.to_string())
+            }
         })?;
         let status = response.status();
         let mut body = Vec::new();
@@ -77,7 +84,9 @@ fn judge(status: StatusCode, body: Vec<u8>) -> Result<Vec<u8>, DeliverError> {
     match status {
         s if s.is_success() => Ok(body),
         StatusCode::NOT_FOUND => Err(DeliverError::NotFound),
-        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => Err(DeliverError::Transient(text())),
+        StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
+            Err(DeliverError::Transient(text()))
+        }
         StatusCode::CONFLICT => Err(DeliverError::UnknownOutcome(text())),
         s if s.is_server_error() => Err(DeliverError::UnknownOutcome(text())),
         _ => Err(DeliverError::Permanent(text())),
@@ -97,7 +106,8 @@ impl CaseCore for HttpCore {
         let path = if row.kind == HandoffKind::Create {
             format!("{}/cases", self.base)
         } else {
-            let case_no = row.case_no.as_deref().ok_or_else(|| DeliverError::Permanent("the item has no case yet".into()))?;
+            let case_no =
+                row.case_no.as_deref().ok_or_else(|| DeliverError::Permanent("the item has no case yet".into()))?;
             format!("{}/cases/{}/{}", self.base, encode(case_no), row.kind.as_str())
         };
         let request = self
@@ -135,7 +145,13 @@ impl CaseCore for HttpCore {
                 if stage.is_none() {
                     tracing::warn!(stage = e.stage, case = e.case_no, "case event of an unknown stage left out");
                 }
-                Some(StatusEvent { event_id: format!("http-{}", e.event_id), case_no: e.case_no, stage: stage?, at: e.at_ms, note: e.note })
+                Some(StatusEvent {
+                    event_id: format!("http-{}", e.event_id),
+                    case_no: e.case_no,
+                    stage: stage?,
+                    at: e.at_ms,
+                    note: e.note,
+                })
             })
             .collect();
         Ok((events, answer.cursor.to_string()))

@@ -37,7 +37,8 @@ impl CaseCore for Ledger {
     async fn deliver(&self, row: &Handoff) -> Result<Receipt, DeliverError> {
         let at = now_ms();
         if row.kind == HandoffKind::Create {
-            let (case_no, _) = self.store.ledger_create(&row.idempotency_key, &row.payload, at).await.map_err(failed)?;
+            let (case_no, _) =
+                self.store.ledger_create(&row.idempotency_key, &row.payload, at).await.map_err(failed)?;
             return Ok(Receipt { case_no });
         }
         let case_no = row.case_no.clone().ok_or_else(|| DeliverError::Permanent("the item has no case yet".into()))?;
@@ -60,7 +61,13 @@ impl CaseCore for Ledger {
         let next = rows.last().map_or(after, |e| e.seq);
         let events = rows
             .into_iter()
-            .map(|e| StatusEvent { event_id: e.event_id, case_no: e.case_no, stage: e.stage, at: e.at, note: e.note.unwrap_or_default() })
+            .map(|e| StatusEvent {
+                event_id: e.event_id,
+                case_no: e.case_no,
+                stage: e.stage,
+                at: e.at,
+                note: e.note.unwrap_or_default(),
+            })
             .collect();
         Ok((events, next.to_string()))
     }

@@ -32,7 +32,10 @@ pub async fn examine(config: &Config) -> anyhow::Result<()> {
     clock(&mut findings);
     match transcription_config(config).ready() {
         Ok(()) => findings.push(Finding::Good("转写 / transcription".into())),
-        Err(e) => findings.push(Finding::Advice(format!("转写 / transcription: {e}"), "通话不受影响,录音等待模型;运行 / calls go on, recordings wait; run: hotline model get small".into())),
+        Err(e) => findings.push(Finding::Advice(
+            format!("转写 / transcription: {e}"),
+            "通话不受影响,录音等待模型;运行 / calls go on, recordings wait; run: hotline model get small".into(),
+        )),
     }
     let mut bad = 0;
     for finding in findings {
@@ -53,7 +56,10 @@ pub async fn examine(config: &Config) -> anyhow::Result<()> {
 
 fn ports(config: &Config, out: &mut Vec<Finding>) {
     let remedy = |a: &SocketAddr| {
-        format!("端口被占用:停掉占用者(ss -lnp | grep {}),或改配置 / in use: stop its owner or change the address", a.port())
+        format!(
+            "端口被占用:停掉占用者(ss -lnp | grep {}),或改配置 / in use: stop its owner or change the address",
+            a.port()
+        )
     };
     for address in &config.sip.listen {
         match UdpSocket::bind(address).and_then(|_| TcpListener::bind(address)) {
@@ -67,15 +73,24 @@ fn ports(config: &Config, out: &mut Vec<Finding>) {
     }
     let pairs = (config.media.port_max - config.media.port_min) / 2;
     if pairs < 200 {
-        out.push(Finding::Advice(format!("RTP: {pairs} 对端口 / port pairs"), "每通话用两对;扩大 media.port_max / two per call: raise media.port_max".into()));
+        out.push(Finding::Advice(
+            format!("RTP: {pairs} 对端口 / port pairs"),
+            "每通话用两对;扩大 media.port_max / two per call: raise media.port_max".into(),
+        ));
     }
 }
 
 fn disk(config: &Config, out: &mut Vec<Finding>) {
     let dir = &config.storage.data_dir;
     let probe = dir.join(".doctor");
-    if let Err(e) = std::fs::create_dir_all(dir).and_then(|()| std::fs::write(&probe, b"x")).and_then(|()| std::fs::remove_file(&probe)) {
-        out.push(Finding::Bad(format!("{}: {e}", dir.display()), "以能写入的用户运行,或改 storage.data_dir / run as a user who may write there".into()));
+    if let Err(e) = std::fs::create_dir_all(dir)
+        .and_then(|()| std::fs::write(&probe, b"x"))
+        .and_then(|()| std::fs::remove_file(&probe))
+    {
+        out.push(Finding::Bad(
+            format!("{}: {e}", dir.display()),
+            "以能写入的用户运行,或改 storage.data_dir / run as a user who may write there".into(),
+        ));
         return;
     }
     match free_bytes(dir) {
@@ -99,14 +114,20 @@ async fn database(config: &Config, out: &mut Vec<Finding>) {
         Ok(store) => {
             match store.users().await {
                 Ok(users) if users.is_empty() => {
-                    out.push(Finding::Advice("没有用户 / no users".into(), "hotline user add --login 1001 --role operator --sip-user 1001 …".into()));
+                    out.push(Finding::Advice(
+                        "没有用户 / no users".into(),
+                        "hotline user add --login 1001 --role operator --sip-user 1001 …".into(),
+                    ));
                 }
                 Ok(users) => out.push(Finding::Good(format!("数据库 / database, {} 用户 / users", users.len()))),
                 Err(e) => out.push(Finding::Bad(format!("数据库 / database: {e}"), "查看日志 / see the log".into())),
             }
             store.close().await;
         }
-        Err(e) => out.push(Finding::Bad(format!("数据库 / database: {e}"), "检查 storage.database_url / check storage.database_url".into())),
+        Err(e) => out.push(Finding::Bad(
+            format!("数据库 / database: {e}"),
+            "检查 storage.database_url / check storage.database_url".into(),
+        )),
     }
 }
 
@@ -115,30 +136,48 @@ fn voice(config: &Config, out: &mut Vec<Finding>) {
         Ok(voice) => voice,
         Err(e) => return out.push(Finding::Bad(format!("语音 / voice: {e}"), "hotline ivr check".into())),
     };
-    let missing: Vec<String> =
-        loaded.flows().flat_map(|(_, f)| f.prompts().into_iter().map(str::to_owned)).filter(|id| !loaded.has(id)).collect();
+    let missing: Vec<String> = loaded
+        .flows()
+        .flat_map(|(_, f)| f.prompts().into_iter().map(str::to_owned))
+        .filter(|id| !loaded.has(id))
+        .collect();
     if missing.is_empty() {
         let dir = sounds_dir(config).map(|d| d.display().to_string()).unwrap_or_default();
         out.push(Finding::Good(format!("提示音与流程 / prompts and flows ({dir})")));
     } else {
-        out.push(Finding::Bad(format!("缺少提示音 / missing prompts: {}", missing.join(" ")), "sounds/render.sh 或录音室文件 / render them or add studio files".into()));
+        out.push(Finding::Bad(
+            format!("缺少提示音 / missing prompts: {}", missing.join(" ")),
+            "sounds/render.sh 或录音室文件 / render them or add studio files".into(),
+        ));
     }
 }
 
 fn trunks(config: &Config, out: &mut Vec<Finding>) {
     if config.trunks.is_empty() {
-        out.push(Finding::Advice("没有中继 / no trunk".into(), "在配置中加 [[trunk]],否则没有来电 / add a [[trunk]] or nobody can call".into()));
+        out.push(Finding::Advice(
+            "没有中继 / no trunk".into(),
+            "在配置中加 [[trunk]],否则没有来电 / add a [[trunk]] or nobody can call".into(),
+        ));
     } else if config.trunks.iter().all(|t| t.outbound.is_none()) {
-        out.push(Finding::Advice("没有外呼中继 / no trunk with outbound".into(), "回访无法拨出:设置 trunk.outbound / callbacks can't be placed: set trunk.outbound".into()));
+        out.push(Finding::Advice(
+            "没有外呼中继 / no trunk with outbound".into(),
+            "回访无法拨出:设置 trunk.outbound / callbacks can't be placed: set trunk.outbound".into(),
+        ));
     }
     if config.hotlines.is_empty() {
-        out.push(Finding::Bad("没有热线号码 / no hotline number".into(), "在配置中加 [[hotline]] / add a [[hotline]]".into()));
+        out.push(Finding::Bad(
+            "没有热线号码 / no hotline number".into(),
+            "在配置中加 [[hotline]] / add a [[hotline]]".into(),
+        ));
     }
 }
 
 fn clock(out: &mut Vec<Finding>) {
     if now_ms() < CLOCK_MIN_MS {
-        out.push(Finding::Bad("系统时间不对 / the clock is wrong".into(), "启用时间同步(chrony)/ enable time synchronisation".into()));
+        out.push(Finding::Bad(
+            "系统时间不对 / the clock is wrong".into(),
+            "启用时间同步(chrony)/ enable time synchronisation".into(),
+        ));
     } else {
         out.push(Finding::Good("时钟 / clock".into()));
     }

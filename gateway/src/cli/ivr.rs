@@ -12,10 +12,8 @@ use crate::voice::{FLOWS, load_flow, sounds_dir};
 /// Judges the named flow (or file), or all; fails if one has an error.
 pub fn check(config: &Config, flow: Option<&str>) -> anyhow::Result<()> {
     let dir = sounds_dir(config)?.join(&config.site.language);
-    let prompts: BTreeSet<String> = std::fs::read_dir(&dir)?
-        .flatten()
-        .filter_map(|e| Some(e.path().file_stem()?.to_str()?.to_owned()))
-        .collect();
+    let prompts: BTreeSet<String> =
+        std::fs::read_dir(&dir)?.flatten().filter_map(|e| Some(e.path().file_stem()?.to_str()?.to_owned())).collect();
     let mut errors = 0;
     for name in names(config, flow) {
         let flow = load(config, &name)?;
@@ -46,7 +44,8 @@ fn names(config: &Config, flow: Option<&str>) -> Vec<String> {
     match flow {
         Some(name) => vec![name.to_owned()],
         None => {
-            let all: BTreeSet<String> = FLOWS.iter().map(|s| (*s).to_owned()).chain(config.hotlines.iter().map(|h| h.flow.clone())).collect();
+            let all: BTreeSet<String> =
+                FLOWS.iter().map(|s| (*s).to_owned()).chain(config.hotlines.iter().map(|h| h.flow.clone())).collect();
             all.into_iter().collect()
         }
     }

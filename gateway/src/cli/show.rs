@@ -1,7 +1,7 @@
 //! `hotline show`: an item's whole story, oldest first.
 
 use anyhow::Context;
-use hotline_db::{CallbackFilter, CallFilter, Item, Store};
+use hotline_db::{CallFilter, CallbackFilter, Item, Store};
 
 use super::say;
 use crate::app::local_date;
@@ -45,7 +45,16 @@ async fn story(store: &Store, item: &Item) -> anyhow::Result<Vec<(i64, String)>>
             out.push((event.at, format!("通话 {} {} {}", &call.id.to_string()[..8], event.kind, *event.data)));
         }
         for r in store.recordings_of_call(call.id).await? {
-            out.push((r.started_at, format!("录音 {} {} {} ms sha256 {}", r.kind, r.state, r.duration_ms.unwrap_or(0), r.sha256.as_deref().unwrap_or("-"))));
+            out.push((
+                r.started_at,
+                format!(
+                    "录音 {} {} {} ms sha256 {}",
+                    r.kind,
+                    r.state,
+                    r.duration_ms.unwrap_or(0),
+                    r.sha256.as_deref().unwrap_or("-")
+                ),
+            ));
             if let Some(t) = store.transcript_of(r.id).await? {
                 out.push((t.at, format!("转写 {} {}: {}", t.engine, t.model, t.redacted_text)));
             }
@@ -68,7 +77,14 @@ async fn story(store: &Store, item: &Item) -> anyhow::Result<Vec<(i64, String)>>
         }
     }
     for s in store.surveys_of_item(item.id).await? {
-        out.push((s.at, format!("评价 解决 {} 满意 {}", s.solved.map_or("-", |v| v.as_str()), s.satisfied.map_or("-".into(), |v| v.to_string()))));
+        out.push((
+            s.at,
+            format!(
+                "评价 解决 {} 满意 {}",
+                s.solved.map_or("-", |v| v.as_str()),
+                s.satisfied.map_or("-".into(), |v| v.to_string())
+            ),
+        ));
     }
     Ok(out)
 }

@@ -13,8 +13,8 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 
-use super::error::ApiError;
 use super::Api;
+use super::error::ApiError;
 use crate::app::now_ms;
 use crate::privacy::{hash_password, random_token, sha256_hex, verify_password};
 
@@ -117,7 +117,8 @@ impl FromRequestParts<Api> for User {
 }
 
 fn token_of(headers: &HeaderMap) -> Option<String> {
-    let bearer = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|v| v.strip_prefix("Bearer "));
+    let bearer =
+        headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok()).and_then(|v| v.strip_prefix("Bearer "));
     if let Some(token) = bearer {
         return Some(token.to_owned());
     }

@@ -31,8 +31,13 @@ pub(crate) struct CallView {
 
 /// 通话列表
 #[utoipa::path(get, path = "/api/v1/calls", params(CallQuery), responses((status = 200, description = "newest first")))]
-pub(crate) async fn list(State(api): State<Api>, _: User, Query(q): Query<CallQuery>) -> Result<Json<Vec<Call>>, ApiError> {
-    let filter = CallFilter { limit: q.limit.unwrap_or(50).clamp(1, 200), before_seq: q.before_seq, ..CallFilter::default() };
+pub(crate) async fn list(
+    State(api): State<Api>,
+    _: User,
+    Query(q): Query<CallQuery>,
+) -> Result<Json<Vec<Call>>, ApiError> {
+    let filter =
+        CallFilter { limit: q.limit.unwrap_or(50).clamp(1, 200), before_seq: q.before_seq, ..CallFilter::default() };
     Ok(Json(api.sv.store.calls(filter).await?))
 }
 
@@ -53,7 +58,11 @@ pub(crate) async fn show(State(api): State<Api>, _: User, Path(id): Path<String>
 
 /// 通话事件
 #[utoipa::path(get, path = "/api/v1/calls/{id}/events", params(("id" = String, Path)), responses((status = 200)))]
-pub(crate) async fn events(State(api): State<Api>, _: User, Path(id): Path<String>) -> Result<Json<Vec<CallEvent>>, ApiError> {
+pub(crate) async fn events(
+    State(api): State<Api>,
+    _: User,
+    Path(id): Path<String>,
+) -> Result<Json<Vec<CallEvent>>, ApiError> {
     Ok(Json(api.sv.store.call_events(id_of(&id)?).await?))
 }
 
@@ -104,7 +113,11 @@ pub(crate) async fn hold(
     Ok(axum::http::StatusCode::NO_CONTENT)
 }
 
-async fn tell(api: &Api, call: &str, command: impl FnOnce(oneshot::Sender<Result<(), ControlError>>) -> Control) -> Result<(), ApiError> {
+async fn tell(
+    api: &Api,
+    call: &str,
+    command: impl FnOnce(oneshot::Sender<Result<(), ControlError>>) -> Control,
+) -> Result<(), ApiError> {
     let control = api.sv.live.control(call).ok_or(ControlError::Gone)?;
     let (reply, answer) = oneshot::channel();
     control.send(command(reply)).await.map_err(|_| ControlError::Gone)?;
@@ -138,7 +151,8 @@ pub(crate) async fn reveal(
     if call.operator != Some(user.0.id) {
         user.need(&[Role::Leader, Role::Manager])?;
     }
-    let party = api.sv.store.party_get(call.party.ok_or_else(ApiError::missing)?).await?.ok_or_else(ApiError::missing)?;
+    let party =
+        api.sv.store.party_get(call.party.ok_or_else(ApiError::missing)?).await?.ok_or_else(ApiError::missing)?;
     let sealed = party.phone_sealed.ok_or_else(ApiError::missing)?;
     // Audited first: a look that left no trace must be impossible.
     audit(&api.sv, &user.0, "reveal_number", &format!("call:{id}"), Some(reason)).await?;

@@ -39,7 +39,10 @@ pub(crate) async fn stage(
         return Err(ApiError::conflict("案件由外部系统管理 / cases live in an external system here"));
     }
     let stage = stage_of(&form.stage)?;
-    let key = headers.get("idempotency-key").and_then(|v| v.to_str().ok()).map_or_else(crate::privacy::random_token, str::to_owned);
+    let key = headers
+        .get("idempotency-key")
+        .and_then(|v| v.to_str().ok())
+        .map_or_else(crate::privacy::random_token, str::to_owned);
     let note = Some(form.note.as_str()).filter(|n| !n.is_empty());
     api.sv.store.ledger_command(&key, &case_no, LedgerCommand::Stage(stage), note, now_ms()).await?;
     audit(&api.sv, &user.0, "ledger_stage", &format!("case:{case_no}"), Some(stage.as_str())).await?;
@@ -77,7 +80,13 @@ pub(crate) async fn webhook(State(api): State<Api>, headers: HeaderMap, body: By
         return Err(ApiError::sign_in());
     }
     let form: EventForm = serde_json::from_slice(&body).map_err(|e| ApiError::bad(e.to_string()))?;
-    let event = StatusEvent { event_id: format!("http-{}", form.event_id), case_no: form.case_no, stage: stage_of(&form.stage)?, at: form.at_ms, note: form.note };
+    let event = StatusEvent {
+        event_id: format!("http-{}", form.event_id),
+        case_no: form.case_no,
+        stage: stage_of(&form.stage)?,
+        at: form.at_ms,
+        note: form.note,
+    };
     apply(&api.sv.store, &api.sv.rules, event).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -59,7 +59,11 @@ impl ApiError {
     /// 429.
     #[must_use]
     pub fn too_many() -> Self {
-        Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many", "失败次数过多,请五分钟后再试 / too many failures: try again in five minutes")
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too_many",
+            "失败次数过多,请五分钟后再试 / too many failures: try again in five minutes",
+        )
     }
 }
 
@@ -74,10 +78,16 @@ impl From<DbError> for ApiError {
         match e {
             DbError::NotFound => Self::missing(),
             DbError::Conflict(why) => Self::conflict(why),
-            DbError::Invalid { field, why } => Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", format!("{field}: {why}")),
+            DbError::Invalid { field, why } => {
+                Self::new(StatusCode::UNPROCESSABLE_ENTITY, "invalid", format!("{field}: {why}"))
+            }
             e => {
                 tracing::error!(error = %e, "store");
-                Self::new(StatusCode::SERVICE_UNAVAILABLE, "store", "数据库暂不可用,请稍后重试 / the database is not available: try again")
+                Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "store",
+                    "数据库暂不可用,请稍后重试 / the database is not available: try again",
+                )
             }
         }
     }

@@ -124,7 +124,11 @@ pub(crate) struct ItemQuery {
 
 /// 诉求列表
 #[utoipa::path(get, path = "/api/v1/items", params(ItemQuery), responses((status = 200, description = "newest first")))]
-pub(crate) async fn list(State(api): State<Api>, _: User, Query(q): Query<ItemQuery>) -> Result<Json<Vec<Item>>, ApiError> {
+pub(crate) async fn list(
+    State(api): State<Api>,
+    _: User,
+    Query(q): Query<ItemQuery>,
+) -> Result<Json<Vec<Item>>, ApiError> {
     let before = q.before.as_deref().map(id_of).transpose()?;
     let filter = ItemFilter { limit: q.limit.unwrap_or(50).clamp(1, 200), before, ..ItemFilter::default() };
     Ok(Json(api.sv.store.items(filter).await?))
@@ -132,7 +136,11 @@ pub(crate) async fn list(State(api): State<Api>, _: User, Query(q): Query<ItemQu
 
 /// 一件诉求:id、受理编号或查询码
 #[utoipa::path(get, path = "/api/v1/items/{id}", params(("id" = String, Path, description = "id, acceptance number or query code")), responses((status = 200), (status = 404)))]
-pub(crate) async fn show(State(api): State<Api>, _: User, Path(id): Path<String>) -> Result<Json<serde_json::Value>, ApiError> {
+pub(crate) async fn show(
+    State(api): State<Api>,
+    _: User,
+    Path(id): Path<String>,
+) -> Result<Json<serde_json::Value>, ApiError> {
     let store = &api.sv.store;
     let item = match (id.parse::<Id>(), id.len()) {
         (Ok(id), _) => store.item_get(id).await?,

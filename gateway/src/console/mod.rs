@@ -103,14 +103,23 @@ fn router(sv: Arc<Services>) -> Router {
 async fn security_headers(mut response: axum::response::Response) -> axum::response::Response {
     use axum::http::HeaderValue;
     let headers = response.headers_mut();
-    headers.insert("content-security-policy", HeaderValue::from_static("default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"));
+    headers.insert(
+        "content-security-policy",
+        HeaderValue::from_static("default-src 'self'; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"),
+    );
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     headers.insert("referrer-policy", HeaderValue::from_static("no-referrer"));
     response
 }
 
 /// One line of the audit chain; what can't be audited isn't done.
-pub(crate) async fn audit(sv: &Services, actor: &hotline_db::User, action: &str, object: &str, reason: Option<&str>) -> Result<(), ApiError> {
+pub(crate) async fn audit(
+    sv: &Services,
+    actor: &hotline_db::User,
+    action: &str,
+    object: &str,
+    reason: Option<&str>,
+) -> Result<(), ApiError> {
     let row = hotline_db::NewAudit {
         at: crate::app::now_ms(),
         actor: actor.id.to_string(),

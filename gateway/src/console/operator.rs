@@ -37,13 +37,20 @@ pub(crate) struct StateView {
 
 /// 切换坐席状态
 #[utoipa::path(post, path = "/api/v1/operators/me/state", request_body = StateForm, responses((status = 200, body = StateView), (status = 400), (status = 403)))]
-pub(crate) async fn set_state(State(api): State<Api>, user: User, body: Result<Json<StateForm>, JsonRejection>) -> Result<Json<StateView>, ApiError> {
+pub(crate) async fn set_state(
+    State(api): State<Api>,
+    user: User,
+    body: Result<Json<StateForm>, JsonRejection>,
+) -> Result<Json<StateView>, ApiError> {
     let Json(form) = body?;
     user.need(&[Role::Operator])?;
     if matches!(form.state, OperatorState::Ringing | OperatorState::Talking | OperatorState::WrapUp) {
-        return Err(ApiError::bad("该状态由通话决定 / that state follows from a call: choose ready, break, away or off"));
+        return Err(ApiError::bad(
+            "该状态由通话决定 / that state follows from a call: choose ready, break, away or off",
+        ));
     }
-    let who = reference(&user.0).ok_or_else(|| ApiError::bad("该用户没有话机 / this user has no SIP phone: `hotline user add --sip-user`"))?;
+    let who = reference(&user.0)
+        .ok_or_else(|| ApiError::bad("该用户没有话机 / this user has no SIP phone: `hotline user add --sip-user`"))?;
     let queue = form.queue.unwrap_or_else(|| first_queue(&api.sv));
     let registered = !api.sv.sip.bindings(&who.sip_user).is_empty();
     let state = api

@@ -55,10 +55,16 @@ pub(crate) async fn audio(
 
 /// 转写文本
 #[utoipa::path(get, path = "/api/v1/recordings/{id}/transcript", params(("id" = String, Path)), responses((status = 200), (status = 404)))]
-pub(crate) async fn transcript(State(api): State<Api>, user: User, Path(id): Path<String>) -> Result<Json<serde_json::Value>, ApiError> {
+pub(crate) async fn transcript(
+    State(api): State<Api>,
+    user: User,
+    Path(id): Path<String>,
+) -> Result<Json<serde_json::Value>, ApiError> {
     let row = readable(&api, &user, &id).await?;
     if let Some(t) = api.sv.store.transcript_of(row.id).await? {
-        return Ok(Json(serde_json::json!({ "status": "done", "engine": t.engine, "model": t.model, "version": t.version, "text": t.redacted_text })));
+        return Ok(Json(
+            serde_json::json!({ "status": "done", "engine": t.engine, "model": t.model, "version": t.version, "text": t.redacted_text }),
+        ));
     }
     let job = api.sv.store.job_of_recording(row.id).await?.ok_or_else(ApiError::missing)?;
     Ok(Json(serde_json::json!({ "status": job.state.as_str(), "attempts": job.attempts, "error": job.last_error })))

@@ -38,7 +38,11 @@ impl Metrics {
             calls_out: counter(&r, "hotline_calls_out_total", "Calls placed from a callback task")?,
             calls_refused: counter(&r, "hotline_calls_refused_total", "Calls refused with an error status")?,
             red_lane: counter(&r, "hotline_red_lane_total", "Callers who reported danger (key 7)")?,
-            recording_gap_ms: counter(&r, "hotline_recording_gap_ms_total", "Audio lost because the disk was too slow")?,
+            recording_gap_ms: counter(
+                &r,
+                "hotline_recording_gap_ms_total",
+                "Audio lost because the disk was too slow",
+            )?,
             recordings_failed: counter(&r, "hotline_recordings_failed_total", "Recordings that could not be kept")?,
             queue_wait_seconds: add(
                 &r,
@@ -50,7 +54,11 @@ impl Metrics {
             calls_live: gauge(&r, "hotline_calls_live", "Calls going on")?,
             sip_sessions: gauge(&r, "hotline_sip_sessions", "SIP sessions")?,
             sip_transactions: gauge(&r, "hotline_sip_transactions", "SIP transactions")?,
-            sip_strangers: gauge(&r, "hotline_sip_refused_strangers", "Requests from addresses outside the lists since start")?,
+            sip_strangers: gauge(
+                &r,
+                "hotline_sip_refused_strangers",
+                "Requests from addresses outside the lists since start",
+            )?,
             sip_parse_errors: gauge(&r, "hotline_sip_parse_errors", "Messages that were no SIP since start")?,
             rtp_in: gauge(&r, "hotline_rtp_packets_in", "RTP packets received since start")?,
             rtp_out: gauge(&r, "hotline_rtp_packets_out", "RTP packets sent since start")?,

@@ -32,7 +32,9 @@ mod tests {
 
     #[test]
     fn a_person_has_one_number_however_the_carrier_writes_it() {
-        for raw in ["13812345678", "+8613812345678", "8613812345678", "008613812345678", "13812345678/1", " +86 138-1234-5678"] {
+        for raw in
+            ["13812345678", "+8613812345678", "8613812345678", "008613812345678", "13812345678/1", " +86 138-1234-5678"]
+        {
             assert_eq!(normalize_phone(raw).as_deref(), Some("+8613812345678"), "{raw}");
         }
         assert_eq!(normalize_phone("051912345678").as_deref(), Some("+8651912345678"));

@@ -15,7 +15,9 @@ pub enum SealError {
     #[error("密钥文件 / key file {0}: {1}")]
     File(String, std::io::Error),
     /// The key file isn't 64 hex digits.
-    #[error("密钥文件损坏,请从备份恢复 / key file {0} is damaged: restore it from a backup (numbers sealed with it are lost otherwise)")]
+    #[error(
+        "密钥文件损坏,请从备份恢复 / key file {0} is damaged: restore it from a backup (numbers sealed with it are lost otherwise)"
+    )]
     Damaged(String),
     /// The value was sealed with another key or changed.
     #[error("sealed value cannot be opened with this key")]
@@ -62,7 +64,8 @@ impl Sealer {
     #[must_use]
     pub fn from_key(key: [u8; 32]) -> Self {
         // Two purposes, two keys (RFC 5869's idea: expand with a label).
-        let derive = |label: &str| -> [u8; 32] { Sha256::new().chain_update(key).chain_update(label).finalize().into() };
+        let derive =
+            |label: &str| -> [u8; 32] { Sha256::new().chain_update(key).chain_update(label).finalize().into() };
         Self { cipher: ChaCha20Poly1305::new(&Key::from(derive("seal"))), hash_key: derive("look-up") }
     }
 

@@ -22,23 +22,15 @@ pub(super) fn check(report: &mut Report<'_>, reached: &[bool]) {
                 next(report, index, node);
                 spoken(report, index, node);
             }
-            Kind::Queue { .. }
-            | Kind::LeaveQueue { .. }
-            | Kind::Talk
-            | Kind::Record { .. }
-            | Kind::Set { .. } => next(report, index, node),
+            Kind::Queue { .. } | Kind::LeaveQueue { .. } | Kind::Talk | Kind::Record { .. } | Kind::Set { .. } => {
+                next(report, index, node)
+            }
         }
     }
 }
 
 fn action(report: &mut Report<'_>, index: NodeIndex, kind: &Kind) {
-    let Kind::Action {
-        results,
-        otherwise,
-        on_timeout,
-        ..
-    } = kind
-    else {
+    let Kind::Action { results, otherwise, on_timeout, .. } = kind else {
         return;
     };
     let for_errors = otherwise.is_some() || results.contains_key("error");
@@ -49,37 +41,19 @@ fn action(report: &mut Report<'_>, index: NodeIndex, kind: &Kind) {
         report.warning(index, "every result leads the same way", "add `results`");
     }
     if !for_errors && on_timeout.is_none() {
-        report.error(
-            index,
-            "an action that isn't answered leads nowhere",
-            "add `on_timeout`",
-        );
+        report.error(index, "an action that isn't answered leads nowhere", "add `on_timeout`");
     }
 }
 
 fn branch(report: &mut Report<'_>, index: NodeIndex, kind: &Kind) {
-    let Kind::Branch {
-        values,
-        filled,
-        otherwise,
-        ..
-    } = kind
-    else {
+    let Kind::Branch { values, filled, otherwise, .. } = kind else {
         return;
     };
     if otherwise.is_none() {
-        report.error(
-            index,
-            "a value without branch leads nowhere",
-            "add `otherwise`",
-        );
+        report.error(index, "a value without branch leads nowhere", "add `otherwise`");
     }
     if values.is_empty() && filled.is_none() {
-        report.warning(
-            index,
-            "all values lead the same way",
-            "add `values` or `filled`",
-        );
+        report.warning(index, "all values lead the same way", "add `values` or `filled`");
     }
 }
 
@@ -121,10 +95,6 @@ fn wait(report: &mut Report<'_>, index: NodeIndex, node: &Node, after_ms: Option
         _ => {}
     }
     if node.say.is_empty() {
-        report.warning(
-            index,
-            "callers wait in silence and think they are cut off",
-            "add say = [\"hold_music\"]",
-        );
+        report.warning(index, "callers wait in silence and think they are cut off", "add say = [\"hold_music\"]");
     }
 }

@@ -50,17 +50,12 @@ impl fmt::Display for Finding {
 
 /// See [`Flow::check`].
 pub(crate) fn check(flow: &Flow, has_prompt: &dyn Fn(&str) -> bool) -> Vec<Finding> {
-    let mut report = Report {
-        flow,
-        findings: Vec::new(),
-    };
+    let mut report = Report { flow, findings: Vec::new() };
     let reached = reach::reached(flow);
     reach::check(&mut report, &reached);
     handlers::check(&mut report, &reached);
     words::check(&mut report, has_prompt);
-    report
-        .findings
-        .sort_by(|a, b| (a.line, b.severity).cmp(&(b.line, a.severity)));
+    report.findings.sort_by(|a, b| (a.line, b.severity).cmp(&(b.line, a.severity)));
     report.findings
 }
 
@@ -79,13 +74,7 @@ impl Report<'_> {
         self.add(Severity::Warning, Some(node), message.into(), remedy.into());
     }
 
-    fn add(
-        &mut self,
-        severity: Severity,
-        node: Option<NodeIndex>,
-        message: String,
-        remedy: String,
-    ) {
+    fn add(&mut self, severity: Severity, node: Option<NodeIndex>, message: String, remedy: String) {
         let node = node.map(|index| &self.flow.nodes[index]);
         self.findings.push(Finding {
             severity,

@@ -33,20 +33,17 @@ fn all_ways(flow: &Flow, index: NodeIndex) -> Vec<NodeIndex> {
 fn key_ways(flow: &Flow, index: NodeIndex) -> impl Iterator<Item = NodeIndex> {
     let node = &flow.nodes[index];
     let hears = !node.kind.is_instant() && !matches!(node.kind, Kind::Talk | Kind::Flow { .. });
-    let keys = flow.keys.iter().filter(move |(key, _)| {
-        hears && !node.keys.contains_key(key) && node.global_keys.allows(**key)
-    });
+    let keys = flow
+        .keys
+        .iter()
+        .filter(move |(key, _)| hears && !node.keys.contains_key(key) && node.global_keys.allows(**key));
     keys.map(|(_, way)| way.to)
 }
 
 pub(super) fn check(report: &mut Report<'_>, reached: &[bool]) {
     let flow = report.flow;
     for index in (0..reached.len()).filter(|index| !reached[*index]) {
-        report.warning(
-            index,
-            "no way leads here",
-            "lead a key or `next` here, or remove the node",
-        );
+        report.warning(index, "no way leads here", "lead a key or `next` here, or remove the node");
     }
     instant_loops(report);
     exits(report, reached);
@@ -65,11 +62,7 @@ fn instant_loops(report: &mut Report<'_>) {
     let instant = |index: NodeIndex| flow.nodes[index].kind.is_instant();
     let ways = |index: NodeIndex| -> Vec<NodeIndex> {
         let edges = flow.nodes[index].edges();
-        edges
-            .iter()
-            .map(|edge| edge.to)
-            .filter(|to| instant(*to))
-            .collect()
+        edges.iter().map(|edge| edge.to).filter(|to| instant(*to)).collect()
     };
     for index in (0..flow.nodes.len()).filter(|index| instant(*index)) {
         let mut seen = vec![false; flow.nodes.len()];

@@ -28,11 +28,7 @@ pub(super) fn check(report: &mut Report<'_>, has_prompt: &dyn Fn(&str) -> bool) 
         }
     }
     for name in flow.prompt_vars.keys() {
-        if !flow
-            .nodes
-            .iter()
-            .any(|node| vars_of(node).contains(name.as_str()))
-        {
+        if !flow.nodes.iter().any(|node| vars_of(node).contains(name.as_str())) {
             let message = format!("prompt_vars.{name} isn't used");
             report.add(Severity::Warning, None, message, "remove it".into());
         }

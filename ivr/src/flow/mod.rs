@@ -81,10 +81,7 @@ impl Flow {
 
     /// The ids of all prompts the flow may play, digits and numbers included.
     pub fn prompts(&self) -> BTreeSet<&str> {
-        self.nodes
-            .iter()
-            .flat_map(|node| self.prompts_of(node))
-            .collect()
+        self.nodes.iter().flat_map(|node| self.prompts_of(node)).collect()
     }
 
     /// The ids of the prompts a node may play.
@@ -93,13 +90,7 @@ impl Flow {
         for phrase in node.phrases() {
             ids.extend(phrase.prompts());
             if let phrase::Phrase::PromptVar(name) = phrase {
-                ids.extend(
-                    self.prompt_vars
-                        .get(name)
-                        .into_iter()
-                        .flatten()
-                        .map(String::as_str),
-                );
+                ids.extend(self.prompt_vars.get(name).into_iter().flatten().map(String::as_str));
             }
         }
         ids

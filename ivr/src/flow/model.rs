@@ -174,10 +174,7 @@ impl Kind {
 
     /// Whether the machine leaves the node in the moment it enters it.
     pub(crate) fn is_instant(&self) -> bool {
-        matches!(
-            self,
-            Kind::Queue { .. } | Kind::LeaveQueue { .. } | Kind::Branch { .. } | Kind::Set { .. }
-        )
+        matches!(self, Kind::Queue { .. } | Kind::LeaveQueue { .. } | Kind::Branch { .. } | Kind::Set { .. })
     }
 
     /// Whether the flow ends here.
@@ -237,32 +234,20 @@ impl Node {
                 add(Cause::Timeout, patience.on_timeout);
                 add(Cause::Invalid, patience.on_invalid);
             }
-            Kind::Collect {
-                on_empty, patience, ..
-            } => {
+            Kind::Collect { on_empty, patience, .. } => {
                 add(Cause::Empty, *on_empty);
                 add(Cause::Timeout, patience.on_timeout);
                 add(Cause::Invalid, patience.on_invalid);
             }
             Kind::Record { on_short, .. } => add(Cause::Short, *on_short),
-            Kind::Action {
-                results,
-                otherwise,
-                on_timeout,
-                ..
-            } => {
+            Kind::Action { results, otherwise, on_timeout, .. } => {
                 for (label, to) in results {
                     add(Cause::Result(label.clone()), Some(*to));
                 }
                 add(Cause::Otherwise, *otherwise);
                 add(Cause::Timeout, *on_timeout);
             }
-            Kind::Branch {
-                values,
-                filled,
-                otherwise,
-                ..
-            } => {
+            Kind::Branch { values, filled, otherwise, .. } => {
                 for (value, to) in values {
                     add(Cause::Value(value.clone()), Some(*to));
                 }

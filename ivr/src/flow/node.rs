@@ -24,29 +24,14 @@ pub(super) struct Defaults {
 }
 
 impl Defaults {
-    pub(super) fn read(
-        root: &Reader<'_>,
-        keysets: BTreeMap<String, Keys>,
-    ) -> Result<Self, FlowError> {
-        let mut defaults = Self {
-            timeout_ms: 6_000,
-            inter_digit_ms: 4_000,
-            repeats: 2,
-            invalid: Vec::new(),
-            keysets,
-        };
+    pub(super) fn read(root: &Reader<'_>, keysets: BTreeMap<String, Keys>) -> Result<Self, FlowError> {
+        let mut defaults = Self { timeout_ms: 6_000, inter_digit_ms: 4_000, repeats: 2, invalid: Vec::new(), keysets };
         if let Some(value) = root.value("defaults") {
             let table = root.source.table("defaults", value)?;
             let times = 1..=TIMER_MS_MAX;
-            defaults.timeout_ms = table
-                .number("timeout_ms", times.clone())?
-                .unwrap_or(defaults.timeout_ms);
-            defaults.inter_digit_ms = table
-                .number("inter_digit_ms", times)?
-                .unwrap_or(defaults.inter_digit_ms);
-            defaults.repeats = table
-                .number("repeats", 0..=REPEATS_MAX.into())?
-                .unwrap_or(defaults.repeats);
+            defaults.timeout_ms = table.number("timeout_ms", times.clone())?.unwrap_or(defaults.timeout_ms);
+            defaults.inter_digit_ms = table.number("inter_digit_ms", times)?.unwrap_or(defaults.inter_digit_ms);
+            defaults.repeats = table.number("repeats", 0..=REPEATS_MAX.into())?.unwrap_or(defaults.repeats);
             defaults.invalid = table.phrases("invalid")?.unwrap_or_default();
             table.finish()?;
         }
@@ -55,17 +40,9 @@ impl Defaults {
 }
 
 /// Reads a node whose header is in `line`.
-pub(super) fn read_node(
-    table: &Reader<'_>,
-    id: &str,
-    line: usize,
-    defaults: &Defaults,
-) -> Result<Node, FlowError> {
+pub(super) fn read_node(table: &Reader<'_>, id: &str, line: usize, defaults: &Defaults) -> Result<Node, FlowError> {
     let Some(value) = table.value("kind") else {
-        return Err(table.missing(
-            "kind",
-            &format!("write kind = one of {}", Kind::WORDS.join(", ")),
-        ));
+        return Err(table.missing("kind", &format!("write kind = one of {}", Kind::WORDS.join(", "))));
     };
     let word = table.source.string("kind", value)?;
     let Some(word) = Kind::WORDS.into_iter().find(|w| *w == word) else {
@@ -90,16 +67,8 @@ pub(super) fn read_node(
 }
 
 /// What several kinds share; a kind that can't speak or go on refuses the key.
-fn read_common(
-    table: &Reader<'_>,
-    word: &str,
-    node: &mut Node,
-    defaults: &Defaults,
-) -> Result<(), FlowError> {
-    if matches!(
-        word,
-        "say" | "menu" | "collect" | "wait" | "record" | "action" | "hangup"
-    ) {
+fn read_common(table: &Reader<'_>, word: &str, node: &mut Node, defaults: &Defaults) -> Result<(), FlowError> {
+    if matches!(word, "say" | "menu" | "collect" | "wait" | "record" | "action" | "hangup") {
         node.say = table.phrases("say")?.unwrap_or_default();
     }
     if matches!(word, "say" | "menu" | "collect" | "record" | "hangup") {
@@ -111,10 +80,7 @@ fn read_common(
     if !matches!(word, "menu" | "action" | "branch" | "hangup" | "flow") {
         node.next = table.target("next")?;
     }
-    if matches!(
-        word,
-        "say" | "menu" | "collect" | "wait" | "record" | "action" | "hangup"
-    ) {
+    if matches!(word, "say" | "menu" | "collect" | "wait" | "record" | "action" | "hangup") {
         node.global_keys = read_global_keys(table, word)?;
     }
     Ok(())
@@ -125,41 +91,23 @@ fn read_common(
 fn read_global_keys(table: &Reader<'_>, word: &str) -> Result<GlobalKeys, FlowError> {
     let none = || GlobalKeys::Only(BTreeSet::new());
     let Some(value) = table.value("global_keys") else {
-        return Ok(if word == "collect" {
-            none()
-        } else {
-            GlobalKeys::All
-        });
+        return Ok(if word == "collect" { none() } else { GlobalKeys::All });
     };
     match (value.get_ref().as_bool(), value.get_ref().as_str()) {
         (Some(true), _) => Ok(GlobalKeys::All),
         (Some(false), _) => Ok(none()),
-        (_, Some(keys)) if keys.chars().all(|c| KEYS.contains(c)) => {
-            Ok(GlobalKeys::Only(keys.chars().collect()))
-        }
-        _ => Err(table
-            .source
-            .wrong_type("global_keys", value, "true, false, or the keys: \"78\"")),
+        (_, Some(keys)) if keys.chars().all(|c| KEYS.contains(c)) => Ok(GlobalKeys::Only(keys.chars().collect())),
+        _ => Err(table.source.wrong_type("global_keys", value, "true, false, or the keys: \"78\"")),
     }
 }
 
 fn read_kind(table: &Reader<'_>, word: &str, defaults: &Defaults) -> Result<Kind, FlowError> {
     Ok(match word {
-        "say" => Kind::Say {
-            when: table.name_if_any("when")?,
-        },
-        "menu" => Kind::Menu {
-            answer: table.name_if_any("answer")?,
-            patience: read_patience(table, defaults)?,
-        },
+        "say" => Kind::Say { when: table.name_if_any("when")? },
+        "menu" => Kind::Menu { answer: table.name_if_any("answer")?, patience: read_patience(table, defaults)? },
         "collect" => read_collect(table, defaults)?,
-        "queue" => Kind::Queue {
-            queue: read_queue_name(table)?,
-            lane: read_lane(table)?,
-        },
-        "leave_queue" => Kind::LeaveQueue {
-            reason: table.name("reason", "say why the citizen leaves the queue")?,
-        },
+        "queue" => Kind::Queue { queue: read_queue_name(table)?, lane: read_lane(table)? },
+        "leave_queue" => Kind::LeaveQueue { reason: table.name("reason", "say why the citizen leaves the queue")? },
         "wait" => read_wait(table)?,
         "record" => read_record(table)?,
         "action" => read_action(table)?,
@@ -169,32 +117,19 @@ fn read_kind(table: &Reader<'_>, word: &str, defaults: &Defaults) -> Result<Kind
             filled: table.target("filled")?,
             otherwise: table.target("otherwise")?,
         },
-        "set" => Kind::Set {
-            vars: table.templates("vars")?,
-            event: table.name_if_any("event")?,
-        },
-        "hangup" => Kind::HangUp {
-            reason: table.name("reason", "say why the call ends")?,
-        },
-        "flow" => Kind::Flow {
-            flow: table.name("flow", "name the flow to go on with")?,
-        },
+        "set" => Kind::Set { vars: table.templates("vars")?, event: table.name_if_any("event")? },
+        "hangup" => Kind::HangUp { reason: table.name("reason", "say why the call ends")? },
+        "flow" => Kind::Flow { flow: table.name("flow", "name the flow to go on with")? },
         _ => Kind::Talk,
     })
 }
 
 fn read_patience(table: &Reader<'_>, defaults: &Defaults) -> Result<Patience, FlowError> {
-    let repeats = table
-        .number("repeats", 0..=REPEATS_MAX.into())?
-        .unwrap_or(defaults.repeats);
+    let repeats = table.number("repeats", 0..=REPEATS_MAX.into())?.unwrap_or(defaults.repeats);
     Ok(Patience {
-        timeout_ms: table
-            .number("timeout_ms", 1..=TIMER_MS_MAX)?
-            .unwrap_or(defaults.timeout_ms),
+        timeout_ms: table.number("timeout_ms", 1..=TIMER_MS_MAX)?.unwrap_or(defaults.timeout_ms),
         repeats: u32::try_from(repeats).unwrap_or(REPEATS_MAX),
-        invalid: table
-            .phrases("invalid")?
-            .unwrap_or_else(|| defaults.invalid.clone()),
+        invalid: table.phrases("invalid")?.unwrap_or_else(|| defaults.invalid.clone()),
         on_timeout: table.target("on_timeout")?,
         on_invalid: table.target("on_invalid")?,
     })
@@ -207,17 +142,13 @@ fn read_collect(table: &Reader<'_>, defaults: &Defaults) -> Result<Kind, FlowErr
     };
     let min_len = table.number("min_len", lengths)?.unwrap_or(1);
     if min_len > max_len {
-        return Err(table
-            .source
-            .bad(&table.span, "`min_len` is above `max_len`", "swap them"));
+        return Err(table.source.bad(&table.span, "`min_len` is above `max_len`", "swap them"));
     }
     Ok(Kind::Collect {
         into: table.name("into", "name the variable for the digits")?,
         min_len: min_len as usize,
         max_len: max_len as usize,
-        inter_digit_ms: table
-            .number("inter_digit_ms", 1..=TIMER_MS_MAX)?
-            .unwrap_or(defaults.inter_digit_ms),
+        inter_digit_ms: table.number("inter_digit_ms", 1..=TIMER_MS_MAX)?.unwrap_or(defaults.inter_digit_ms),
         on_empty: table.target("on_empty")?,
         patience: read_patience(table, defaults)?,
     })
@@ -236,15 +167,10 @@ fn read_lane(table: &Reader<'_>) -> Result<Lane, FlowError> {
     };
     let word = table.source.string("lane", value)?;
     let lanes = [Lane::Normal, Lane::Red, Lane::Callback];
-    lanes
-        .into_iter()
-        .find(|lane| lane.as_str() == word)
-        .ok_or_else(|| {
-            let what = format!("there is no lane `{}`", shorten(word));
-            table
-                .source
-                .bad(&value.span(), what, "use normal, red or callback")
-        })
+    lanes.into_iter().find(|lane| lane.as_str() == word).ok_or_else(|| {
+        let what = format!("there is no lane `{}`", shorten(word));
+        table.source.bad(&value.span(), what, "use normal, red or callback")
+    })
 }
 
 fn read_wait(table: &Reader<'_>) -> Result<Kind, FlowError> {
@@ -255,18 +181,11 @@ fn read_wait(table: &Reader<'_>) -> Result<Kind, FlowError> {
             "queue" => true,
             "node" => false,
             _ => {
-                return Err(table.source.bad(
-                    &value.span(),
-                    "`since` means nothing",
-                    "use queue or node",
-                ));
+                return Err(table.source.bad(&value.span(), "`since` means nothing", "use queue or node"));
             }
         },
     };
-    Ok(Kind::Wait {
-        after_ms: after_s.map(|s| s * 1000),
-        since_queue,
-    })
+    Ok(Kind::Wait { after_ms: after_s.map(|s| s * 1000), since_queue })
 }
 
 fn read_record(table: &Reader<'_>) -> Result<Kind, FlowError> {
@@ -278,11 +197,7 @@ fn read_record(table: &Reader<'_>) -> Result<Kind, FlowError> {
         Some(value) => {
             let keys = table.source.string("stop_keys", value)?;
             if !keys.chars().all(|c| KEYS.contains(c)) {
-                return Err(table.source.bad(
-                    &value.span(),
-                    "not telephone keys",
-                    format!("use some of {KEYS}"),
-                ));
+                return Err(table.source.bad(&value.span(), "not telephone keys", format!("use some of {KEYS}")));
             }
             keys
         }
@@ -302,9 +217,7 @@ fn read_action(table: &Reader<'_>) -> Result<Kind, FlowError> {
         args: table.templates("args")?,
         results: table.targets("results")?,
         otherwise: table.target("otherwise")?,
-        timeout_ms: table
-            .number("timeout_ms", 1..=TIMER_MS_MAX)?
-            .unwrap_or(10_000),
+        timeout_ms: table.number("timeout_ms", 1..=TIMER_MS_MAX)?.unwrap_or(10_000),
         on_timeout: table.target("on_timeout")?,
     })
 }

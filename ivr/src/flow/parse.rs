@@ -22,11 +22,7 @@ pub(crate) const KEYS: &str = "0123456789*#ABCD";
 
 /// See [`Flow::parse`].
 pub(super) fn parse(file: &str, text: &str) -> Result<Flow, FlowError> {
-    let mut source = Source {
-        file,
-        text,
-        nodes: BTreeMap::new(),
-    };
+    let mut source = Source { file, text, nodes: BTreeMap::new() };
     if text.len() > FILE_BYTES_MAX {
         let problem = Problem::TooLarge(format!("the file has {} bytes", text.len()));
         let remedy = format!("at most {FILE_BYTES_MAX} are read; split the flow");
@@ -43,10 +39,7 @@ pub(super) fn parse(file: &str, text: &str) -> Result<Flow, FlowError> {
 
 /// Learns the nodes' ids before anything refers to them. Returns them with
 /// the place of their headers, in the order of the file.
-fn find_nodes(
-    source: &mut Source<'_>,
-    root: &DeTable<'_>,
-) -> Result<Vec<(Range<usize>, String)>, FlowError> {
+fn find_nodes(source: &mut Source<'_>, root: &DeTable<'_>) -> Result<Vec<(Range<usize>, String)>, FlowError> {
     let mut order = Vec::new();
     if let Some(nodes) = root.get("node") {
         for (id, span, _) in source.table("node", nodes)?.entries() {
@@ -56,17 +49,9 @@ fn find_nodes(
     order.sort_by_key(|(span, _)| span.start);
     if let Some((span, _)) = order.get(NODES_MAX) {
         let problem = Problem::TooLarge(format!("the flow has {} nodes", order.len()));
-        return Err(source.error(
-            span,
-            problem,
-            format!("at most {NODES_MAX} are allowed; split the flow"),
-        ));
+        return Err(source.error(span, problem, format!("at most {NODES_MAX} are allowed; split the flow")));
     }
-    source.nodes = order
-        .iter()
-        .enumerate()
-        .map(|(i, (_, id))| (id.clone(), i))
-        .collect();
+    source.nodes = order.iter().enumerate().map(|(i, (_, id))| (id.clone(), i)).collect();
     Ok(order)
 }
 
@@ -92,17 +77,8 @@ fn read_flow(root: &Reader<'_>, order: &[(Range<usize>, String)]) -> Result<Flow
         return Err(root.missing("start", "add a line start = \"node\" at the top"));
     };
     root.finish()?;
-    let flow = Flow {
-        file: root.source.file.to_owned(),
-        name,
-        title,
-        start,
-        vars,
-        prompt_vars,
-        keys,
-        operator_free,
-        nodes,
-    };
+    let flow =
+        Flow { file: root.source.file.to_owned(), name, title, start, vars, prompt_vars, keys, operator_free, nodes };
     check_prompt_vars(root, &flow)?;
     Ok(flow)
 }
@@ -125,12 +101,7 @@ fn read_nodes(
         let mut reader = root.source.table(id, value)?;
         // The header's line is where an editor should jump to, not the table's first key.
         reader.span = span.clone();
-        nodes.push(read_node(
-            &reader,
-            id,
-            root.source.line(span.start),
-            defaults,
-        )?);
+        nodes.push(read_node(&reader, id, root.source.line(span.start), defaults)?);
     }
     Ok(nodes)
 }
@@ -145,18 +116,12 @@ fn read_vars(root: &Reader<'_>) -> Result<BTreeMap<String, String>, FlowError> {
         let text = root.source.string(&name, value)?;
         if text.len() > VAR_BYTES_MAX {
             let problem = Problem::TooLarge(format!("`{name}` has {} bytes", text.len()));
-            return Err(root.source.error(
-                &value.span(),
-                problem,
-                format!("at most {VAR_BYTES_MAX}"),
-            ));
+            return Err(root.source.error(&value.span(), problem, format!("at most {VAR_BYTES_MAX}")));
         }
         vars.insert(name, text.to_owned());
         if vars.len() > VARS_MAX {
             let problem = Problem::TooLarge("too many variables".to_owned());
-            return Err(root
-                .source
-                .error(&span, problem, format!("at most {VARS_MAX}")));
+            return Err(root.source.error(&span, problem, format!("at most {VARS_MAX}")));
         }
     }
     Ok(vars)
@@ -177,11 +142,7 @@ fn read_prompt_vars(root: &Reader<'_>) -> Result<BTreeMap<String, BTreeSet<Strin
         for value in list.iter() {
             let id = root.source.string(&name, value)?;
             if !is_name(id) {
-                return Err(root.source.bad(
-                    &value.span(),
-                    "not a prompt id",
-                    "use a–z, 0–9 and _",
-                ));
+                return Err(root.source.bad(&value.span(), "not a prompt id", "use a–z, 0–9 and _"));
             }
             ids.insert(id.to_owned());
         }
@@ -238,9 +199,7 @@ pub(super) fn read_keys(
     sets.get(name).cloned().ok_or_else(|| {
         let known: Vec<&str> = sets.keys().map(String::as_str).collect();
         let remedy = format!("known key sets: {}", known.join(", "));
-        reader
-            .source
-            .bad(&value.span(), "there is no key set of this name", remedy)
+        reader.source.bad(&value.span(), "there is no key set of this name", remedy)
     })
 }
 
@@ -249,17 +208,10 @@ fn keys_of(table: &Reader<'_>) -> Result<Keys, FlowError> {
     for (key, span, value) in table.entries() {
         let mut chars = key.chars();
         let (Some(digit), None) = (chars.next().filter(|c| KEYS.contains(*c)), chars.next()) else {
-            return Err(table.source.bad(
-                &span,
-                "not a telephone key",
-                format!("use one of {KEYS}"),
-            ));
+            return Err(table.source.bad(&span, "not a telephone key", format!("use one of {KEYS}")));
         };
         let way = if let Some(id) = value.get_ref().as_str() {
-            Way {
-                to: table.source.target(&value.span(), id)?,
-                value: None,
-            }
+            Way { to: table.source.target(&value.span(), id)?, value: None }
         } else {
             let way = table.source.table(key, value)?;
             let Some(to) = way.target("to")? else {

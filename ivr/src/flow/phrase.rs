@@ -78,9 +78,7 @@ pub(crate) fn cut(mut text: String) -> String {
 pub(crate) fn is_name(text: &str) -> bool {
     text.len() <= NAME_BYTES_MAX
         && text.starts_with(|c: char| c.is_ascii_lowercase())
-        && text
-            .chars()
-            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
+        && text.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
 }
 
 /// One thing to say, as the file has it.
@@ -185,9 +183,7 @@ impl Phrase {
     pub(crate) fn vars(&self) -> Vec<&str> {
         match self {
             Phrase::PromptVar(name) => vec![name],
-            Phrase::Digits(text) | Phrase::Number(text) | Phrase::Date(text) => {
-                text.vars().collect()
-            }
+            Phrase::Digits(text) | Phrase::Number(text) | Phrase::Date(text) => text.vars().collect(),
             Phrase::Prompt(_) | Phrase::Silence(_) => Vec::new(),
         }
     }
@@ -210,10 +206,7 @@ mod tests {
     use super::*;
 
     fn vars(pairs: &[(&str, &str)]) -> Vars {
-        pairs
-            .iter()
-            .map(|(k, v)| (k.to_string(), v.to_string()))
-            .collect()
+        pairs.iter().map(|(k, v)| (k.to_string(), v.to_string())).collect()
     }
 
     fn said(phrase: &str, pairs: &[(&str, &str)]) -> Result<Vec<Say>, Unsayable> {
@@ -243,27 +236,10 @@ mod tests {
     fn dates_are_said_as_month_and_day() {
         let (month, day) = (Say::Prompt("month".into()), Say::Prompt("day".into()));
         let expected = vec![Say::Number(11), month, Say::Number(5), day];
-        assert_eq!(
-            said("date:${d}", &[("d", "2026-11-05")]),
-            Ok(expected.clone())
-        );
-        assert_eq!(
-            said("date:${d}", &[("d", "2026-11-05T10:00:00Z")]),
-            Ok(expected)
-        );
-        for bad in [
-            "2026-13-05",
-            "2026-11-00",
-            "tomorrow",
-            "2026-11",
-            "2026-11-05-1",
-            "x-1-1",
-        ] {
-            assert_eq!(
-                said("date:${d}", &[("d", bad)]),
-                Err(Unsayable("not_a_date")),
-                "{bad}"
-            );
+        assert_eq!(said("date:${d}", &[("d", "2026-11-05")]), Ok(expected.clone()));
+        assert_eq!(said("date:${d}", &[("d", "2026-11-05T10:00:00Z")]), Ok(expected));
+        for bad in ["2026-13-05", "2026-11-00", "tomorrow", "2026-11", "2026-11-05-1", "x-1-1"] {
+            assert_eq!(said("date:${d}", &[("d", bad)]), Err(Unsayable("not_a_date")), "{bad}");
         }
     }
 
@@ -273,28 +249,13 @@ mod tests {
             assert_eq!(said(phrase, &[]), Ok(vec![]), "{phrase}");
             assert!(said(phrase, &[("v", "?!")]).is_err(), "{phrase}");
         }
-        assert_eq!(
-            said("number:${v}", &[("v", " 12 ")]),
-            Ok(vec![Say::Number(12)])
-        );
-        assert_eq!(
-            said("prompt:${v}", &[("v", "ten")]),
-            Ok(vec![Say::Prompt("ten".into())])
-        );
+        assert_eq!(said("number:${v}", &[("v", " 12 ")]), Ok(vec![Say::Number(12)]));
+        assert_eq!(said("prompt:${v}", &[("v", "ten")]), Ok(vec![Say::Prompt("ten".into())]));
     }
 
     #[test]
     fn malformed_phrases_are_refused() {
-        for bad in [
-            "",
-            "Greeting",
-            "a b",
-            "prompt:x",
-            "silence:x",
-            "silence:99999",
-            "loud:x",
-            "digits:${",
-        ] {
+        for bad in ["", "Greeting", "a b", "prompt:x", "silence:x", "silence:99999", "loud:x", "digits:${"] {
             assert!(Phrase::parse(bad).is_err(), "{bad}");
         }
     }

@@ -23,33 +23,15 @@ impl<'a> Source<'a> {
     /// Line of a byte offset, from 1.
     pub(super) fn line(&self, offset: usize) -> usize {
         let end = offset.min(self.text.len());
-        1 + self.text.as_bytes()[..end]
-            .iter()
-            .filter(|byte| **byte == b'\n')
-            .count()
+        1 + self.text.as_bytes()[..end].iter().filter(|byte| **byte == b'\n').count()
     }
 
-    pub(super) fn error(
-        &self,
-        span: &Range<usize>,
-        problem: Problem,
-        remedy: impl Into<String>,
-    ) -> FlowError {
+    pub(super) fn error(&self, span: &Range<usize>, problem: Problem, remedy: impl Into<String>) -> FlowError {
         let (file, line) = (self.file.to_owned(), self.line(span.start));
-        FlowError {
-            file,
-            line,
-            problem,
-            remedy: remedy.into(),
-        }
+        FlowError { file, line, problem, remedy: remedy.into() }
     }
 
-    pub(super) fn bad(
-        &self,
-        span: &Range<usize>,
-        what: impl Into<String>,
-        remedy: impl Into<String>,
-    ) -> FlowError {
+    pub(super) fn bad(&self, span: &Range<usize>, what: impl Into<String>, remedy: impl Into<String>) -> FlowError {
         self.error(span, Problem::BadValue(what.into()), remedy)
     }
 
@@ -70,45 +52,23 @@ impl<'a> Source<'a> {
             return Ok(name.to_owned());
         }
         let what = format!("`{}` can't be a name", shorten(name));
-        let remedy = format!(
-            "use a–z, 0–9 and _, starting with a letter, at most {NAME_BYTES_MAX} characters"
-        );
+        let remedy = format!("use a–z, 0–9 and _, starting with a letter, at most {NAME_BYTES_MAX} characters");
         Err(self.bad(span, what, remedy))
     }
 
-    pub(super) fn string<'v>(
-        &self,
-        key: &str,
-        value: &'v Spanned<DeValue<'_>>,
-    ) -> Result<&'v str, FlowError> {
-        value
-            .get_ref()
-            .as_str()
-            .ok_or_else(|| self.wrong_type(key, value, "a text in quotes"))
+    pub(super) fn string<'v>(&self, key: &str, value: &'v Spanned<DeValue<'_>>) -> Result<&'v str, FlowError> {
+        value.get_ref().as_str().ok_or_else(|| self.wrong_type(key, value, "a text in quotes"))
     }
 
-    pub(super) fn table<'v>(
-        &'v self,
-        key: &str,
-        value: &'v Spanned<DeValue<'v>>,
-    ) -> Result<Reader<'v>, FlowError> {
+    pub(super) fn table<'v>(&'v self, key: &str, value: &'v Spanned<DeValue<'v>>) -> Result<Reader<'v>, FlowError> {
         match value.get_ref().as_table() {
             Some(table) => Ok(Reader::new(self, table, value.span())),
             None => Err(self.wrong_type(key, value, "a table")),
         }
     }
 
-    pub(super) fn wrong_type(
-        &self,
-        key: &str,
-        value: &Spanned<DeValue<'_>>,
-        wanted: &str,
-    ) -> FlowError {
-        let what = format!(
-            "`{}` is of type {}",
-            shorten(key),
-            value.get_ref().type_str()
-        );
+    pub(super) fn wrong_type(&self, key: &str, value: &Spanned<DeValue<'_>>, wanted: &str) -> FlowError {
+        let what = format!("`{}` is of type {}", shorten(key), value.get_ref().type_str());
         self.bad(&value.span(), what, format!("write {wanted}"))
     }
 }
@@ -123,21 +83,12 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) fn new(source: &'a Source<'a>, table: &'a DeTable<'a>, span: Range<usize>) -> Self {
-        Self {
-            source,
-            table,
-            span,
-            asked: RefCell::new(Vec::new()),
-        }
+        Self { source, table, span, asked: RefCell::new(Vec::new()) }
     }
 
     /// The keys with their values, in alphabetical order.
-    pub(super) fn entries(
-        &self,
-    ) -> impl Iterator<Item = (&'a str, Range<usize>, &'a Spanned<DeValue<'a>>)> + use<'a> {
-        self.table
-            .iter()
-            .map(|(key, value)| (key.get_ref().as_ref(), key.span(), value))
+    pub(super) fn entries(&self) -> impl Iterator<Item = (&'a str, Range<usize>, &'a Spanned<DeValue<'a>>)> + use<'a> {
+        self.table.iter().map(|(key, value)| (key.get_ref().as_ref(), key.span(), value))
     }
 
     pub(super) fn value(&self, key: &'static str) -> Option<&'a Spanned<DeValue<'a>>> {
@@ -146,20 +97,16 @@ impl<'a> Reader<'a> {
     }
 
     pub(super) fn missing(&self, key: &'static str, remedy: &str) -> FlowError {
-        self.source
-            .error(&self.span, Problem::MissingKey(key.to_owned()), remedy)
+        self.source.error(&self.span, Problem::MissingKey(key.to_owned()), remedy)
     }
 
     pub(super) fn text(&self, key: &'static str) -> Result<Option<&'a str>, FlowError> {
-        self.value(key)
-            .map(|value| self.source.string(key, value))
-            .transpose()
+        self.value(key).map(|value| self.source.string(key, value)).transpose()
     }
 
     /// A name that must be there.
     pub(super) fn name(&self, key: &'static str, remedy: &str) -> Result<String, FlowError> {
-        self.name_if_any(key)?
-            .ok_or_else(|| self.missing(key, remedy))
+        self.name_if_any(key)?.ok_or_else(|| self.missing(key, remedy))
     }
 
     pub(super) fn name_if_any(&self, key: &'static str) -> Result<Option<String>, FlowError> {
@@ -209,10 +156,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A table of label → node.
-    pub(super) fn targets(
-        &self,
-        key: &'static str,
-    ) -> Result<BTreeMap<String, NodeIndex>, FlowError> {
+    pub(super) fn targets(&self, key: &'static str) -> Result<BTreeMap<String, NodeIndex>, FlowError> {
         let mut targets = BTreeMap::new();
         let Some(value) = self.value(key) else {
             return Ok(targets);
@@ -225,10 +169,7 @@ impl<'a> Reader<'a> {
     }
 
     /// A table of name → text with variables.
-    pub(super) fn templates(
-        &self,
-        key: &'static str,
-    ) -> Result<BTreeMap<String, Template>, FlowError> {
+    pub(super) fn templates(&self, key: &'static str) -> Result<BTreeMap<String, Template>, FlowError> {
         let mut templates = BTreeMap::new();
         let Some(value) = self.value(key) else {
             return Ok(templates);
@@ -253,9 +194,7 @@ impl<'a> Reader<'a> {
             return Ok(None);
         };
         let Some(list) = value.get_ref().as_array() else {
-            return Err(self
-                .source
-                .wrong_type(key, value, "a list of prompts, [\"prompt_id\"]"));
+            return Err(self.source.wrong_type(key, value, "a list of prompts, [\"prompt_id\"]"));
         };
         if list.len() > PHRASES_MAX {
             let problem = Problem::TooLarge(format!("`{key}` has {} items", list.len()));
@@ -280,20 +219,14 @@ impl<'a> Reader<'a> {
             Some(near) => format!("did you mean `{near}`?"),
             None => format!("allowed here: {}", asked.join(", ")),
         };
-        Err(self
-            .source
-            .error(&span, Problem::UnknownKey(shorten(key)), remedy))
+        Err(self.source.error(&span, Problem::UnknownKey(shorten(key)), remedy))
     }
 }
 
 /// A text short enough for a message.
 pub(super) fn shorten(text: &str) -> String {
     let cut = text.floor_char_boundary(NAME_BYTES_MAX);
-    if cut < text.len() {
-        format!("{}…", &text[..cut])
-    } else {
-        text.to_owned()
-    }
+    if cut < text.len() { format!("{}…", &text[..cut]) } else { text.to_owned() }
 }
 
 /// The candidate that a typing mistake was most likely meant to be.

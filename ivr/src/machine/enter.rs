@@ -52,16 +52,12 @@ impl Machine {
         loop {
             let Some(index) = to else {
                 self.error("no_handler");
-                return self.finish(Output::HangUp {
-                    reason: "no_handler".into(),
-                });
+                return self.finish(Output::HangUp { reason: "no_handler".into() });
             };
             self.transitions += 1;
             if self.transitions > TRANSITIONS_PER_INPUT_MAX {
                 self.error("flow_loop");
-                return self.finish(Output::HangUp {
-                    reason: "flow_loop".into(),
-                });
+                return self.finish(Output::HangUp { reason: "flow_loop".into() });
             }
             self.at = Some(index);
             self.phase = Phase::Speaking;
@@ -107,17 +103,9 @@ impl Machine {
                     self.finish(Output::HangUp { reason });
                 }
             }
-            Kind::Wait {
-                after_ms,
-                since_queue,
-            } => self.wait(now, &node.say, *after_ms, *since_queue),
+            Kind::Wait { after_ms, since_queue } => self.wait(now, &node.say, *after_ms, *since_queue),
             Kind::Talk => self.phase = Phase::Talking,
-            Kind::Action {
-                name,
-                args,
-                timeout_ms,
-                ..
-            } => {
+            Kind::Action { name, args, timeout_ms, .. } => {
                 let fill = |(key, text): (&String, &Template)| (key.clone(), text.fill(&self.vars));
                 let (name, args) = (name.clone(), args.iter().map(fill).collect());
                 self.play(&node.say, true);
@@ -127,10 +115,7 @@ impl Machine {
             }
             Kind::Flow { flow } => self.finish(Output::NextFlow { flow: flow.clone() }),
             // Instant kinds were passed above.
-            Kind::Queue { .. }
-            | Kind::LeaveQueue { .. }
-            | Kind::Branch { .. }
-            | Kind::Set { .. } => {}
+            Kind::Queue { .. } | Kind::LeaveQueue { .. } | Kind::Branch { .. } | Kind::Set { .. } => {}
         }
         Entered::Waits
     }
@@ -140,12 +125,7 @@ impl Machine {
         match &node.kind {
             Kind::Queue { queue, lane } => self.enter_queue(now, queue.fill(&self.vars), *lane),
             Kind::LeaveQueue { reason } => self.leave_queue(reason),
-            Kind::Branch {
-                var,
-                values,
-                filled,
-                otherwise,
-            } => {
+            Kind::Branch { var, values, filled, otherwise } => {
                 let value = self.var(var).unwrap_or_default();
                 let filled = filled.filter(|_| !value.is_empty());
                 return values.get(value).copied().or(filled).or(*otherwise);
@@ -224,10 +204,7 @@ impl Machine {
 
     /// Starts the recording of the current node.
     pub(super) fn record(&mut self, now: Instant) {
-        let Some(Kind::Record {
-            purpose, max_ms, ..
-        }) = self.kind()
-        else {
+        let Some(Kind::Record { purpose, max_ms, .. }) = self.kind() else {
             return;
         };
         let (purpose, max_ms) = (purpose.clone(), *max_ms);

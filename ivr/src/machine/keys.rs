@@ -75,11 +75,7 @@ impl Machine {
     }
 
     fn choose_global(&mut self, now: Instant, node: &Node, key: char) -> bool {
-        let way = self
-            .flow
-            .keys
-            .get(&key)
-            .filter(|_| node.global_keys.allows(key));
+        let way = self.flow.keys.get(&key).filter(|_| node.global_keys.allows(key));
         let Some(to) = way.map(|way| way.to) else {
             return false;
         };
@@ -90,17 +86,10 @@ impl Machine {
 
     fn take(&mut self, now: Instant, node: &Node, key: char, way: &Way) {
         self.key_event(way.to);
-        if let Kind::Menu {
-            answer: Some(question),
-            ..
-        } = &node.kind
-        {
+        if let Kind::Menu { answer: Some(question), .. } = &node.kind {
             let value = way.value.clone().unwrap_or_else(|| key.to_string());
             self.remember(question, value.clone());
-            self.output(Output::Answer {
-                key: question.clone(),
-                value,
-            });
+            self.output(Output::Answer { key: question.clone(), value });
         }
         self.follow(now, Some(way.to));
     }
@@ -126,9 +115,7 @@ impl Machine {
     pub(super) fn listen(&mut self, now: Instant) {
         self.phase = Phase::Listening;
         let timeout_ms = match self.kind() {
-            Some(Kind::Menu { patience, .. } | Kind::Collect { patience, .. }) => {
-                patience.timeout_ms
-            }
+            Some(Kind::Menu { patience, .. } | Kind::Collect { patience, .. }) => patience.timeout_ms,
             _ => 0,
         };
         self.set_timer(now, timeout_ms);
@@ -166,10 +153,7 @@ impl Machine {
         self.type_ahead.clear();
         self.attempts += 1;
         if self.attempts > patience.repeats {
-            let to = patience
-                .on_invalid
-                .filter(|_| wrong)
-                .or(patience.on_timeout);
+            let to = patience.on_invalid.filter(|_| wrong).or(patience.on_timeout);
             return self.follow(now, to);
         }
         let invalid: &[_] = if wrong { &patience.invalid } else { &[] };
@@ -184,12 +168,7 @@ impl Machine {
         if self.digits.is_empty() && self.choose_global(now, node, key) {
             return;
         }
-        let Kind::Collect {
-            max_len,
-            inter_digit_ms,
-            ..
-        } = &node.kind
-        else {
+        let Kind::Collect { max_len, inter_digit_ms, .. } = &node.kind else {
             return;
         };
         self.stop_play();
@@ -210,14 +189,7 @@ impl Machine {
 
     /// The number is complete, as far as the citizen is concerned.
     fn collected(&mut self, now: Instant, node: &Node) {
-        let Kind::Collect {
-            into,
-            min_len,
-            on_empty,
-            patience,
-            ..
-        } = &node.kind
-        else {
+        let Kind::Collect { into, min_len, on_empty, patience, .. } = &node.kind else {
             return;
         };
         match (self.digits.is_empty(), on_empty) {

@@ -142,13 +142,8 @@ impl Machine {
                     self.record_ended(now, Some(ms));
                 }
             }
-            Input::ActionDone { name, result, vars } => {
-                self.action_ended(now, &name, &result, vars)
-            }
-            Input::QueuePosition {
-                position,
-                estimate_s,
-            } => {
+            Input::ActionDone { name, result, vars } => self.action_ended(now, &name, &result, vars),
+            Input::QueuePosition { position, estimate_s } => {
                 self.remember("position", position.to_string());
                 self.remember("estimate_s", estimate_s.to_string());
                 self.remember("estimate_min", estimate_s.div_ceil(60).to_string());
@@ -217,9 +212,7 @@ impl Machine {
         }
         self.transitions = 0;
         if self.outputs.len() >= OUTPUTS_MAX {
-            self.finish(Output::HangUp {
-                reason: "outputs_unread".into(),
-            });
+            self.finish(Output::HangUp { reason: "outputs_unread".into() });
             return false;
         }
         true
@@ -256,9 +249,7 @@ impl Machine {
         if matches!(self.kind(), Some(Kind::Talk)) {
             self.follow(now, self.next());
         } else {
-            self.finish(Output::HangUp {
-                reason: "talk_ended".into(),
-            });
+            self.finish(Output::HangUp { reason: "talk_ended".into() });
         }
     }
 

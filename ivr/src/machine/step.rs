@@ -29,10 +29,7 @@ impl Machine {
     /// After an announcement: a key pressed meanwhile, or the ordinary way.
     fn speech_followed(&mut self, now: Instant) {
         let keys = self.current().map(|node| &node.keys);
-        let chosen = self
-            .type_ahead
-            .iter()
-            .find(|key| keys.is_some_and(|keys| keys.contains_key(*key)));
+        let chosen = self.type_ahead.iter().find(|key| keys.is_some_and(|keys| keys.contains_key(*key)));
         match chosen.copied() {
             Some(key) => {
                 let flow = self.flow.clone();
@@ -46,10 +43,7 @@ impl Machine {
 
     /// A recording ended; `None` if nobody reported how long it was.
     pub(super) fn record_ended(&mut self, now: Instant, ms: Option<u64>) {
-        let Some(Kind::Record {
-            min_ms, on_short, ..
-        }) = self.kind()
-        else {
+        let Some(Kind::Record { min_ms, on_short, .. }) = self.kind() else {
             return;
         };
         // An unknown length counts as long enough: what was said must not be lost.
@@ -61,20 +55,8 @@ impl Machine {
     }
 
     /// The host reported the result of an action.
-    pub(super) fn action_ended(
-        &mut self,
-        now: Instant,
-        name: &str,
-        result: &str,
-        vars: BTreeMap<String, String>,
-    ) {
-        let Some(Kind::Action {
-            name: wanted,
-            results,
-            otherwise,
-            ..
-        }) = self.kind()
-        else {
+    pub(super) fn action_ended(&mut self, now: Instant, name: &str, result: &str, vars: BTreeMap<String, String>) {
+        let Some(Kind::Action { name: wanted, results, otherwise, .. }) = self.kind() else {
             return;
         };
         if self.phase != Phase::Acting || wanted != name {
@@ -94,13 +76,7 @@ impl Machine {
 
     /// The host didn't answer in time: the way for it, or the one for errors.
     pub(super) fn action_timed_out(&mut self, now: Instant) {
-        let Some(Kind::Action {
-            results,
-            otherwise,
-            on_timeout,
-            ..
-        }) = self.kind()
-        else {
+        let Some(Kind::Action { results, otherwise, on_timeout, .. }) = self.kind() else {
             return;
         };
         let to = on_timeout.or(results.get("error").copied()).or(*otherwise);

@@ -24,10 +24,7 @@ pub(crate) fn epoch() -> Instant {
 }
 
 pub(crate) fn vars(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
-    pairs
-        .iter()
-        .map(|(name, value)| (name.to_string(), value.to_string()))
-        .collect()
+    pairs.iter().map(|(name, value)| (name.to_string(), value.to_string())).collect()
 }
 
 /// Runs a script over a flow that comes with the program.
@@ -43,16 +40,9 @@ pub(crate) fn run_text(text: &str, variables: &[(&str, &str)], script: &str) -> 
 pub(crate) fn run(flow: Flow, variables: &[(&str, &str)], script: &str) -> Machine {
     let mut machine = Machine::new(Arc::new(flow), vars(variables));
     let zero = epoch();
-    for line in script
-        .lines()
-        .map(str::trim)
-        .filter(|line| !line.is_empty() && !line.starts_with('#'))
-    {
+    for line in script.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
         let (step, expected) = line.split_once("=>").unwrap_or((line, ""));
-        let (ms, input) = step
-            .trim()
-            .split_once(' ')
-            .unwrap_or((step.trim(), "timers"));
+        let (ms, input) = step.trim().split_once(' ').unwrap_or((step.trim(), "timers"));
         let now = zero + Duration::from_millis(ms.parse().expect("a time in ms"));
         while let Some(due) = machine.poll_timeout().filter(|due| *due <= now) {
             machine.handle_timeout(due);
@@ -61,12 +51,7 @@ pub(crate) fn run(flow: Flow, variables: &[(&str, &str)], script: &str) -> Machi
             machine.handle_input(now, input);
         }
         let got = outputs(&mut machine).join("; ");
-        assert_eq!(
-            got,
-            expected.trim(),
-            "\nafter: {step}\nnode: {}",
-            machine.node()
-        );
+        assert_eq!(got, expected.trim(), "\nafter: {step}\nnode: {}", machine.node());
     }
     machine
 }
@@ -83,21 +68,12 @@ fn inputs(text: &str) -> Vec<Input> {
         "operator" => Input::OperatorFree,
         "talk_ended" => Input::TalkEnded,
         "hung_up" => Input::HungUp,
-        "recorded" => Input::RecordDone {
-            ms: rest[0].parse().unwrap(),
-        },
-        "position" => Input::QueuePosition {
-            position: rest[0].parse().unwrap(),
-            estimate_s: rest[1].parse().unwrap(),
-        },
+        "recorded" => Input::RecordDone { ms: rest[0].parse().unwrap() },
+        "position" => Input::QueuePosition { position: rest[0].parse().unwrap(), estimate_s: rest[1].parse().unwrap() },
         "done" => {
             let pairs = rest[2..].iter().map(|pair| pair.split_once('=').unwrap());
             let vars = pairs.map(|(k, v)| (k.to_owned(), v.to_owned())).collect();
-            Input::ActionDone {
-                name: rest[0].into(),
-                result: rest[1].into(),
-                vars,
-            }
+            Input::ActionDone { name: rest[0].into(), result: rest[1].into(), vars }
         }
         other => panic!("unknown input {other}"),
     }]
@@ -105,20 +81,14 @@ fn inputs(text: &str) -> Vec<Input> {
 
 /// What the machine wants, as words.
 pub(crate) fn outputs(machine: &mut Machine) -> Vec<String> {
-    std::iter::from_fn(|| machine.poll_output())
-        .filter_map(|output| describe(&output))
-        .collect()
+    std::iter::from_fn(|| machine.poll_output()).filter_map(|output| describe(&output)).collect()
 }
 
 fn describe(output: &Output) -> Option<String> {
     Some(match output {
         Output::Play { prompts, repeat } => {
             let pieces: Vec<String> = prompts.iter().map(piece).collect();
-            format!(
-                "{} {}",
-                if *repeat { "loop" } else { "play" },
-                pieces.join(" ")
-            )
+            format!("{} {}", if *repeat { "loop" } else { "play" }, pieces.join(" "))
         }
         Output::StopPlay => "stop".into(),
         Output::EnterQueue { queue, lane } => format!("enter {queue} {}", lane.as_str()),
@@ -133,16 +103,8 @@ fn describe(output: &Output) -> Option<String> {
         Output::HangUp { reason } => format!("hangup {reason}"),
         Output::NextFlow { flow } => format!("flow {flow}"),
         Output::Answer { key, value } => format!("answer {key}={value}"),
-        Output::Event {
-            kind: EventKind::Error,
-            detail,
-            ..
-        } => format!("error {detail}"),
-        Output::Event {
-            kind: EventKind::Mark,
-            detail,
-            ..
-        } => format!("mark {detail}"),
+        Output::Event { kind: EventKind::Error, detail, .. } => format!("error {detail}"),
+        Output::Event { kind: EventKind::Mark, detail, .. } => format!("mark {detail}"),
         Output::Event { .. } => return None,
     })
 }

@@ -146,11 +146,7 @@ impl CaseCore {
         let router = serve::router(core.clone());
         let server = tokio::spawn(async move { axum::serve(listener, router).await });
         let server = Arc::new(Server(server.abort_handle()));
-        Ok(Self {
-            address,
-            core,
-            _server: server,
-        })
+        Ok(Self { address, core, _server: server })
     }
 
     /// Base address for the gateway's configuration.
@@ -167,9 +163,7 @@ impl CaseCore {
 
     /// The next `times` write requests meet `fault`, after those already planned.
     pub fn plan(&self, fault: Fault, times: usize) {
-        lock(&self.core)
-            .faults
-            .extend(std::iter::repeat_n(fault, times));
+        lock(&self.core).faults.extend(std::iter::repeat_n(fault, times));
     }
 
     /// Faults planned and not met yet.
@@ -209,12 +203,7 @@ impl CaseCore {
     ///
     /// # Errors
     /// [`Error::Timeout`].
-    pub async fn wait_command(
-        &self,
-        case_no: &str,
-        command: &str,
-        timeout_ms: u64,
-    ) -> Result<Command> {
+    pub async fn wait_command(&self, case_no: &str, command: &str, timeout_ms: u64) -> Result<Command> {
         let wanted = |c: &Command| c.case_no == case_no && c.command == command;
         let look = || async { self.commands().into_iter().find(wanted) };
         until(&format!("{command} of {case_no}"), timeout_ms, look).await
@@ -224,10 +213,7 @@ impl CaseCore {
     /// Returns the event; it appears twice if the case answers twice.
     pub fn advance(&self, case_no: &str, stage: &str, note: &str) -> Value {
         let mut core = lock(&self.core);
-        let twice = core
-            .cases
-            .get(case_no)
-            .is_some_and(|case| case.repeat_events);
+        let twice = core.cases.get(case_no).is_some_and(|case| case.repeat_events);
         let seq = core.events.len() + 1;
         let event = json!({
             "event_id": format!("{case_no}-{seq}"),
@@ -256,19 +242,9 @@ impl CaseCore {
             .header("x-signature", format!("sha256={}", sign(&body, secret)));
         let fail = |e: reqwest::Error| {
             let request = format!("POST {webhook}");
-            Error::Http {
-                request,
-                status: 0,
-                body: e.to_string(),
-            }
+            Error::Http { request, status: 0, body: e.to_string() }
         };
-        Ok(request
-            .body(body)
-            .send()
-            .await
-            .map_err(fail)?
-            .status()
-            .as_u16())
+        Ok(request.body(body).send().await.map_err(fail)?.status().as_u16())
     }
 }
 
@@ -280,16 +256,10 @@ pub fn sign(text: &str, secret: &str) -> String {
         return String::new();
     };
     mac.update(text.as_bytes());
-    mac.finalize()
-        .into_bytes()
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect()
+    mac.finalize().into_bytes().iter().map(|b| format!("{b:02x}")).collect()
 }
 
 fn now_ms() -> i64 {
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(now.as_millis()).unwrap_or(i64::MAX)
 }

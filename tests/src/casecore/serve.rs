@@ -31,21 +31,10 @@ fn key_of(headers: &HeaderMap) -> String {
 impl Core {
     /// Notes a request and takes the fault planned for it.
     fn see(&mut self, path: &str, headers: &HeaderMap, is_write: bool) -> Option<Fault> {
-        let fault = if is_write {
-            self.faults.pop_front()
-        } else {
-            None
-        };
+        let fault = if is_write { self.faults.pop_front() } else { None };
         let text = |v: &axum::http::HeaderValue| v.to_str().unwrap_or("").to_owned();
-        let headers_text = headers
-            .iter()
-            .map(|(n, v)| (n.as_str().to_owned(), text(v)));
-        let seen = Seen {
-            path: path.into(),
-            key: key_of(headers),
-            headers: headers_text.collect(),
-            fault,
-        };
+        let headers_text = headers.iter().map(|(n, v)| (n.as_str().to_owned(), text(v)));
+        let seen = Seen { path: path.into(), key: key_of(headers), headers: headers_text.collect(), fault };
         self.seen.push(seen);
         fault
     }
@@ -82,14 +71,7 @@ fn refuse(fault: Option<Fault>) -> Option<Response> {
     match fault? {
         Fault::Refuse => {
             let body = Json(json!({"error": "busy"}));
-            Some(
-                (
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    [("retry-after", "1")],
-                    body,
-                )
-                    .into_response(),
-            )
+            Some((StatusCode::SERVICE_UNAVAILABLE, [("retry-after", "1")], body).into_response())
         }
         Fault::Reject => {
             let body = Json(json!({"error": "refused"}));
@@ -119,11 +101,7 @@ fn cut<T>() -> T {
     std::panic::resume_unwind(Box::new("connection cut on purpose"))
 }
 
-async fn create(
-    State(core): State<Shared>,
-    headers: HeaderMap,
-    Json(payload): Json<Value>,
-) -> Response {
+async fn create(State(core): State<Shared>, headers: HeaderMap, Json(payload): Json<Value>) -> Response {
     let key = key_of(&headers);
     let fault = lock(&core).see("/cases", &headers, true);
     if lock(&core).is_full() {
@@ -137,11 +115,7 @@ async fn create(
         return refusal;
     }
     let (case_no, created) = lock(&core).keep(&key, payload, fault);
-    let status = if created {
-        StatusCode::CREATED
-    } else {
-        StatusCode::OK
-    };
+    let status = if created { StatusCode::CREATED } else { StatusCode::OK };
     let body = Json(json!({"case_no": case_no, "created": created}));
     spoil(fault, (status, body).into_response()).await
 }
@@ -155,11 +129,7 @@ async fn find(
     core.see("/cases?", &headers, false);
     let key = query.get("idempotency_key").map_or("", String::as_str);
     let created = core.find_key(key).map(|case| case.case_no.clone());
-    let commanded = core
-        .commands
-        .iter()
-        .find(|c| c.key == key)
-        .map(|c| c.case_no.clone());
+    let commanded = core.commands.iter().find(|c| c.key == key).map(|c| c.case_no.clone());
     match created.or(commanded) {
         Some(case_no) => Json(json!({"case_no": case_no})).into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
@@ -193,12 +163,7 @@ async fn command(
         }
         if !core.commands.iter().any(|c| c.key == key) {
             let case_no = case_no.clone();
-            core.commands.push(Command {
-                case_no,
-                command: name,
-                key,
-                payload,
-            });
+            core.commands.push(Command { case_no, command: name, key, payload });
         }
     }
     spoil(fault, Json(json!({"case_no": case_no})).into_response()).await

@@ -16,18 +16,13 @@ use rand::{Rng, SeedableRng};
 #[must_use]
 pub fn moments(seed: u64, count: usize, ms_min: u64, ms_max: u64) -> Vec<Duration> {
     let mut random = StdRng::seed_from_u64(seed);
-    (0..count)
-        .map(|_| Duration::from_millis(random.random_range(ms_min..=ms_max)))
-        .collect()
+    (0..count).map(|_| Duration::from_millis(random.random_range(ms_min..=ms_max))).collect()
 }
 
 /// The seed of this run: `HOTLINE_TEST_SEED`, or the given one.
 #[must_use]
 pub fn seed_or(default: u64) -> u64 {
-    std::env::var("HOTLINE_TEST_SEED")
-        .ok()
-        .and_then(|v| v.parse().ok())
-        .unwrap_or(default)
+    std::env::var("HOTLINE_TEST_SEED").ok().and_then(|v| v.parse().ok()).unwrap_or(default)
 }
 
 #[cfg(test)]

@@ -69,11 +69,7 @@ impl TcpProxy {
                 tokio::spawn(connection(client, upstream, modes));
             }
         });
-        Ok(Self {
-            local,
-            mode,
-            accepting: accepting.abort_handle(),
-        })
+        Ok(Self { local, mode, accepting: accepting.abort_handle() })
     }
 
     /// Where it listens.
@@ -119,11 +115,7 @@ async fn pump(
             Ok(0) | Err(_) => return,
             Ok(length) => length,
         };
-        if modes
-            .wait_for(|mode| *mode != TcpMode::Blackhole)
-            .await
-            .is_err()
-        {
+        if modes.wait_for(|mode| *mode != TcpMode::Blackhole).await.is_err() {
             return;
         }
         let mode = *modes.borrow();

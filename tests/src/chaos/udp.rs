@@ -71,15 +71,8 @@ impl UdpRelay {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub async fn start(
-        ip: IpAddr,
-        upstream: SocketAddr,
-        faults: UdpFaults,
-        seed: u64,
-    ) -> Result<Self> {
-        let front = UdpSocket::bind(SocketAddr::new(ip, 0))
-            .await
-            .map_err(Error::io("UDP relay"))?;
+    pub async fn start(ip: IpAddr, upstream: SocketAddr, faults: UdpFaults, seed: u64) -> Result<Self> {
+        let front = UdpSocket::bind(SocketAddr::new(ip, 0)).await.map_err(Error::io("UDP relay"))?;
         let local = front.local_addr().map_err(Error::io("UDP relay"))?;
         let shared = Arc::new(Shared {
             front,
@@ -92,11 +85,7 @@ impl UdpRelay {
             lost: Mutex::default(),
         });
         let reader = tokio::spawn(read_front(shared.clone())).abort_handle();
-        Ok(Self {
-            local,
-            shared,
-            reader,
-        })
+        Ok(Self { local, shared, reader })
     }
 
     /// Where it listens.
@@ -124,16 +113,12 @@ impl Shared {
         let (copies, delays) = {
             let mut random = lock(&self.random);
             let mut chance = |percent: u8| random.random_range(0..100) < percent;
-            let copies = match (
-                chance(faults.loss_percent),
-                chance(faults.duplicate_percent),
-            ) {
+            let copies = match (chance(faults.loss_percent), chance(faults.duplicate_percent)) {
                 (true, _) => 0,
                 (false, true) => 2,
                 (false, false) => 1,
             };
-            let delays =
-                [(); 2].map(|()| faults.delay_ms + random.random_range(0..=faults.jitter_ms));
+            let delays = [(); 2].map(|()| faults.delay_ms + random.random_range(0..=faults.jitter_ms));
             (copies, delays)
         };
         if copies == 0 {
@@ -163,13 +148,7 @@ impl Shared {
         }
         let socket = Arc::new(UdpSocket::bind(SocketAddr::new(self.ip, 0)).await?);
         let reader = tokio::spawn(read_back(self.clone(), socket.clone(), address)).abort_handle();
-        lock(&self.clients).insert(
-            address,
-            Client {
-                socket: socket.clone(),
-                reader,
-            },
-        );
+        lock(&self.clients).insert(address, Client { socket: socket.clone(), reader });
         Ok(socket)
     }
 }

@@ -120,14 +120,7 @@ impl Gateway {
         } else {
             Some(dir)
         };
-        Ok(Self {
-            process: None,
-            dir,
-            root,
-            environment: config.environment,
-            sip,
-            http,
-        })
+        Ok(Self { process: None, dir, root, environment: config.environment, sip, http })
     }
 
     /// Starts the process (again, on the same data) and waits for `/healthz`.
@@ -143,13 +136,7 @@ impl Gateway {
         let healthy = until("/healthz", START_MS, || {
             let gone = !process.is_running();
             let api = &api;
-            async move {
-                if gone {
-                    Some(false)
-                } else {
-                    api.is_healthy().await.then_some(true)
-                }
-            }
+            async move { if gone { Some(false) } else { api.is_healthy().await.then_some(true) } }
         });
         match healthy.await {
             Ok(true) => {}
@@ -244,9 +231,7 @@ impl Gateway {
     /// [`Error::Process`] when it isn't running.
     pub fn signal(&mut self, signal: Signal) -> Result<()> {
         let process = self.process.as_mut();
-        process
-            .ok_or_else(|| not_running("a signal"))?
-            .signal(signal)
+        process.ok_or_else(|| not_running("a signal"))?.signal(signal)
     }
 
     /// kill -9 and a new start on the same data.
@@ -264,13 +249,8 @@ impl Gateway {
     /// [`Error::Io`]; a failing exit status is not an error.
     pub fn run(&self, arguments: &[&str]) -> Result<Output> {
         let mut command = Command::new(binary()?);
-        command
-            .args(arguments)
-            .arg("--config")
-            .arg(self.config_file());
-        command
-            .output()
-            .map_err(Error::io(format!("hotline {}", arguments.join(" "))))
+        command.args(arguments).arg("--config").arg(self.config_file());
+        command.output().map_err(Error::io(format!("hotline {}", arguments.join(" "))))
     }
 
     /// As [`Gateway::run`], demands success and returns the output's text.
@@ -320,11 +300,7 @@ impl Drop for Gateway {
 
 fn not_running(what: &str) -> Error {
     let detail = format!("isn't running, no {what}");
-    Error::Process {
-        program: "hotline".into(),
-        detail,
-        log: String::new(),
-    }
+    Error::Process { program: "hotline".into(), detail, log: String::new() }
 }
 
 /// `HOTLINE_BIN`, or `hotline` beside this test binary's target folder, or in the
@@ -340,14 +316,9 @@ pub fn binary() -> Result<PathBuf> {
     // target/debug/deps/name-hash → target/debug → target
     let folders: Vec<&Path> = test.ancestors().skip(1).take(3).collect();
     let beside = folders.iter().map(|dir| dir.join("hotline"));
-    let profiles = folders
-        .iter()
-        .flat_map(|dir| ["debug", "release"].map(|profile| dir.join(profile).join("hotline")));
-    beside
-        .chain(profiles)
-        .find(|path| path.is_file())
-        .ok_or_else(|| Error::Missing {
-            program: "the binary `hotline`".into(),
-            remedy: "cargo build -p hotline-gateway --bin hotline, or set HOTLINE_BIN".into(),
-        })
+    let profiles = folders.iter().flat_map(|dir| ["debug", "release"].map(|profile| dir.join(profile).join("hotline")));
+    beside.chain(profiles).find(|path| path.is_file()).ok_or_else(|| Error::Missing {
+        program: "the binary `hotline`".into(),
+        remedy: "cargo build -p hotline-gateway --bin hotline, or set HOTLINE_BIN".into(),
+    })
 }

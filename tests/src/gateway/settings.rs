@@ -14,12 +14,7 @@ const RTP_PORTS: u16 = 400;
 
 /// The configuration of a test: loopback networks that tell trunks from phones,
 /// short times, no model.
-pub(super) fn settings(
-    root: &Path,
-    sip: SocketAddr,
-    http: SocketAddr,
-    config: &GatewayConfig,
-) -> Result<Table> {
+pub(super) fn settings(root: &Path, sip: SocketAddr, http: SocketAddr, config: &GatewayConfig) -> Result<Table> {
     let any: IpAddr = GATEWAY_IP;
     let rtp_first = free_ports(any, RTP_PORTS)?;
     let data = root.join("data");
@@ -34,10 +29,7 @@ pub(super) fn settings(
     put("sip.phone_networks", list(&[PHONE_NETWORK]));
     put("media.bind", any.to_string().into());
     put("media.port_min", i64::from(rtp_first).into());
-    put(
-        "media.port_max",
-        i64::from(rtp_first + RTP_PORTS - 1).into(),
-    );
+    put("media.port_max", i64::from(rtp_first + RTP_PORTS - 1).into());
     put("voice.sounds_dir", text(repo_root().join("sounds")));
     put("transcription.engine", "fake".into());
     put("queue.main.wrap_s", 0.into());

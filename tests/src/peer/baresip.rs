@@ -84,17 +84,9 @@ impl Baresip {
         // Left out, baresip creates a contact list with examples.
         write("contacts", String::new())?;
         let mut command = Command::new(program);
-        command
-            .arg("-f")
-            .arg(dir.path())
-            .arg("-s")
-            .current_dir(dir.path());
+        command.arg("-f").arg(dir.path()).arg("-s").current_dir(dir.path());
         let process = Process::start("baresip", &mut command, &dir.path().join("baresip.log"))?;
-        Ok(Self {
-            process,
-            dir,
-            control,
-        })
+        Ok(Self { process, dir, control })
     }
 
     /// Waits for its "200 OK" to REGISTER.
@@ -130,19 +122,12 @@ impl Baresip {
     /// [`Error::Io`], [`Error::Timeout`].
     pub async fn command(&self, command: &str, parameters: &str) -> Result<Value> {
         let what = format!("baresip control {}", self.control);
-        let mut stream = TcpStream::connect(self.control)
-            .await
-            .map_err(Error::io(&what))?;
+        let mut stream = TcpStream::connect(self.control).await.map_err(Error::io(&what))?;
         let token = format!("{:08x}", rand::random::<u32>());
         let request = json!({"command": command, "params": parameters, "token": token}).to_string();
         let netstring = format!("{}:{request},", request.len());
-        stream
-            .write_all(netstring.as_bytes())
-            .await
-            .map_err(Error::io(&what))?;
-        within(&what, 5_000, answer(&mut stream, &token))
-            .await?
-            .map_err(Error::io(&what))
+        stream.write_all(netstring.as_bytes()).await.map_err(Error::io(&what))?;
+        within(&what, 5_000, answer(&mut stream, &token)).await?.map_err(Error::io(&what))
     }
 
     /// Hangs up the current call.
@@ -157,19 +142,11 @@ impl Baresip {
     /// running call isn't readable yet and is left out.
     #[must_use]
     pub fn heard(&self) -> Vec<Wav> {
-        let entries = std::fs::read_dir(self.dir.path())
-            .into_iter()
-            .flatten()
-            .flatten();
-        let mut files: Vec<PathBuf> = entries
-            .map(|entry| entry.path())
-            .filter(|path| path.to_string_lossy().ends_with("-dec.wav"))
-            .collect();
+        let entries = std::fs::read_dir(self.dir.path()).into_iter().flatten().flatten();
+        let mut files: Vec<PathBuf> =
+            entries.map(|entry| entry.path()).filter(|path| path.to_string_lossy().ends_with("-dec.wav")).collect();
         files.sort();
-        files
-            .iter()
-            .filter_map(|path| Wav::read(path).ok())
-            .collect()
+        files.iter().filter_map(|path| Wav::read(path).ok()).collect()
     }
 
     /// Its log so far.
@@ -200,18 +177,10 @@ fn modules() -> Result<PathBuf> {
         .into_iter()
         .chain(known)
         .find(|dir| dir.join("g711.so").is_file())
-        .ok_or_else(|| Error::Missing {
-            program: "baresip's modules".into(),
-            remedy: "run ops/install --test".into(),
-        })
+        .ok_or_else(|| Error::Missing { program: "baresip's modules".into(), remedy: "run ops/install --test".into() })
 }
 
-fn settings(
-    config: &BaresipConfig,
-    modules: &Path,
-    dir: &Path,
-    control: SocketAddr,
-) -> Result<String> {
+fn settings(config: &BaresipConfig, modules: &Path, dir: &Path, control: SocketAddr) -> Result<String> {
     let sip_port = free_ports(config.ip, 2)?;
     let rtp_first = free_ports(config.ip, RTP_PORTS)?;
     let rtp_last = rtp_first + RTP_PORTS - 1;
@@ -298,10 +267,7 @@ mod tests {
         pending.splice(0..0, Vec::new());
         let first = next_netstring(&mut pending);
         assert_eq!(first.map(|v| v["a"].clone()), Some(json!(1)));
-        assert_eq!(
-            next_netstring(&mut pending).map(|v| v["b"].clone()),
-            Some(json!(2))
-        );
+        assert_eq!(next_netstring(&mut pending).map(|v| v["b"].clone()), Some(json!(2)));
         assert_eq!(next_netstring(&mut pending), None);
     }
 }

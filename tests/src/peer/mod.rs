@@ -18,11 +18,6 @@ use crate::{Error, Result};
 /// [`Error::Missing`].
 pub fn program(name: &str) -> Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path)
-        .map(|dir| dir.join(name))
-        .find(|p| p.is_file());
-    found.ok_or_else(|| Error::Missing {
-        program: name.into(),
-        remedy: "run ops/install --test".into(),
-    })
+    let found = std::env::split_paths(&path).map(|dir| dir.join(name)).find(|p| p.is_file());
+    found.ok_or_else(|| Error::Missing { program: name.into(), remedy: "run ops/install --test".into() })
 }

@@ -46,13 +46,7 @@ impl Postgres {
         } else {
             None
         };
-        let mut cluster = Self {
-            process: None,
-            programs,
-            dir,
-            port: free_port(IP)?,
-            run_as,
-        };
+        let mut cluster = Self { process: None, programs, dir, port: free_port(IP)?, run_as };
         cluster.create()?;
         cluster.boot().await?;
         Ok(cluster)
@@ -81,18 +75,7 @@ impl Postgres {
     /// # Errors
     /// [`Error::Process`] when the name is taken or not allowed.
     pub fn create_database(&self, name: &str) -> Result<String> {
-        self.run(
-            "createdb",
-            &[
-                "-h",
-                &IP.to_string(),
-                "-p",
-                &self.port.to_string(),
-                "-U",
-                USER,
-                name,
-            ],
-        )?;
+        self.run("createdb", &["-h", &IP.to_string(), "-p", &self.port.to_string(), "-U", USER, name])?;
         Ok(self.url_of(name))
     }
 
@@ -102,20 +85,7 @@ impl Postgres {
     /// [`Error::Process`] with psql's message.
     pub fn sql(&self, database: &str, command: &str) -> Result<String> {
         let url = self.url_of(database);
-        self.run(
-            "psql",
-            &[
-                "-X",
-                "-A",
-                "-t",
-                "-v",
-                "ON_ERROR_STOP=1",
-                "-d",
-                &url,
-                "-c",
-                command,
-            ],
-        )
+        self.run("psql", &["-X", "-A", "-t", "-v", "ON_ERROR_STOP=1", "-d", &url, "-c", command])
     }
 
     /// Ends it with SIGKILL, as a power cut does.
@@ -169,15 +139,9 @@ impl Postgres {
     }
 
     fn run(&self, program: &str, arguments: &[&str]) -> Result<String> {
-        let output = self
-            .command(program)
-            .args(arguments)
-            .output()
-            .map_err(Error::io(program))?;
+        let output = self.command(program).args(arguments).output().map_err(Error::io(program))?;
         if output.status.success() {
-            return Ok(String::from_utf8_lossy(&output.stdout)
-                .trim_end()
-                .to_owned());
+            return Ok(String::from_utf8_lossy(&output.stdout).trim_end().to_owned());
         }
         Err(Error::Process {
             program: program.into(),
@@ -188,16 +152,7 @@ impl Postgres {
 
     fn create(&self) -> Result<()> {
         let data = self.data().display().to_string();
-        let options = [
-            "-A",
-            "trust",
-            "-U",
-            USER,
-            "-E",
-            "UTF8",
-            "--locale=C",
-            "--no-sync",
-        ];
+        let options = ["-A", "trust", "-U", USER, "-E", "UTF8", "--locale=C", "--no-sync"];
         let mut arguments = vec!["-D", data.as_str()];
         arguments.extend(options);
         self.run("initdb", &arguments).map(|_| ())
@@ -207,10 +162,7 @@ impl Postgres {
         let mut command = self.command("postgres");
         let (data, sockets) = (self.data(), self.dir.path().display().to_string());
         let fsync = std::env::var("HOTLINE_TEST_PG_FSYNC").unwrap_or_else(|_| "on".into());
-        command
-            .arg("-D")
-            .arg(&data)
-            .args(["-p", &self.port.to_string()]);
+        command.arg("-D").arg(&data).args(["-p", &self.port.to_string()]);
         for setting in [
             format!("listen_addresses={IP}"),
             format!("unix_socket_directories={sockets}"),
@@ -224,10 +176,7 @@ impl Postgres {
         let address = self.address();
         let ready = until("PostgreSQL", START_MS, || {
             let gone = !process.is_running();
-            let answer = self.run(
-                "pg_isready",
-                &["-q", "-h", &IP.to_string(), "-p", &self.port.to_string()],
-            );
+            let answer = self.run("pg_isready", &["-q", "-h", &IP.to_string(), "-p", &self.port.to_string()]);
             async move { (gone || answer.is_ok()).then_some(!gone) }
         });
         match ready.await {
@@ -258,30 +207,17 @@ fn programs() -> Result<PathBuf> {
         return Ok(PathBuf::from(dir));
     }
     let version = |path: &Path| -> Option<u32> { path.file_name()?.to_str()?.parse().ok() };
-    let entries = std::fs::read_dir("/usr/lib/postgresql")
-        .into_iter()
-        .flatten()
-        .flatten();
-    let mut found: Vec<PathBuf> = entries
-        .map(|e| e.path())
-        .filter(|p| p.join("bin/initdb").is_file())
-        .collect();
+    let entries = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut found: Vec<PathBuf> = entries.map(|e| e.path()).filter(|p| p.join("bin/initdb").is_file()).collect();
     found.sort_by_key(|path| version(path));
-    found
-        .pop()
-        .map(|path| path.join("bin"))
-        .ok_or_else(|| Error::Missing {
-            program: "PostgreSQL".into(),
-            remedy: "run ops/install --test, or set HOTLINE_PG_BIN".into(),
-        })
+    found.pop().map(|path| path.join("bin")).ok_or_else(|| Error::Missing {
+        program: "PostgreSQL".into(),
+        remedy: "run ops/install --test, or set HOTLINE_PG_BIN".into(),
+    })
 }
 
 fn id(what: &str, user: Option<&str>) -> Result<u32> {
-    let output = Command::new("id")
-        .arg(what)
-        .args(user)
-        .output()
-        .map_err(Error::io("id"))?;
+    let output = Command::new("id").arg(what).args(user).output().map_err(Error::io("id"))?;
     let text = String::from_utf8_lossy(&output.stdout);
     text.trim().parse().map_err(|_| Error::Missing {
         program: format!("system user {}", user.unwrap_or("")),

@@ -120,39 +120,12 @@ impl Sipp {
             .arg(config.target.to_string())
             .arg("-sf")
             .arg(&config.scenario)
-            .args([
-                "-s",
-                &config.number,
-                "-i",
-                &config.ip.to_string(),
-                "-p",
-                &port.to_string(),
-            ])
-            .args([
-                "-mi",
-                &config.ip.to_string(),
-                "-mp",
-                &media_port.to_string(),
-            ])
-            .args([
-                "-m",
-                &config.calls.to_string(),
-                "-r",
-                &config.rate.to_string(),
-            ])
+            .args(["-s", &config.number, "-i", &config.ip.to_string(), "-p", &port.to_string()])
+            .args(["-mi", &config.ip.to_string(), "-mp", &media_port.to_string()])
+            .args(["-m", &config.calls.to_string(), "-r", &config.rate.to_string()])
             .args(["-l", &config.calls_at_once_max.to_string()])
-            .args([
-                "-d",
-                &config.talk_ms.to_string(),
-                "-t",
-                if config.tcp { "t1" } else { "u1" },
-            ])
-            .args([
-                "-timeout",
-                &format!("{time_limit_s}s"),
-                "-timeout_error",
-                "-nostdin",
-            ])
+            .args(["-d", &config.talk_ms.to_string(), "-t", if config.tcp { "t1" } else { "u1" }])
+            .args(["-timeout", &format!("{time_limit_s}s"), "-timeout_error", "-nostdin"])
             .args(["-trace_stat", "-stf", "stat.csv", "-fd", "1"])
             .args(["-trace_rtt", "-rtt_freq", "1"])
             .args(["-trace_err", "-error_file", "errors.log"]);
@@ -160,11 +133,7 @@ impl Sipp {
             command.args(["-key", name, value]);
         }
         let process = Process::start("sipp", &mut command, &dir.path().join("screen.log"))?;
-        Ok(Self {
-            process,
-            dir,
-            time_limit_s,
-        })
+        Ok(Self { process, dir, time_limit_s })
     }
 
     /// Waits for the end and reads the counts. A call that failed is in the report,
@@ -173,18 +142,13 @@ impl Sipp {
     /// # Errors
     /// [`Error::Process`] when SIPp didn't run at all.
     pub async fn wait(mut self) -> Result<SippReport> {
-        let status = self
-            .process
-            .wait((self.time_limit_s + SPARE_S) * 1_000)
-            .await?;
+        let status = self.process.wait((self.time_limit_s + SPARE_S) * 1_000).await?;
         let report = self.report();
         // 0: all well, 1: a call failed; anything else: it couldn't run.
         if matches!(status.code(), Some(0 | 1)) && report.successful + report.failed > 0 {
             return Ok(report);
         }
-        Err(self
-            .process
-            .failed(format!("ended with {status}; {}", report.errors)))
+        Err(self.process.failed(format!("ended with {status}; {}", report.errors)))
     }
 
     /// Waits for the end and demands that every call went well.
@@ -197,11 +161,7 @@ impl Sipp {
             return Ok(report);
         }
         let detail = format!("{} of the calls failed", report.failed);
-        Err(Error::Process {
-            program: "sipp".into(),
-            detail,
-            log: report.errors,
-        })
+        Err(Error::Process { program: "sipp".into(), detail, log: report.errors })
     }
 
     /// Asks SIPp to start no more calls and end when the running ones are over.
@@ -249,18 +209,13 @@ fn last_value(csv: &str, column: &str) -> Option<u64> {
 
 /// All rows of `*_rtt.csv`: date; response time; name.
 fn response_times(dir: &Path) -> Vec<f64> {
-    let files = std::fs::read_dir(dir)
-        .into_iter()
-        .flatten()
-        .flatten()
-        .map(|entry| entry.path());
+    let files = std::fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
     files
         .filter(|path| path.to_string_lossy().ends_with("_rtt.csv"))
         .filter_map(|path| std::fs::read_to_string(path).ok())
         .flat_map(|text| {
             let rows = text.lines().skip(1);
-            rows.filter_map(|row| row.split(';').nth(1)?.trim().parse().ok())
-                .collect::<Vec<f64>>()
+            rows.filter_map(|row| row.split(';').nth(1)?.trim().parse().ok()).collect::<Vec<f64>>()
         })
         .collect()
 }
@@ -279,13 +234,8 @@ mod tests {
 
     #[test]
     fn percentiles_of_nothing_are_nothing() {
-        let mut report = SippReport {
-            successful: 0,
-            failed: 0,
-            retransmissions: 0,
-            answer_ms: Vec::new(),
-            errors: String::new(),
-        };
+        let mut report =
+            SippReport { successful: 0, failed: 0, retransmissions: 0, answer_ms: Vec::new(), errors: String::new() };
         assert_eq!(report.answer_ms_percentile(50), None);
         report.answer_ms = (0..=100).map(f64::from).collect();
         assert_eq!(report.answer_ms_percentile(95), Some(95.0));

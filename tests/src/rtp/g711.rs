@@ -2,18 +2,10 @@
 
 /// One linear sample (16 bits) to A-law.
 #[must_use]
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "masked to 8 bits"
-)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "masked to 8 bits")]
 pub fn alaw_encode(sample: i16) -> u8 {
     let mask: u8 = if sample >= 0 { 0xD5 } else { 0x55 };
-    let magnitude = if sample >= 0 {
-        i32::from(sample)
-    } else {
-        -i32::from(sample) - 1
-    } >> 3;
+    let magnitude = if sample >= 0 { i32::from(sample) } else { -i32::from(sample) - 1 } >> 3;
     let magnitude = magnitude.min(0xFFF);
     let mut segment = 0;
     while segment < 7 && magnitude >= 0x20 << segment {
@@ -30,32 +22,17 @@ pub fn alaw_decode(byte: u8) -> i16 {
     let value = byte ^ 0x55;
     let segment = i32::from(value >> 4 & 7);
     let step = i32::from(value & 0x0F) << 4;
-    let magnitude = if segment == 0 {
-        step + 8
-    } else {
-        (step + 0x108) << (segment - 1)
-    };
-    (if value & 0x80 == 0 {
-        -magnitude
-    } else {
-        magnitude
-    }) as i16
+    let magnitude = if segment == 0 { step + 8 } else { (step + 0x108) << (segment - 1) };
+    (if value & 0x80 == 0 { -magnitude } else { magnitude }) as i16
 }
 
 /// One linear sample (16 bits) to µ-law.
 #[must_use]
-#[allow(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "masked to 8 bits"
-)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "masked to 8 bits")]
 pub fn ulaw_encode(sample: i16) -> u8 {
     let sign = if sample < 0 { 0x80 } else { 0 };
     let magnitude = i32::from(sample).abs().min(32_635) + 0x84;
-    let segment = (7..15)
-        .rev()
-        .find(|bit| magnitude >> bit != 0)
-        .map_or(0, |bit| bit - 7);
+    let segment = (7..15).rev().find(|bit| magnitude >> bit != 0).map_or(0, |bit| bit - 7);
     let mantissa = magnitude >> (segment + 3) & 0x0F;
     !((sign | segment << 4 | mantissa) as u8)
 }
@@ -67,32 +44,20 @@ pub fn ulaw_decode(byte: u8) -> i16 {
     let value = !byte;
     let segment = i32::from(value >> 4 & 7);
     let magnitude = (((i32::from(value & 0x0F) << 3) + 0x84) << segment) - 0x84;
-    (if value & 0x80 == 0 {
-        magnitude
-    } else {
-        -magnitude
-    }) as i16
+    (if value & 0x80 == 0 { magnitude } else { -magnitude }) as i16
 }
 
 /// Samples to the bytes of payload type 0 (µ-law) or any other (A-law).
 #[must_use]
 pub fn encode(samples: &[i16], payload_type: u8) -> Vec<u8> {
-    let code = if payload_type == 0 {
-        ulaw_encode
-    } else {
-        alaw_encode
-    };
+    let code = if payload_type == 0 { ulaw_encode } else { alaw_encode };
     samples.iter().map(|&s| code(s)).collect()
 }
 
 /// The reverse of [`encode`].
 #[must_use]
 pub fn decode(bytes: &[u8], payload_type: u8) -> Vec<i16> {
-    let code = if payload_type == 0 {
-        ulaw_decode
-    } else {
-        alaw_decode
-    };
+    let code = if payload_type == 0 { ulaw_decode } else { alaw_decode };
     bytes.iter().map(|&b| code(b)).collect()
 }
 
@@ -106,10 +71,7 @@ mod tests {
             assert_eq!(alaw_encode(alaw_decode(byte)), byte, "A-law {byte:#x}");
             // µ-law has two zeros; the negative one becomes the positive one.
             let back = ulaw_encode(ulaw_decode(byte));
-            assert!(
-                back == byte || byte == 0x7F && back == 0xFF,
-                "µ-law {byte:#x}"
-            );
+            assert!(back == byte || byte == 0x7F && back == 0xFF, "µ-law {byte:#x}");
         }
     }
 
@@ -127,14 +89,8 @@ mod tests {
         for sample in i16::MIN..=i16::MAX {
             let linear = i32::from(sample);
             let allowed = (linear.abs() / 16).max(16) + 600 * i32::from(linear.abs() > 32_000);
-            for back in [
-                alaw_decode(alaw_encode(sample)),
-                ulaw_decode(ulaw_encode(sample)),
-            ] {
-                assert!(
-                    (i32::from(back) - linear).abs() <= allowed,
-                    "{sample} → {back}"
-                );
+            for back in [alaw_decode(alaw_encode(sample)), ulaw_decode(ulaw_encode(sample))] {
+                assert!((i32::from(back) - linear).abs() <= allowed, "{sample} → {back}");
             }
         }
     }

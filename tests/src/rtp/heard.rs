@@ -105,12 +105,7 @@ impl Heard {
             }
             _ => {
                 let (at, timestamp) = (header.at, header.timestamp);
-                self.digits.push(Digit {
-                    digit,
-                    at,
-                    duration_ms,
-                    timestamp,
-                });
+                self.digits.push(Digit { digit, at, duration_ms, timestamp });
             }
         }
     }
@@ -136,10 +131,7 @@ impl Heard {
     /// All samples in order of arrival, holes closed.
     #[must_use]
     pub fn pcm(&self) -> Vec<i16> {
-        self.packets
-            .iter()
-            .flat_map(|p| p.samples.iter().copied())
-            .collect()
+        self.packets.iter().flat_map(|p| p.samples.iter().copied()).collect()
     }
 
     /// The samples that arrived in `from..to`, holes closed.
@@ -154,9 +146,7 @@ impl Heard {
     pub fn last_ms(&self, ms: u64) -> Vec<i16> {
         // One packet more than asked for: the newest may be up to 20 ms old.
         let now = Instant::now();
-        let from = now
-            .checked_sub(Duration::from_millis(ms + super::PTIME_MS))
-            .unwrap_or(now);
+        let from = now.checked_sub(Duration::from_millis(ms + super::PTIME_MS)).unwrap_or(now);
         let mut pcm = self.pcm_between(from, now);
         let wanted = usize::try_from(ms * 8).unwrap_or(usize::MAX);
         pcm.drain(..pcm.len().saturating_sub(wanted));
@@ -192,20 +182,13 @@ impl Heard {
         let Some(last) = self.packets.last() else {
             return 0;
         };
-        let of_it: Vec<u16> = self
-            .packets
-            .iter()
-            .filter(|p| p.ssrc == last.ssrc)
-            .map(|p| p.sequence)
-            .collect();
+        let of_it: Vec<u16> = self.packets.iter().filter(|p| p.ssrc == last.ssrc).map(|p| p.sequence).collect();
         let first = of_it.first().copied().unwrap_or(0);
-        let offsets = of_it
-            .iter()
-            .scan((first, 0_i64), |(previous, total), &sequence| {
-                *total += i64::from(sequence.wrapping_sub(*previous).cast_signed());
-                *previous = sequence;
-                Some(*total)
-            });
+        let offsets = of_it.iter().scan((first, 0_i64), |(previous, total), &sequence| {
+            *total += i64::from(sequence.wrapping_sub(*previous).cast_signed());
+            *previous = sequence;
+            Some(*total)
+        });
         let seen: std::collections::BTreeSet<i64> = offsets.collect();
         let span = seen.last().unwrap_or(&0) - seen.first().unwrap_or(&0) + 1;
         span.unsigned_abs().saturating_sub(seen.len() as u64)
@@ -214,12 +197,8 @@ impl Heard {
     /// The longest time between two packets, milliseconds.
     #[must_use]
     pub fn gap_ms_max(&self) -> u64 {
-        let gaps = self
-            .packets
-            .windows(2)
-            .map(|w| w[1].at.duration_since(w[0].at));
-        gaps.max()
-            .map_or(0, |gap| u64::try_from(gap.as_millis()).unwrap_or(u64::MAX))
+        let gaps = self.packets.windows(2).map(|w| w[1].at.duration_since(w[0].at));
+        gaps.max().map_or(0, |gap| u64::try_from(gap.as_millis()).unwrap_or(u64::MAX))
     }
 
     /// Different synchronisation sources seen.
@@ -232,8 +211,7 @@ impl Heard {
 
 /// RFC 3550 §5.1; the payload follows contributing sources and extension, without padding.
 fn parse(at: Instant, bytes: &[u8]) -> Option<(Packet, &[u8])> {
-    let (&[b0, b1, s0, s1, t0, t1, t2, t3, r0, r1, r2, r3], mut rest) =
-        bytes.split_first_chunk()?;
+    let (&[b0, b1, s0, s1, t0, t1, t2, t3, r0, r1, r2, r3], mut rest) = bytes.split_first_chunk()?;
     if b0 >> 6 != 2 {
         return None;
     }
@@ -282,11 +260,8 @@ mod tests {
     #[test]
     fn lost_packets_leave_silence_and_are_counted() {
         let loud = [0xAA_u8; 160];
-        let heard = heard(&[
-            datagram(65_534, 0, 8, &loud),
-            datagram(1, 480, 8, &loud),
-            datagram(65_535, 160, 8, &loud),
-        ]);
+        let heard =
+            heard(&[datagram(65_534, 0, 8, &loud), datagram(1, 480, 8, &loud), datagram(65_535, 160, 8, &loud)]);
         let timeline = heard.timeline();
         assert_eq!((timeline.len(), heard.lost()), (640, 1));
         assert!(timeline[320..480].iter().all(|&s| s == 0) && timeline[160] != 0);
@@ -295,12 +270,7 @@ mod tests {
     #[test]
     fn a_digit_counts_once_and_two_equal_digits_count_twice() {
         let event = |ts, duration: u8| datagram(1, ts, 101, &[5, 0x8A, 0, duration]);
-        let heard = heard(&[
-            event(100, 80),
-            event(100, 160),
-            event(100, 160),
-            event(900, 160),
-        ]);
+        let heard = heard(&[event(100, 80), event(100, 160), event(100, 160), event(900, 160)]);
         assert_eq!(heard.digits_text(), "55");
         assert_eq!(heard.digits[0].duration_ms, 20);
     }

@@ -160,22 +160,15 @@ impl RtpStream {
         let look = || async {
             let pcm = lock(&self.0.heard).last_ms(ms);
             let enough = pcm.len() as u64 * 1_000 >= ms * u64::from(tone::RATE_HZ);
-            (enough && tone::tone_share(&pcm, tone::RATE_HZ, hz) >= tone::TONE_SHARE_MIN)
-                .then_some(())
+            (enough && tone::tone_share(&pcm, tone::RATE_HZ, hz) >= tone::TONE_SHARE_MIN).then_some(())
         };
         let found = until("tone", timeout_ms, look).await;
         found.map_err(|_| {
             let heard = self.heard();
             let dominant = tone::dominant_hz(&heard.last_ms(ms), tone::RATE_HZ);
             let packets = heard.packets.len();
-            let what = format!(
-                "{hz} Hz on {} ({packets} packets, {dominant:?})",
-                self.0.local
-            );
-            Error::Timeout {
-                what,
-                after_ms: timeout_ms,
-            }
+            let what = format!("{hz} Hz on {} ({packets} packets, {dominant:?})", self.0.local);
+            Error::Timeout { what, after_ms: timeout_ms }
         })
     }
 
@@ -188,12 +181,7 @@ impl RtpStream {
             let digits = lock(&self.0.heard).digits_text();
             (digits.len() >= count).then_some(digits)
         };
-        until(
-            &format!("{count} digits on {}", self.0.local),
-            timeout_ms,
-            look,
-        )
-        .await
+        until(&format!("{count} digits on {}", self.0.local), timeout_ms, look).await
     }
 
     /// Waits until nothing has arrived for `quiet_ms`.

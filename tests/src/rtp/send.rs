@@ -119,10 +119,7 @@ impl Sender {
 
     pub(super) fn has_played(&self) -> bool {
         match &self.source {
-            Source::Pcm {
-                samples,
-                repeat: false,
-            } => self.position >= samples.len() as u64,
+            Source::Pcm { samples, repeat: false } => self.position >= samples.len() as u64,
             _ => false,
         }
     }
@@ -137,10 +134,7 @@ impl Sender {
     }
 
     pub(super) fn queue_digits(&mut self, digits: &str, duration_ms: u64) -> Result<()> {
-        let fail = |detail: &str| Error::Audio {
-            what: "digits".into(),
-            detail: detail.into(),
-        };
+        let fail = |detail: &str| Error::Audio { what: "digits".into(), detail: detail.into() };
         if self.dtmf_pt.is_none() {
             return Err(fail("the peer offered no telephone-event"));
         }
@@ -152,23 +146,14 @@ impl Sender {
                 return Err(fail("too many queued"));
             }
             let ticks = (duration_ms / PTIME_MS).max(1);
-            self.digits.push_back(DigitOut {
-                event,
-                ticks,
-                ticks_sent: 0,
-                started_at: 0,
-            });
+            self.digits.push_back(DigitOut { event, ticks, ticks_sent: 0, started_at: 0 });
         }
         Ok(())
     }
 
     /// The packets of one 20 ms tick; time passes whether or not they are sent.
     pub(super) fn tick(&mut self) -> (Option<SocketAddr>, Vec<Vec<u8>>) {
-        let packets = if self.remote.is_none() {
-            Vec::new()
-        } else {
-            self.next_packets()
-        };
+        let packets = if self.remote.is_none() { Vec::new() } else { self.next_packets() };
         self.timestamp = self.timestamp.wrapping_add(PACKET_SAMPLES as u32);
         let packets = self.spoil(packets);
         self.packets_sent += packets.len() as u64;
@@ -205,11 +190,7 @@ impl Sender {
                 Source::Pcm { samples, repeat } => {
                     let length = samples.len() as u64;
                     let index = if *repeat && length > 0 { n % length } else { n };
-                    usize::try_from(index)
-                        .ok()
-                        .and_then(|i| samples.get(i))
-                        .copied()
-                        .unwrap_or(0)
+                    usize::try_from(index).ok().and_then(|i| samples.get(i)).copied().unwrap_or(0)
                 }
             })
             .collect()
@@ -234,9 +215,7 @@ impl Sender {
         let pt = self.dtmf_pt.unwrap_or(101);
         let copies = if end { 3 } else { 1 };
         let marker = digit.ticks_sent == 1;
-        let packets = (0..copies)
-            .map(|_| self.packet(pt, marker, digit.started_at, &payload))
-            .collect();
+        let packets = (0..copies).map(|_| self.packet(pt, marker, digit.started_at, &payload)).collect();
         (packets, end)
     }
 
@@ -298,11 +277,7 @@ mod tests {
     fn time_passes_while_packets_are_lost() {
         let mut sender = sender();
         sender.play(Source::Silence);
-        sender.set_faults(Faults {
-            loss_percent: 100,
-            seed: 1,
-            ..Faults::default()
-        });
+        sender.set_faults(Faults { loss_percent: 100, seed: 1, ..Faults::default() });
         let first = sender.timestamp;
         for _ in 0..50 {
             assert!(sender.tick().1.is_empty());
@@ -315,11 +290,7 @@ mod tests {
         let run = || {
             let mut sender = sender();
             sender.play(Source::Silence);
-            sender.set_faults(Faults {
-                loss_percent: 15,
-                seed: 7,
-                ..Faults::default()
-            });
+            sender.set_faults(Faults { loss_percent: 15, seed: 7, ..Faults::default() });
             (0..200).map(|_| sender.tick().1.len()).collect::<Vec<_>>()
         };
         let lost = run().iter().filter(|&&n| n == 0).count();

@@ -194,10 +194,7 @@ impl Agent {
         let mut calls = self.0.calls.lock().await;
         let what = format!("a call to {}", self.0.config.user);
         let call = within(&what, timeout_ms, calls.recv()).await?;
-        call.ok_or(crate::Error::Timeout {
-            what,
-            after_ms: timeout_ms,
-        })
+        call.ok_or(crate::Error::Timeout { what, after_ms: timeout_ms })
     }
 
     /// Every message sent and received so far.
@@ -209,10 +206,7 @@ impl Agent {
     /// The messages received that `wanted` accepts.
     pub fn received(&self, wanted: impl Fn(&Message) -> bool) -> Vec<Message> {
         let trace = lock(&self.0.trace);
-        let received = trace
-            .messages
-            .iter()
-            .filter(|t| !t.sent && wanted(&t.message));
+        let received = trace.messages.iter().filter(|t| !t.sent && wanted(&t.message));
         received.map(|t| t.message.clone()).collect()
     }
 
@@ -246,22 +240,13 @@ impl Agent {
     /// A Via for a new transaction.
     pub(super) fn via(&self) -> String {
         let transport = self.0.config.transport.token();
-        format!(
-            "SIP/2.0/{transport} {};branch={};rport",
-            self.local(),
-            new_branch()
-        )
+        format!("SIP/2.0/{transport} {};branch={};rport", self.local(), new_branch())
     }
 
     fn note(&self, sent: bool, peer: SocketAddr, message: Message) {
         let mut trace = lock(&self.0.trace);
         if trace.messages.len() < SIP_TRACE_LEN_MAX {
-            trace.messages.push(Traced {
-                at: Instant::now(),
-                sent,
-                peer,
-                message,
-            });
+            trace.messages.push(Traced { at: Instant::now(), sent, peer, message });
         }
     }
 
@@ -271,11 +256,7 @@ impl Agent {
         if let Some((_, via)) = response.headers.iter_mut().find(|(n, _)| n == "Via") {
             // RFC 3581 §4.
             if param(via, "rport") == Some("") {
-                let filled = format!(
-                    ";rport={};received={}",
-                    request.from.port(),
-                    request.from.ip()
-                );
+                let filled = format!(";rport={};received={}", request.from.port(), request.from.ip());
                 *via = via.replacen(";rport", &filled, 1);
             }
         }
@@ -292,10 +273,7 @@ impl Agent {
         }
         let sent_by = via.split_whitespace().nth(1).unwrap_or("");
         let host = sent_by.split(';').next().unwrap_or("");
-        let port = host
-            .rsplit_once(':')
-            .and_then(|(_, p)| p.parse().ok())
-            .unwrap_or(5_060);
+        let port = host.rsplit_once(':').and_then(|(_, p)| p.parse().ok()).unwrap_or(5_060);
         SocketAddr::new(request.from.ip(), port)
     }
 
@@ -305,9 +283,7 @@ impl Agent {
             self.take_request(inbound);
             return;
         }
-        let waiting = lock(&self.0.pending)
-            .get(&transaction_key(&inbound.message))
-            .cloned();
+        let waiting = lock(&self.0.pending).get(&transaction_key(&inbound.message)).cloned();
         if let Some(waiting) = waiting {
             // The transaction may have ended in this moment: a late response is nobody's.
             let _ = waiting.send(inbound.message);

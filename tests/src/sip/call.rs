@@ -144,10 +144,7 @@ impl Call {
 
     /// When the first event that `wanted` accepts happened.
     pub fn when(&self, wanted: impl Fn(&Event) -> bool) -> Option<Instant> {
-        lock(&self.0.events)
-            .iter()
-            .find(|(_, event)| wanted(event))
-            .map(|(at, _)| *at)
+        lock(&self.0.events).iter().find(|(_, event)| wanted(event)).map(|(at, _)| *at)
     }
 
     /// Waits for a ringing (or answered) call; returns the provisional code or 200.
@@ -155,9 +152,7 @@ impl Call {
     /// # Errors
     /// [`Error::Timeout`]; [`Error::Refused`] when the call ended first.
     pub async fn wait_ringing(&self, timeout_ms: u64) -> Result<u16> {
-        let state = self
-            .wait_state(timeout_ms, |s| !matches!(s, State::Trying))
-            .await?;
+        let state = self.wait_state(timeout_ms, |s| !matches!(s, State::Trying)).await?;
         match state {
             State::Ringing { code, .. } => Ok(code),
             State::Ended(end) => Err(refused(&end)),
@@ -182,10 +177,7 @@ impl Call {
     /// # Errors
     /// [`Error::Timeout`].
     pub async fn wait_ended(&self, timeout_ms: u64) -> Result<End> {
-        match self
-            .wait_state(timeout_ms, |s| matches!(s, State::Ended(_)))
-            .await?
-        {
+        match self.wait_state(timeout_ms, |s| matches!(s, State::Ended(_))).await? {
             State::Ended(end) => Ok(end),
             _ => Err(Error::Sip("a state that isn't the end".into())),
         }
@@ -198,10 +190,7 @@ impl Call {
             Ok(Ok(state)) => Ok(state.clone()),
             _ => {
                 let what = format!("call {} out of {:?}", self.call_id(), self.state());
-                Err(Error::Timeout {
-                    what,
-                    after_ms: timeout_ms,
-                })
+                Err(Error::Timeout { what, after_ms: timeout_ms })
             }
         }
     }
@@ -236,9 +225,7 @@ impl Call {
     /// [`Error::Timeout`].
     pub async fn cancel(&self) -> Result<()> {
         self.0.cancel.send_replace(true);
-        self.wait_ended(crate::limits::SIP_TIMEOUT_MS)
-            .await
-            .map(|_| ())
+        self.wait_ended(crate::limits::SIP_TIMEOUT_MS).await.map(|_| ())
     }
 
     async fn bye(&self) -> Result<()> {
@@ -248,19 +235,11 @@ impl Call {
         };
         self.0.rtp.set_remote(None);
         let response = self.0.agent.request(&request, to).await;
-        self.end(End {
-            by: Side::Local,
-            code: 200,
-            reason: String::new(),
-        });
+        self.end(End { by: Side::Local, code: 200, reason: String::new() });
         match response?.code() {
             // 481: both hung up at once.
             Some(200..300 | 481) => Ok(()),
-            code => Err(Error::Refused {
-                method: "BYE".into(),
-                code: code.unwrap_or(0),
-                reason: String::new(),
-            }),
+            code => Err(Error::Refused { method: "BYE".into(), code: code.unwrap_or(0), reason: String::new() }),
         }
     }
 
@@ -271,11 +250,7 @@ impl Call {
         let call_id = self.call_id();
         let (mute, _nobody) = tokio::sync::mpsc::unbounded_channel();
         lock(&self.0.agent.0.dialogs).insert(call_id, mute);
-        self.end_state(End {
-            by: Side::Network,
-            code: 0,
-            reason: "vanished".into(),
-        });
+        self.end_state(End { by: Side::Network, code: 0, reason: "vanished".into() });
     }
 
     /// Sends digits as RFC 4733 events of 100 ms.
@@ -325,17 +300,10 @@ impl Call {
         let (request, to) = {
             let mut dialog = lock(&self.0.dialog);
             dialog.sdp_version += 1;
-            let mut offer = Sdp::offer(
-                self.0.rtp.local(),
-                &agent.config().payload_types,
-                dialog.sdp_version,
-            );
+            let mut offer = Sdp::offer(self.0.rtp.local(), &agent.config().payload_types, dialog.sdp_version);
             offer.direction = direction;
             let request = dialog.request(agent, "INVITE");
-            (
-                request.with_body("application/sdp", offer.to_body()),
-                dialog.next_hop(),
-            )
+            (request.with_body("application/sdp", offer.to_body()), dialog.next_hop())
         };
         let (_never, cancel) = watch::channel(false);
         let (response, repeats) = agent.invite(&request, to, |_| {}, cancel).await?;
@@ -362,9 +330,7 @@ impl Call {
             self.0.rtp.set_payload_types(*pt, sdp.dtmf_pt);
         }
         let we_send = matches!(dialog.direction, Direction::SendRecv | Direction::SendOnly);
-        self.0
-            .rtp
-            .set_remote((we_send && sdp.wants_audio()).then_some(sdp.rtp));
+        self.0.rtp.set_remote((we_send && sdp.wants_audio()).then_some(sdp.rtp));
         dialog.remote_sdp = Some(sdp);
     }
 
@@ -390,11 +356,7 @@ impl Call {
 }
 
 fn refused(end: &End) -> Error {
-    Error::Refused {
-        method: "INVITE".into(),
-        code: end.code,
-        reason: end.reason.clone(),
-    }
+    Error::Refused { method: "INVITE".into(), code: end.code, reason: end.reason.clone() }
 }
 
 fn success(response: &Message) -> Result<()> {

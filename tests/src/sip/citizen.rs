@@ -62,10 +62,7 @@ impl Citizen {
         agent.port = config.port;
         agent.transport = config.transport;
         agent.credentials = config.credentials.clone();
-        Ok(Self {
-            agent: Agent::start(agent).await?,
-            config,
-        })
+        Ok(Self { agent: Agent::start(agent).await?, config })
     }
 
     /// The user agent beneath.

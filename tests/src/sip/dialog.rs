@@ -56,10 +56,7 @@ impl Dialog {
 
     /// Next hop: the first route, else the remote target, when they are addresses.
     pub(super) fn next_hop(&self) -> SocketAddr {
-        let uri = self
-            .routes
-            .first()
-            .map_or(self.target.as_str(), |route| uri_of(route));
+        let uri = self.routes.first().map_or(self.target.as_str(), |route| uri_of(route));
         address_of(uri).unwrap_or(self.peer)
     }
 
@@ -80,10 +77,7 @@ impl Dialog {
 /// All values of Record-Route, commas split.
 pub(super) fn record_routes(message: &Message) -> Vec<String> {
     let values = message.headers_named("Record-Route");
-    values
-        .flat_map(|v| v.split(','))
-        .map(|v| v.trim().to_owned())
-        .collect()
+    values.flat_map(|v| v.split(',')).map(|v| v.trim().to_owned()).collect()
 }
 
 /// The socket address in a SIP URI with a literal address; the port defaults to 5060.
@@ -104,10 +98,7 @@ mod tests {
     #[test]
     fn literal_addresses_in_uris_are_found() {
         let found = |uri| address_of(uri).map(|a| a.to_string());
-        assert_eq!(
-            found("sip:8001@127.0.0.1:5070;ob").as_deref(),
-            Some("127.0.0.1:5070")
-        );
+        assert_eq!(found("sip:8001@127.0.0.1:5070;ob").as_deref(), Some("127.0.0.1:5070"));
         assert_eq!(found("sip:127.0.0.1").as_deref(), Some("127.0.0.1:5060"));
         assert_eq!(found("sip:a@[::1]:5070").as_deref(), Some("[::1]:5070"));
         assert_eq!(found("sip:a@[::1]").as_deref(), Some("[::1]:5060"));

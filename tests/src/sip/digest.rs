@@ -25,9 +25,7 @@ impl Algorithm {
     }
 
     fn from_token(token: &str) -> Option<Self> {
-        [Self::Md5, Self::Sha256]
-            .into_iter()
-            .find(|a| a.token().eq_ignore_ascii_case(token))
+        [Self::Md5, Self::Sha256].into_iter().find(|a| a.token().eq_ignore_ascii_case(token))
     }
 
     /// Lower-case hexadecimal hash of `text`.
@@ -52,10 +50,7 @@ pub struct Credentials {
 impl Credentials {
     /// Both parts from anything string-like.
     pub fn new(user: impl Into<String>, password: impl Into<String>) -> Self {
-        Self {
-            user: user.into(),
-            password: password.into(),
-        }
+        Self { user: user.into(), password: password.into() }
     }
 }
 
@@ -82,19 +77,14 @@ impl Challenge {
     pub fn parse(value: &str) -> Option<Self> {
         let fields = Fields::parse(value)?;
         let token = fields.get("algorithm").unwrap_or("MD5");
-        let offers_auth = |qop: &str| {
-            qop.split(',')
-                .any(|q| q.trim().eq_ignore_ascii_case("auth"))
-        };
+        let offers_auth = |qop: &str| qop.split(',').any(|q| q.trim().eq_ignore_ascii_case("auth"));
         Some(Self {
             realm: fields.get("realm")?.to_owned(),
             nonce: fields.get("nonce")?.to_owned(),
             opaque: fields.get("opaque").map(str::to_owned),
             algorithm: Algorithm::from_token(token)?,
             qop_auth: fields.get("qop").is_some_and(offers_auth),
-            stale: fields
-                .get("stale")
-                .is_some_and(|v| v.eq_ignore_ascii_case("true")),
+            stale: fields.get("stale").is_some_and(|v| v.eq_ignore_ascii_case("true")),
         })
     }
 
@@ -103,16 +93,10 @@ impl Challenge {
     ///
     /// # Errors
     /// [`Error::Sip`] when none is understood.
-    pub fn choose<'a>(
-        values: impl Iterator<Item = &'a str>,
-        prefer: Option<Algorithm>,
-    ) -> Result<Self> {
+    pub fn choose<'a>(values: impl Iterator<Item = &'a str>, prefer: Option<Algorithm>) -> Result<Self> {
         let offered: Vec<Self> = values.filter_map(Self::parse).collect();
         let wanted = offered.iter().find(|c| Some(c.algorithm) == prefer);
-        wanted
-            .or(offered.first())
-            .cloned()
-            .ok_or_else(|| Error::Sip("no digest challenge that is understood".into()))
+        wanted.or(offered.first()).cloned().ok_or_else(|| Error::Sip("no digest challenge that is understood".into()))
     }
 
     /// The value of `Authorization` for one request. `count` is the nonce count,
@@ -147,9 +131,8 @@ pub fn verify(value: &str, who: &Credentials, realm: &str, nonce: &str, method: 
     let check = || {
         let fields = Fields::parse(value)?;
         let algorithm = Algorithm::from_token(fields.get("algorithm").unwrap_or("MD5"))?;
-        let same = fields.get("username")? == who.user
-            && fields.get("realm")? == realm
-            && fields.get("nonce")? == nonce;
+        let same =
+            fields.get("username")? == who.user && fields.get("realm")? == realm && fields.get("nonce")? == nonce;
         let qop = match fields.get("qop") {
             Some(_) => Some((fields.get("nc")?, fields.get("cnonce")?)),
             None => None,
@@ -198,10 +181,7 @@ impl Fields {
         }
         let fields = split_unquoted(rest).into_iter().filter_map(|piece| {
             let (name, value) = piece.split_once('=')?;
-            Some((
-                name.trim().to_owned(),
-                value.trim().trim_matches('"').to_owned(),
-            ))
+            Some((name.trim().to_owned(), value.trim().trim_matches('"').to_owned()))
         });
         Some(Self(fields.collect()))
     }
@@ -240,55 +220,33 @@ mod tests {
         let qop = Some(("00000001", "f2/wE4q74E6zIJEtWaHKaf5wv/H5QzzpXusqGemxURZJ"));
         let path = "/dir/index.html";
         let respond = |algorithm| {
-            let ha1 = ha1(
-                algorithm,
-                "Mufasa",
-                "http-auth@example.org",
-                "Circle of Life",
-            );
+            let ha1 = ha1(algorithm, "Mufasa", "http-auth@example.org", "Circle of Life");
             response(algorithm, &ha1, nonce, qop, "GET", path)
         };
         assert_eq!(respond(Algorithm::Md5), "8ca523f5e9506fed4657c9700eebdbec");
-        assert_eq!(
-            respond(Algorithm::Sha256),
-            "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"
-        );
+        assert_eq!(respond(Algorithm::Sha256), "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1");
     }
 
     #[test]
     fn an_answer_verifies_and_a_wrong_password_does_not() {
         for algorithm in [Algorithm::Md5, Algorithm::Sha256] {
-            let header = format!(
-                "Digest realm=\"h\", nonce=\"n1\", qop=\"auth,auth-int\", algorithm={}",
-                algorithm.token()
-            );
+            let header =
+                format!("Digest realm=\"h\", nonce=\"n1\", qop=\"auth,auth-int\", algorithm={}", algorithm.token());
             let challenge = Challenge::parse(&header).unwrap();
             assert!(challenge.qop_auth);
             let who = Credentials::new("8001", "secret");
             let value = challenge.answer(&who, "REGISTER", "sip:h", 1);
             assert!(verify(&value, &who, "h", "n1", "REGISTER"));
-            assert!(!verify(
-                &value,
-                &Credentials::new("8001", "wrong"),
-                "h",
-                "n1",
-                "REGISTER"
-            ));
+            assert!(!verify(&value, &Credentials::new("8001", "wrong"), "h", "n1", "REGISTER"));
             assert!(!verify(&value, &who, "h", "n1", "INVITE"));
         }
     }
 
     #[test]
     fn the_preferred_hash_is_chosen_among_several_challenges() {
-        let offered = [
-            "Digest realm=\"h\", nonce=\"a\", algorithm=SHA-256",
-            "Digest realm=\"h\", nonce=\"b\", algorithm=MD5",
-        ];
-        let choose = |prefer| {
-            Challenge::choose(offered.into_iter(), prefer)
-                .unwrap()
-                .nonce
-        };
+        let offered =
+            ["Digest realm=\"h\", nonce=\"a\", algorithm=SHA-256", "Digest realm=\"h\", nonce=\"b\", algorithm=MD5"];
+        let choose = |prefer| Challenge::choose(offered.into_iter(), prefer).unwrap().nonce;
         assert_eq!(choose(None), "a");
         assert_eq!(choose(Some(Algorithm::Md5)), "b");
         assert!(Challenge::choose(["Basic realm=x"].into_iter(), None).is_err());

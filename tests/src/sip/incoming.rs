@@ -28,10 +28,7 @@ impl Call {
             routes: record_routes(message),
             peer: invite.from,
             sequence: 0,
-            invite: Inbound {
-                message: message.clone(),
-                from: invite.from,
-            },
+            invite: Inbound { message: message.clone(), from: invite.from },
             answer: None,
             remote_sdp: Sdp::parse(&message.body),
             direction: Direction::SendRecv,
@@ -73,9 +70,7 @@ impl Call {
             response
         };
         self.respond_to_invite(response)?;
-        self.0
-            .state
-            .send_replace(State::Ringing { code, early_media });
+        self.0.state.send_replace(State::Ringing { code, early_media });
         Ok(())
     }
 
@@ -85,9 +80,7 @@ impl Call {
     /// [`Error::Sip`] when the call isn't waiting for an answer, or no codec fits.
     pub fn accept(&self) -> Result<()> {
         let body = self.answer_body()?;
-        let response = self
-            .open_response(200, "OK")?
-            .with_body("application/sdp", body);
+        let response = self.open_response(200, "OK")?.with_body("application/sdp", body);
         lock(&self.0.dialog).answer = Some(response.clone());
         // First the state: the ACK may come before `respond` returns.
         self.0.state.send_replace(State::Answered);
@@ -105,11 +98,7 @@ impl Call {
     pub fn reject(&self, code: u16, reason: &str) -> Result<()> {
         let response = self.open_response(code, reason)?;
         self.respond_to_invite(response)?;
-        self.end(End {
-            by: Side::Local,
-            code,
-            reason: reason.to_owned(),
-        });
+        self.end(End { by: Side::Local, code, reason: reason.to_owned() });
         Ok(())
     }
 
@@ -127,9 +116,7 @@ impl Call {
         let state = self.state();
         let open = matches!(state, State::Trying | State::Ringing { .. });
         if self.0.is_caller || !open {
-            return Err(Error::Sip(format!(
-                "no answer of {code} in state {state:?}"
-            )));
+            return Err(Error::Sip(format!("no answer of {code} in state {state:?}")));
         }
         Ok(self.dialog_response(&self.invite(), code, reason))
     }
@@ -141,18 +128,13 @@ impl Call {
             let local = lock(&self.0.dialog).local.clone();
             response.set("To", local);
         }
-        response
-            .with("Contact", self.0.agent.contact())
-            .with("Allow", ALLOW)
+        response.with("Contact", self.0.agent.contact()).with("Allow", ALLOW)
     }
 
     fn respond_to_invite(&self, response: Message) -> Result<()> {
         let invite = {
             let dialog = lock(&self.0.dialog);
-            Inbound {
-                message: dialog.invite.message.clone(),
-                from: dialog.invite.from,
-            }
+            Inbound { message: dialog.invite.message.clone(), from: dialog.invite.from }
         };
         self.0.agent.respond(&invite, response)
     }
@@ -179,10 +161,7 @@ impl Call {
         let (mut interval_ms, mut waited_ms) = (SIP_T1_MS, 0);
         while waited_ms < SIP_TIMEOUT_MS {
             let ack = acknowledged.wait_for(|seen| *seen >= cseq);
-            if tokio::time::timeout(Duration::from_millis(interval_ms), ack)
-                .await
-                .is_ok()
-            {
+            if tokio::time::timeout(Duration::from_millis(interval_ms), ack).await.is_ok() {
                 return;
             }
             if matches!(self.state(), State::Ended(_)) {

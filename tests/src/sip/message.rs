@@ -59,29 +59,17 @@ impl Message {
         let message = SipMessage::try_from(bytes).map_err(|e| Error::Sip(format!("parse: {e}")))?;
         let (start, headers, body) = match message {
             SipMessage::Request(r) => {
-                let start = Start::Request {
-                    method: r.method.to_string(),
-                    uri: request_uri(bytes),
-                };
+                let start = Start::Request { method: r.method.to_string(), uri: request_uri(bytes) };
                 (start, r.headers, r.body)
             }
             SipMessage::Response(r) => {
-                let start = Start::Response {
-                    code: r.status_code.code(),
-                    reason: reason(bytes),
-                };
+                let start = Start::Response { code: r.status_code.code(), reason: reason(bytes) };
                 (start, r.headers, r.body)
             }
         };
         let headers = headers.iter().map(split_header).collect();
-        let mut message = Self {
-            start,
-            headers,
-            body,
-        };
-        let length = message
-            .header("Content-Length")
-            .and_then(|v| v.trim().parse::<usize>().ok());
+        let mut message = Self { start, headers, body };
+        let length = message.header("Content-Length").and_then(|v| v.trim().parse::<usize>().ok());
         if let Some(length) = length {
             message.body.truncate(length);
         }
@@ -91,24 +79,14 @@ impl Message {
     /// A request without headers.
     #[must_use]
     pub fn request(method: &str, uri: &str) -> Self {
-        let start = Start::Request {
-            method: method.into(),
-            uri: uri.into(),
-        };
-        Self {
-            start,
-            headers: Vec::new(),
-            body: Vec::new(),
-        }
+        let start = Start::Request { method: method.into(), uri: uri.into() };
+        Self { start, headers: Vec::new(), body: Vec::new() }
     }
 
     /// A response that copies what RFC 3261 §8.2.6.2 asks for.
     #[must_use]
     pub fn response_to(request: &Self, code: u16, reason: &str) -> Self {
-        let start = Start::Response {
-            code,
-            reason: reason.into(),
-        };
+        let start = Start::Response { code, reason: reason.into() };
         let copied = ["Via", "Record-Route", "From", "To", "Call-ID", "CSeq"];
         let headers = request
             .headers
@@ -116,11 +94,7 @@ impl Message {
             .filter(|(name, _)| copied.iter().any(|c| c.eq_ignore_ascii_case(name)))
             .cloned()
             .collect();
-        Self {
-            start,
-            headers,
-            body: Vec::new(),
-        }
+        Self { start, headers, body: Vec::new() }
     }
 
     /// Appends a header.
@@ -155,10 +129,7 @@ impl Message {
             .filter(|(name, _)| !name.eq_ignore_ascii_case("Content-Length"))
             .map(|(name, value)| Header::Other(name.clone(), value.clone()))
             .collect();
-        headers.push(Header::Other(
-            "Content-Length".into(),
-            self.body.len().to_string(),
-        ));
+        headers.push(Header::Other("Content-Length".into(), self.body.len().to_string()));
         let refused = |e: rsip::Error| Error::Sip(format!("build: {e}"));
         let head = match &self.start {
             Start::Request { method, uri } => rsip::Request {
@@ -185,19 +156,13 @@ impl Message {
     /// The first header of that name.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        let named = self
-            .headers
-            .iter()
-            .find(|(n, _)| n.eq_ignore_ascii_case(name));
+        let named = self.headers.iter().find(|(n, _)| n.eq_ignore_ascii_case(name));
         named.map(|(_, value)| value.as_str())
     }
 
     /// All headers of that name, in order.
     pub fn headers_named<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        let named = self
-            .headers
-            .iter()
-            .filter(move |(n, _)| n.eq_ignore_ascii_case(name));
+        let named = self.headers.iter().filter(move |(n, _)| n.eq_ignore_ascii_case(name));
         named.map(|(_, value)| value.as_str())
     }
 
@@ -224,10 +189,7 @@ impl Message {
     pub fn method(&self) -> &str {
         match &self.start {
             Start::Request { method, .. } => method,
-            Start::Response { .. } => self
-                .header("CSeq")
-                .and_then(|v| v.split_whitespace().nth(1))
-                .unwrap_or(""),
+            Start::Response { .. } => self.header("CSeq").and_then(|v| v.split_whitespace().nth(1)).unwrap_or(""),
         }
     }
 
@@ -249,9 +211,7 @@ impl Message {
     /// The number of the CSeq.
     #[must_use]
     pub fn cseq(&self) -> u32 {
-        let value = self
-            .header("CSeq")
-            .and_then(|v| v.split_whitespace().next());
+        let value = self.header("CSeq").and_then(|v| v.split_whitespace().next());
         value.and_then(|v| v.parse().ok()).unwrap_or(0)
     }
 
@@ -264,9 +224,7 @@ impl Message {
     /// The branch of the topmost Via.
     #[must_use]
     pub fn branch(&self) -> &str {
-        self.header("Via")
-            .and_then(|v| param(v, "branch"))
-            .unwrap_or("")
+        self.header("Via").and_then(|v| param(v, "branch")).unwrap_or("")
     }
 
     /// The tag of From.
@@ -297,14 +255,10 @@ pub fn uri_of(value: &str) -> &str {
 #[must_use]
 pub fn param<'a>(value: &'a str, name: &str) -> Option<&'a str> {
     let after_name = skip_quoted(value);
-    let outside = after_name
-        .split_once('>')
-        .map_or(after_name, |(_, rest)| rest);
+    let outside = after_name.split_once('>').map_or(after_name, |(_, rest)| rest);
     outside.split(';').skip(1).find_map(|piece| {
         let (key, value) = piece.split_once('=').unwrap_or((piece, ""));
-        key.trim()
-            .eq_ignore_ascii_case(name)
-            .then(|| value.trim().trim_matches('"'))
+        key.trim().eq_ignore_ascii_case(name).then(|| value.trim().trim_matches('"'))
     })
 }
 
@@ -337,21 +291,13 @@ fn split_header(header: &Header) -> (String, String) {
     let text = header.to_string();
     let (name, value) = text.split_once(':').unwrap_or((text.as_str(), ""));
     let name = name.trim();
-    let long = COMPACT
-        .iter()
-        .find(|(short, _)| short.eq_ignore_ascii_case(name));
-    (
-        long.map_or(name, |(_, long)| long).to_owned(),
-        value.trim().to_owned(),
-    )
+    let long = COMPACT.iter().find(|(short, _)| short.eq_ignore_ascii_case(name));
+    (long.map_or(name, |(_, long)| long).to_owned(), value.trim().to_owned())
 }
 
 /// rsip normalises URIs and reason phrases; tests want them as they were sent.
 fn first_line(bytes: &[u8]) -> String {
-    let end = bytes
-        .iter()
-        .position(|&b| b == b'\r')
-        .unwrap_or(bytes.len());
+    let end = bytes.iter().position(|&b| b == b'\r').unwrap_or(bytes.len());
     String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
 
@@ -360,11 +306,7 @@ fn request_uri(bytes: &[u8]) -> String {
 }
 
 fn reason(bytes: &[u8]) -> String {
-    first_line(bytes)
-        .splitn(3, ' ')
-        .nth(2)
-        .unwrap_or("")
-        .to_owned()
+    first_line(bytes).splitn(3, ' ').nth(2).unwrap_or("").to_owned()
 }
 
 #[cfg(test)]
@@ -392,10 +334,7 @@ mod tests {
     fn the_reason_phrase_is_kept_as_sent() {
         let bytes = b"SIP/2.0 486 Busy right now\r\nCSeq: 1 INVITE\r\nContent-Length: 0\r\n\r\n";
         let parsed = Message::parse(bytes).unwrap();
-        assert_eq!(
-            (parsed.code(), parsed.reason()),
-            (Some(486), "Busy right now")
-        );
+        assert_eq!((parsed.code(), parsed.reason()), (Some(486), "Busy right now"));
         assert_eq!(parsed.method(), "INVITE");
     }
 

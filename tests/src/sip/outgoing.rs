@@ -71,10 +71,7 @@ impl Agent {
         let config = self.config();
         let rtp = RtpStream::open(config.ip)?;
         rtp.play(dial.source.clone());
-        let display = config
-            .display
-            .as_ref()
-            .map_or(String::new(), |d| format!("\"{d}\" "));
+        let display = config.display.as_ref().map_or(String::new(), |d| format!("\"{d}\" "));
         let own = format!("{display}<sip:{}@{}>", config.user, config.ip);
         let local = format!("{};tag={}", dial.from.clone().unwrap_or(own), new_tag());
         let dialog = Dialog {
@@ -85,10 +82,7 @@ impl Agent {
             routes: Vec::new(),
             peer: dial.to,
             sequence: 0,
-            invite: Inbound {
-                message: Message::request("INVITE", &dial.uri),
-                from: dial.to,
-            },
+            invite: Inbound { message: Message::request("INVITE", &dial.uri), from: dial.to },
             answer: None,
             remote_sdp: None,
             direction: Direction::SendRecv,
@@ -108,9 +102,7 @@ impl Agent {
 
 fn first_invite(call: &Call, dial: &Dial) -> Message {
     let agent = &call.0.agent;
-    let mut invite = lock(&call.0.dialog)
-        .request(agent, "INVITE")
-        .with("Allow", ALLOW);
+    let mut invite = lock(&call.0.dialog).request(agent, "INVITE").with("Allow", ALLOW);
     for (name, value) in &dial.headers {
         invite = invite.with(name, value);
     }
@@ -122,26 +114,15 @@ fn first_invite(call: &Call, dial: &Dial) -> Message {
     }
 }
 
-async fn run(
-    call: Call,
-    mut invite: Message,
-    to: SocketAddr,
-    requests: UnboundedReceiver<Inbound>,
-) {
+async fn run(call: Call, mut invite: Message, to: SocketAddr, requests: UnboundedReceiver<Inbound>) {
     let agent = call.0.agent.clone();
     loop {
         let cancel = call.0.cancel.subscribe();
-        let outcome = agent
-            .invite(&invite, to, |response| provisional(&call, response), cancel)
-            .await;
+        let outcome = agent.invite(&invite, to, |response| provisional(&call, response), cancel).await;
         let (response, repeats) = match outcome {
             Ok(done) => done,
             Err(error) => {
-                call.end(End {
-                    by: Side::Network,
-                    code: 408,
-                    reason: error.to_string(),
-                });
+                call.end(End { by: Side::Network, code: 408, reason: error.to_string() });
                 return;
             }
         };
@@ -155,16 +136,8 @@ async fn run(
             invite = again;
             continue;
         }
-        let by = if *call.0.cancel.borrow() {
-            Side::Local
-        } else {
-            Side::Remote
-        };
-        call.end(End {
-            by,
-            code,
-            reason: response.reason().to_owned(),
-        });
+        let by = if *call.0.cancel.borrow() { Side::Local } else { Side::Remote };
+        call.end(End { by, code, reason: response.reason().to_owned() });
         return;
     }
     if *call.0.cancel.borrow() {
@@ -187,9 +160,7 @@ fn provisional(call: &Call, response: &Message) {
     if let Some(sdp) = sdp {
         call.apply_remote(sdp);
     }
-    call.0
-        .state
-        .send_replace(State::Ringing { code, early_media });
+    call.0.state.send_replace(State::Ringing { code, early_media });
 }
 
 fn answered(call: &Call, invite: &Message, response: Message, repeats: UnboundedReceiver<Message>) {

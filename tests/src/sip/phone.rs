@@ -176,10 +176,7 @@ impl Phone {
     pub async fn register(&self, expires_s: u32) -> Result<u32> {
         let inner = &self.0;
         let request = self.register_request(expires_s);
-        let response = inner
-            .agent
-            .request_with_auth(&request, inner.config.gateway)
-            .await?;
+        let response = inner.agent.request_with_auth(&request, inner.config.gateway).await?;
         if response.code() != Some(200) {
             return Err(Error::Refused {
                 method: "REGISTER".into(),
@@ -189,12 +186,8 @@ impl Phone {
         }
         let own = inner.agent.local().to_string();
         let contact = response.headers_named("Contact").find(|c| c.contains(&own));
-        let granted = contact
-            .and_then(|c| param(c, "expires"))
-            .or(response.header("Expires"));
-        Ok(granted
-            .and_then(|v| v.trim().parse().ok())
-            .unwrap_or(expires_s))
+        let granted = contact.and_then(|c| param(c, "expires")).or(response.header("Expires"));
+        Ok(granted.and_then(|v| v.trim().parse().ok()).unwrap_or(expires_s))
     }
 
     /// Removes the registration.
@@ -213,10 +206,7 @@ impl Phone {
         let mut calls = self.0.calls.lock().await;
         let what = format!("a call to phone {}", self.0.config.credentials.user);
         let call = within(&what, timeout_ms, calls.recv()).await?;
-        call.ok_or(Error::Timeout {
-            what,
-            after_ms: timeout_ms,
-        })
+        call.ok_or(Error::Timeout { what, after_ms: timeout_ms })
     }
 
     fn register_request(&self, expires_s: u32) -> Message {

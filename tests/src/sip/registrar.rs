@@ -38,11 +38,7 @@ impl Registrar {
     ///
     /// # Errors
     /// [`Error::Io`].
-    pub async fn start(
-        config: AgentConfig,
-        users: Vec<Credentials>,
-        offered: Vec<Algorithm>,
-    ) -> Result<Self> {
+    pub async fn start(config: AgentConfig, users: Vec<Credentials>, offered: Vec<Algorithm>) -> Result<Self> {
         let agent = Agent::start(config).await?;
         let bindings: Arc<Mutex<HashMap<String, Binding>>> = Arc::default();
         let nonce = new_tag();
@@ -102,18 +98,13 @@ fn register(
 ) -> Message {
     let tagged = |code, reason| {
         let mut response = Message::response_to(request, code, reason);
-        response.set(
-            "To",
-            format!("{};tag={nonce}", request.header("To").unwrap_or("")),
-        );
+        response.set("To", format!("{};tag={nonce}", request.header("To").unwrap_or("")));
         response
     };
     let aor = user_of(uri_of(request.header("To").unwrap_or("")));
     let user = users.iter().find(|u| u.user == aor);
     let answer = request.header("Authorization");
-    let proven = user
-        .zip(answer)
-        .is_some_and(|(u, a)| verify(a, u, REALM, nonce, "REGISTER"));
+    let proven = user.zip(answer).is_some_and(|(u, a)| verify(a, u, REALM, nonce, "REGISTER"));
     if !proven {
         return offered.iter().fold(tagged(401, "Unauthorized"), |response, algorithm| {
             let token = algorithm.token();
@@ -124,25 +115,14 @@ fn register(
         });
     }
     let contact = request.header("Contact").unwrap_or("");
-    let expires = param(contact, "expires")
-        .or(request.header("Expires"))
-        .unwrap_or("3600")
-        .trim();
+    let expires = param(contact, "expires").or(request.header("Expires")).unwrap_or("3600").trim();
     if expires == "0" {
         lock(bindings).remove(aor);
         return tagged(200, "OK");
     }
     let sha = answer.is_some_and(|a| a.to_ascii_uppercase().contains("SHA-256"));
-    let algorithm = if sha {
-        Algorithm::Sha256
-    } else {
-        Algorithm::Md5
-    };
-    let binding = Binding {
-        contact: uri_of(contact).to_owned(),
-        source,
-        algorithm,
-    };
+    let algorithm = if sha { Algorithm::Sha256 } else { Algorithm::Md5 };
+    let binding = Binding { contact: uri_of(contact).to_owned(), source, algorithm };
     let granted = format!("<{}>;expires={expires}", binding.contact);
     lock(bindings).insert(aor.to_owned(), binding);
     tagged(200, "OK").with("Contact", granted)

@@ -95,13 +95,7 @@ impl Sdp {
             match kind {
                 "o" => version = value.split(' ').nth(2)?.parse().unwrap_or(0),
                 "c" if in_audio || port.is_none() => {
-                    address = value
-                        .split(' ')
-                        .nth(2)?
-                        .split('/')
-                        .next()?
-                        .parse::<IpAddr>()
-                        .ok();
+                    address = value.split(' ').nth(2)?.split('/').next()?.parse::<IpAddr>().ok();
                 }
                 "m" => {
                     in_audio = value.starts_with("audio ") && port.is_none();
@@ -118,29 +112,16 @@ impl Sdp {
                 _ => {}
             }
         }
-        let payload_types: Vec<u8> = formats
-            .into_iter()
-            .filter(|&pt| pt == PT_PCMA || pt == PT_PCMU)
-            .collect();
+        let payload_types: Vec<u8> = formats.into_iter().filter(|&pt| pt == PT_PCMA || pt == PT_PCMU).collect();
         let rtp = SocketAddr::new(address?, port?);
         let usable = !payload_types.is_empty();
-        usable.then_some(Self {
-            rtp,
-            payload_types,
-            dtmf_pt,
-            direction,
-            version,
-        })
+        usable.then_some(Self { rtp, payload_types, dtmf_pt, direction, version })
     }
 
     /// The answer to this offer with our address: its first codec that we `accept`.
     #[must_use]
     pub fn answer(&self, rtp: SocketAddr, accept: &[u8], version: u64) -> Option<Self> {
-        let chosen = self
-            .payload_types
-            .iter()
-            .copied()
-            .find(|pt| accept.contains(pt))?;
+        let chosen = self.payload_types.iter().copied().find(|pt| accept.contains(pt))?;
         Some(Self {
             rtp,
             payload_types: vec![chosen],
@@ -174,9 +155,7 @@ impl Sdp {
             body.push_str(&format!("a=rtpmap:{pt} {name}/8000\r\n"));
         }
         if let Some(pt) = self.dtmf_pt {
-            body.push_str(&format!(
-                "a=rtpmap:{pt} telephone-event/8000\r\na=fmtp:{pt} 0-15\r\n"
-            ));
+            body.push_str(&format!("a=rtpmap:{pt} telephone-event/8000\r\na=fmtp:{pt} 0-15\r\n"));
         }
         body.push_str(&format!("a=ptime:20\r\na={}\r\n", self.direction.token()));
         body
@@ -184,21 +163,13 @@ impl Sdp {
 }
 
 fn parse_direction(attribute: &str) -> Option<Direction> {
-    let all = [
-        Direction::SendRecv,
-        Direction::SendOnly,
-        Direction::RecvOnly,
-        Direction::Inactive,
-    ];
+    let all = [Direction::SendRecv, Direction::SendOnly, Direction::RecvOnly, Direction::Inactive];
     all.into_iter().find(|d| d.token() == attribute)
 }
 
 fn parse_dtmf(attribute: &str) -> Option<u8> {
     let (pt, encoding) = attribute.strip_prefix("rtpmap:")?.split_once(' ')?;
-    let named = encoding
-        .trim()
-        .to_ascii_lowercase()
-        .starts_with("telephone-event/8000");
+    let named = encoding.trim().to_ascii_lowercase().starts_with("telephone-event/8000");
     named.then(|| pt.parse().ok()).flatten()
 }
 
@@ -210,17 +181,9 @@ mod tests {
     fn an_offer_is_answered_with_its_first_accepted_codec_and_its_own_dtmf_type() {
         let body = "v=0\r\no=- 1 3 IN IP4 10.0.0.1\r\ns=-\r\nc=IN IP4 10.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 18 0 8 96\r\na=rtpmap:96 telephone-event/8000\r\na=sendonly\r\n";
         let offer = Sdp::parse(body.as_bytes()).unwrap();
-        assert_eq!(
-            (offer.payload_types.as_slice(), offer.version),
-            (&[0, 8][..], 3)
-        );
-        let answer = offer
-            .answer("10.0.0.2:5000".parse().unwrap(), &[PT_PCMA], 1)
-            .unwrap();
-        assert_eq!(
-            (answer.payload_types, answer.dtmf_pt),
-            (vec![PT_PCMA], Some(96))
-        );
+        assert_eq!((offer.payload_types.as_slice(), offer.version), (&[0, 8][..], 3));
+        let answer = offer.answer("10.0.0.2:5000".parse().unwrap(), &[PT_PCMA], 1).unwrap();
+        assert_eq!((answer.payload_types, answer.dtmf_pt), (vec![PT_PCMA], Some(96)));
         assert_eq!(answer.direction, Direction::RecvOnly);
     }
 

@@ -52,11 +52,7 @@ impl Call {
     fn on_bye(&self, inbound: &Inbound) {
         self.reply(inbound, 200, "OK");
         let reason = inbound.message.header("Reason").unwrap_or("").to_owned();
-        self.end(End {
-            by: Side::Remote,
-            code: 200,
-            reason,
-        });
+        self.end(End { by: Side::Remote, code: 200, reason });
     }
 
     /// RFC 3261 §9.2: 200 to the CANCEL, 487 to the INVITE unless it is answered.
@@ -66,11 +62,7 @@ impl Call {
             return;
         }
         let reason = inbound.message.header("Reason").unwrap_or("").to_owned();
-        self.terminate(End {
-            by: Side::Remote,
-            code: 487,
-            reason,
-        });
+        self.terminate(End { by: Side::Remote, code: 487, reason });
     }
 
     fn on_reinvite(&self, inbound: &Inbound) {
@@ -82,9 +74,7 @@ impl Call {
             self.reply(inbound, 488, "Not Acceptable Here");
             return;
         };
-        let response = self
-            .dialog_response(request, 200, "OK")
-            .with_body("application/sdp", body);
+        let response = self.dialog_response(request, 200, "OK").with_body("application/sdp", body);
         self.send_reply(inbound, response.clone());
         let (call, cseq) = (self.clone(), request.cseq());
         tokio::spawn(async move { call.repeat_until_ack(cseq, response).await });

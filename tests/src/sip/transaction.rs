@@ -84,11 +84,7 @@ impl Agent {
 
     /// The same request with an answer to the challenge in `response`, a new branch
     /// and the next CSeq; `None` when there is no challenge or nothing to answer with.
-    pub(super) fn authorized(
-        &self,
-        request: &Message,
-        response: &Message,
-    ) -> Result<Option<Message>> {
+    pub(super) fn authorized(&self, request: &Message, response: &Message) -> Result<Option<Message>> {
         let (ask, reply) = match response.code() {
             Some(401) => ("WWW-Authenticate", "Authorization"),
             Some(407) => ("Proxy-Authenticate", "Proxy-Authorization"),
@@ -103,14 +99,8 @@ impl Agent {
             return Ok(None);
         }
         let mut again = request.clone();
-        again.set(
-            reply,
-            challenge.answer(who, request.method(), request.uri(), 1),
-        );
-        again.set(
-            "CSeq",
-            format!("{} {}", request.cseq() + 1, request.method()),
-        );
+        again.set(reply, challenge.answer(who, request.method(), request.uri(), 1));
+        again.set("CSeq", format!("{} {}", request.cseq() + 1, request.method()));
         again.set("Via", self.via());
         Ok(Some(again))
     }
@@ -173,13 +163,7 @@ impl Agent {
     }
 
     /// Repeats `ack` for every repeated final response during 64 × T1.
-    pub(super) fn linger(
-        &self,
-        key: String,
-        mut responses: UnboundedReceiver<Message>,
-        ack: Message,
-        to: SocketAddr,
-    ) {
+    pub(super) fn linger(&self, key: String, mut responses: UnboundedReceiver<Message>, ack: Message, to: SocketAddr) {
         let agent = self.clone();
         tokio::spawn(async move {
             let deadline = after(SIP_TIMEOUT_MS);
@@ -201,10 +185,7 @@ impl Agent {
 
 fn timed_out(request: &Message) -> Error {
     let what = format!("a final response to {} {}", request.method(), request.uri());
-    Error::Timeout {
-        what,
-        after_ms: SIP_TIMEOUT_MS,
-    }
+    Error::Timeout { what, after_ms: SIP_TIMEOUT_MS }
 }
 
 /// RFC 3261 §17.1.1.3.
@@ -226,7 +207,5 @@ fn within_transaction(request: &Message, method: &str) -> Message {
             message = message.with(name, value);
         }
     }
-    message
-        .with("CSeq", format!("{} {method}", request.cseq()))
-        .with("Max-Forwards", "70")
+    message.with("CSeq", format!("{} {method}", request.cseq())).with("Max-Forwards", "70")
 }

@@ -79,11 +79,7 @@ impl Sockets {
                 let (socket, sender) = crate::net::bind_udp(local)?;
                 let local = sender.local_addr().map_err(Error::io(what))?;
                 let task = tokio::spawn(read_datagrams(socket, inbound)).abort_handle();
-                Ok(Self {
-                    local,
-                    kind: Kind::Udp(sender),
-                    tasks: Mutex::new(vec![task]),
-                })
+                Ok(Self { local, kind: Kind::Udp(sender), tasks: Mutex::new(vec![task]) })
             }
             Transport::Tcp => {
                 let listener = TcpListener::bind(local).await.map_err(Error::io(what))?;
@@ -91,15 +87,8 @@ impl Sockets {
                 let connections = Connections::default();
                 let accept = accept_connections(listener, connections.clone(), inbound.clone());
                 let task = tokio::spawn(accept).abort_handle();
-                let kind = Kind::Tcp {
-                    connections,
-                    inbound,
-                };
-                Ok(Self {
-                    local,
-                    kind,
-                    tasks: Mutex::new(vec![task]),
-                })
+                let kind = Kind::Tcp { connections, inbound };
+                Ok(Self { local, kind, tasks: Mutex::new(vec![task]) })
             }
         }
     }
@@ -114,10 +103,7 @@ impl Sockets {
                 // A full buffer or an unreachable peer is loss; retransmission repairs it.
                 let _ = socket.send_to(&bytes, to);
             }
-            Kind::Tcp {
-                connections,
-                inbound,
-            } => {
+            Kind::Tcp { connections, inbound } => {
                 let mut open = connections.lock().unwrap_or_else(PoisonError::into_inner);
                 let writer = open.entry(to).or_insert_with(|| {
                     let (writer, queue) = unbounded_channel();
@@ -127,10 +113,7 @@ impl Sockets {
                         if let Ok(stream) = connect(ip, to).await {
                             run_connection(stream, to, queue, inbound).await;
                         }
-                        connections
-                            .lock()
-                            .unwrap_or_else(PoisonError::into_inner)
-                            .remove(&to);
+                        connections.lock().unwrap_or_else(PoisonError::into_inner).remove(&to);
                     });
                     writer
                 });
@@ -143,10 +126,7 @@ impl Sockets {
     /// Closes every TCP connection, as a phone that loses its network does.
     pub(super) fn drop_connections(&self) {
         if let Kind::Tcp { connections, .. } = &self.kind {
-            connections
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .clear();
+            connections.lock().unwrap_or_else(PoisonError::into_inner).clear();
         }
     }
 }
@@ -168,36 +148,20 @@ async fn read_datagrams(socket: UdpSocket, inbound: UnboundedSender<Datagram>) {
         let Ok((length, from)) = socket.recv_from(&mut buffer).await else {
             continue;
         };
-        if inbound
-            .send(Datagram {
-                bytes: buffer[..length].to_vec(),
-                from,
-            })
-            .is_err()
-        {
+        if inbound.send(Datagram { bytes: buffer[..length].to_vec(), from }).is_err() {
             return;
         }
     }
 }
 
-async fn accept_connections(
-    listener: TcpListener,
-    connections: Connections,
-    inbound: UnboundedSender<Datagram>,
-) {
+async fn accept_connections(listener: TcpListener, connections: Connections, inbound: UnboundedSender<Datagram>) {
     while let Ok((stream, from)) = listener.accept().await {
         let (writer, queue) = unbounded_channel();
-        connections
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(from, writer);
+        connections.lock().unwrap_or_else(PoisonError::into_inner).insert(from, writer);
         let (connections, inbound) = (connections.clone(), inbound.clone());
         tokio::spawn(async move {
             run_connection(stream, from, queue, inbound).await;
-            connections
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .remove(&from);
+            connections.lock().unwrap_or_else(PoisonError::into_inner).remove(&from);
         });
     }
 }
@@ -224,11 +188,7 @@ async fn run_connection(
     reading.abort();
 }
 
-async fn read_stream(
-    mut reader: OwnedReadHalf,
-    from: SocketAddr,
-    inbound: UnboundedSender<Datagram>,
-) {
+async fn read_stream(mut reader: OwnedReadHalf, from: SocketAddr, inbound: UnboundedSender<Datagram>) {
     let mut pending = Vec::new();
     let mut buffer = [0_u8; 8_192];
     loop {
@@ -249,10 +209,7 @@ async fn read_stream(
 
 /// Cuts one message off the front (RFC 3261 §18.3: Content-Length frames it).
 fn next_message(pending: &mut Vec<u8>) -> Option<Vec<u8>> {
-    let start = pending
-        .iter()
-        .position(|b| !b"\r\n".contains(b))
-        .unwrap_or(pending.len());
+    let start = pending.iter().position(|b| !b"\r\n".contains(b)).unwrap_or(pending.len());
     pending.drain(..start);
     let head = pending.windows(4).position(|w| w == b"\r\n\r\n")? + 4;
     let text = String::from_utf8_lossy(&pending[..head]).into_owned();

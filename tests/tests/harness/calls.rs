@@ -2,19 +2,14 @@
 
 use hotline_tests::net::{PHONE_IP, TRUNK_IP};
 use hotline_tests::rtp::{Faults, Source};
-use hotline_tests::sip::{
-    Agent, AgentConfig, Call, Dial, Direction, Event, Side, State, Transport,
-};
+use hotline_tests::sip::{Agent, AgentConfig, Call, Dial, Direction, Event, Side, State, Transport};
 use hotline_tests::{tone, until};
 
 async fn pair(transport: Transport) -> (Agent, Agent) {
     let mut caller = AgentConfig::new(TRUNK_IP, "13800000001");
     let mut callee = AgentConfig::new(PHONE_IP, "12319");
     (caller.transport, callee.transport) = (transport, transport);
-    (
-        Agent::start(caller).await.unwrap(),
-        Agent::start(callee).await.unwrap(),
-    )
+    (Agent::start(caller).await.unwrap(), Agent::start(callee).await.unwrap())
 }
 
 /// Dials; returns both ends while it rings.
@@ -47,10 +42,7 @@ async fn both_ends_hear_each_others_tone_over_udp_and_tcp() {
         let (caller, callee) = pair(transport).await;
         let (out, inn) = talking(&caller, &callee).await;
         hear_each_other(&out, &inn).await;
-        assert_eq!(
-            (inn.called_user(), inn.caller_user()),
-            ("12319".into(), "13800000001".into())
-        );
+        assert_eq!((inn.called_user(), inn.caller_user()), ("12319".into(), "13800000001".into()));
         out.hang_up().await.unwrap();
         let end = inn.wait_ended(2_000).await.unwrap();
         assert_eq!((end.by, end.code), (Side::Remote, 200));
@@ -76,13 +68,7 @@ async fn early_media_is_heard_before_the_answer() {
     inn.rtp().play(Source::tone(450.0));
     inn.ring(183, true).unwrap();
     out.rtp().wait_for_tone(450.0, 200, 5_000).await.unwrap();
-    assert_eq!(
-        out.state(),
-        State::Ringing {
-            code: 183,
-            early_media: true
-        }
-    );
+    assert_eq!(out.state(), State::Ringing { code: 183, early_media: true });
 }
 
 #[tokio::test]
@@ -90,10 +76,7 @@ async fn a_cancelled_call_ends_with_487_on_both_sides() {
     let (caller, callee) = pair(Transport::Udp).await;
     let (out, inn) = ringing(&caller, &callee).await;
     out.cancel().await.unwrap();
-    let (here, there) = (
-        out.wait_ended(2_000).await.unwrap(),
-        inn.wait_ended(2_000).await.unwrap(),
-    );
+    let (here, there) = (out.wait_ended(2_000).await.unwrap(), inn.wait_ended(2_000).await.unwrap());
     assert_eq!((here.by, here.code), (Side::Local, 487));
     assert_eq!((there.by, there.code), (Side::Remote, 487));
     assert!(inn.accept().is_err());
@@ -117,10 +100,7 @@ async fn hold_stops_the_held_side_and_resume_starts_it() {
     out.hold().await.unwrap();
     // On hold the caller still sends, the callee must not.
     out.rtp().wait_for_silence(200, 2_000).await.unwrap();
-    assert!(
-        inn.when(|e| *e == Event::Reinvited(Direction::SendOnly))
-            .is_some()
-    );
+    assert!(inn.when(|e| *e == Event::Reinvited(Direction::SendOnly)).is_some());
     inn.rtp().wait_for_tone(440.0, 200, 2_000).await.unwrap();
     out.resume().await.unwrap();
     hear_each_other(&out, &inn).await;
@@ -134,31 +114,18 @@ async fn digits_arrive_as_rfc_4733_events_and_as_info() {
     assert_eq!(inn.rtp().wait_for_digits(4, 5_000).await.unwrap(), "1*9#");
     let whole = || async {
         let digits = inn.rtp().heard().digits;
-        digits
-            .iter()
-            .all(|d| d.duration_ms == 100)
-            .then_some(digits.len())
+        digits.iter().all(|d| d.duration_ms == 100).then_some(digits.len())
     };
-    assert_eq!(
-        until("the last digit's end", 1_000, whole).await.unwrap(),
-        4
-    );
+    assert_eq!(until("the last digit's end", 1_000, whole).await.unwrap(), 4);
     out.send_info_digit('7').await.unwrap();
-    assert!(
-        inn.when(|e| matches!(e, Event::Info(text) if text.contains("Signal=7")))
-            .is_some()
-    );
+    assert!(inn.when(|e| matches!(e, Event::Info(text) if text.contains("Signal=7"))).is_some());
 }
 
 #[tokio::test]
 async fn the_timeline_keeps_its_length_at_15_percent_loss() {
     let (caller, callee) = pair(Transport::Udp).await;
     let (out, inn) = talking(&caller, &callee).await;
-    out.rtp().set_faults(Faults {
-        loss_percent: 15,
-        seed: 3,
-        ..Faults::default()
-    });
+    out.rtp().set_faults(Faults { loss_percent: 15, seed: 3, ..Faults::default() });
     inn.rtp().clear_heard();
     tokio::time::sleep(std::time::Duration::from_millis(3_000)).await;
     out.hang_up().await.unwrap();
@@ -192,19 +159,11 @@ async fn a_repeated_invite_and_a_lost_ack_open_no_second_call() {
     assert!(callee.next_call(300).await.is_err());
     inn.accept().unwrap();
     out.wait_answered(5_000).await.unwrap();
-    let answers = |agent: &Agent| {
-        agent
-            .received(|m| m.code() == Some(200) && m.method() == "INVITE")
-            .len()
-    };
+    let answers = |agent: &Agent| agent.received(|m| m.code() == Some(200) && m.method() == "INVITE").len();
     assert_eq!(answers(&caller), 1);
     // The peer repeats its request as if our 200 had been lost: the same 200 again.
     caller.send(callee.local(), &invite).unwrap();
-    until("the second 200", 2_000, || async {
-        (answers(&caller) == 2).then_some(())
-    })
-    .await
-    .unwrap();
+    until("the second 200", 2_000, || async { (answers(&caller) == 2).then_some(()) }).await.unwrap();
 }
 
 #[tokio::test]
@@ -215,10 +174,7 @@ async fn a_vanished_phone_sends_nothing_and_answers_nothing() {
     out.rtp().wait_for_silence(300, 2_000).await.unwrap();
     let bye = tokio::time::timeout(std::time::Duration::from_millis(700), out.hang_up()).await;
     assert!(bye.is_err(), "a BYE was answered by nobody");
-    assert!(
-        callee.received(|m| m.method() == "BYE").len() >= 2,
-        "it was retransmitted"
-    );
+    assert!(callee.received(|m| m.method() == "BYE").len() >= 2, "it was retransmitted");
 }
 
 #[tokio::test]

@@ -11,12 +11,7 @@ use hotline_tests::sip::{Agent, AgentConfig, Dial};
 async fn get(proxy: &TcpProxy) -> Result<String, reqwest::Error> {
     let url = format!("http://{}/events", proxy.address());
     let request = hotline_tests::api::client().unwrap().get(url);
-    request
-        .timeout(Duration::from_millis(700))
-        .send()
-        .await?
-        .text()
-        .await
+    request.timeout(Duration::from_millis(700)).send().await?.text().await
 }
 
 #[tokio::test]
@@ -42,21 +37,10 @@ async fn the_tcp_proxy_passes_refuses_loses_delays_and_cuts() {
 
 #[tokio::test]
 async fn a_call_survives_a_lossy_relay_through_retransmission() {
-    let caller = Agent::start(AgentConfig::new(TRUNK_IP, "138"))
-        .await
-        .unwrap();
-    let callee = Agent::start(AgentConfig::new(PHONE_IP, "12319"))
-        .await
-        .unwrap();
-    let faults = UdpFaults {
-        loss_percent: 30,
-        duplicate_percent: 10,
-        delay_ms: 5,
-        jitter_ms: 30,
-    };
-    let relay = UdpRelay::start(TRUNK_IP, callee.local(), faults, 11)
-        .await
-        .unwrap();
+    let caller = Agent::start(AgentConfig::new(TRUNK_IP, "138")).await.unwrap();
+    let callee = Agent::start(AgentConfig::new(PHONE_IP, "12319")).await.unwrap();
+    let faults = UdpFaults { loss_percent: 30, duplicate_percent: 10, delay_ms: 5, jitter_ms: 30 };
+    let relay = UdpRelay::start(TRUNK_IP, callee.local(), faults, 11).await.unwrap();
     for _ in 0..3 {
         let dial = Dial::new(relay.address(), "12319").sending(Source::tone(440.0));
         let out = caller.dial(dial).unwrap();
@@ -68,8 +52,5 @@ async fn a_call_survives_a_lossy_relay_through_retransmission() {
         inn.wait_ended(20_000).await.unwrap();
     }
     assert!(relay.lost() > 0);
-    assert!(
-        callee.next_call(200).await.is_err(),
-        "duplicates opened no call"
-    );
+    assert!(callee.next_call(200).await.is_err(), "duplicates opened no call");
 }

@@ -8,9 +8,7 @@ async fn a_cluster_keeps_committed_rows_over_kill_9() {
     let url = postgres.create_database("story").unwrap();
     assert!(url.ends_with("/story"));
     postgres.sql("story", "CREATE TABLE t (name TEXT)").unwrap();
-    postgres
-        .sql("story", "INSERT INTO t VALUES ('井盖')")
-        .unwrap();
+    postgres.sql("story", "INSERT INTO t VALUES ('井盖')").unwrap();
     postgres.kill9();
     assert!(postgres.sql("story", "SELECT 1").is_err());
     postgres.restart().await.unwrap();

@@ -7,9 +7,7 @@ use hotline_tests::sip::{Agent, AgentConfig, Side};
 use hotline_tests::tone;
 
 async fn callee() -> Agent {
-    Agent::start(AgentConfig::new(PHONE_IP, "12319"))
-        .await
-        .unwrap()
+    Agent::start(AgentConfig::new(PHONE_IP, "12319")).await.unwrap()
 }
 
 #[tokio::test]
@@ -25,12 +23,7 @@ async fn the_citizen_of_sipp_is_heard_at_440_hz_and_hangs_up_first() {
     assert_eq!(end.by, Side::Remote);
     let heard = tone::tone_ms(&call.rtp().heard().pcm(), tone::RATE_HZ, 440.0);
     assert!(heard >= 1_500, "{heard} ms of 440 Hz");
-    assert!(
-        call.rtp()
-            .heard()
-            .source
-            .is_some_and(|source| source.ip() == TRUNK_IP)
-    );
+    assert!(call.rtp().heard().source.is_some_and(|source| source.ip() == TRUNK_IP));
     let report = sipp.wait_successful().await.unwrap();
     assert_eq!((report.successful, report.failed), (1, 0));
     assert_eq!(report.answer_ms.len(), 1);
@@ -40,12 +33,7 @@ async fn the_citizen_of_sipp_is_heard_at_440_hz_and_hangs_up_first() {
 async fn a_failing_run_is_reported_as_one() {
     let callee = callee().await;
     let sipp = Sipp::start(&SippConfig::citizen(callee.local(), 500)).unwrap();
-    callee
-        .next_call(10_000)
-        .await
-        .unwrap()
-        .reject(486, "Busy Here")
-        .unwrap();
+    callee.next_call(10_000).await.unwrap().reject(486, "Busy Here").unwrap();
     let report = sipp.wait().await.unwrap();
     assert_eq!((report.successful, report.failed), (0, 1));
     assert!(report.errors.contains("486"), "{}", report.errors);
@@ -69,11 +57,7 @@ async fn options_and_tcp_work_too() {
     let mut config = SippConfig::citizen(callee.local(), 0);
     config.scenario = scenario("options");
     (config.calls, config.rate, config.calls_at_once_max) = (5, 50, 5);
-    let report = Sipp::start(&config)
-        .unwrap()
-        .wait_successful()
-        .await
-        .unwrap();
+    let report = Sipp::start(&config).unwrap().wait_successful().await.unwrap();
     assert_eq!((report.successful, report.answer_ms.len()), (5, 5));
 
     let mut over_tcp = AgentConfig::new(PHONE_IP, "12319");

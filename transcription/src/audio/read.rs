@@ -68,11 +68,7 @@ pub fn header(path: &Path) -> Result<Header, AudioError> {
     let reader = open(path)?;
     let spec = reader.spec();
     let duration_ms = u64::from(reader.duration()) * 1_000 / u64::from(spec.sample_rate);
-    Ok(Header {
-        rate_hz: spec.sample_rate,
-        channels: spec.channels,
-        duration_ms,
-    })
+    Ok(Header { rate_hz: spec.sample_rate, channels: spec.channels, duration_ms })
 }
 
 /// Reads channel `index` (0 = left). A file that ends early yields what it holds.
@@ -83,28 +79,19 @@ pub fn read_channel(path: &Path, index: u16) -> Result<Channel, AudioError> {
     let mut reader = open(path)?;
     let spec = reader.spec();
     if index >= spec.channels {
-        return Err(format(
-            path,
-            format!("channel {index} of {}", spec.channels),
-        ));
+        return Err(format(path, format!("channel {index} of {}", spec.channels)));
     }
     let promised = u64::from(reader.duration());
     let most = limits::AUDIO_MS_MAX * u64::from(spec.sample_rate) / 1_000;
     let mut out = Vec::with_capacity(usize::try_from(promised.min(most)).unwrap_or(0));
     let (channels, index) = (usize::from(spec.channels), usize::from(index));
-    let take = usize::try_from(most)
-        .unwrap_or(usize::MAX)
-        .saturating_mul(channels);
+    let take = usize::try_from(most).unwrap_or(usize::MAX).saturating_mul(channels);
     match spec.sample_format {
         SampleFormat::Int => {
             let bits = u32::from(spec.bits_per_sample);
             let samples = reader.samples::<i32>().take(take).map_while(Result::ok);
             for s in samples.skip(index).step_by(channels) {
-                let s = if bits > 16 {
-                    s >> (bits - 16)
-                } else {
-                    s << (16 - bits)
-                };
+                let s = if bits > 16 { s >> (bits - 16) } else { s << (16 - bits) };
                 // hound's samples fit their bit depth.
                 out.push(i16::try_from(s).unwrap_or(if s < 0 { i16::MIN } else { i16::MAX }));
             }
@@ -115,54 +102,31 @@ pub fn read_channel(path: &Path, index: u16) -> Result<Channel, AudioError> {
         }
     }
     let truncated = (out.len() as u64) < promised;
-    Ok(Channel {
-        rate_hz: spec.sample_rate,
-        samples: out,
-        truncated,
-    })
+    Ok(Channel { rate_hz: spec.sample_rate, samples: out, truncated })
 }
 
 type Input = io::Chain<Cursor<Vec<u8>>, io::BufReader<File>>;
 
 fn format(path: &Path, why: String) -> AudioError {
-    AudioError::Format {
-        path: path.into(),
-        why,
-    }
+    AudioError::Format { path: path.into(), why }
 }
 
 fn open(path: &Path) -> Result<WavReader<Input>, AudioError> {
-    let err = |source| AudioError::Open {
-        path: path.into(),
-        source,
-    };
+    let err = |source| AudioError::Open { path: path.into(), source };
     let mut file = File::open(path).map_err(err)?;
     let len = file.metadata().map_err(err)?.len();
     let mut head = Vec::new();
-    (&mut file)
-        .take(limits::WAV_HEAD_BYTES_MAX)
-        .read_to_end(&mut head)
-        .map_err(err)?;
+    (&mut file).take(limits::WAV_HEAD_BYTES_MAX).read_to_end(&mut head).map_err(err)?;
     mend(&mut head, len);
     file.seek(SeekFrom::Start(head.len() as u64)).map_err(err)?;
     let input = Cursor::new(head).chain(io::BufReader::new(file));
-    let reader =
-        WavReader::new(input).map_err(|e| format(path, format!("not a readable WAV: {e}")))?;
+    let reader = WavReader::new(input).map_err(|e| format(path, format!("not a readable WAV: {e}")))?;
     let spec = reader.spec();
     if !(limits::RATE_HZ_MIN..=limits::RATE_HZ_MAX).contains(&spec.sample_rate) {
-        return Err(format(
-            path,
-            format!("{} samples per second", spec.sample_rate),
-        ));
+        return Err(format(path, format!("{} samples per second", spec.sample_rate)));
     }
     if spec.channels == 0 || !(1..=32).contains(&spec.bits_per_sample) {
-        return Err(format(
-            path,
-            format!(
-                "{} channels of {} bits",
-                spec.channels, spec.bits_per_sample
-            ),
-        ));
+        return Err(format(path, format!("{} channels of {} bits", spec.channels, spec.bits_per_sample)));
     }
     Ok(reader)
 }
@@ -179,9 +143,7 @@ fn mend(head: &mut [u8], file_len: u64) {
         let size = u32::from_le_bytes([chunk[4], chunk[5], chunk[6], chunk[7]]);
         let body = at + 8;
         if &chunk[..4] == b"fmt " {
-            let align = head
-                .get(body + 12..body + 14)
-                .map_or(0, |b| u16::from_le_bytes([b[0], b[1]]));
+            let align = head.get(body + 12..body + 14).map_or(0, |b| u16::from_le_bytes([b[0], b[1]]));
             block = u32::from(align);
         }
         if &chunk[..4] == b"data" {
@@ -193,9 +155,7 @@ fn mend(head: &mut [u8], file_len: u64) {
             }
             return;
         }
-        at = body
-            .saturating_add(size as usize)
-            .saturating_add(size as usize % 2);
+        at = body.saturating_add(size as usize).saturating_add(size as usize % 2);
     }
 }
 
@@ -204,12 +164,8 @@ mod tests {
     use super::*;
 
     fn wav(rate_hz: u32, frames: usize) -> Vec<u8> {
-        let spec = hound::WavSpec {
-            channels: 2,
-            sample_rate: rate_hz,
-            bits_per_sample: 16,
-            sample_format: SampleFormat::Int,
-        };
+        let spec =
+            hound::WavSpec { channels: 2, sample_rate: rate_hz, bits_per_sample: 16, sample_format: SampleFormat::Int };
         let mut out = Cursor::new(Vec::new());
         let mut writer = hound::WavWriter::new(&mut out, spec).unwrap();
         for i in 0..frames {
@@ -231,16 +187,8 @@ mod tests {
     fn the_channels_are_kept_apart() {
         let bytes = wav(8_000, 800);
         let (left, right) = (read(&bytes, 0).unwrap(), read(&bytes, 1).unwrap());
-        assert_eq!(
-            (left.samples.len(), left.duration_ms(), left.truncated),
-            (800, 100, false)
-        );
-        assert!(
-            left.samples
-                .iter()
-                .zip(&right.samples)
-                .all(|(l, r)| *l == -*r)
-        );
+        assert_eq!((left.samples.len(), left.duration_ms(), left.truncated), (800, 100, false));
+        assert!(left.samples.iter().zip(&right.samples).all(|(l, r)| *l == -*r));
         assert!(read(&bytes, 2).is_err());
     }
 

@@ -38,29 +38,15 @@ impl Resampler {
         let (up, down) = ((ENGINE_RATE_HZ / g) as usize, (rate_hz / g) as usize);
         // Width of the filter in input samples: wider when the rate is lowered.
         let narrow = up.min(down) as f64 / down as f64;
-        let half = if up == down {
-            0
-        } else {
-            (HALF_LOBES as f64 / narrow).ceil() as usize
-        };
+        let half = if up == down { 0 } else { (HALF_LOBES as f64 / narrow).ceil() as usize };
         let phases = (0..up).map(|p| taps(p, up, half, narrow)).collect();
-        Self {
-            up,
-            down,
-            phases,
-            half,
-            held: vec![0.0; half],
-            next: 0,
-            taken: 0,
-            given: 0,
-        }
+        Self { up, down, phases, half, held: vec![0.0; half], next: 0, taken: 0, given: 0 }
     }
 
     /// Adds `input` and appends what can be computed to `out`.
     pub fn push(&mut self, input: &[i16], out: &mut Vec<f32>) {
         self.taken += input.len() as u64;
-        self.held
-            .extend(input.iter().map(|s| f32::from(*s) / 32_768.0));
+        self.held.extend(input.iter().map(|s| f32::from(*s) / 32_768.0));
         self.run(u64::MAX, out);
     }
 
@@ -119,19 +105,11 @@ fn taps(phase: usize, up: usize, half: usize, narrow: f64) -> Vec<f32> {
 }
 
 fn sinc(x: f64) -> f64 {
-    if x.abs() < 1e-9 {
-        1.0
-    } else {
-        (PI * x).sin() / (PI * x)
-    }
+    if x.abs() < 1e-9 { 1.0 } else { (PI * x).sin() / (PI * x) }
 }
 
 fn kaiser(x: f64) -> f64 {
-    if x.abs() >= 1.0 {
-        0.0
-    } else {
-        bessel(KAISER_BETA * (1.0 - x * x).sqrt()) / bessel(KAISER_BETA)
-    }
+    if x.abs() >= 1.0 { 0.0 } else { bessel(KAISER_BETA * (1.0 - x * x).sqrt()) / bessel(KAISER_BETA) }
 }
 
 /// Modified Bessel function of the first kind, order 0, by its power series.
@@ -154,9 +132,7 @@ mod tests {
 
     fn tone(rate_hz: u32, freq_hz: f64, ms: u32) -> Vec<i16> {
         (0..rate_hz * ms / 1_000)
-            .map(|i| {
-                ((2.0 * PI * freq_hz * f64::from(i) / f64::from(rate_hz)).sin() * 16_000.0) as i16
-            })
+            .map(|i| ((2.0 * PI * freq_hz * f64::from(i) / f64::from(rate_hz)).sin() * 16_000.0) as i16)
             .collect()
     }
 
@@ -183,10 +159,7 @@ mod tests {
             // Time: compare with the tone made at 16 kHz.
             let want = tone(16_000, freq, 500);
             for i in 1_000..1_100 {
-                assert!(
-                    (out[i] - f32::from(want[i]) / 32_768.0).abs() < 0.01,
-                    "{freq} Hz at {i}"
-                );
+                assert!((out[i] - f32::from(want[i]) / 32_768.0).abs() < 0.01, "{freq} Hz at {i}");
             }
         }
     }
@@ -196,10 +169,7 @@ mod tests {
         for rate in [11_025, 16_000, 22_050, 44_100, 48_000] {
             let out = Resampler::whole(rate, &tone(rate, 1_000.0, 400));
             assert!(out.len().abs_diff(6_400) <= 1, "{rate}: {}", out.len());
-            assert!(
-                (level(&out[640..5_760], 1_000.0) - 0.488).abs() < 0.01,
-                "{rate}"
-            );
+            assert!((level(&out[640..5_760], 1_000.0) - 0.488).abs() < 0.01, "{rate}");
         }
     }
 

@@ -43,13 +43,7 @@ impl Engine for Fake {
             } else {
                 spoken()
             };
-            out.push(Segment {
-                t0_ms: span.t0_ms,
-                t1_ms: span.t1_ms,
-                side,
-                text,
-                confidence: Some(1.0),
-            });
+            out.push(Segment { t0_ms: span.t0_ms, t1_ms: span.t1_ms, side, text, confidence: Some(1.0) });
         }
         Ok(out)
     }
@@ -63,17 +57,8 @@ mod tests {
 
     #[test]
     fn texts_come_in_turn_and_begin_anew_with_each_recording() {
-        let piece = |t0_ms| Piece {
-            at_ms: 0,
-            span: Span {
-                t0_ms,
-                t1_ms: t0_ms + 3_200,
-            },
-        };
-        let window = Window {
-            samples: Vec::new(),
-            pieces: vec![piece(0), piece(9_000)],
-        };
+        let piece = |t0_ms| Piece { at_ms: 0, span: Span { t0_ms, t1_ms: t0_ms + 3_200 } };
+        let window = Window { samples: Vec::new(), pieces: vec![piece(0), piece(9_000)] };
         let mut fake = Fake::new(vec!["井盖没了".into()]);
         for _ in 0..2 {
             fake.begin();
@@ -83,9 +68,6 @@ mod tests {
             assert_eq!(got[1].t0_ms, 9_000);
         }
         fake.begin();
-        assert_eq!(
-            fake.transcribe(&window, Side::Operator).unwrap()[0].text,
-            "[speech 3.2s]"
-        );
+        assert_eq!(fake.transcribe(&window, Side::Operator).unwrap()[0].text, "[speech 3.2s]");
     }
 }

@@ -53,14 +53,13 @@ impl Http {
     pub fn new(cfg: &Config) -> Result<Self, EngineError> {
         let unavailable = |e: String| EngineError::Unavailable(format!("transcription.http: {e}"));
         let name = cfg.http.token_env.trim();
-        let token = match name {
-            "" => None,
-            _ => Some(std::env::var(name).map_err(|_| {
-                unavailable(format!(
-                    "the environment variable {name} named by token_env is not set"
-                ))
-            })?),
-        };
+        let token =
+            match name {
+                "" => None,
+                _ => Some(std::env::var(name).map_err(|_| {
+                    unavailable(format!("the environment variable {name} named by token_env is not set"))
+                })?),
+            };
         // Fails only where another part of the program already chose a provider.
         let _ = rustls::crypto::ring::default_provider().install_default();
         let client = Client::builder()
@@ -111,14 +110,11 @@ impl Http {
         if !status.is_success() {
             return Err(self.refused(status, &body));
         }
-        let wrong = |e: String| {
-            EngineError::Failed(format!("{}: not the expected JSON: {e}", self.cfg.url))
-        };
+        let wrong = |e: String| EngineError::Failed(format!("{}: not the expected JSON: {e}", self.cfg.url));
         // By way of an object: serde would take a bare list for a struct.
         let object: serde_json::Map<String, serde_json::Value> =
             serde_json::from_slice(&body).map_err(|e| wrong(e.to_string()))?;
-        let answer: Answer =
-            serde_json::from_value(object.into()).map_err(|e| wrong(e.to_string()))?;
+        let answer: Answer = serde_json::from_value(object.into()).map_err(|e| wrong(e.to_string()))?;
         if answer.text.is_none() && answer.segments.is_none() {
             return Err(wrong("it has neither text nor segments".into()));
         }
@@ -130,10 +126,7 @@ impl Http {
         while let Some(piece) = answer.chunk().await.map_err(|e| self.network(&e))? {
             body.extend(&piece);
             if body.len() > limits::HTTP_ANSWER_BYTES_MAX {
-                return Err(EngineError::Failed(format!(
-                    "{}: the answer is too long",
-                    self.cfg.url
-                )));
+                return Err(EngineError::Failed(format!("{}: the answer is too long", self.cfg.url)));
             }
         }
         Ok(body)
@@ -141,11 +134,7 @@ impl Http {
 
     fn network(&self, err: &reqwest::Error) -> EngineError {
         let text = format!("{}: {err}", self.cfg.url);
-        if err.is_connect() {
-            EngineError::Unavailable(text)
-        } else {
-            EngineError::Failed(text)
-        }
+        if err.is_connect() { EngineError::Unavailable(text) } else { EngineError::Failed(text) }
     }
 
     /// A server that is down or refuses us is no fault of the recording.
@@ -203,36 +192,17 @@ fn segments(answer: Answer, audio: &Window, side: Side) -> Vec<Segment> {
     if timed.iter().all(|s| s.text.trim().is_empty()) {
         let (t0_ms, t1_ms) = audio.to_recording(0, audio.len_ms());
         let text = strip_tags(&answer.text.unwrap_or_default());
-        return vec![Segment {
-            t0_ms,
-            t1_ms,
-            side,
-            text,
-            confidence: None,
-        }];
+        return vec![Segment { t0_ms, t1_ms, side, text, confidence: None }];
     }
     let ms = |s: f64| {
-        if s.is_finite() && s > 0.0 {
-            (s * 1_000.0).min(1e9) as u64
-        } else {
-            0
-        }
+        if s.is_finite() && s > 0.0 { (s * 1_000.0).min(1e9) as u64 } else { 0 }
     };
     timed
         .into_iter()
         .map(|s| {
             let (t0_ms, t1_ms) = audio.to_recording(ms(s.start), ms(s.end));
-            let confidence = s
-                .avg_logprob
-                .filter(|p| p.is_finite())
-                .map(|p| p.exp().clamp(0.0, 1.0) as f32);
-            Segment {
-                t0_ms,
-                t1_ms,
-                side,
-                text: strip_tags(&s.text),
-                confidence,
-            }
+            let confidence = s.avg_logprob.filter(|p| p.is_finite()).map(|p| p.exp().clamp(0.0, 1.0) as f32);
+            Segment { t0_ms, t1_ms, side, text: strip_tags(&s.text), confidence }
         })
         .collect()
 }

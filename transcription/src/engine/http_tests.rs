@@ -12,18 +12,12 @@ use crate::vad::Span;
 /// Answers every request with `status` and `body`; yields what it received.
 fn serve(status: &'static str, body: &'static str) -> (String, mpsc::Receiver<Vec<u8>>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let url = format!(
-        "http://{}/v1/audio/transcriptions",
-        listener.local_addr().unwrap()
-    );
+    let url = format!("http://{}/v1/audio/transcriptions", listener.local_addr().unwrap());
     let (tx, rx) = mpsc::channel();
     std::thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
             let _ = tx.send(request(&mut stream));
-            let head = format!(
-                "HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n",
-                body.len()
-            );
+            let head = format!("HTTP/1.1 {status}\r\ncontent-length: {}\r\nconnection: close\r\n\r\n", body.len());
             let _ = stream.write_all(head.as_bytes());
             let _ = stream.write_all(body.as_bytes());
         }
@@ -54,10 +48,7 @@ fn request(stream: &mut std::net::TcpStream) -> Vec<u8> {
 }
 
 fn engine(url: &str, format: &str) -> Http {
-    let mut cfg = Config {
-        engine: EngineKind::Http,
-        ..Config::default()
-    };
+    let mut cfg = Config { engine: EngineKind::Http, ..Config::default() };
     cfg.http.url = url.into();
     cfg.http.response_format = format.into();
     Http::new(&cfg).unwrap()
@@ -66,13 +57,7 @@ fn engine(url: &str, format: &str) -> Http {
 fn window() -> Window {
     Window {
         samples: vec![0.1; 16_000 * 3],
-        pieces: vec![Piece {
-            at_ms: 0,
-            span: Span {
-                t0_ms: 10_000,
-                t1_ms: 13_000,
-            },
-        }],
+        pieces: vec![Piece { at_ms: 0, span: Span { t0_ms: 10_000, t1_ms: 13_000 } }],
     }
 }
 
@@ -82,25 +67,13 @@ fn segments_with_times_are_placed_in_the_recording() {
         "200 OK",
         r#"{"text":"x","language":"zh","segments":[{"id":0,"start":0.5,"end":1.25,"text":"<|zh|>井盖","avg_logprob":-0.1},{"start":2,"end":99,"text":"没了"}]}"#,
     );
-    let got = engine(&url, "verbose_json")
-        .transcribe(&window(), Side::Citizen)
-        .unwrap();
-    assert_eq!(
-        (got[0].t0_ms, got[0].t1_ms, got[0].text.as_str()),
-        (10_500, 11_250, "井盖")
-    );
+    let got = engine(&url, "verbose_json").transcribe(&window(), Side::Citizen).unwrap();
+    assert_eq!((got[0].t0_ms, got[0].t1_ms, got[0].text.as_str()), (10_500, 11_250, "井盖"));
     assert!((got[0].confidence.unwrap() - 0.905).abs() < 0.01);
     assert_eq!((got[1].t0_ms, got[1].t1_ms), (12_000, 13_000));
     let sent = requests.recv().unwrap();
     let text = String::from_utf8_lossy(&sent);
-    for wanted in [
-        "name=\"model\"",
-        "name=\"language\"",
-        "zh",
-        "filename=\"audio.wav\"",
-        "RIFF",
-        "verbose_json",
-    ] {
+    for wanted in ["name=\"model\"", "name=\"language\"", "zh", "filename=\"audio.wav\"", "RIFF", "verbose_json"] {
         assert!(text.contains(wanted), "{wanted}");
     }
 }
@@ -108,13 +81,8 @@ fn segments_with_times_are_placed_in_the_recording() {
 #[test]
 fn a_plain_text_answer_covers_the_window() {
     let (url, _requests) = serve("200 OK", r#"{"text":"路灯坏了"}"#);
-    let got = engine(&url, "json")
-        .transcribe(&window(), Side::Operator)
-        .unwrap();
-    assert_eq!(
-        (got[0].t0_ms, got[0].t1_ms, got[0].text.as_str()),
-        (10_000, 13_000, "路灯坏了")
-    );
+    let got = engine(&url, "json").transcribe(&window(), Side::Operator).unwrap();
+    assert_eq!((got[0].t0_ms, got[0].t1_ms, got[0].text.as_str()), (10_000, 13_000, "路灯坏了"));
 }
 
 #[test]
@@ -127,53 +95,30 @@ fn a_server_in_trouble_is_unavailable_and_a_refused_recording_failed() {
         ("500 Internal Server Error", false),
     ] {
         let (url, _requests) = serve(status, "no");
-        let err = engine(&url, "json")
-            .transcribe(&window(), Side::Citizen)
-            .unwrap_err();
+        let err = engine(&url, "json").transcribe(&window(), Side::Citizen).unwrap_err();
         assert_eq!(matches!(err, EngineError::Unavailable(_)), waits, "{err}");
         assert!(err.to_string().contains(&status[..3]));
     }
-    let err = engine("http://127.0.0.1:9/x", "json")
-        .transcribe(&window(), Side::Citizen)
-        .unwrap_err();
+    let err = engine("http://127.0.0.1:9/x", "json").transcribe(&window(), Side::Citizen).unwrap_err();
     assert!(matches!(err, EngineError::Unavailable(_)), "{err}");
 }
 
 #[test]
 fn hostile_answers_are_errors_or_bounded_segments() {
-    for body in [
-        "",
-        "null",
-        "[]",
-        "{}",
-        "<html>",
-        r#"{"text":5}"#,
-        r#"{"segments":{}}"#,
-    ] {
+    for body in ["", "null", "[]", "{}", "<html>", r#"{"text":5}"#, r#"{"segments":{}}"#] {
         let (url, _requests) = serve("200 OK", body);
         let got = engine(&url, "json").transcribe(&window(), Side::Citizen);
         assert!(got.is_err(), "{body}: {got:?}");
     }
-    let (url, _requests) = serve(
-        "200 OK",
-        r#"{"segments":[{"start":-5e300,"end":1e300,"text":"a"},{"start":3,"end":1,"text":"b"}]}"#,
-    );
-    let got = engine(&url, "json")
-        .transcribe(&window(), Side::Citizen)
-        .unwrap();
-    assert!(
-        got.iter()
-            .all(|s| s.t0_ms <= s.t1_ms && s.t0_ms >= 10_000 && s.t1_ms <= 13_000),
-        "{got:?}"
-    );
+    let (url, _requests) =
+        serve("200 OK", r#"{"segments":[{"start":-5e300,"end":1e300,"text":"a"},{"start":3,"end":1,"text":"b"}]}"#);
+    let got = engine(&url, "json").transcribe(&window(), Side::Citizen).unwrap();
+    assert!(got.iter().all(|s| s.t0_ms <= s.t1_ms && s.t0_ms >= 10_000 && s.t1_ms <= 13_000), "{got:?}");
 }
 
 #[test]
 fn a_missing_token_is_named() {
-    let mut cfg = Config {
-        engine: EngineKind::Http,
-        ..Config::default()
-    };
+    let mut cfg = Config { engine: EngineKind::Http, ..Config::default() };
     cfg.http.url = "http://127.0.0.1:9/".into();
     cfg.http.token_env = "HOTLINE_TEST_NO_SUCH_TOKEN".into();
     let err = Http::new(&cfg).map(|_| ()).unwrap_err();

@@ -43,8 +43,7 @@ pub trait Engine {
 /// # Errors
 /// [`EngineError::Unavailable`] with the remedy.
 pub fn open(cfg: &Config) -> Result<Box<dyn Engine>, EngineError> {
-    cfg.ready()
-        .map_err(|e| EngineError::Unavailable(e.to_string()))?;
+    cfg.ready().map_err(|e| EngineError::Unavailable(e.to_string()))?;
     match cfg.engine {
         EngineKind::None => Err(EngineError::Unavailable("no engine".into())),
         EngineKind::Fake => Ok(Box::new(fake::Fake::new(cfg.fake_texts.clone()))),

@@ -2,9 +2,7 @@
 
 use std::path::Path;
 
-use whisper_rs::{
-    FullParams, SamplingStrategy, WhisperContext, WhisperContextParameters, WhisperState,
-};
+use whisper_rs::{FullParams, SamplingStrategy, WhisperContext, WhisperContextParameters, WhisperState};
 
 use super::{Engine, EngineError, Window};
 use crate::audio::ENGINE_RATE_HZ;
@@ -31,28 +29,18 @@ impl Whisper {
     /// [`EngineError::Unavailable`] where whisper.cpp refuses the file.
     pub fn open(cfg: &Config) -> Result<Self, EngineError> {
         let unavailable = |e: String| EngineError::Unavailable(format!("whisper: {e}"));
-        let path = cfg
-            .model
-            .as_deref()
-            .ok_or_else(|| unavailable("no model is configured".into()))?;
+        let path = cfg.model.as_deref().ok_or_else(|| unavailable("no model is configured".into()))?;
         // Without a logging backend this silences the native library.
         whisper_rs::install_logging_hooks();
         let context = WhisperContext::new_with_params(path, WhisperContextParameters::default())
             .map_err(|e| unavailable(e.to_string()))?;
-        let state = context
-            .create_state()
-            .map_err(|e| unavailable(e.to_string()))?;
-        Ok(Self {
-            state,
-            template: template(cfg),
-            model: name(path),
-        })
+        let state = context.create_state().map_err(|e| unavailable(e.to_string()))?;
+        Ok(Self { state, template: template(cfg), model: name(path) })
     }
 }
 
 fn name(path: &Path) -> String {
-    path.file_name()
-        .map_or_else(String::new, |n| n.to_string_lossy().into_owned())
+    path.file_name().map_or_else(String::new, |n| n.to_string_lossy().into_owned())
 }
 
 fn template(cfg: &Config) -> FullParams<'static, 'static> {
@@ -69,11 +57,7 @@ fn template(cfg: &Config) -> FullParams<'static, 'static> {
     params.set_suppress_nst(true);
     let known = whisper_rs::get_lang_id(&clean(&cfg.language)).is_some();
     let language: &'static str = Box::leak(clean(&cfg.language).into_boxed_str());
-    params.set_language(if known || language == "auto" {
-        Some(language)
-    } else {
-        Some("zh")
-    });
+    params.set_language(if known || language == "auto" { Some(language) } else { Some("zh") });
     let prompt = clean(&cfg.prompt);
     if !prompt.is_empty() {
         params.set_initial_prompt(&prompt);
@@ -105,33 +89,19 @@ impl Engine for Whisper {
         } else {
             &audio.samples
         };
-        self.state
-            .full(self.template.clone(), samples)
-            .map_err(|e| EngineError::Failed(format!("whisper: {e}")))?;
+        self.state.full(self.template.clone(), samples).map_err(|e| EngineError::Failed(format!("whisper: {e}")))?;
         let mut out = Vec::new();
         for segment in self.state.as_iter() {
             if segment.no_speech_probability() > NO_SPEECH_MAX {
                 continue;
             }
-            let text = segment
-                .to_str_lossy()
-                .map_err(|e| EngineError::Failed(format!("whisper: {e}")))?;
+            let text = segment.to_str_lossy().map_err(|e| EngineError::Failed(format!("whisper: {e}")))?;
             let ms = |centiseconds: i64| u64::try_from(centiseconds).unwrap_or(0) * 10;
-            let (t0_ms, t1_ms) =
-                audio.to_recording(ms(segment.start_timestamp()), ms(segment.end_timestamp()));
+            let (t0_ms, t1_ms) = audio.to_recording(ms(segment.start_timestamp()), ms(segment.end_timestamp()));
             let n = segment.n_tokens();
-            let sum: f32 = (0..n)
-                .filter_map(|i| segment.get_token(i))
-                .map(|t| t.token_probability())
-                .sum();
+            let sum: f32 = (0..n).filter_map(|i| segment.get_token(i)).map(|t| t.token_probability()).sum();
             let confidence = (n > 0).then(|| (sum / n as f32).clamp(0.0, 1.0));
-            out.push(Segment {
-                t0_ms,
-                t1_ms,
-                side,
-                text: text.into_owned(),
-                confidence,
-            });
+            out.push(Segment { t0_ms, t1_ms, side, text: text.into_owned(), confidence });
         }
         Ok(out)
     }
@@ -161,21 +131,11 @@ mod tests {
             let ms = len as u64 / 16;
             let window = Window {
                 samples: vec![0.01; len],
-                pieces: vec![Piece {
-                    at_ms: 0,
-                    span: Span {
-                        t0_ms: 5_000,
-                        t1_ms: 5_000 + ms,
-                    },
-                }],
+                pieces: vec![Piece { at_ms: 0, span: Span { t0_ms: 5_000, t1_ms: 5_000 + ms } }],
             };
             // No weights: any text is possible, but times stay inside.
             if let Ok(got) = engine.transcribe(&window, Side::Citizen) {
-                assert!(
-                    got.iter()
-                        .all(|s| s.t0_ms >= 5_000 && s.t1_ms <= 5_000 + ms),
-                    "{got:?}"
-                );
+                assert!(got.iter().all(|s| s.t0_ms >= 5_000 && s.t1_ms <= 5_000 + ms), "{got:?}");
             }
         }
     }

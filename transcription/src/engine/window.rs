@@ -29,23 +29,15 @@ impl Window {
         let (mut samples, mut pieces) = (Vec::new(), Vec::new());
         let index = |ms: u64| {
             let at = ms.saturating_mul(channel.rate_hz.into()) / 1_000;
-            usize::try_from(at)
-                .unwrap_or(usize::MAX)
-                .min(channel.samples.len())
+            usize::try_from(at).unwrap_or(usize::MAX).min(channel.samples.len())
         };
         for span in spans {
             if !samples.is_empty() {
                 samples.resize(samples.len() + ms_to_samples(limits::PIECE_GAP_MS), 0.0);
             }
-            pieces.push(Piece {
-                at_ms: samples_to_ms(samples.len()),
-                span: *span,
-            });
+            pieces.push(Piece { at_ms: samples_to_ms(samples.len()), span: *span });
             let (from, to) = (index(span.t0_ms), index(span.t1_ms));
-            samples.extend(Resampler::whole(
-                channel.rate_hz,
-                channel.samples.get(from..to).unwrap_or(&[]),
-            ));
+            samples.extend(Resampler::whole(channel.rate_hz, channel.samples.get(from..to).unwrap_or(&[])));
         }
         Self { samples, pieces }
     }
@@ -65,18 +57,14 @@ impl Window {
             .iter()
             .find(|p| t0_ms < p.at_ms + p.span.len_ms())
             .or(self.pieces.last())
-            .map_or(t0_ms, |p| {
-                (p.span.t0_ms + t0_ms.saturating_sub(p.at_ms)).min(p.span.t1_ms)
-            });
+            .map_or(t0_ms, |p| (p.span.t0_ms + t0_ms.saturating_sub(p.at_ms)).min(p.span.t1_ms));
         let end = self
             .pieces
             .iter()
             .rev()
             .find(|p| t1_ms > p.at_ms)
             .or(self.pieces.first())
-            .map_or(t1_ms, |p| {
-                (p.span.t0_ms + t1_ms.saturating_sub(p.at_ms)).min(p.span.t1_ms)
-            });
+            .map_or(t1_ms, |p| (p.span.t0_ms + t1_ms.saturating_sub(p.at_ms)).min(p.span.t1_ms));
         (begin, end.max(begin))
     }
 }
@@ -114,15 +102,8 @@ pub fn plan(channel: &Channel, spans: &[Span]) -> Vec<Vec<Span>> {
 fn split(channel: &Channel, mut span: Span) -> Vec<Span> {
     let mut out = Vec::new();
     while span.len_ms() > limits::WINDOW_MS_MAX {
-        let cut = quietest(
-            channel,
-            span.t0_ms + limits::WINDOW_MS_MIN,
-            span.t0_ms + limits::WINDOW_MS_MAX,
-        );
-        out.push(Span {
-            t0_ms: span.t0_ms,
-            t1_ms: cut,
-        });
+        let cut = quietest(channel, span.t0_ms + limits::WINDOW_MS_MIN, span.t0_ms + limits::WINDOW_MS_MAX);
+        out.push(Span { t0_ms: span.t0_ms, t1_ms: cut });
         span.t0_ms = cut;
     }
     out.push(span);
@@ -133,16 +114,9 @@ fn split(channel: &Channel, mut span: Span) -> Vec<Span> {
 fn quietest(channel: &Channel, from_ms: u64, to_ms: u64) -> u64 {
     const LOOK_MS: u64 = 100;
     let energy = |ms: u64| -> u64 {
-        let at = |ms: u64| {
-            usize::try_from(ms * u64::from(channel.rate_hz) / 1_000).unwrap_or(usize::MAX)
-        };
-        let part = channel
-            .samples
-            .get(at(ms)..at(ms + LOOK_MS).min(channel.samples.len()));
-        part.unwrap_or(&[])
-            .iter()
-            .map(|s| u64::from(s.unsigned_abs()))
-            .sum()
+        let at = |ms: u64| usize::try_from(ms * u64::from(channel.rate_hz) / 1_000).unwrap_or(usize::MAX);
+        let part = channel.samples.get(at(ms)..at(ms + LOOK_MS).min(channel.samples.len()));
+        part.unwrap_or(&[]).iter().map(|s| u64::from(s.unsigned_abs())).sum()
     };
     (from_ms..to_ms.saturating_sub(LOOK_MS))
         .step_by(50)
@@ -155,11 +129,7 @@ mod tests {
     use super::*;
 
     fn channel(ms: usize) -> Channel {
-        Channel {
-            rate_hz: 8_000,
-            samples: vec![1_000; ms * 8],
-            truncated: false,
-        }
+        Channel { rate_hz: 8_000, samples: vec![1_000; ms * 8], truncated: false }
     }
 
     fn span(t0_ms: u64, t1_ms: u64) -> Span {
@@ -168,9 +138,7 @@ mod tests {
 
     #[test]
     fn short_pieces_share_a_window_and_a_new_one_begins_when_it_is_full() {
-        let spans: Vec<Span> = (0..8)
-            .map(|i| span(i * 10_000, i * 10_000 + 9_000))
-            .collect();
+        let spans: Vec<Span> = (0..8).map(|i| span(i * 10_000, i * 10_000 + 9_000)).collect();
         let windows = plan(&channel(80_000), &spans);
         assert_eq!(windows.iter().map(Vec::len).collect::<Vec<_>>(), [3, 3, 2]);
         for w in &windows {
@@ -184,12 +152,7 @@ mod tests {
         long.samples[24_000 * 8..24_200 * 8].fill(0);
         let windows = plan(&long, &[span(0, 60_000)]);
         assert!(windows[0][0].t1_ms.abs_diff(24_100) <= 60, "{windows:?}");
-        assert!(
-            windows
-                .iter()
-                .flatten()
-                .all(|s| s.len_ms() <= limits::WINDOW_MS_MAX)
-        );
+        assert!(windows.iter().flatten().all(|s| s.len_ms() <= limits::WINDOW_MS_MAX));
         let joined: Vec<Span> = windows.into_iter().flatten().collect();
         assert!(joined.windows(2).all(|w| w[0].t1_ms == w[1].t0_ms));
         assert_eq!(joined.last().unwrap().t1_ms, 60_000);
@@ -197,10 +160,7 @@ mod tests {
 
     #[test]
     fn window_times_become_recording_times() {
-        let w = Window::cut(
-            &channel(60_000),
-            &[span(5_000, 7_000), span(50_000, 51_000)],
-        );
+        let w = Window::cut(&channel(60_000), &[span(5_000, 7_000), span(50_000, 51_000)]);
         assert_eq!(w.pieces[1].at_ms, 2_300);
         assert_eq!(w.len_ms(), 3_300);
         assert_eq!(w.to_recording(0, 1_000), (5_000, 6_000));

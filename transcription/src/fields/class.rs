@@ -37,19 +37,12 @@ fn rules() -> &'static [Rule] {
         let mut out = Vec::new();
         for line in TABLE.lines().filter(|l| !l.starts_with('#')) {
             let mut columns = line.split('\t');
-            let (Some(code5), Some(name), Some(words)) =
-                (columns.next(), columns.next(), columns.next())
-            else {
+            let (Some(code5), Some(name), Some(words)) = (columns.next(), columns.next(), columns.next()) else {
                 continue;
             };
             for keyword in words.split(' ').filter(|w| !w.is_empty()) {
                 let parts = keyword.split('+').map(|p| p.chars().collect()).collect();
-                out.push(Rule {
-                    code5,
-                    name,
-                    keyword,
-                    parts,
-                });
+                out.push(Rule { code5, name, keyword, parts });
             }
         }
         out
@@ -86,17 +79,10 @@ pub fn guess(text: &[char]) -> Vec<ClassGuess> {
 
 fn matched(text: &[char], parts: &[Vec<char>]) -> Option<u32> {
     let (first, others) = parts.split_first()?;
-    let found = text
-        .windows(first.len())
-        .enumerate()
-        .filter(|(_, w)| w == first)
-        .any(|(at, _)| {
-            let near = &text
-                [at.saturating_sub(NEAR_CHARS)..(at + first.len() + NEAR_CHARS).min(text.len())];
-            others
-                .iter()
-                .all(|p| near.windows(p.len()).any(|w| w == p.as_slice()))
-        });
+    let found = text.windows(first.len()).enumerate().filter(|(_, w)| w == first).any(|(at, _)| {
+        let near = &text[at.saturating_sub(NEAR_CHARS)..(at + first.len() + NEAR_CHARS).min(text.len())];
+        others.iter().all(|p| near.windows(p.len()).any(|w| w == p.as_slice()))
+    });
     let len = parts.iter().map(Vec::len).sum::<usize>() * 2 - (parts.len() - 1);
     found.then(|| u32::try_from(len).unwrap_or(u32::MAX))
 }
@@ -106,26 +92,15 @@ mod tests {
     use super::*;
 
     fn best(text: &str) -> Option<String> {
-        guess(&text.chars().collect::<Vec<_>>())
-            .first()
-            .map(|g| g.code5.clone())
+        guess(&text.chars().collect::<Vec<_>>()).first().map(|g| g.code5.clone())
     }
 
     #[test]
     fn the_table_is_well_formed() {
         assert!(rules().len() > 150);
         for r in rules() {
-            assert!(
-                r.code5.len() == 5 && r.code5.bytes().all(|b| b.is_ascii_digit()),
-                "{}",
-                r.code5
-            );
-            assert!(
-                r.parts.iter().all(|p| !p.is_empty()),
-                "{}: {}",
-                r.name,
-                r.keyword
-            );
+            assert!(r.code5.len() == 5 && r.code5.bytes().all(|b| b.is_ascii_digit()), "{}", r.code5);
+            assert!(r.parts.iter().all(|p| !p.is_empty()), "{}: {}", r.name, r.keyword);
         }
     }
 
@@ -152,12 +127,7 @@ mod tests {
             ("树倒了", "04002"),
             ("下水道堵了", "06030"),
         ] {
-            assert_eq!(
-                best(text).as_deref(),
-                Some(code),
-                "{text}: {:?}",
-                guess(&text.chars().collect::<Vec<_>>())
-            );
+            assert_eq!(best(text).as_deref(), Some(code), "{text}: {:?}", guess(&text.chars().collect::<Vec<_>>()));
         }
     }
 

@@ -36,18 +36,10 @@ impl Fields {
 /// [`limits::FIELD_TEXT_CHARS_MAX`] characters are read.
 #[must_use]
 pub fn extract(text: &str) -> Fields {
-    let chars: Vec<char> = text
-        .chars()
-        .take(limits::FIELD_TEXT_CHARS_MAX)
-        .filter(|c| !c.is_control() || *c == '\n')
-        .collect();
+    let chars: Vec<char> =
+        text.chars().take(limits::FIELD_TEXT_CHARS_MAX).filter(|c| !c.is_control() || *c == '\n').collect();
     let urgent = urgency::find(&chars);
-    Fields {
-        places: place::find(&chars),
-        classes: class::guess(&chars),
-        red: !urgent.is_empty(),
-        urgent,
-    }
+    Fields { places: place::find(&chars), classes: class::guess(&chars), red: !urgent.is_empty(), urgent }
 }
 
 #[cfg(test)]
@@ -79,9 +71,7 @@ mod tests {
 
     #[test]
     fn hostile_text_never_panics() {
-        let alphabet: Vec<char> = "路号井盖缺失在人民小区,。\n燃气泄漏栋村桥1二\u{0}🙂没了"
-            .chars()
-            .collect();
+        let alphabet: Vec<char> = "路号井盖缺失在人民小区,。\n燃气泄漏栋村桥1二\u{0}🙂没了".chars().collect();
         let mut seed = 5_u64;
         for _ in 0..3_000 {
             let mut text = String::new();
@@ -91,11 +81,7 @@ mod tests {
             }
             let got = extract(&text);
             assert!(got.places.len() <= limits::PLACES_MAX);
-            assert!(
-                got.places
-                    .iter()
-                    .all(|p| p.text.chars().count() <= limits::PLACE_CHARS_MAX)
-            );
+            assert!(got.places.iter().all(|p| p.text.chars().count() <= limits::PLACE_CHARS_MAX));
         }
         let _ = extract(&"路".repeat(300_000));
         let _ = extract(&"人民路88号".repeat(30_000));

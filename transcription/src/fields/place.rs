@@ -97,13 +97,12 @@ const NUMBERED: &[&str] = &["号", "栋", "幢", "单元", "室", "组", "弄", 
 
 /// Words that stand before a place and are no part of one.
 const LEADS: &[&str] = &[
-    "位于", "靠近", "这里", "这边", "那边", "那里", "我们", "我家", "你们", "他们", "地址", "就是",
-    "您好", "你好", "这个", "那个", "这条", "那条", "一个", "一条", "什么", "哪个", "哪条", "反映",
-    "投诉", "举报", "经过", "昨天", "今天", "晚上", "早上", "中午", "下午", "上午", "现在", "发现",
-    "看到", "看见", "听到", "附近", "前面", "后面", "里面", "外面", "没有", "出现", "地方", "因为",
-    "所以", "但是", "然后", "大概", "可能", "应该", "好像", "已经", "一直", "在", "住", "是", "的",
-    "了", "把", "被", "请", "吗", "呢", "吧", "啊", "呃", "嗯", "哎", "喂", "我", "你", "您", "他",
-    "她", "它", "这", "那", "就", "也", "还", "着", "说", "叫",
+    "位于", "靠近", "这里", "这边", "那边", "那里", "我们", "我家", "你们", "他们", "地址", "就是", "您好", "你好",
+    "这个", "那个", "这条", "那条", "一个", "一条", "什么", "哪个", "哪条", "反映", "投诉", "举报", "经过", "昨天",
+    "今天", "晚上", "早上", "中午", "下午", "上午", "现在", "发现", "看到", "看见", "听到", "附近", "前面", "后面",
+    "里面", "外面", "没有", "出现", "地方", "因为", "所以", "但是", "然后", "大概", "可能", "应该", "好像", "已经",
+    "一直", "在", "住", "是", "的", "了", "把", "被", "请", "吗", "呢", "吧", "啊", "呃", "嗯", "哎", "喂", "我", "你",
+    "您", "他", "她", "它", "这", "那", "就", "也", "还", "着", "说", "叫",
 ];
 
 /// Single characters that stand before a place or inside its name: they cut
@@ -112,9 +111,9 @@ const WEAK_LEADS: &str = "到从去往有和与跟来看对想要走都过上下
 
 /// Names that contain such a character.
 const NAMES: &[&str] = &[
-    "和平", "和谐", "和睦", "上海", "上饶", "上城", "上街", "上塘", "下关", "下沙", "下城", "下街",
-    "成都", "首都", "都江", "都匀", "大有", "富有", "有色", "来安", "来宾", "从化", "太和", "中和",
-    "仁和", "永和", "祥和", "人和", "呼和", "过街",
+    "和平", "和谐", "和睦", "上海", "上饶", "上城", "上街", "上塘", "下关", "下沙", "下城", "下街", "成都", "首都",
+    "都江", "都匀", "大有", "富有", "有色", "来安", "来宾", "从化", "太和", "中和", "仁和", "永和", "祥和", "人和",
+    "呼和", "过街",
 ];
 
 /// Runs that end like a place but aren't one.
@@ -279,19 +278,10 @@ fn in_run(text: &[char], from: usize, end: usize, places: &mut Vec<Place>) {
             Some(_) => {
                 let name = name_begin(run, begin, at);
                 let (stop, score) = chain(run, name, at);
-                let mut found = Found {
-                    begin: name,
-                    name_len: at - name,
-                    stop,
-                    score,
-                };
+                let mut found = Found { begin: name, name_len: at - name, stop, score };
                 if let Some(joined) = before.take_if(|b| b.joins(run, &found)) {
                     places.pop();
-                    found = Found {
-                        begin: joined.begin,
-                        score: joined.score + found.score,
-                        ..found
-                    };
+                    found = Found { begin: joined.begin, score: joined.score + found.score, ..found };
                 }
                 before = push(run, from, &found, places).then_some(found);
                 (begin, at) = (stop, stop);
@@ -316,9 +306,7 @@ impl Found {
         if next.name_len > 4 || next.stop - self.begin > limits::PLACE_CHARS_MAX {
             return false;
         }
-        let crossing = ["路口", "叉口", "汇处"]
-            .iter()
-            .any(|w| ends(&run[..next.stop], w));
+        let crossing = ["路口", "叉口", "汇处"].iter().any(|w| ends(&run[..next.stop], w));
         match &run[self.stop..next.begin] {
             [] => true,
             [c] => crossing && "和与跟".contains(*c),
@@ -354,11 +342,7 @@ fn name_begin(run: &[char], from: usize, at: usize) -> usize {
 
 /// Length of the longest leading word here.
 fn lead(text: &[char]) -> Option<usize> {
-    LEADS
-        .iter()
-        .filter(|w| starts(text, w))
-        .map(|w| w.chars().count())
-        .max()
+    LEADS.iter().filter(|w| starts(text, w)).map(|w| w.chars().count()).max()
 }
 
 fn numeral(c: char) -> bool {
@@ -378,8 +362,7 @@ fn chain(run: &[char], begin: usize, at: usize) -> (usize, u32) {
     loop {
         let digits = run[stop..].iter().take_while(|c| numeral(**c)).count();
         let next = stop + digits;
-        let goes_on = suffix(&run[next.min(run.len())..])
-            .filter(|(_, _, numbered)| *numbered == (digits > 0));
+        let goes_on = suffix(&run[next.min(run.len())..]).filter(|(_, _, numbered)| *numbered == (digits > 0));
         match goes_on {
             Some((len, more, _)) if next + len - begin <= limits::PLACE_CHARS_MAX => {
                 stop = next + len;
@@ -400,16 +383,10 @@ fn push(run: &[char], from: usize, found: &Found, places: &mut Vec<Place>) -> bo
     if name_len < 2 || FALSE.contains(&text.as_str()) {
         return false;
     }
-    let penalty = u32::try_from(found.name_len / 6)
-        .unwrap_or(u32::MAX)
-        .saturating_mul(3);
+    let penalty = u32::try_from(found.name_len / 6).unwrap_or(u32::MAX).saturating_mul(3);
     let score = (found.score + 1).saturating_sub(penalty);
     if score > 1 {
-        places.push(Place {
-            text,
-            at_chars: from + begin,
-            score,
-        });
+        places.push(Place { text, at_chars: from + begin, score });
     }
     score > 1
 }
@@ -419,9 +396,7 @@ mod tests {
     use super::*;
 
     fn best(text: &str) -> Option<String> {
-        find(&text.chars().collect::<Vec<_>>())
-            .first()
-            .map(|p| p.text.clone())
+        find(&text.chars().collect::<Vec<_>>()).first().map(|p| p.text.clone())
     }
 
     #[test]
@@ -450,15 +425,8 @@ mod tests {
 
     #[test]
     fn words_that_only_look_like_places_are_none() {
-        for text in [
-            "马路上有垃圾",
-            "道路破损",
-            "信号不好",
-            "我们小区停水",
-            "城市管理",
-            "走路不方便",
-            "这个路口",
-        ] {
+        for text in ["马路上有垃圾", "道路破损", "信号不好", "我们小区停水", "城市管理", "走路不方便", "这个路口"]
+        {
             assert_eq!(best(text), None, "{text}");
         }
     }
@@ -467,10 +435,7 @@ mod tests {
     fn a_place_is_named_once_and_the_precise_one_comes_first() {
         let text: Vec<char> = "人民路脏,人民路,解放路18号,人民路".chars().collect();
         let got = find(&text);
-        assert_eq!(
-            got.iter().map(|p| p.text.as_str()).collect::<Vec<_>>(),
-            ["解放路18号", "人民路"]
-        );
+        assert_eq!(got.iter().map(|p| p.text.as_str()).collect::<Vec<_>>(), ["解放路18号", "人民路"]);
         assert_eq!(got[1].at_chars, 0);
     }
 }

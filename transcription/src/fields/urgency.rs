@@ -35,11 +35,7 @@ fn rules() -> &'static [Rule] {
             .filter_map(|l| l.split_once('\t'))
             .map(|(word, pattern)| Rule {
                 word,
-                parts: pattern
-                    .trim()
-                    .split('+')
-                    .map(|p| p.chars().collect())
-                    .collect(),
+                parts: pattern.trim().split('+').map(|p| p.chars().collect()).collect(),
             })
             .collect()
     })
@@ -54,10 +50,7 @@ pub fn find(text: &[char]) -> Vec<UrgencyHit> {
             continue;
         }
         if let Some(at_chars) = matches(text, &rule.parts) {
-            hits.push(UrgencyHit {
-                word: rule.word.into(),
-                at_chars,
-            });
+            hits.push(UrgencyHit { word: rule.word.into(), at_chars });
         }
     }
     hits.sort_by_key(|h| h.at_chars);
@@ -67,17 +60,10 @@ pub fn find(text: &[char]) -> Vec<UrgencyHit> {
 /// Where the first part stands with all others near it, in any order.
 fn matches(text: &[char], parts: &[Vec<char>]) -> Option<usize> {
     let (first, others) = parts.split_first()?;
-    text.windows(first.len())
-        .enumerate()
-        .filter(|(_, w)| w == first)
-        .find_map(|(at, _)| {
-            let near = &text
-                [at.saturating_sub(NEAR_CHARS)..(at + first.len() + NEAR_CHARS).min(text.len())];
-            others
-                .iter()
-                .all(|p| near.windows(p.len()).any(|w| w == p.as_slice()))
-                .then_some(at)
-        })
+    text.windows(first.len()).enumerate().filter(|(_, w)| w == first).find_map(|(at, _)| {
+        let near = &text[at.saturating_sub(NEAR_CHARS)..(at + first.len() + NEAR_CHARS).min(text.len())];
+        others.iter().all(|p| near.windows(p.len()).any(|w| w == p.as_slice())).then_some(at)
+    })
 }
 
 #[cfg(test)]
@@ -85,21 +71,14 @@ mod tests {
     use super::*;
 
     fn words(text: &str) -> Vec<String> {
-        find(&text.chars().collect::<Vec<_>>())
-            .into_iter()
-            .map(|h| h.word)
-            .collect()
+        find(&text.chars().collect::<Vec<_>>()).into_iter().map(|h| h.word).collect()
     }
 
     #[test]
     fn the_table_is_well_formed() {
         assert!(rules().len() > 30);
         for r in rules() {
-            assert!(
-                !r.word.is_empty() && r.parts.iter().all(|p| !p.is_empty()),
-                "{}",
-                r.word
-            );
+            assert!(!r.word.is_empty() && r.parts.iter().all(|p| !p.is_empty()), "{}", r.word);
         }
     }
 
@@ -119,24 +98,14 @@ mod tests {
             ("电线掉下来了", "线缆坠落"),
             ("水管爆了", "爆管"),
         ] {
-            assert!(
-                words(text).contains(&word.to_owned()),
-                "{text}: {:?}",
-                words(text)
-            );
+            assert!(words(text).contains(&word.to_owned()), "{text}: {:?}", words(text));
         }
     }
 
     #[test]
     fn everyday_matters_are_no_emergency() {
-        for text in [
-            "路灯不亮",
-            "井盖有点响",
-            "垃圾没人收",
-            "煤气费怎么交",
-            "电梯里有广告",
-            "",
-        ] {
+        for text in ["路灯不亮", "井盖有点响", "垃圾没人收", "煤气费怎么交", "电梯里有广告", ""]
+        {
             assert_eq!(words(text), Vec::<String>::new(), "{text}");
         }
     }

@@ -46,15 +46,7 @@ pub async fn run(
     cancel: CancellationToken,
     done: mpsc::Sender<Done>,
 ) {
-    run_command(
-        store,
-        cfg,
-        WorkerCommand::hotline(worker_exe),
-        recordings_dir,
-        cancel,
-        done,
-    )
-    .await;
+    run_command(store, cfg, WorkerCommand::hotline(worker_exe), recordings_dir, cancel, done).await;
 }
 
 /// As [`run`], with any command for the child.
@@ -141,11 +133,7 @@ impl Loop {
                 tracing::info!(released, "recordings that waited are transcribed now");
             }
         }
-        let Some(job) = self
-            .store
-            .job_claim(&self.name, now, self.cfg.lease_ms.max(1_000))
-            .await?
-        else {
+        let Some(job) = self.store.job_claim(&self.name, now, self.cfg.lease_ms.max(1_000)).await? else {
             return Ok(false);
         };
         if !open {
@@ -153,10 +141,7 @@ impl Loop {
             return Ok(true);
         }
         if job.attempts > limits::JOB_ATTEMPTS_MAX {
-            let why = format!(
-                "given up: the worker ended {} times with this recording",
-                job.attempts - 1
-            );
+            let why = format!("given up: the worker ended {} times with this recording", job.attempts - 1);
             self.store.job_fail(&job, &why, now_ms()).await?;
             return Ok(true);
         }
@@ -166,22 +151,13 @@ impl Loop {
 
     async fn attempt(&mut self, job: &Job) -> Result<(), DbError> {
         let Some(recording) = self.store.recording_get(job.recording).await? else {
-            return self
-                .store
-                .job_fail(job, "its recording's row is gone", now_ms())
-                .await;
+            return self.store.job_fail(job, "its recording's row is gone", now_ms()).await;
         };
         if recording.state == RecordingState::Lost {
-            return self
-                .store
-                .job_fail(job, "the recording is lost", now_ms())
-                .await;
+            return self.store.job_fail(job, "the recording is lost", now_ms()).await;
         }
         let Some(path) = inside(&self.dir, &recording.path) else {
-            return self
-                .store
-                .job_fail(job, "its path leaves the recordings folder", now_ms())
-                .await;
+            return self.store.job_fail(job, "its path leaves the recordings folder", now_ms()).await;
         };
         match self.hear(job, &recording, &path).await {
             Outcome::Text(transcript) => self.keep(job, &recording, *transcript).await,
@@ -207,19 +183,13 @@ impl Loop {
 
     /// The child at work, the lease renewed beside it.
     async fn hear(&mut self, job: &Job, recording: &Recording, path: &Path) -> Outcome {
-        let audio_ms = recording
-            .duration_ms
-            .and_then(|ms| u64::try_from(ms).ok())
-            .unwrap_or(0);
+        let audio_ms = recording.duration_ms.and_then(|ms| u64::try_from(ms).ok()).unwrap_or(0);
         // A recording without a length still gets the time of its file.
         let audio_ms = audio_ms.max(file_ms(path, recording.channels));
         let lease_ms = self.cfg.lease_ms.max(1_000);
-        let mut ticks = tokio::time::interval(Duration::from_millis(
-            u64::try_from(lease_ms / 3).unwrap_or(1),
-        ));
+        let mut ticks = tokio::time::interval(Duration::from_millis(u64::try_from(lease_ms / 3).unwrap_or(1)));
         ticks.tick().await;
-        let mut progress =
-            |done_ms: u64, total_ms: u64| tracing::trace!(done_ms, total_ms, "transcribing");
+        let mut progress = |done_ms: u64, total_ms: u64| tracing::trace!(done_ms, total_ms, "transcribing");
         let ended = {
             let work = self.worker.transcribe(path, audio_ms, &mut progress);
             tokio::pin!(work);
@@ -246,12 +216,7 @@ impl Loop {
         }
     }
 
-    async fn keep(
-        &self,
-        job: &Job,
-        recording: &Recording,
-        transcript: Transcript,
-    ) -> Result<(), DbError> {
+    async fn keep(&self, job: &Job, recording: &Recording, transcript: Transcript) -> Result<(), DbError> {
         let (new, whole) = row(transcript);
         // Idempotent: a commit whose answer got lost is simply repeated.
         let mut tries = 0;
@@ -268,11 +233,7 @@ impl Loop {
             }
         };
         tracing::info!(recording = %recording.id, again = !first, "recording transcribed");
-        let done = Done {
-            recording: recording.id,
-            call: Some(recording.call),
-            text: whole,
-        };
+        let done = Done { recording: recording.id, call: Some(recording.call), text: whole };
         // Nobody listening is fine, the row is the truth; a full channel must
         // not hold up the end.
         tokio::select! {
@@ -284,22 +245,13 @@ impl Loop {
 }
 
 fn fault(error: &WorkerError) -> Outcome {
-    Outcome::Fault(
-        error.kind(),
-        error
-            .to_string()
-            .chars()
-            .take(limits::ERROR_CHARS_MAX)
-            .collect(),
-    )
+    Outcome::Fault(error.kind(), error.to_string().chars().take(limits::ERROR_CHARS_MAX).collect())
 }
 
 /// 15 s, 1 min, 4 min, 16 min …
 fn backoff_ms(attempts: i64) -> i64 {
     let power = u32::try_from(attempts.clamp(1, 20) - 1).unwrap_or(0);
-    limits::JOB_RETRY_MS_MIN
-        .saturating_mul(4_i64.saturating_pow(power))
-        .min(limits::JOB_RETRY_MS_MAX)
+    limits::JOB_RETRY_MS_MIN.saturating_mul(4_i64.saturating_pow(power)).min(limits::JOB_RETRY_MS_MAX)
 }
 
 /// `path` within `dir`, where it doesn't lead out of it.
@@ -321,16 +273,11 @@ fn file_ms(path: &Path, channels: i64) -> u64 {
 }
 
 fn host() -> String {
-    rustix::system::uname()
-        .nodename()
-        .to_string_lossy()
-        .into_owned()
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
 fn now_ms() -> i64 {
-    let since = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
@@ -348,10 +295,7 @@ mod tests {
     #[test]
     fn paths_stay_in_the_recordings_folder() {
         let dir = Path::new("/var/rec");
-        assert_eq!(
-            inside(dir, "2026/a.wav"),
-            Some("/var/rec/2026/a.wav".into())
-        );
+        assert_eq!(inside(dir, "2026/a.wav"), Some("/var/rec/2026/a.wav".into()));
         assert_eq!(inside(dir, "/var/rec/a.wav"), Some("/var/rec/a.wav".into()));
         for bad in ["../a.wav", "/etc/passwd", "a/../../b", "/var/rec/../x"] {
             assert_eq!(inside(dir, bad), None, "{bad}");

@@ -14,10 +14,7 @@ pub(super) fn row(mut transcript: Transcript) -> (NewTranscript, String) {
         bytes < hotline_db::limits::JSON_BYTES_MAX
     };
     transcript.segments = transcript.segments.into_iter().take_while(fits).collect();
-    let cut = |text: String| match text
-        .char_indices()
-        .nth(hotline_db::limits::LONG_TEXT_CHARS_MAX)
-    {
+    let cut = |text: String| match text.char_indices().nth(hotline_db::limits::LONG_TEXT_CHARS_MAX) {
         Some((at, _)) => text[..at].to_owned(),
         None => text,
     };

@@ -33,14 +33,7 @@ const fn speech(
     bytes: Option<u64>,
     about: &'static str,
 ) -> Entry {
-    Entry {
-        name,
-        file,
-        base_url: SPEECH_BASE_URL,
-        sha256,
-        bytes,
-        about,
-    }
+    Entry { name, file, base_url: SPEECH_BASE_URL, sha256, bytes, about }
 }
 
 /// All known models, smallest first.
@@ -60,13 +53,7 @@ pub const ENTRIES: &[Entry] = &[
         Some(77_691_713),
         "only for trying out",
     ),
-    speech(
-        "base-q8_0",
-        "ggml-base-q8_0.bin",
-        None,
-        None,
-        "live hints on small machines",
-    ),
+    speech("base-q8_0", "ggml-base-q8_0.bin", None, None, "live hints on small machines"),
     speech(
         "base",
         "ggml-base.bin",
@@ -74,13 +61,7 @@ pub const ENTRIES: &[Entry] = &[
         Some(147_951_465),
         "live hints",
     ),
-    speech(
-        "small-q5_1",
-        "ggml-small-q5_1.bin",
-        None,
-        None,
-        "records, least memory",
-    ),
+    speech("small-q5_1", "ggml-small-q5_1.bin", None, None, "records, least memory"),
     speech(
         "small-q8_0",
         "ggml-small-q8_0.bin",
@@ -117,13 +98,7 @@ pub const ENTRIES: &[Entry] = &[
         Some(1_624_555_275),
         "best that still runs on a CPU",
     ),
-    speech(
-        "large-v3",
-        "ggml-large-v3.bin",
-        None,
-        None,
-        "needs a strong machine",
-    ),
+    speech("large-v3", "ggml-large-v3.bin", None, None, "needs a strong machine"),
 ];
 
 /// The entry called `name`, also by its file name.
@@ -135,11 +110,7 @@ pub fn find(name: &str) -> Option<&'static Entry> {
 /// All names, comma-separated, for messages.
 #[must_use]
 pub fn names() -> String {
-    ENTRIES
-        .iter()
-        .map(|e| e.name)
-        .collect::<Vec<_>>()
-        .join(", ")
+    ENTRIES.iter().map(|e| e.name).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -149,24 +120,13 @@ mod tests {
     #[test]
     fn every_entry_is_well_formed_and_unique() {
         for (i, e) in ENTRIES.iter().enumerate() {
-            assert!(
-                e.file.starts_with("ggml-") && e.file.ends_with(".bin"),
-                "{}",
-                e.file
-            );
+            assert!(e.file.starts_with("ggml-") && e.file.ends_with(".bin"), "{}", e.file);
             assert!(e.base_url.starts_with("https://") && !e.base_url.ends_with('/'));
             if let Some(sum) = e.sha256 {
                 assert_eq!(sum.len(), 64, "{}", e.name);
-                assert!(
-                    sum.bytes()
-                        .all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
-                );
+                assert!(sum.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b)));
             }
-            assert!(
-                ENTRIES[i + 1..]
-                    .iter()
-                    .all(|o| o.name != e.name && o.file != e.file)
-            );
+            assert!(ENTRIES[i + 1..].iter().all(|o| o.name != e.name && o.file != e.file));
         }
     }
 

@@ -54,11 +54,7 @@ pub struct ModelInfo {
 
 impl fmt::Display for ModelInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} \"{}\", {}, {} tensors, {} bytes",
-            self.kind, self.name, self.format, self.tensors, self.bytes
-        )?;
+        write!(f, "{} \"{}\", {}, {} tensors, {} bytes", self.kind, self.name, self.format, self.tensors, self.bytes)?;
         if self.kind == ModelKind::Whisper && !self.multilingual {
             f.write_str("; English only: it does not understand Chinese")?;
         }
@@ -92,9 +88,7 @@ pub enum CheckError {
         why: String,
     },
     /// The file ends too early or holds too few tensors.
-    #[error(
-        "{path}: cut off or damaged: {why}; delete it and fetch it again with `hotline model get`"
-    )]
+    #[error("{path}: cut off or damaged: {why}; delete it and fetch it again with `hotline model get`")]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -118,24 +112,13 @@ pub enum CheckError {
 /// # Errors
 /// [`CheckError`], each with its remedy.
 pub fn check(path: &Path) -> Result<ModelInfo, CheckError> {
-    let open = |source| CheckError::Open {
-        path: path.into(),
-        source,
-    };
+    let open = |source| CheckError::Open { path: path.into(), source };
     let file = File::open(path).map_err(open)?;
     let meta = file.metadata().map_err(open)?;
     if !meta.is_file() {
-        return Err(CheckError::NotAModel {
-            path: path.into(),
-            why: "not a regular file".into(),
-        });
+        return Err(CheckError::NotAModel { path: path.into(), why: "not a regular file".into() });
     }
-    let mut walk = Walk {
-        path,
-        len: meta.len(),
-        at: 0,
-        input: BufReader::new(file),
-    };
+    let mut walk = Walk { path, len: meta.len(), at: 0, input: BufReader::new(file) };
     let mut magic = [0_u8; 4];
     if walk.len < 64 {
         return Err(walk.not_a_model(format!("only {} bytes", meta.len())));
@@ -150,11 +133,7 @@ pub fn check(path: &Path) -> Result<ModelInfo, CheckError> {
     let first = walk.u32("first parameter")?;
     // A voice activity file continues with the length of its type's name, a
     // speech file with its vocabulary's size.
-    if (4..=64).contains(&first) {
-        walk.vad(first)
-    } else {
-        walk.whisper(first)
-    }
+    if (4..=64).contains(&first) { walk.vad(first) } else { walk.whisper(first) }
 }
 
 /// Like [`check`], and the file must be of kind `wanted`.
@@ -166,11 +145,7 @@ pub fn expect(path: &Path, wanted: ModelKind) -> Result<ModelInfo, CheckError> {
     if info.kind == wanted {
         return Ok(info);
     }
-    Err(CheckError::WrongKind {
-        path: path.into(),
-        found: info.kind,
-        wanted,
-    })
+    Err(CheckError::WrongKind { path: path.into(), found: info.kind, wanted })
 }
 
 fn describe(magic: [u8; 4]) -> String {
@@ -190,23 +165,15 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn not_a_model(&self, why: String) -> CheckError {
-        CheckError::NotAModel {
-            path: self.path.into(),
-            why,
-        }
+        CheckError::NotAModel { path: self.path.into(), why }
     }
 
     fn damaged(&self, why: String) -> CheckError {
-        CheckError::Damaged {
-            path: self.path.into(),
-            why,
-        }
+        CheckError::Damaged { path: self.path.into(), why }
     }
 
     fn bytes(&mut self, out: &mut [u8], what: &str) -> Result<(), CheckError> {
-        self.input
-            .read_exact(out)
-            .map_err(|_| self.damaged(format!("it ends inside its {what}")))?;
+        self.input.read_exact(out).map_err(|_| self.damaged(format!("it ends inside its {what}")))?;
         self.at += out.len() as u64;
         Ok(())
     }
@@ -222,12 +189,7 @@ impl Walk<'_> {
             return Err(self.damaged(format!("it ends inside its {what}")));
         }
         let step = i64::try_from(n).map_err(|_| self.damaged(format!("absurd {what}")))?;
-        self.input
-            .seek_relative(step)
-            .map_err(|source| CheckError::Open {
-                path: self.path.into(),
-                source,
-            })?;
+        self.input.seek_relative(step).map_err(|source| CheckError::Open { path: self.path.into(), source })?;
         self.at += n;
         Ok(())
     }
@@ -260,9 +222,7 @@ impl Walk<'_> {
             && (1..=128).contains(&text_layer)
             && (n_mels == 80 || n_mels == 128);
         if !sane {
-            return Err(
-                self.not_a_model(format!("its parameters are not whisper's: {n_vocab} {p:?}"))
-            );
+            return Err(self.not_a_model(format!("its parameters are not whisper's: {n_vocab} {p:?}")));
         }
         let (mel, fft) = (self.u32("mel filters")?, self.u32("mel filters")?);
         if mel != n_mels || fft > 4_096 {
@@ -308,11 +268,7 @@ impl Walk<'_> {
         if !name.starts_with("silero") {
             return Err(self.not_a_model(format!("type {name:?} is unknown")));
         }
-        let version = [
-            self.u32("version")?,
-            self.u32("version")?,
-            self.u32("version")?,
-        ];
+        let version = [self.u32("version")?, self.u32("version")?, self.u32("version")?];
         self.skip(8, "parameters")?;
         let layers = self.u32("parameters")?;
         if !(1..=64).contains(&layers) {
@@ -340,11 +296,8 @@ impl Walk<'_> {
     fn tensors(&mut self) -> Result<u32, CheckError> {
         let mut count = 0;
         while self.at < self.len {
-            let (dims, name_len, kind) = (
-                self.u32("tensor header")?,
-                self.u32("tensor header")?,
-                self.u32("tensor header")?,
-            );
+            let (dims, name_len, kind) =
+                (self.u32("tensor header")?, self.u32("tensor header")?, self.u32("tensor header")?);
             // A single number has no dimension at all.
             if !(0..=4).contains(&dims) || !(1..=256).contains(&name_len) {
                 return Err(self.damaged(format!("tensor {count} has {dims} dimensions")));
@@ -379,11 +332,7 @@ fn whisper_name(audio_layer: u32, text_layer: u32, n_vocab: u32) -> String {
         (32, _) => "large",
         _ => "unknown size",
     };
-    if n_vocab < 51_865 {
-        format!("{name}.en")
-    } else {
-        name.into()
-    }
+    if n_vocab < 51_865 { format!("{name}.en") } else { name.into() }
 }
 
 fn ftype_name(ftype: u32) -> &'static str {

@@ -13,10 +13,7 @@ fn judge(bytes: &[u8]) -> Result<ModelInfo, CheckError> {
 #[test]
 fn a_speech_model_is_recognised() {
     let info = judge(&samples::whisper(11 + 15 * 4 + 24 * 4)).unwrap();
-    assert_eq!(
-        (info.kind, info.name.as_str(), info.format.as_str()),
-        (ModelKind::Whisper, "tiny", "f16")
-    );
+    assert_eq!((info.kind, info.name.as_str(), info.format.as_str()), (ModelKind::Whisper, "tiny", "f16"));
     assert!(info.multilingual);
     assert_eq!(info.tensors, 167);
 }
@@ -46,10 +43,7 @@ fn gguf_html_and_empty_files_are_told_apart() {
     let html = judge(&[b"<!DOCTYPE html>".as_slice(), &[b' '; 100]].concat()).unwrap_err();
     assert!(html.to_string().contains("\"<!DO\""), "{html}");
     assert!(matches!(judge(b""), Err(CheckError::NotAModel { .. })));
-    assert!(matches!(
-        check(Path::new("/nonexistent/m.bin")),
-        Err(CheckError::Open { .. })
-    ));
+    assert!(matches!(check(Path::new("/nonexistent/m.bin")), Err(CheckError::Open { .. })));
 }
 
 #[test]
@@ -71,15 +65,9 @@ fn every_truncation_is_an_error_except_the_one_before_the_weights() {
 fn mutated_files_never_panic() {
     let mut seed = 0x9e37_79b9_7f4a_7c15_u64;
     for round in 0..400 {
-        let mut bytes = if round % 2 == 0 {
-            samples::whisper(167)
-        } else {
-            samples::vad()
-        };
+        let mut bytes = if round % 2 == 0 { samples::whisper(167) } else { samples::vad() };
         for _ in 0..4 {
-            seed = seed
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1_442_695_040_888_963_407);
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
             let at = (seed >> 33) as usize % bytes.len();
             bytes[at] = (seed >> 17) as u8;
         }
@@ -92,11 +80,7 @@ fn the_real_test_files_are_judged_rightly() {
     let Some(models) = crate::testdata::dir("models") else {
         return;
     };
-    let vad = expect(
-        &models.join("for-tests-silero-v6.2.0-ggml.bin"),
-        ModelKind::Vad,
-    )
-    .unwrap();
+    let vad = expect(&models.join("for-tests-silero-v6.2.0-ggml.bin"), ModelKind::Vad).unwrap();
     assert_eq!(vad.tensors, 15);
     let tiny = expect(&models.join("for-tests-ggml-tiny.bin"), ModelKind::Whisper).unwrap();
     assert_eq!((tiny.name.as_str(), tiny.tensors), ("tiny", 0));

@@ -25,9 +25,7 @@ pub enum GetError {
         name: String,
     },
     /// Nothing to verify the file with.
-    #[error(
-        "no checksum is known for {file}: pass --sha256, or put {file}.sha256 beside it at {url}"
-    )]
+    #[error("no checksum is known for {file}: pass --sha256, or put {file}.sha256 beside it at {url}")]
     NoChecksum {
         /// The file.
         file: String,
@@ -68,10 +66,7 @@ pub enum GetError {
         expected: String,
     },
     /// The server offers an absurd size.
-    #[error(
-        "{url}: {bytes} bytes is larger than any known model ({} at most)",
-        limits::MODEL_BYTES_MAX
-    )]
+    #[error("{url}: {bytes} bytes is larger than any known model ({} at most)", limits::MODEL_BYTES_MAX)]
     TooLarge {
         /// The address.
         url: String,
@@ -82,9 +77,7 @@ pub enum GetError {
     #[error(transparent)]
     NotAModel(#[from] check::CheckError),
     /// Not enough space.
-    #[error(
-        "{dir}: {needed} more bytes are needed and {free} are free: make room or choose a smaller model"
-    )]
+    #[error("{dir}: {needed} more bytes are needed and {free} are free: make room or choose a smaller model")]
     DiskFull {
         /// The folder.
         dir: PathBuf,
@@ -128,10 +121,7 @@ pub async fn get(
         Some(sum) => parse_sum(sum)?,
         None => published_sum(&client, &url, &file).await?,
     };
-    fs::create_dir_all(dir).map_err(|source| GetError::Io {
-        path: dir.into(),
-        source,
-    })?;
+    fs::create_dir_all(dir).map_err(|source| GetError::Io { path: dir.into(), source })?;
     let dest = dir.join(&file);
     if dest.is_file() && sum_of(&dest)? == expected {
         check::check(&dest)?;
@@ -139,12 +129,7 @@ pub async fn get(
     }
     let mut part = Part::open(dir.join(format!("{file}.part")))?;
     let resumed = part.len > 0;
-    let mut fetch = Fetch {
-        client: &client,
-        url: &url,
-        dir,
-        progress,
-    };
+    let mut fetch = Fetch { client: &client, url: &url, dir, progress };
     fetch.all(&mut part).await?;
     let mut found = part.sum()?;
     if found != expected && resumed {
@@ -155,11 +140,7 @@ pub async fn get(
     }
     if found != expected {
         part.remove();
-        return Err(GetError::Checksum {
-            file,
-            found,
-            expected,
-        });
+        return Err(GetError::Checksum { file, found, expected });
     }
     if let Err(err) = check::check(&part.path) {
         part.remove();
@@ -172,10 +153,8 @@ pub async fn get(
 /// A progress bar for the command line; pass [`report`] of it to [`get`].
 #[must_use]
 pub fn bar() -> indicatif::ProgressBar {
-    let style = indicatif::ProgressStyle::with_template(
-        "{bytes}/{total_bytes} {wide_bar} {bytes_per_sec} {eta}",
-    )
-    .unwrap_or_else(|_| indicatif::ProgressStyle::default_bar());
+    let style = indicatif::ProgressStyle::with_template("{bytes}/{total_bytes} {wide_bar} {bytes_per_sec} {eta}")
+        .unwrap_or_else(|_| indicatif::ProgressStyle::default_bar());
     indicatif::ProgressBar::new(0).with_style(style)
 }
 
@@ -198,9 +177,7 @@ fn resolve(name: &str, base_url: &str) -> Result<(String, String), GetError> {
         None if name.ends_with(".bin") => name.to_owned(),
         None => return Err(unknown()),
     };
-    let plain = file
-        .bytes()
-        .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
+    let plain = file.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'));
     if !plain || file.starts_with('.') || file.contains("..") {
         return Err(unknown());
     }
@@ -215,15 +192,11 @@ fn client(url: &str) -> Result<Client, GetError> {
     // Fails only where another part of the program already chose a provider.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let stall = Duration::from_millis(limits::DOWNLOAD_STALL_MS_MAX);
-    Client::builder()
-        .connect_timeout(stall)
-        .read_timeout(stall)
-        .build()
-        .map_err(|e| GetError::Network {
-            url: url.into(),
-            why: chain(&e),
-            have: 0,
-        })
+    Client::builder().connect_timeout(stall).read_timeout(stall).build().map_err(|e| GetError::Network {
+        url: url.into(),
+        why: chain(&e),
+        have: 0,
+    })
 }
 
 fn parse_sum(sum: &str) -> Result<String, GetError> {
@@ -236,20 +209,9 @@ fn parse_sum(sum: &str) -> Result<String, GetError> {
 
 /// Reads `<url>.sha256`, in the form `sha256sum` writes.
 async fn published_sum(client: &Client, url: &str, file: &str) -> Result<String, GetError> {
-    let missing = || GetError::NoChecksum {
-        file: file.into(),
-        url: url.into(),
-    };
-    let network = |e: reqwest::Error| GetError::Network {
-        url: format!("{url}.sha256"),
-        why: chain(&e),
-        have: 0,
-    };
-    let mut answer = client
-        .get(format!("{url}.sha256"))
-        .send()
-        .await
-        .map_err(network)?;
+    let missing = || GetError::NoChecksum { file: file.into(), url: url.into() };
+    let network = |e: reqwest::Error| GetError::Network { url: format!("{url}.sha256"), why: chain(&e), have: 0 };
+    let mut answer = client.get(format!("{url}.sha256")).send().await.map_err(network)?;
     if !answer.status().is_success() {
         return Err(missing());
     }
@@ -291,11 +253,7 @@ impl Fetch<'_> {
             tries = if part.len > before { 1 } else { tries + 1 };
             if tries >= limits::DOWNLOAD_TRIES_MAX {
                 part.flush()?;
-                return Err(GetError::Network {
-                    url: self.url.into(),
-                    why,
-                    have: part.len,
-                });
+                return Err(GetError::Network { url: self.url.into(), why, have: part.len });
             }
             tracing::debug!(why, have = part.len, "download broke, resuming");
             tokio::time::sleep(Duration::from_millis(100 << tries)).await;
@@ -336,32 +294,21 @@ impl Fetch<'_> {
                 return Ok(Ended::Broken(format!("the server answered {s}")));
             }
             s => {
-                return Err(GetError::Status {
-                    url: self.url.into(),
-                    status: s.as_u16(),
-                });
+                return Err(GetError::Status { url: self.url.into(), status: s.as_u16() });
             }
         };
         self.room(part, total)?;
         self.body(part, answer, total).await
     }
 
-    async fn body(
-        &self,
-        part: &mut Part,
-        mut answer: Response,
-        total: Option<u64>,
-    ) -> Result<Ended, GetError> {
+    async fn body(&self, part: &mut Part, mut answer: Response, total: Option<u64>) -> Result<Ended, GetError> {
         (self.progress)(part.len, total);
         loop {
             match answer.chunk().await {
                 Ok(Some(piece)) => {
                     part.append(&piece)?;
                     if part.len > limits::MODEL_BYTES_MAX {
-                        return Err(GetError::TooLarge {
-                            url: self.url.into(),
-                            bytes: part.len,
-                        });
+                        return Err(GetError::TooLarge { url: self.url.into(), bytes: part.len });
                     }
                     (self.progress)(part.len, total);
                 }
@@ -375,19 +322,12 @@ impl Fetch<'_> {
     fn room(&self, part: &Part, total: Option<u64>) -> Result<(), GetError> {
         let total = total.unwrap_or(0);
         if total > limits::MODEL_BYTES_MAX {
-            return Err(GetError::TooLarge {
-                url: self.url.into(),
-                bytes: total,
-            });
+            return Err(GetError::TooLarge { url: self.url.into(), bytes: total });
         }
         let needed = total.saturating_sub(part.len) + limits::DISK_SPARE_BYTES;
         let free = free_bytes(self.dir)?;
         if needed > free {
-            return Err(GetError::DiskFull {
-                dir: self.dir.into(),
-                needed,
-                free,
-            });
+            return Err(GetError::DiskFull { dir: self.dir.into(), needed, free });
         }
         Ok(())
     }
@@ -395,10 +335,7 @@ impl Fetch<'_> {
 
 /// Free bytes for ordinary users on the disk that holds `dir`.
 fn free_bytes(dir: &Path) -> Result<u64, GetError> {
-    let stat = rustix::fs::statvfs(dir).map_err(|e| GetError::Io {
-        path: dir.into(),
-        source: io::Error::from(e),
-    })?;
+    let stat = rustix::fs::statvfs(dir).map_err(|e| GetError::Io { path: dir.into(), source: io::Error::from(e) })?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
 }
 
@@ -406,11 +343,7 @@ fn free_bytes(dir: &Path) -> Result<u64, GetError> {
 fn content_range(answer: &Response) -> Option<(u64, Option<u64>)> {
     let value = answer.headers().get(CONTENT_RANGE)?.to_str().ok()?;
     let (range, total) = value.strip_prefix("bytes ")?.split_once('/')?;
-    let start = if range == "*" {
-        0
-    } else {
-        range.split_once('-')?.0.trim().parse().ok()?
-    };
+    let start = if range == "*" { 0 } else { range.split_once('-')?.0.trim().parse().ok()? };
     Some((start, total.trim().parse().ok()))
 }
 

@@ -39,10 +39,7 @@ struct Server {
 fn serve(body: Vec<u8>, sum_file: Option<String>, acts: Vec<Act>) -> Server {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let base = format!("http://{}/models/", listener.local_addr().unwrap());
-    let (asked, ranges) = (
-        Arc::new(AtomicU32::new(0)),
-        Arc::new(Mutex::new(Vec::new())),
-    );
+    let (asked, ranges) = (Arc::new(AtomicU32::new(0)), Arc::new(Mutex::new(Vec::new())));
     let (asked_in, ranges_in) = (asked.clone(), ranges.clone());
     std::thread::spawn(move || {
         for stream in listener.incoming().flatten() {
@@ -56,30 +53,15 @@ fn serve(body: Vec<u8>, sum_file: Option<String>, acts: Vec<Act>) -> Server {
             }
             let n = asked_in.fetch_add(1, Ordering::SeqCst) as usize;
             ranges_in.lock().unwrap().push(range);
-            act(
-                &stream,
-                &body,
-                range.map(|r| r as usize),
-                acts[n.min(acts.len() - 1)],
-            );
+            act(&stream, &body, range.map(|r| r as usize), acts[n.min(acts.len() - 1)]);
         }
     });
-    Server {
-        base,
-        asked,
-        ranges,
-    }
+    Server { base, asked, ranges }
 }
 
 fn request(stream: &TcpStream) -> (String, Option<u64>) {
     let mut lines = BufReader::new(stream).lines().map_while(Result::ok);
-    let path = lines
-        .next()
-        .unwrap_or_default()
-        .split(' ')
-        .nth(1)
-        .unwrap_or("")
-        .to_owned();
+    let path = lines.next().unwrap_or_default().split(' ').nth(1).unwrap_or("").to_owned();
     let mut range = None;
     for line in lines.take_while(|l| !l.is_empty()) {
         if let Some(v) = line.to_ascii_lowercase().strip_prefix("range: bytes=") {
@@ -90,8 +72,7 @@ fn request(stream: &TcpStream) -> (String, Option<u64>) {
 }
 
 fn reply(mut stream: &TcpStream, status: &str, headers: &str, len: usize, body: &[u8]) {
-    let head =
-        format!("HTTP/1.1 {status}\r\ncontent-length: {len}\r\nconnection: close\r\n{headers}\r\n");
+    let head = format!("HTTP/1.1 {status}\r\ncontent-length: {len}\r\nconnection: close\r\n{headers}\r\n");
     let _ = stream.write_all(head.as_bytes());
     let _ = stream.write_all(body);
     let _ = stream.flush();
@@ -101,24 +82,12 @@ fn act(stream: &TcpStream, body: &[u8], range: Option<usize>, act: Act) {
     let total = body.len();
     let honest = |limit: usize| match range {
         Some(from) if from >= total => {
-            reply(
-                stream,
-                "416 Range Not Satisfiable",
-                &format!("content-range: bytes */{total}\r\n"),
-                0,
-                b"",
-            );
+            reply(stream, "416 Range Not Satisfiable", &format!("content-range: bytes */{total}\r\n"), 0, b"");
         }
         Some(from) => {
             let header = format!("content-range: bytes {from}-{}/{total}\r\n", total - 1);
             let rest = &body[from..];
-            reply(
-                stream,
-                "206 Partial Content",
-                &header,
-                rest.len(),
-                &rest[..rest.len().min(limit)],
-            );
+            reply(stream, "206 Partial Content", &header, rest.len(), &rest[..rest.len().min(limit)]);
         }
         None => reply(stream, "200 OK", "", total, &body[..total.min(limit)]),
     };
@@ -133,23 +102,14 @@ fn act(stream: &TcpStream, body: &[u8], range: Option<usize>, act: Act) {
         Act::Short => reply(stream, "200 OK", "", total - 10, &body[..total - 10]),
         Act::OtherRange => {
             let header = format!("content-range: bytes 1-{}/{total}\r\n", total - 1);
-            reply(
-                stream,
-                "206 Partial Content",
-                &header,
-                total - 1,
-                &body[1..],
-            );
+            reply(stream, "206 Partial Content", &header, total - 1, &body[1..]);
         }
         Act::Status(code) => reply(stream, &format!("{code} No"), "", 0, b""),
     }
 }
 
 fn sum(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .map(|b| format!("{b:02x}"))
-        .collect()
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
 }
 
 fn quiet(_: u64, _: Option<u64>) {}
@@ -167,20 +127,9 @@ async fn a_good_file_is_installed_once_and_then_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let seen = Mutex::new((0, None));
     let progress = |done: u64, total: Option<u64>| *seen.lock().unwrap() = (done, total);
-    let path = get(
-        NAME,
-        dir.path(),
-        &server.base,
-        Some(&sum(&body).to_uppercase()),
-        &progress,
-    )
-    .await
-    .unwrap();
+    let path = get(NAME, dir.path(), &server.base, Some(&sum(&body).to_uppercase()), &progress).await.unwrap();
     assert_eq!(fs::read(&path).unwrap(), body);
-    assert_eq!(
-        *seen.lock().unwrap(),
-        (body.len() as u64, Some(body.len() as u64))
-    );
+    assert_eq!(*seen.lock().unwrap(), (body.len() as u64, Some(body.len() as u64)));
     assert!(!dir.path().join("site.bin.part").exists());
     fetch(dir.path(), &server, Some(&sum(&body))).await.unwrap();
     assert_eq!(server.asked.load(Ordering::SeqCst), 1);
@@ -189,11 +138,7 @@ async fn a_good_file_is_installed_once_and_then_left_alone() {
 #[tokio::test]
 async fn broken_connections_are_resumed_where_they_broke() {
     let body = samples::whisper(167);
-    let server = serve(
-        body.clone(),
-        None,
-        vec![Act::Cut(500), Act::Cut(300), Act::Whole],
-    );
+    let server = serve(body.clone(), None, vec![Act::Cut(500), Act::Cut(300), Act::Whole]);
     let dir = tempfile::tempdir().unwrap();
     let path = fetch(dir.path(), &server, Some(&sum(&body))).await.unwrap();
     assert_eq!(fs::read(path).unwrap(), body);
@@ -247,9 +192,7 @@ async fn wrong_bytes_and_a_wrong_length_are_never_installed() {
     for act in [Act::Corrupt, Act::Short] {
         let server = serve(body.clone(), None, vec![act]);
         let dir = tempfile::tempdir().unwrap();
-        let err = fetch(dir.path(), &server, Some(&sum(&body)))
-            .await
-            .unwrap_err();
+        let err = fetch(dir.path(), &server, Some(&sum(&body))).await.unwrap_err();
         assert!(matches!(err, GetError::Checksum { .. }), "{err}");
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
     }
@@ -259,9 +202,7 @@ async fn wrong_bytes_and_a_wrong_length_are_never_installed() {
 async fn a_missing_file_is_told_at_once() {
     let server = serve(Vec::new(), None, vec![Act::Status(404)]);
     let dir = tempfile::tempdir().unwrap();
-    let err = fetch(dir.path(), &server, Some(&"0".repeat(64)))
-        .await
-        .unwrap_err();
+    let err = fetch(dir.path(), &server, Some(&"0".repeat(64))).await.unwrap_err();
     assert!(matches!(err, GetError::Status { status: 404, .. }), "{err}");
     assert_eq!(server.asked.load(Ordering::SeqCst), 1);
 }
@@ -277,31 +218,16 @@ async fn a_server_in_trouble_is_asked_again() {
 #[tokio::test]
 async fn nobody_listening_names_the_address_and_how_to_go_on() {
     let dir = tempfile::tempdir().unwrap();
-    let err = get(
-        NAME,
-        dir.path(),
-        "http://127.0.0.1:9",
-        Some(&"0".repeat(64)),
-        &quiet,
-    )
-    .await
-    .unwrap_err();
+    let err = get(NAME, dir.path(), "http://127.0.0.1:9", Some(&"0".repeat(64)), &quiet).await.unwrap_err();
     let text = err.to_string();
-    assert!(
-        text.contains("127.0.0.1:9") && text.contains("again"),
-        "{text}"
-    );
+    assert!(text.contains("127.0.0.1:9") && text.contains("again"), "{text}");
 }
 
 #[tokio::test]
 async fn without_a_known_checksum_the_published_one_is_needed() {
     let body = samples::vad();
     let dir = tempfile::tempdir().unwrap();
-    let with = serve(
-        body.clone(),
-        Some(format!("{}  {NAME}\n", sum(&body))),
-        vec![Act::Whole],
-    );
+    let with = serve(body.clone(), Some(format!("{}  {NAME}\n", sum(&body))), vec![Act::Whole]);
     fetch(dir.path(), &with, None).await.unwrap();
     let without = serve(body, None, vec![Act::Whole]);
     let err = fetch(dir.path(), &without, None).await.unwrap_err();
@@ -314,9 +240,7 @@ async fn a_file_with_the_right_sum_that_is_no_model_is_refused() {
     let body = vec![b'x'; 5_000];
     let server = serve(body.clone(), None, vec![Act::Whole]);
     let dir = tempfile::tempdir().unwrap();
-    let err = fetch(dir.path(), &server, Some(&sum(&body)))
-        .await
-        .unwrap_err();
+    let err = fetch(dir.path(), &server, Some(&sum(&body))).await.unwrap_err();
     assert!(matches!(err, GetError::NotAModel(_)), "{err}");
 }
 
@@ -325,36 +249,18 @@ async fn two_downloads_of_one_model_do_not_mix() {
     let dir = tempfile::tempdir().unwrap();
     let _first = Part::open(dir.path().join("site.bin.part")).unwrap();
     let server = serve(samples::vad(), None, vec![Act::Whole]);
-    let err = fetch(dir.path(), &server, Some(&"0".repeat(64)))
-        .await
-        .unwrap_err();
+    let err = fetch(dir.path(), &server, Some(&"0".repeat(64))).await.unwrap_err();
     assert!(matches!(err, GetError::Busy(_)), "{err}");
 }
 
 #[test]
 fn names_never_leave_the_folder() {
-    for bad in [
-        "../../etc/x.bin",
-        "a/b.bin",
-        ".hidden.bin",
-        "a..bin.bin/..",
-        "small2",
-        "",
-    ] {
-        assert!(
-            matches!(resolve(bad, ""), Err(GetError::UnknownName { .. })),
-            "{bad}"
-        );
+    for bad in ["../../etc/x.bin", "a/b.bin", ".hidden.bin", "a..bin.bin/..", "small2", ""] {
+        assert!(matches!(resolve(bad, ""), Err(GetError::UnknownName { .. })), "{bad}");
     }
     let (file, base) = resolve("small", "").unwrap();
-    assert_eq!(
-        (file.as_str(), base.as_str()),
-        ("ggml-small.bin", catalog::SPEECH_BASE_URL)
-    );
-    assert_eq!(
-        resolve("small", "http://mirror/x/").unwrap().1,
-        "http://mirror/x"
-    );
+    assert_eq!((file.as_str(), base.as_str()), ("ggml-small.bin", catalog::SPEECH_BASE_URL));
+    assert_eq!(resolve("small", "http://mirror/x/").unwrap().1, "http://mirror/x");
 }
 
 #[test]

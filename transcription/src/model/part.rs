@@ -17,17 +17,8 @@ pub(super) struct Part {
 
 impl Part {
     pub(super) fn open(path: PathBuf) -> Result<Self, GetError> {
-        let io = |source| GetError::Io {
-            path: path.clone(),
-            source,
-        };
-        let file = OpenOptions::new()
-            .create(true)
-            .read(true)
-            .write(true)
-            .truncate(false)
-            .open(&path)
-            .map_err(io)?;
+        let io = |source| GetError::Io { path: path.clone(), source };
+        let file = OpenOptions::new().create(true).read(true).write(true).truncate(false).open(&path).map_err(io)?;
         match file.try_lock() {
             Ok(()) => {}
             Err(fs::TryLockError::WouldBlock) => return Err(GetError::Busy(path)),
@@ -38,10 +29,7 @@ impl Part {
     }
 
     fn io(&self, source: io::Error) -> GetError {
-        GetError::Io {
-            path: self.path.clone(),
-            source,
-        }
+        GetError::Io { path: self.path.clone(), source }
     }
 
     pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), GetError> {
@@ -84,10 +72,7 @@ impl Part {
 /// # Errors
 /// [`GetError::Io`].
 pub fn sum_of(path: &Path) -> Result<String, GetError> {
-    let io = |source| GetError::Io {
-        path: path.into(),
-        source,
-    };
+    let io = |source| GetError::Io { path: path.into(), source };
     let mut file = File::open(path).map_err(io)?;
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 256 * 1024];

@@ -11,10 +11,7 @@ pub fn tidy(segments: Vec<Segment>) -> (Vec<Segment>, bool) {
     let mut out = Vec::with_capacity(segments.len());
     for mut segment in segments {
         let text = super::simplify(segment.text.trim());
-        let text: String = text
-            .chars()
-            .filter(|c| !c.is_control() && *c != '\u{fffd}')
-            .collect();
+        let text: String = text.chars().filter(|c| !c.is_control() && *c != '\u{fffd}').collect();
         segment.text = match text.char_indices().nth(limits::SEGMENT_CHARS_MAX) {
             Some((at, _)) => {
                 cut = true;
@@ -40,8 +37,7 @@ pub fn tidy(segments: Vec<Segment>) -> (Vec<Segment>, bool) {
 /// where both sides spoke.
 #[must_use]
 pub fn join(segments: &[Segment]) -> String {
-    let both = segments.iter().any(|s| s.side == Side::Citizen)
-        && segments.iter().any(|s| s.side == Side::Operator);
+    let both = segments.iter().any(|s| s.side == Side::Citizen) && segments.iter().any(|s| s.side == Side::Operator);
     let mut out = String::new();
     let mut last = None;
     for segment in segments {
@@ -86,13 +82,7 @@ mod tests {
     use super::*;
 
     fn segment(t0_ms: u64, side: Side, text: &str) -> Segment {
-        Segment {
-            t0_ms,
-            t1_ms: t0_ms + 10,
-            side,
-            text: text.into(),
-            confidence: None,
-        }
+        Segment { t0_ms, t1_ms: t0_ms + 10, side, text: text.into(), confidence: None }
     }
 
     #[test]
@@ -103,19 +93,12 @@ mod tests {
             segment(500, Side::Citizen, " 井蓋\u{0}丟了 "),
         ]);
         assert!(!cut);
-        assert_eq!(
-            got.iter().map(|s| s.text.as_str()).collect::<Vec<_>>(),
-            ["井盖丢了", "您好"]
-        );
+        assert_eq!(got.iter().map(|s| s.text.as_str()).collect::<Vec<_>>(), ["井盖丢了", "您好"]);
     }
 
     #[test]
     fn limits_cut_and_say_so() {
-        let (got, cut) = tidy(vec![segment(
-            0,
-            Side::Citizen,
-            &"长".repeat(limits::SEGMENT_CHARS_MAX + 5),
-        )]);
+        let (got, cut) = tidy(vec![segment(0, Side::Citizen, &"长".repeat(limits::SEGMENT_CHARS_MAX + 5))]);
         assert!(cut);
         assert_eq!(got[0].text.chars().count(), limits::SEGMENT_CHARS_MAX);
     }

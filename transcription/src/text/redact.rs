@@ -77,11 +77,7 @@ impl Run {
                 end = at;
                 let over = digit_at(chars, at).is_none();
                 if first.is_some() && over && mobile(&digits) {
-                    return Self {
-                        digits,
-                        end,
-                        x: false,
-                    };
+                    return Self { digits, end, x: false };
                 }
                 if first.is_some() && digits.len() > MOBILE_DIGITS {
                     break;
@@ -100,11 +96,7 @@ impl Run {
             end = before;
         }
         let x = digits.len() == 17 && matches!(chars.get(end), Some('x' | 'X' | 'Ｘ'));
-        Self {
-            digits,
-            end: end + usize::from(x),
-            x,
-        }
+        Self { digits, end: end + usize::from(x), x }
     }
 
     fn mask(&self) -> Option<&'static str> {
@@ -158,10 +150,7 @@ fn plate(chars: &[char], at: usize) -> Option<usize> {
         from += 1;
     }
     let rest = &chars[from..];
-    let len = rest
-        .iter()
-        .take_while(|c| c.is_ascii_alphanumeric() || digit(**c).is_some())
-        .count();
+    let len = rest.iter().take_while(|c| c.is_ascii_alphanumeric() || digit(**c).is_some()).count();
     let digits = rest[..len].iter().filter(|c| digit(**c).is_some()).count();
     ((5..=6).contains(&len) && digits >= 3).then_some(from + len)
 }
@@ -185,10 +174,7 @@ mod tests {
             "138零零138000",
         ] {
             let got = redact(&format!("我电话{number}谢谢"));
-            assert!(
-                got.contains("[电话]") && got.ends_with("谢谢"),
-                "{number}: {got}"
-            );
+            assert!(got.contains("[电话]") && got.ends_with("谢谢"), "{number}: {got}");
             assert!(!got.chars().any(|c| digit(c).is_some()), "{number}: {got}");
         }
     }

@@ -17,9 +17,7 @@ pub fn simplify(text: &str) -> String {
             None
         }
     });
-    tables
-        .as_ref()
-        .map_or_else(|| text.to_owned(), |t| t.convert(text))
+    tables.as_ref().map_or_else(|| text.to_owned(), |t| t.convert(text))
 }
 
 #[cfg(test)]

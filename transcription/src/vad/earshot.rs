@@ -22,21 +22,12 @@ impl Earshot {
     /// A fresh detector.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            detector: Box::new(Detector::default()),
-            rest: Vec::with_capacity(FRAME),
-            recent: [0.0; SMOOTH],
-            at: 0,
-        }
+        Self { detector: Box::new(Detector::default()), rest: Vec::with_capacity(FRAME), recent: [0.0; SMOOTH], at: 0 }
     }
 
     fn frame(&mut self, frame: &[i16]) -> f32 {
         let p = self.detector.predict_i16(frame);
-        self.recent[self.at % SMOOTH] = if p.is_finite() {
-            p.clamp(0.0, 1.0)
-        } else {
-            0.0
-        };
+        self.recent[self.at % SMOOTH] = if p.is_finite() { p.clamp(0.0, 1.0) } else { 0.0 };
         self.at += 1;
         self.recent.iter().sum::<f32>() / SMOOTH as f32
     }
@@ -93,11 +84,7 @@ mod tests {
     use crate::vad::detect;
 
     fn find(rate_hz: u32, samples: Vec<i16>) -> Vec<super::super::Span> {
-        let channel = Channel {
-            rate_hz,
-            samples,
-            truncated: false,
-        };
+        let channel = Channel { rate_hz, samples, truncated: false };
         detect(&mut Earshot::new(), &channel, &mut || {}).unwrap()
     }
 
@@ -106,26 +93,16 @@ mod tests {
         assert!(find(8_000, vec![0; 80_000]).is_empty());
         let tone = |f: f64| {
             (0..80_000)
-                .map(|i| {
-                    ((f64::from(i) * f * std::f64::consts::TAU / 8_000.0).sin() * 8_000.0) as i16
-                })
+                .map(|i| ((f64::from(i) * f * std::f64::consts::TAU / 8_000.0).sin() * 8_000.0) as i16)
                 .collect::<Vec<_>>()
         };
-        let total: u64 = find(8_000, tone(450.0))
-            .iter()
-            .map(super::super::Span::len_ms)
-            .sum();
-        assert!(
-            total < 2_000,
-            "450 Hz for 10 s: {total} ms taken for speech"
-        );
+        let total: u64 = find(8_000, tone(450.0)).iter().map(super::super::Span::len_ms).sum();
+        assert!(total < 2_000, "450 Hz for 10 s: {total} ms taken for speech");
     }
 
     #[test]
     fn block_sizes_do_not_matter() {
-        let samples: Vec<f32> = (0..16_000)
-            .map(|i| ((i * i) % 251) as f32 / 251.0 - 0.5)
-            .collect();
+        let samples: Vec<f32> = (0..16_000).map(|i| ((i * i) % 251) as f32 / 251.0 - 0.5).collect();
         let run = |size: usize| {
             let (mut vad, mut out) = (Earshot::new(), Vec::new());
             for block in samples.chunks(size) {

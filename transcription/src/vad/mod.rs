@@ -64,11 +64,7 @@ pub fn detector(cfg: &Config) -> Result<Box<dyn Vad + Send>, VadError> {
 ///
 /// # Errors
 /// [`VadError::Failed`].
-pub fn detect(
-    vad: &mut dyn Vad,
-    channel: &Channel,
-    beat: &mut dyn FnMut(),
-) -> Result<Vec<Span>, VadError> {
+pub fn detect(vad: &mut dyn Vad, channel: &Channel, beat: &mut dyn FnMut()) -> Result<Vec<Span>, VadError> {
     vad.reset();
     let mut resampler = Resampler::new(channel.rate_hz);
     let (mut block, mut probabilities) = (Vec::new(), Vec::new());
@@ -97,13 +93,7 @@ mod tests {
 
     #[test]
     fn silero_by_name_without_its_file_is_an_error() {
-        let cfg = Config {
-            vad: VadKind::Silero,
-            ..Config::default()
-        };
-        assert!(matches!(
-            detector(&cfg).map(|_| ()),
-            Err(VadError::Model(_))
-        ));
+        let cfg = Config { vad: VadKind::Silero, ..Config::default() };
+        assert!(matches!(detector(&cfg).map(|_| ()), Err(VadError::Model(_))));
     }
 }

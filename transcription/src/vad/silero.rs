@@ -28,34 +28,21 @@ impl Silero {
     /// # Errors
     /// [`VadError::Model`].
     pub fn open(path: &Path) -> Result<Self, VadError> {
-        let text = path
-            .to_str()
-            .ok_or_else(|| VadError::Model("its path is not UTF-8".into()))?;
+        let text = path.to_str().ok_or_else(|| VadError::Model("its path is not UTF-8".into()))?;
         let mut params = WhisperVadContextParams::new();
         // The default of 4 never finishes on 2 cores.
         params.set_n_threads(1);
-        let context =
-            WhisperVadContext::new(text, params).map_err(|e| VadError::Model(e.to_string()))?;
-        Ok(Self {
-            context,
-            held: Vec::new(),
-            lead: 0,
-        })
+        let context = WhisperVadContext::new(text, params).map_err(|e| VadError::Model(e.to_string()))?;
+        Ok(Self { context, held: Vec::new(), lead: 0 })
     }
 
     /// Judges `frames` new frames that follow the lead.
     fn judge(&mut self, frames: usize, out: &mut Vec<f32>) -> Result<(), VadError> {
         let end = (self.lead + frames) * FRAME;
-        self.context
-            .detect_speech(&self.held[..end])
-            .map_err(|e| VadError::Failed(e.to_string()))?;
+        self.context.detect_speech(&self.held[..end]).map_err(|e| VadError::Failed(e.to_string()))?;
         let all = self.context.probabilities();
         let new = all.get(self.lead..self.lead + frames).ok_or_else(|| {
-            VadError::Failed(format!(
-                "{} probabilities for {} frames",
-                all.len(),
-                self.lead + frames
-            ))
+            VadError::Failed(format!("{} probabilities for {} frames", all.len(), self.lead + frames))
         })?;
         out.extend_from_slice(new);
         let keep = LEAD.min(self.lead + frames);
@@ -114,31 +101,17 @@ mod tests {
         let Some(root) = data() else { return };
         let mut vad = Silero::open(&root.join("models/for-tests-silero-v6.2.0-ggml.bin")).unwrap();
         let tone = (0..80_000)
-            .map(|i| {
-                ((f64::from(i) * 450.0 * std::f64::consts::TAU / 8_000.0).sin() * 8_000.0) as i16
-            })
+            .map(|i| ((f64::from(i) * 450.0 * std::f64::consts::TAU / 8_000.0).sin() * 8_000.0) as i16)
             .collect::<Vec<_>>();
         for samples in [vec![0; 80_000], tone] {
-            let channel = Channel {
-                rate_hz: 8_000,
-                samples,
-                truncated: false,
-            };
+            let channel = Channel { rate_hz: 8_000, samples, truncated: false };
             assert!(detect(&mut vad, &channel, &mut || {}).unwrap().is_empty());
         }
-        for clip in [
-            "funasr_sample.wav",
-            "wenet_mid.wav",
-            "yeyupiaoling_test.wav",
-        ] {
+        for clip in ["funasr_sample.wav", "wenet_mid.wav", "yeyupiaoling_test.wav"] {
             let channel = read_channel(&root.join("clips").join(clip), 0).unwrap();
             let spans = detect(&mut vad, &channel, &mut || {}).unwrap();
             let speech: u64 = spans.iter().map(super::super::Span::len_ms).sum();
-            assert!(
-                speech * 2 > channel.duration_ms(),
-                "{clip}: {speech} of {} ms",
-                channel.duration_ms()
-            );
+            assert!(speech * 2 > channel.duration_ms(), "{clip}: {speech} of {} ms", channel.duration_ms());
         }
     }
 

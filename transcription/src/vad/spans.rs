@@ -46,18 +46,12 @@ pub fn spans(probabilities: &[f32], frame_us: u64, total_ms: u64) -> Vec<Span> {
         } else if let Some(t0_ms) = begin
             && at(i + 1).saturating_sub(last_voice) >= SILENCE_MS
         {
-            raw.push(Span {
-                t0_ms,
-                t1_ms: last_voice,
-            });
+            raw.push(Span { t0_ms, t1_ms: last_voice });
             begin = None;
         }
     }
     if let Some(t0_ms) = begin {
-        raw.push(Span {
-            t0_ms,
-            t1_ms: last_voice,
-        });
+        raw.push(Span { t0_ms, t1_ms: last_voice });
     }
     let mut out: Vec<Span> = Vec::new();
     for span in raw.into_iter().filter(|s| s.len_ms() >= SPEECH_MS_MIN) {
@@ -83,26 +77,10 @@ mod tests {
 
     #[test]
     fn a_stretch_is_padded_and_stays_inside_the_recording() {
-        let got = spans(
-            &frames(&[(0.0, 100), (0.9, 100), (0.0, 100)]),
-            10_000,
-            3_000,
-        );
-        assert_eq!(
-            got,
-            [Span {
-                t0_ms: 850,
-                t1_ms: 2_150
-            }]
-        );
+        let got = spans(&frames(&[(0.0, 100), (0.9, 100), (0.0, 100)]), 10_000, 3_000);
+        assert_eq!(got, [Span { t0_ms: 850, t1_ms: 2_150 }]);
         let edge = spans(&frames(&[(0.9, 100)]), 10_000, 1_000);
-        assert_eq!(
-            edge,
-            [Span {
-                t0_ms: 0,
-                t1_ms: 1_000
-            }]
-        );
+        assert_eq!(edge, [Span { t0_ms: 0, t1_ms: 1_000 }]);
     }
 
     #[test]
@@ -129,11 +107,7 @@ mod tests {
             let probabilities: Vec<f32> = (0..500)
                 .map(|_| {
                     seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(9);
-                    if seed >> 60 == 0 {
-                        f32::NAN
-                    } else {
-                        (seed >> 40) as f32 / 16_777_216.0
-                    }
+                    if seed >> 60 == 0 { f32::NAN } else { (seed >> 40) as f32 / 16_777_216.0 }
                 })
                 .collect();
             let got = spans(&probabilities, 16_000, 7_000);

@@ -19,12 +19,10 @@ use crate::pipeline::{Pipeline, PipelineError};
 pub fn worker_main() -> ExitCode {
     let (sender, requests) = sync_channel(1);
     // An own thread sees the end of input while the engine computes.
-    let reader = std::thread::Builder::new()
-        .name("requests".into())
-        .spawn(move || {
-            read(std::io::stdin().lock(), &sender);
-            std::process::exit(0);
-        });
+    let reader = std::thread::Builder::new().name("requests".into()).spawn(move || {
+        read(std::io::stdin().lock(), &sender);
+        std::process::exit(0);
+    });
     if reader.is_err() {
         return ExitCode::FAILURE;
     }
@@ -65,9 +63,7 @@ fn serve(requests: &Receiver<Request>, out: &mut impl Write) {
 }
 
 fn send(out: &mut impl Write, reply: &Reply) -> bool {
-    out.write_all(&line(reply))
-        .and_then(|()| out.flush())
-        .is_ok()
+    out.write_all(&line(reply)).and_then(|()| out.flush()).is_ok()
 }
 
 fn configure(config: &Config, pipeline: &mut Option<Pipeline>) -> Reply {
@@ -75,57 +71,32 @@ fn configure(config: &Config, pipeline: &mut Option<Pipeline>) -> Reply {
     let _ = rustix::process::nice(config.nice.clamp(0, 19));
     match guarded(|| Pipeline::open(config)) {
         Ok(opened) => {
-            let reply = Reply::Ready {
-                engine: opened.engine().into(),
-                model: opened.model(),
-                vad: opened.vad().into(),
-            };
+            let reply =
+                Reply::Ready { engine: opened.engine().into(), model: opened.model(), vad: opened.vad().into() };
             *pipeline = Some(opened);
             reply
         }
-        Err((kind, message)) => Reply::Fault {
-            id: None,
-            kind,
-            message,
-        },
+        Err((kind, message)) => Reply::Fault { id: None, kind, message },
     }
 }
 
 fn one(id: u64, path: &Path, pipeline: &mut Option<Pipeline>, out: &mut impl Write) -> Reply {
     let Some(pipeline) = pipeline else {
         let message = "the worker is not configured".into();
-        return Reply::Fault {
-            id: Some(id),
-            kind: FaultKind::Unavailable,
-            message,
-        };
+        return Reply::Fault { id: Some(id), kind: FaultKind::Unavailable, message };
     };
     let mut last = None;
     let outcome = guarded(|| {
         pipeline.transcribe(path, &mut |done_ms, total_ms| {
             if last != Some(done_ms) {
                 last = Some(done_ms);
-                send(
-                    out,
-                    &Reply::Progress {
-                        id,
-                        done_ms,
-                        total_ms,
-                    },
-                );
+                send(out, &Reply::Progress { id, done_ms, total_ms });
             }
         })
     });
     match outcome {
-        Ok(transcript) => Reply::Result {
-            id,
-            transcript: Box::new(transcript),
-        },
-        Err((kind, message)) => Reply::Fault {
-            id: Some(id),
-            kind,
-            message,
-        },
+        Ok(transcript) => Reply::Result { id, transcript: Box::new(transcript) },
+        Err((kind, message)) => Reply::Fault { id: Some(id), kind, message },
     }
 }
 
@@ -136,13 +107,8 @@ fn guarded<T>(work: impl FnOnce() -> Result<T, PipelineError>) -> Result<T, (Fau
         Ok(Err(error)) => Err((kind(&error), short(&error.to_string()))),
         Err(payload) => {
             let said = payload.downcast_ref::<String>().map(String::as_str);
-            let said = said
-                .or_else(|| payload.downcast_ref::<&str>().copied())
-                .unwrap_or("panic");
-            Err((
-                FaultKind::Retry,
-                short(&format!("the worker panicked: {said}")),
-            ))
+            let said = said.or_else(|| payload.downcast_ref::<&str>().copied()).unwrap_or("panic");
+            Err((FaultKind::Retry, short(&format!("the worker panicked: {said}"))))
         }
     }
 }
@@ -151,8 +117,9 @@ fn kind(error: &PipelineError) -> FaultKind {
     match error {
         PipelineError::Audio(AudioError::Format { .. }) => FaultKind::Permanent,
         PipelineError::Audio(AudioError::Open { .. }) => FaultKind::Retry,
-        PipelineError::Vad(crate::vad::VadError::Model(_))
-        | PipelineError::Engine(EngineError::Unavailable(_)) => FaultKind::Unavailable,
+        PipelineError::Vad(crate::vad::VadError::Model(_)) | PipelineError::Engine(EngineError::Unavailable(_)) => {
+            FaultKind::Unavailable
+        }
         PipelineError::Vad(_) | PipelineError::Engine(_) => FaultKind::Retry,
     }
 }
@@ -177,34 +144,18 @@ mod tests {
     }
 
     fn fake() -> Vec<u8> {
-        let config = Config {
-            engine: EngineKind::Fake,
-            nice: 0,
-            ..Config::default()
-        };
-        line(&Request::Configure {
-            config: Box::new(config),
-        })
+        let config = Config { engine: EngineKind::Fake, nice: 0, ..Config::default() };
+        line(&Request::Configure { config: Box::new(config) })
     }
 
     fn ask(id: u64, path: &str) -> Vec<u8> {
-        line(&Request::Transcribe {
-            id,
-            path: path.into(),
-        })
+        line(&Request::Transcribe { id, path: path.into() })
     }
 
     #[test]
     fn a_request_before_the_configuration_is_refused() {
         let got = talk(&ask(1, "/x.wav"));
-        assert!(matches!(
-            &got[..],
-            [Reply::Fault {
-                id: Some(1),
-                kind: FaultKind::Unavailable,
-                ..
-            }]
-        ));
+        assert!(matches!(&got[..], [Reply::Fault { id: Some(1), kind: FaultKind::Unavailable, .. }]));
     }
 
     #[test]
@@ -214,17 +165,8 @@ mod tests {
         input.extend(b"{\"type\":\"unknown\"}\n");
         input.extend(ask(2, "/nonexistent.wav"));
         let got = talk(&input);
-        assert!(
-            matches!(&got[0], Reply::Ready { engine, vad, .. } if engine == "fake" && vad == "earshot")
-        );
-        assert!(matches!(
-            &got[1],
-            Reply::Fault {
-                id: Some(2),
-                kind: FaultKind::Retry,
-                ..
-            }
-        ));
+        assert!(matches!(&got[0], Reply::Ready { engine, vad, .. } if engine == "fake" && vad == "earshot"));
+        assert!(matches!(&got[1], Reply::Fault { id: Some(2), kind: FaultKind::Retry, .. }));
         assert_eq!(got.len(), 2);
     }
 
@@ -234,42 +176,18 @@ mod tests {
         let path = dir.path().join("x.wav");
         std::fs::write(&path, "nonsense").unwrap();
         let got = talk(&[fake(), ask(3, path.to_str().unwrap())].concat());
-        assert!(
-            matches!(
-                &got[1],
-                Reply::Fault {
-                    kind: FaultKind::Permanent,
-                    ..
-                }
-            ),
-            "{got:?}"
-        );
+        assert!(matches!(&got[1], Reply::Fault { kind: FaultKind::Permanent, .. }), "{got:?}");
     }
 
     #[test]
     fn without_an_engine_the_configuration_is_unavailable() {
-        let got = talk(&line(&Request::Configure {
-            config: Box::new(Config {
-                nice: 0,
-                ..Config::default()
-            }),
-        }));
-        assert!(matches!(
-            &got[..],
-            [Reply::Fault {
-                id: None,
-                kind: FaultKind::Unavailable,
-                ..
-            }]
-        ));
+        let got = talk(&line(&Request::Configure { config: Box::new(Config { nice: 0, ..Config::default() }) }));
+        assert!(matches!(&got[..], [Reply::Fault { id: None, kind: FaultKind::Unavailable, .. }]));
     }
 
     #[test]
     fn a_panic_is_a_failed_attempt() {
         let got = guarded::<()>(|| panic!("boom"));
-        assert_eq!(
-            got,
-            Err((FaultKind::Retry, "the worker panicked: boom".into()))
-        );
+        assert_eq!(got, Err((FaultKind::Retry, "the worker panicked: boom".into())));
     }
 }

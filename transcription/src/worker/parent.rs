@@ -30,11 +30,7 @@ impl WorkerCommand {
     /// `<exe> transcribe-worker`.
     #[must_use]
     pub fn hotline(exe: PathBuf) -> Self {
-        Self {
-            exe,
-            args: vec!["transcribe-worker".into()],
-            env: Vec::new(),
-        }
+        Self { exe, args: vec!["transcribe-worker".into()], env: Vec::new() }
     }
 }
 
@@ -109,13 +105,7 @@ impl Worker {
     /// Nothing is started before the first request.
     #[must_use]
     pub fn new(command: WorkerCommand, cfg: Config) -> Self {
-        Self {
-            command,
-            cfg,
-            child: None,
-            backoff_ms: 0,
-            next_id: 0,
-        }
+        Self { command, cfg, child: None, backoff_ms: 0, next_id: 0 }
     }
 
     /// Transcribes `path`, whose audio lasts `audio_ms`. `progress` gets the
@@ -140,13 +130,8 @@ impl Worker {
             None => self.start().await?,
         };
         let limit_ms = self.limit_ms(audio_ms);
-        running
-            .quota
-            .store(limits::STDERR_LINES_MAX, Ordering::Relaxed);
-        let request = line(&Request::Transcribe {
-            id,
-            path: path.into(),
-        });
+        running.quota.store(limits::STDERR_LINES_MAX, Ordering::Relaxed);
+        let request = line(&Request::Transcribe { id, path: path.into() });
         let work = running.ask(&request, Some(id), progress);
         match tokio::time::timeout(Duration::from_millis(limit_ms), work).await {
             Ok(Some(Reply::Result { transcript, .. })) => {
@@ -185,11 +170,8 @@ impl Worker {
     }
 
     fn limit_ms(&self, audio_ms: u64) -> u64 {
-        let factor = if self.cfg.timeout_factor.is_finite() {
-            self.cfg.timeout_factor.clamp(0.0, 1_000.0)
-        } else {
-            0.0
-        };
+        let factor =
+            if self.cfg.timeout_factor.is_finite() { self.cfg.timeout_factor.clamp(0.0, 1_000.0) } else { 0.0 };
         // Far below 2^53: exact enough.
         let share = (audio_ms as f64 * factor) as u64;
         self.cfg.timeout_base_ms.saturating_add(share).max(1)
@@ -204,8 +186,7 @@ impl Worker {
 
     fn grow(&mut self) {
         let doubled = self.backoff_ms.saturating_mul(2);
-        self.backoff_ms =
-            doubled.clamp(limits::WORKER_BACKOFF_MS_MIN, limits::WORKER_BACKOFF_MS_MAX);
+        self.backoff_ms = doubled.clamp(limits::WORKER_BACKOFF_MS_MIN, limits::WORKER_BACKOFF_MS_MAX);
     }
 
     async fn died(&mut self, mut running: Running) -> WorkerError {
@@ -227,9 +208,7 @@ impl Worker {
             tokio::time::sleep(Duration::from_millis(self.backoff_ms)).await;
         }
         let mut running = self.spawn()?;
-        let request = line(&Request::Configure {
-            config: Box::new(self.cfg.clone()),
-        });
+        let request = line(&Request::Configure { config: Box::new(self.cfg.clone()) });
         let limit = Duration::from_millis(limits::WORKER_START_MS_MAX);
         match tokio::time::timeout(limit, running.ask(&request, None, &mut |_, _| {})).await {
             Ok(Some(Reply::Ready { engine, model, vad })) => {
@@ -245,9 +224,7 @@ impl Worker {
             Err(_) => {
                 running.end().await;
                 self.grow();
-                Err(WorkerError::Overrun {
-                    ms: limits::WORKER_START_MS_MAX,
-                })
+                Err(WorkerError::Overrun { ms: limits::WORKER_START_MS_MAX })
             }
         }
     }
@@ -264,10 +241,7 @@ impl Worker {
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn();
-        let broken = |source| WorkerError::Spawn {
-            exe: exe.clone(),
-            source,
-        };
+        let broken = |source| WorkerError::Spawn { exe: exe.clone(), source };
         let mut child = match spawned {
             Ok(child) => child,
             Err(source) => {
@@ -282,14 +256,7 @@ impl Worker {
         let quota = Arc::new(AtomicUsize::new(limits::STDERR_LINES_MAX));
         let said = Arc::default();
         tokio::spawn(listen(stderr, Arc::clone(&quota), Arc::clone(&said)));
-        Ok(Running {
-            child,
-            stdin,
-            stdout: BufReader::new(stdout),
-            quota,
-            said,
-            served: 0,
-        })
+        Ok(Running { child, stdin, stdout: BufReader::new(stdout), quota, said, served: 0 })
     }
 }
 
@@ -308,20 +275,12 @@ impl Running {
         loop {
             bytes.clear();
             let most = limits::LINE_BYTES_MAX as u64;
-            let n = (&mut self.stdout)
-                .take(most)
-                .read_until(b'\n', &mut bytes)
-                .await
-                .ok()?;
+            let n = (&mut self.stdout).take(most).read_until(b'\n', &mut bytes).await.ok()?;
             if n == 0 || bytes.last() != Some(&b'\n') {
                 return None;
             }
             match parse::<Reply>(&bytes) {
-                Some(Reply::Progress {
-                    id: of,
-                    done_ms,
-                    total_ms,
-                }) if Some(of) == id => progress(done_ms, total_ms),
+                Some(Reply::Progress { id: of, done_ms, total_ms }) if Some(of) == id => progress(done_ms, total_ms),
                 Some(reply @ Reply::Result { id: of, .. }) if Some(of) == id => return Some(reply),
                 Some(reply @ Reply::Fault { id: of, .. }) if of == id => return Some(reply),
                 Some(reply @ Reply::Ready { .. }) if id.is_none() => return Some(reply),
@@ -342,11 +301,7 @@ async fn listen(stderr: ChildStderr, quota: Arc<AtomicUsize>, said: Arc<std::syn
     let mut bytes = Vec::new();
     loop {
         bytes.clear();
-        match (&mut reader)
-            .take(4_096)
-            .read_until(b'\n', &mut bytes)
-            .await
-        {
+        match (&mut reader).take(4_096).read_until(b'\n', &mut bytes).await {
             Ok(0) | Err(_) => return,
             Ok(_) => {}
         }
@@ -372,11 +327,7 @@ mod tests {
     #[test]
     fn the_time_allowed_grows_with_the_audio_and_never_overflows() {
         let of = |factor: f64, audio_ms| {
-            let cfg = Config {
-                timeout_base_ms: 1_000,
-                timeout_factor: factor,
-                ..Config::default()
-            };
+            let cfg = Config { timeout_base_ms: 1_000, timeout_factor: factor, ..Config::default() };
             Worker::new(WorkerCommand::hotline("x".into()), cfg).limit_ms(audio_ms)
         };
         assert_eq!(of(2.0, 500), 2_000);
@@ -386,14 +337,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_program_that_is_not_there_is_named() {
-        let mut worker = Worker::new(
-            WorkerCommand::hotline("/nonexistent/hotline".into()),
-            Config::default(),
-        );
-        let err = worker
-            .transcribe(Path::new("/x.wav"), 0, &mut |_, _| {})
-            .await
-            .unwrap_err();
+        let mut worker = Worker::new(WorkerCommand::hotline("/nonexistent/hotline".into()), Config::default());
+        let err = worker.transcribe(Path::new("/x.wav"), 0, &mut |_, _| {}).await.unwrap_err();
         assert!(err.to_string().contains("/nonexistent/hotline"), "{err}");
         assert_eq!(err.kind(), FaultKind::Unavailable);
     }
@@ -406,14 +351,8 @@ mod tests {
             env: Vec::new(),
         };
         let mut worker = Worker::new(command, Config::default());
-        let err = worker
-            .transcribe(Path::new("/x.wav"), 0, &mut |_, _| {})
-            .await
-            .unwrap_err();
-        assert!(
-            matches!(&err, WorkerError::Died { said, .. } if said == "oh no"),
-            "{err}"
-        );
+        let err = worker.transcribe(Path::new("/x.wav"), 0, &mut |_, _| {}).await.unwrap_err();
+        assert!(matches!(&err, WorkerError::Died { said, .. } if said == "oh no"), "{err}");
         assert!(err.to_string().contains('3'), "{err}");
         assert_eq!(worker.backoff_ms, limits::WORKER_BACKOFF_MS_MIN);
     }

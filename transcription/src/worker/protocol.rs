@@ -82,11 +82,7 @@ pub enum FaultKind {
 #[must_use]
 pub fn parse<T: for<'a> Deserialize<'a>>(line: &[u8]) -> Option<T> {
     let line = line.trim_ascii();
-    if line.first() != Some(&b'{') {
-        None
-    } else {
-        serde_json::from_slice(line).ok()
-    }
+    if line.first() != Some(&b'{') { None } else { serde_json::from_slice(line).ok() }
 }
 
 /// One line with its end.
@@ -104,20 +100,11 @@ mod tests {
 
     #[test]
     fn messages_survive_the_line() {
-        let request = Request::Transcribe {
-            id: 7,
-            path: "/r/录音.wav".into(),
-        };
+        let request = Request::Transcribe { id: 7, path: "/r/录音.wav".into() };
         assert_eq!(parse::<Request>(&line(&request)), Some(request));
-        let configure = Request::Configure {
-            config: Box::default(),
-        };
+        let configure = Request::Configure { config: Box::default() };
         assert_eq!(parse::<Request>(&line(&configure)), Some(configure));
-        let fault = Reply::Fault {
-            id: None,
-            kind: FaultKind::Unavailable,
-            message: "a\nb".into(),
-        };
+        let fault = Reply::Fault { id: None, kind: FaultKind::Unavailable, message: "a\nb".into() };
         let bytes = line(&fault);
         assert_eq!(bytes.iter().filter(|b| **b == b'\n').count(), 1);
         assert_eq!(parse::<Reply>(&bytes), Some(fault));
@@ -125,11 +112,7 @@ mod tests {
 
     #[test]
     fn truncated_and_mutated_lines_are_no_message_or_another_one() {
-        let whole = line(&Reply::Progress {
-            id: 1,
-            done_ms: 5,
-            total_ms: 10,
-        });
+        let whole = line(&Reply::Progress { id: 1, done_ms: 5, total_ms: 10 });
         for cut in 0..whole.len() - 2 {
             assert_eq!(parse::<Reply>(&whole[..cut]), None);
         }

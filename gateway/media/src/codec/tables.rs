@@ -72,16 +72,8 @@ pub fn decode_into(codec: Codec, payload: &[u8], out: &mut Vec<i16>) {
 /// Appends the encoded samples to `out`, one byte each.
 pub fn encode_into(codec: Codec, samples: &[i16], out: &mut Vec<u8>) {
     match codec {
-        Codec::Pcma => out.extend(
-            samples
-                .iter()
-                .map(|&s| ALAW_ENCODE[usize::from(s as u16 >> 3)]),
-        ),
-        Codec::Pcmu => out.extend(
-            samples
-                .iter()
-                .map(|&s| ULAW_ENCODE[usize::from(s as u16 >> 2)]),
-        ),
+        Codec::Pcma => out.extend(samples.iter().map(|&s| ALAW_ENCODE[usize::from(s as u16 >> 3)])),
+        Codec::Pcmu => out.extend(samples.iter().map(|&s| ULAW_ENCODE[usize::from(s as u16 >> 2)])),
     }
 }
 
@@ -122,10 +114,7 @@ mod tests {
             transcode_into(Codec::Pcmu, Codec::Pcma, &u, &mut a);
             let before = i32::from(alaw_to_linear(code));
             let after = i32::from(alaw_to_linear(a[0]));
-            assert!(
-                (before - after).abs() <= before.abs() / 16 + 16,
-                "{code:#x}: {before} {after}"
-            );
+            assert!((before - after).abs() <= before.abs() / 16 + 16, "{code:#x}: {before} {after}");
         }
         let mut same = Vec::new();
         transcode_into(Codec::Pcmu, Codec::Pcmu, &[1, 2, 3], &mut same);

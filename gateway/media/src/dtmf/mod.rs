@@ -36,12 +36,7 @@ impl EventPayload {
     #[must_use]
     pub fn bytes(&self) -> [u8; 4] {
         let [high, low] = self.duration.to_be_bytes();
-        [
-            self.event,
-            (u8::from(self.end) << 7) | (self.volume & 0x3F),
-            high,
-            low,
-        ]
+        [self.event, (u8::from(self.end) << 7) | (self.volume & 0x3F), high, low]
     }
 }
 
@@ -57,8 +52,5 @@ pub fn digit_of(event: u8) -> Option<char> {
 #[must_use]
 pub fn event_of(digit: char) -> Option<u8> {
     let upper = u8::try_from(digit.to_ascii_uppercase()).ok()?;
-    DIGITS
-        .iter()
-        .position(|&byte| byte == upper)
-        .and_then(|index| u8::try_from(index).ok())
+    DIGITS.iter().position(|&byte| byte == upper).and_then(|index| u8::try_from(index).ok())
 }

@@ -46,13 +46,7 @@ pub struct Receiver {
 impl Receiver {
     /// Takes an event packet. At most two digits result: a press whose end was lost, finished by
     /// the next one, and that next one.
-    pub fn receive(
-        &mut self,
-        now: Instant,
-        ssrc: u32,
-        timestamp: u32,
-        payload: &[u8],
-    ) -> [Option<Digit>; 2] {
+    pub fn receive(&mut self, now: Instant, ssrc: u32, timestamp: u32, payload: &[u8]) -> [Option<Digit>; 2] {
         let Some(event) = EventPayload::parse(payload) else {
             return [None; 2];
         };
@@ -76,13 +70,7 @@ impl Receiver {
             _ => {
                 finished = self.finish();
                 let duration = event.duration;
-                self.pressed = Some(Pressed {
-                    key,
-                    event: event.event,
-                    segments: 0,
-                    duration,
-                    heard_at: now,
-                });
+                self.pressed = Some(Pressed { key, event: event.event, segments: 0, duration, heard_at: now });
             }
         }
         [finished, if event.end { self.finish() } else { None }]
@@ -102,8 +90,7 @@ impl Receiver {
     /// When the press in progress counts as ended.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.pressed
-            .map(|pressed| pressed.heard_at + Duration::from_millis(DTMF_END_TIMEOUT_MS))
+        self.pressed.map(|pressed| pressed.heard_at + Duration::from_millis(DTMF_END_TIMEOUT_MS))
     }
 
     fn finish(&mut self) -> Option<Digit> {
@@ -131,21 +118,12 @@ fn is_older(key: (u32, u32), than: (u32, u32)) -> bool {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::disallowed_methods,
-    reason = "a test needs some instant to begin at"
-)]
+#[allow(clippy::disallowed_methods, reason = "a test needs some instant to begin at")]
 mod tests {
     use super::*;
 
     fn packet(event: u8, end: bool, duration: u16) -> [u8; 4] {
-        EventPayload {
-            event,
-            end,
-            volume: 10,
-            duration,
-        }
-        .bytes()
+        EventPayload { event, end, volume: 10, duration }.bytes()
     }
 
     #[test]
@@ -160,13 +138,7 @@ mod tests {
             digits.extend(receiver.receive(now, 1, 800, &packet(5, true, 960)));
         }
         let digits: Vec<Digit> = digits.into_iter().flatten().collect();
-        assert_eq!(
-            digits,
-            [Digit {
-                digit: '5',
-                duration_ms: 120
-            }]
-        );
+        assert_eq!(digits, [Digit { digit: '5', duration_ms: 120 }]);
         assert_eq!(receiver.handle_timeout(now + Duration::from_secs(9)), None);
     }
 
@@ -175,25 +147,15 @@ mod tests {
         let now = Instant::now();
         let mut receiver = Receiver::default();
         receiver.receive(now, 1, 800, &packet(1, false, 320));
-        assert_eq!(
-            receiver.handle_timeout(now + Duration::from_millis(199)),
-            None
-        );
+        assert_eq!(receiver.handle_timeout(now + Duration::from_millis(199)), None);
         let late = now + Duration::from_millis(200);
         assert_eq!(receiver.handle_timeout(late).map(|d| d.digit), Some('1'));
-        assert_eq!(
-            receiver.receive(late, 1, 800, &packet(1, true, 400)),
-            [None; 2],
-            "already reported"
-        );
+        assert_eq!(receiver.receive(late, 1, 800, &packet(1, true, 400)), [None; 2], "already reported");
         receiver.receive(late, 1, 4000, &packet(10, false, 160));
         let [first, second] = receiver.receive(late, 1, 6000, &packet(11, true, 400));
         assert_eq!(first.map(|d| d.digit), Some('*'));
         assert_eq!(second.map(|d| d.digit), Some('#'));
-        assert_eq!(
-            receiver.receive(late, 1, 4000, &packet(10, true, 160)),
-            [None; 2]
-        );
+        assert_eq!(receiver.receive(late, 1, 4000, &packet(10, true, 160)), [None; 2]);
     }
 
     #[test]
@@ -203,43 +165,21 @@ mod tests {
         let mut count = 0;
         for press in 0..2u32 {
             for _ in 0..3 {
-                count += receiver
-                    .receive(now, 1, press * 2000, &packet(7, true, 800))
-                    .into_iter()
-                    .flatten()
-                    .count();
+                count += receiver.receive(now, 1, press * 2000, &packet(7, true, 800)).into_iter().flatten().count();
             }
         }
         assert_eq!(count, 2);
-        assert_eq!(
-            receiver.receive(now, 1, 10_000, &packet(2, false, 0xFFFF)),
-            [None; 2]
-        );
-        assert_eq!(
-            receiver.receive(now, 1, 10_000 + 0xFFFF, &packet(2, false, 160)),
-            [None; 2]
-        );
+        assert_eq!(receiver.receive(now, 1, 10_000, &packet(2, false, 0xFFFF)), [None; 2]);
+        assert_eq!(receiver.receive(now, 1, 10_000 + 0xFFFF, &packet(2, false, 160)), [None; 2]);
         let [_, done] = receiver.receive(now, 1, 10_000 + 0xFFFF, &packet(2, true, 800));
-        assert_eq!(
-            done,
-            Some(Digit {
-                digit: '2',
-                duration_ms: (0xFFFF + 800) / 8
-            })
-        );
+        assert_eq!(done, Some(Digit { digit: '2', duration_ms: (0xFFFF + 800) / 8 }));
     }
 
     #[test]
     fn events_beyond_dtmf_and_short_payloads_are_ignored() {
         let mut receiver = Receiver::default();
-        assert_eq!(
-            receiver.receive(Instant::now(), 1, 0, &packet(16, true, 800)),
-            [None; 2]
-        );
-        assert_eq!(
-            receiver.receive(Instant::now(), 1, 0, &[1, 2, 3]),
-            [None; 2]
-        );
+        assert_eq!(receiver.receive(Instant::now(), 1, 0, &packet(16, true, 800)), [None; 2]);
+        assert_eq!(receiver.receive(Instant::now(), 1, 0, &[1, 2, 3]), [None; 2]);
         assert_eq!(receiver.poll_timeout(), None);
     }
 }

@@ -5,8 +5,8 @@ use std::collections::VecDeque;
 use super::{EventPayload, digit_of, event_of};
 use crate::{
     limits::{
-        DTMF_END_COPIES, DTMF_GAP_MS, DTMF_QUEUE_MAX, DTMF_SEND_MS_MAX, DTMF_SEND_MS_MIN, FRAME_MS,
-        FRAME_SAMPLES, SAMPLES_PER_MS,
+        DTMF_END_COPIES, DTMF_GAP_MS, DTMF_QUEUE_MAX, DTMF_SEND_MS_MAX, DTMF_SEND_MS_MIN, FRAME_MS, FRAME_SAMPLES,
+        SAMPLES_PER_MS,
     },
     tone::Dual,
 };
@@ -54,8 +54,7 @@ impl Sender {
         let Some(event) = event_of(digit).filter(|_| self.queue.len() < DTMF_QUEUE_MAX) else {
             return false;
         };
-        self.queue
-            .push_back((event, ms.clamp(DTMF_SEND_MS_MIN, DTMF_SEND_MS_MAX)));
+        self.queue.push_back((event, ms.clamp(DTMF_SEND_MS_MIN, DTMF_SEND_MS_MAX)));
         true
     }
 
@@ -71,14 +70,7 @@ impl Sender {
             let (event, ms) = self.queue.pop_front()?;
             let samples = ms * SAMPLES_PER_MS as u32;
             let tone = (!as_events).then(|| Dual::dtmf(digit_of(event).unwrap_or('0')));
-            self.current = Some(Current {
-                event,
-                samples,
-                sent: 0,
-                ends: 0,
-                gap_frames: 0,
-                tone,
-            });
+            self.current = Some(Current { event, samples, sent: 0, ends: 0, gap_frames: 0, tone });
         }
         let current = self.current.as_mut()?;
         let frame = FRAME_SAMPLES as u32;
@@ -90,17 +82,11 @@ impl Sender {
                 tone.fill(samples.as_mut_slice());
                 return Some(Chunk::Tone(samples));
             }
-            return Some(Chunk::Event {
-                payload: payload(current, false),
-                first,
-            });
+            return Some(Chunk::Event { payload: payload(current, false), first });
         }
         if current.tone.is_none() && current.ends < DTMF_END_COPIES {
             current.ends += 1;
-            return Some(Chunk::Event {
-                payload: payload(current, true),
-                first: false,
-            });
+            return Some(Chunk::Event { payload: payload(current, true), first: false });
         }
         current.gap_frames += 1;
         if u64::from(current.gap_frames) * FRAME_MS >= u64::from(DTMF_GAP_MS) {
@@ -112,12 +98,7 @@ impl Sender {
 
 fn payload(current: &Current, end: bool) -> EventPayload {
     let duration = u16::try_from(current.sent).unwrap_or(u16::MAX);
-    EventPayload {
-        event: current.event,
-        end,
-        volume: VOLUME,
-        duration,
-    }
+    EventPayload { event: current.event, end, volume: VOLUME, duration }
 }
 
 #[cfg(test)]
@@ -153,13 +134,7 @@ mod tests {
                 (false, true, 800),
             ]
         );
-        assert_eq!(
-            chunks
-                .iter()
-                .filter(|chunk| **chunk == Chunk::Pause)
-                .count(),
-            3
-        );
+        assert_eq!(chunks.iter().filter(|chunk| **chunk == Chunk::Pause).count(), 3);
         assert!(!sender.is_busy());
     }
 

@@ -24,20 +24,12 @@ pub struct RecordSpec {
 
 /// An order. See the driver's methods of the same names.
 #[derive(Clone, Debug)]
-#[allow(
-    missing_docs,
-    reason = "the fields are the arguments of the driver's documented methods"
-)]
+#[allow(missing_docs, reason = "the fields are the arguments of the driver's documented methods")]
 pub enum Command {
     /// Apply what offer/answer settled.
     Configure { leg: LegId, params: LegParams },
     /// Play clips, replacing what plays.
-    Play {
-        leg: LegId,
-        play_id: u64,
-        clips: Vec<Arc<Clip>>,
-        repeat: bool,
-    },
+    Play { leg: LegId, play_id: u64, clips: Vec<Arc<Clip>>, repeat: bool },
     /// Stop playing.
     StopPlay { leg: LegId },
     /// Connect two legs.
@@ -60,12 +52,7 @@ impl Engine {
     pub(super) fn handle_command(&mut self, now: Instant, command: Command) {
         match command {
             Command::Configure { leg, params } => self.configure(now, leg, params),
-            Command::Play {
-                leg,
-                play_id,
-                clips,
-                repeat,
-            } => self.play(now, leg, play_id, clips, repeat),
+            Command::Play { leg, play_id, clips, repeat } => self.play(now, leg, play_id, clips, repeat),
             Command::StopPlay { leg } => {
                 if let Some(leg) = self.legs.get_mut(&leg) {
                     leg.player = None;
@@ -76,19 +63,12 @@ impl Engine {
             Command::Record { leg, spec } => self.record(now, leg, spec),
             Command::StopRecord { leg } => self.stop_record(now, leg),
             Command::PauseRecord { leg, paused } => {
-                if let Some(recording) = self
-                    .legs
-                    .get_mut(&leg)
-                    .and_then(|leg| leg.recording.as_mut())
-                {
+                if let Some(recording) = self.legs.get_mut(&leg).and_then(|leg| leg.recording.as_mut()) {
                     recording.pause(now, paused);
                 }
             }
             Command::SendDigit { leg, digit, ms } => {
-                let taken = self
-                    .legs
-                    .get_mut(&leg)
-                    .is_some_and(|leg| leg.digits.push(digit, ms));
+                let taken = self.legs.get_mut(&leg).is_some_and(|leg| leg.digits.push(digit, ms));
                 if taken {
                     self.wheel.add(now, leg);
                 }
@@ -152,20 +132,11 @@ impl Engine {
             Some(_) => None,
         };
         if let Some(reason) = refused {
-            return self.out.event(Event::RecordingRefused {
-                leg: id,
-                rec,
-                path,
-                reason,
-            });
+            return self.out.event(Event::RecordingRefused { leg: id, rec, path, reason });
         }
         let key = RecordingKey(self.recording_next);
         self.recording_next += 1;
-        self.out.recorder(RecorderOp::Open {
-            key,
-            leg: id,
-            path: path.clone(),
-        });
+        self.out.recorder(RecorderOp::Open { key, leg: id, path: path.clone() });
         if let Some(leg) = self.legs.get_mut(&id) {
             leg.recording = Some(Box::new(Recording::new(key, rec, path, max_ms, now)));
             self.totals.recordings += 1;
@@ -175,8 +146,7 @@ impl Engine {
     pub(super) fn stop_record(&mut self, now: Instant, id: LegId) {
         if let Some(recording) = self.legs.get_mut(&id).and_then(|leg| leg.recording.take()) {
             self.totals.recordings -= 1;
-            self.out
-                .recorder(RecorderOp::Finish(Box::new(recording.finish(now, id))));
+            self.out.recorder(RecorderOp::Finish(Box::new(recording.finish(now, id))));
         }
     }
 
@@ -188,19 +158,12 @@ impl Engine {
             return;
         };
         if let Some(digit) = leg.dtmf.flush() {
-            self.out.event(Event::Digit {
-                leg: id,
-                digit: digit.digit,
-                duration_ms: digit.duration_ms,
-            });
+            self.out.event(Event::Digit { leg: id, digit: digit.digit, duration_ms: digit.duration_ms });
         }
         if leg.packets_out > 0 {
             self.send_report(now, &mut leg, true);
         }
-        self.out.event(Event::LegClosed {
-            leg: id,
-            stats: leg.stats(),
-        });
+        self.out.event(Event::LegClosed { leg: id, stats: leg.stats() });
     }
 }
 

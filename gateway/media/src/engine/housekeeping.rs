@@ -13,8 +13,7 @@ impl Engine {
         for (&id, leg) in &mut self.legs {
             report_digits(id, [leg.dtmf.handle_timeout(now)], &mut self.out);
             let is_expected = leg.params.as_ref().is_some_and(|params| params.recv);
-            if is_expected && !leg.silent && now.saturating_duration_since(leg.heard_at) >= silence
-            {
+            if is_expected && !leg.silent && now.saturating_duration_since(leg.heard_at) >= silence {
                 leg.silent = true;
                 self.out.event(Event::Silent { leg: id });
             }
@@ -23,15 +22,10 @@ impl Engine {
             }
             if let Some(recording) = &mut leg.recording {
                 let out = &mut self.out;
-                let lost_ms = recording.flush(now, &self.cfg.pool, |write| {
-                    out.recorder(RecorderOp::Write(write))
-                });
+                let lost_ms = recording.flush(now, &self.cfg.pool, |write| out.recorder(RecorderOp::Write(write)));
                 if lost_ms > 0 {
                     self.totals.gaps_ms += lost_ms;
-                    self.out.event(Event::RecordingGap {
-                        leg: id,
-                        ms: lost_ms,
-                    });
+                    self.out.event(Event::RecordingGap { leg: id, ms: lost_ms });
                 }
                 if recording.ends_at() <= now {
                     full.push((id, recording.ends_at()));

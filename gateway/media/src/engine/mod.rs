@@ -173,11 +173,7 @@ impl Engine {
     /// A snapshot of the counters.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        Totals {
-            legs: self.legs.len() as u64,
-            output_overflow: self.out.overflow(),
-            ..self.totals
-        }
+        Totals { legs: self.legs.len() as u64, output_overflow: self.out.overflow(), ..self.totals }
     }
 
     /// The legs open now.

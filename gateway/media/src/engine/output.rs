@@ -136,26 +136,14 @@ pub(super) struct Outbox {
 
 impl Outbox {
     /// Queues a packet that `write` appends. Returns false, without writing, if the queue is full.
-    pub(super) fn packet(
-        &mut self,
-        leg: LegId,
-        port: Port,
-        to: SocketAddr,
-        write: impl FnOnce(&mut Vec<u8>),
-    ) -> bool {
+    pub(super) fn packet(&mut self, leg: LegId, port: Port, to: SocketAddr, write: impl FnOnce(&mut Vec<u8>)) -> bool {
         if self.packets.len() >= OUTPUT_PACKETS_MAX {
             self.overflow += 1;
             return false;
         }
         let start = self.bytes.len();
         write(&mut self.bytes);
-        self.packets.push_back(Queued {
-            leg,
-            port,
-            to,
-            start,
-            end: self.bytes.len(),
-        });
+        self.packets.push_back(Queued { leg, port, to, start, end: self.bytes.len() });
         true
     }
 
@@ -180,20 +168,8 @@ impl Outbox {
     }
 
     pub(super) fn poll(&mut self) -> Option<Output<'_>> {
-        if let Some(Queued {
-            leg,
-            port,
-            to,
-            start,
-            end,
-        }) = self.packets.pop_front()
-        {
-            return Some(Output::Packet {
-                leg,
-                port,
-                to,
-                bytes: &self.bytes[start..end],
-            });
+        if let Some(Queued { leg, port, to, start, end }) = self.packets.pop_front() {
+            return Some(Output::Packet { leg, port, to, bytes: &self.bytes[start..end] });
         }
         self.bytes.clear();
         self.others.pop_front()

@@ -36,18 +36,8 @@ impl Engine {
                 return;
             }
         };
-        let arrival = now.saturating_duration_since(self.started).as_nanos()
-            * u128::from(SAMPLES_PER_MS)
-            / 1_000_000;
-        let Some(accepted) = accept(
-            leg,
-            now,
-            from,
-            &packet,
-            arrival as u64,
-            &mut self.totals,
-            &mut self.out,
-        ) else {
+        let arrival = now.saturating_duration_since(self.started).as_nanos() * u128::from(SAMPLES_PER_MS) / 1_000_000;
+        let Some(accepted) = accept(leg, now, from, &packet, arrival as u64, &mut self.totals, &mut self.out) else {
             leg.dropped += 1;
             return;
         };
@@ -58,21 +48,12 @@ impl Engine {
         }
         match accepted.kind {
             Kind::Audio(codec) => {
-                record_received(
-                    leg,
-                    now,
-                    &packet,
-                    codec,
-                    accepted.in_order,
-                    &mut self.totals,
-                );
+                record_received(leg, now, &packet, codec, accepted.in_order, &mut self.totals);
                 self.relay(now, id, &packet, Some(codec));
             }
             Kind::Event => {
                 let header = &packet.header;
-                let digits = leg
-                    .dtmf
-                    .receive(now, header.ssrc, header.timestamp, packet.payload);
+                let digits = leg.dtmf.receive(now, header.ssrc, header.timestamp, packet.payload);
                 report_digits(id, digits, &mut self.out);
                 self.relay(now, id, &packet, None);
             }
@@ -81,17 +62,9 @@ impl Engine {
     }
 }
 
-pub(super) fn report_digits(
-    leg: LegId,
-    digits: impl IntoIterator<Item = Option<Digit>>,
-    out: &mut Outbox,
-) {
+pub(super) fn report_digits(leg: LegId, digits: impl IntoIterator<Item = Option<Digit>>, out: &mut Outbox) {
     for Digit { digit, duration_ms } in digits.into_iter().flatten() {
-        out.event(Event::Digit {
-            leg,
-            digit,
-            duration_ms,
-        });
+        out.event(Event::Digit { leg, digit, duration_ms });
     }
 }
 
@@ -122,19 +95,12 @@ fn accept(
         }
         Admission::Learned | Admission::NewStream | Admission::Known => {}
     }
-    if leg
-        .source
-        .as_ref()
-        .is_none_or(|source| source.ssrc != header.ssrc)
-    {
+    if leg.source.as_ref().is_none_or(|source| source.ssrc != header.ssrc) {
         let lost = leg.source.as_ref().map_or(0, Source::lost);
         leg.lost_before += lost;
         leg.source = Some(Source::new(header.ssrc, header.seq));
     }
-    let verdict = leg
-        .source
-        .as_mut()?
-        .receive(header.seq, header.timestamp, arrival);
+    let verdict = leg.source.as_mut()?.receive(header.seq, header.timestamp, arrival);
     if leg.packets_in == 0 {
         out.event(Event::FirstPacket { leg: leg.id });
     }
@@ -147,10 +113,7 @@ fn accept(
         Verdict::TooOld => totals.late += 1,
         Verdict::Duplicate | Verdict::Jump => totals.dropped_other += 1,
         Verdict::New { .. } | Verdict::Reordered | Verdict::Restarted => {
-            return Some(Accepted {
-                kind,
-                in_order: verdict != Verdict::Reordered,
-            });
+            return Some(Accepted { kind, in_order: verdict != Verdict::Reordered });
         }
     }
     None
@@ -168,21 +131,9 @@ fn record_received(
         return;
     };
     let header = &packet.header;
-    let stamp = Stamp {
-        ssrc: header.ssrc,
-        timestamp: header.timestamp,
-        marker: header.marker,
-        in_order,
-    };
-    let placed = recording.place(
-        now,
-        &RecorderPacket {
-            channel: Channel::Received,
-            stamp,
-            codec,
-            payload: packet.payload,
-        },
-    );
+    let stamp = Stamp { ssrc: header.ssrc, timestamp: header.timestamp, marker: header.marker, in_order };
+    let placed =
+        recording.place(now, &RecorderPacket { channel: Channel::Received, stamp, codec, payload: packet.payload });
     if placed == Placed::TooLate {
         totals.late += 1;
     }

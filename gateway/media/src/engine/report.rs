@@ -22,10 +22,8 @@ impl Engine {
             return;
         };
         // Reports teach an address only for the peer media was learnt from.
-        let is_peer = leg
-            .latch
-            .as_ref()
-            .is_some_and(|latch| latch.is_learnt() && latch.ip() == Some(from.ip().to_canonical()));
+        let is_peer =
+            leg.latch.as_ref().is_some_and(|latch| latch.is_learnt() && latch.ip() == Some(from.ip().to_canonical()));
         if !is_peer {
             self.totals.dropped_foreign += 1;
             return;
@@ -65,16 +63,8 @@ impl Engine {
         });
         // The name identifies the stream, not a person or a host (RFC 7022).
         let cname = format!("{:08x}@hotline", leg.out.ssrc());
-        let compound = CompoundReport {
-            ssrc: leg.out.ssrc(),
-            sender,
-            report,
-            cname: &cname,
-            bye,
-        };
-        self.out.packet(leg.id, rtcp_port(is_mux), to, |bytes| {
-            rtcp::write_report(&compound, bytes)
-        });
+        let compound = CompoundReport { ssrc: leg.out.ssrc(), sender, report, cname: &cname, bye };
+        self.out.packet(leg.id, rtcp_port(is_mux), to, |bytes| rtcp::write_report(&compound, bytes));
     }
 }
 
@@ -85,23 +75,14 @@ fn rtcp_target(leg: &Leg) -> Option<(SocketAddr, bool)> {
     if params.remote_rtcp == Some(params.remote) {
         return Some((media, true));
     }
-    if let Some(source) = leg
-        .rtcp_source
-        .filter(|source| source.ip().to_canonical() == media.ip().to_canonical())
-    {
+    if let Some(source) = leg.rtcp_source.filter(|source| source.ip().to_canonical() == media.ip().to_canonical()) {
         return Some((source, false));
     }
     if media.ip() != params.remote.ip() {
         return None;
     }
-    let next_port = params
-        .remote
-        .port()
-        .checked_add(1)
-        .map(|port| SocketAddr::new(media.ip(), port));
-    let announced = params
-        .remote_rtcp
-        .filter(|rtcp| rtcp.port() != 0 && !rtcp.ip().is_unspecified());
+    let next_port = params.remote.port().checked_add(1).map(|port| SocketAddr::new(media.ip(), port));
+    let announced = params.remote_rtcp.filter(|rtcp| rtcp.port() != 0 && !rtcp.ip().is_unspecified());
     announced.or(next_port).map(|to| (to, false))
 }
 

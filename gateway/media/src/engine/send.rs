@@ -19,13 +19,7 @@ use crate::{
 impl Engine {
     /// Passes a packet of leg `from` on to the leg it is bridged with. `codec` is its coding, or
     /// `None` for an event.
-    pub(super) fn relay(
-        &mut self,
-        now: Instant,
-        from: LegId,
-        packet: &Packet<'_>,
-        codec: Option<Codec>,
-    ) {
+    pub(super) fn relay(&mut self, now: Instant, from: LegId, packet: &Packet<'_>, codec: Option<Codec>) {
         let Some(to) = self.legs.get(&from).and_then(|leg| leg.peer) else {
             return;
         };
@@ -44,10 +38,7 @@ impl Engine {
             (None, Some(dtmf_pt)) => (dtmf_pt, 0),
             (None, None) => return,
         };
-        let Some(header) = leg
-            .out
-            .relay(now, from.0, &packet.header, payload_type, samples)
-        else {
+        let Some(header) = leg.out.relay(now, from.0, &packet.header, payload_type, samples) else {
             self.totals.late += 1;
             return;
         };
@@ -65,21 +56,8 @@ impl Engine {
         if let (Some(codec), Some(recording)) = (codec, leg.recording.as_mut()) {
             // A straggler keeps its number; whether it is one shows in the source's numbers.
             let in_order = !is_straggler(&header, leg.newest_out);
-            let stamp = Stamp {
-                ssrc: header.ssrc,
-                timestamp: header.timestamp,
-                marker: header.marker,
-                in_order,
-            };
-            recording.place(
-                now,
-                &RecorderPacket {
-                    channel: Channel::Sent,
-                    stamp,
-                    codec,
-                    payload: packet.payload,
-                },
-            );
+            let stamp = Stamp { ssrc: header.ssrc, timestamp: header.timestamp, marker: header.marker, in_order };
+            recording.place(now, &RecorderPacket { channel: Channel::Sent, stamp, codec, payload: packet.payload });
         }
         note_newest(leg, &header);
     }
@@ -145,27 +123,16 @@ fn serve(leg: &mut Leg, at: Instant, totals: &mut Totals, out: &mut Outbox) {
     // One slot after the last frame: now it has been heard to its end.
     let play_id = player.play_id;
     leg.player = None;
-    out.event(Event::PlayDone {
-        leg: leg.id,
-        play_id,
-    });
+    out.event(Event::PlayDone { leg: leg.id, play_id });
 }
 
 fn sendable(leg: &Leg) -> Option<(SocketAddr, Codec, u8)> {
     let target = leg.target()?;
-    leg.params
-        .as_ref()
-        .map(|params| (target, params.codec, params.payload_type))
+    leg.params.as_ref().map(|params| (target, params.codec, params.payload_type))
 }
 
 /// Sends a frame of our own audio; while sending is forbidden (hold), it just passes.
-fn send_frame(
-    leg: &mut Leg,
-    at: Instant,
-    samples: &[i16; FRAME_SAMPLES],
-    totals: &mut Totals,
-    out: &mut Outbox,
-) {
+fn send_frame(leg: &mut Leg, at: Instant, samples: &[i16; FRAME_SAMPLES], totals: &mut Totals, out: &mut Outbox) {
     let Some((target, codec, payload_type)) = sendable(leg) else {
         return;
     };
@@ -181,21 +148,8 @@ fn send_frame(
         return;
     }
     if let Some(recording) = leg.recording.as_mut() {
-        let stamp = Stamp {
-            ssrc: header.ssrc,
-            timestamp: header.timestamp,
-            marker: header.marker,
-            in_order: true,
-        };
-        recording.place(
-            at,
-            &RecorderPacket {
-                channel: Channel::Sent,
-                stamp,
-                codec,
-                payload: &leg.coded,
-            },
-        );
+        let stamp = Stamp { ssrc: header.ssrc, timestamp: header.timestamp, marker: header.marker, in_order: true };
+        recording.place(at, &RecorderPacket { channel: Channel::Sent, stamp, codec, payload: &leg.coded });
     }
     note_newest(leg, &header);
     count_sent(leg, totals, FRAME_SAMPLES);
@@ -216,14 +170,9 @@ fn send_event(
     let header = if first {
         let header = leg.out.own(at, dtmf_pt, FRAME_SAMPLES as u32);
         leg.event_timestamp = header.timestamp;
-        Header {
-            marker: true,
-            ..header
-        }
+        Header { marker: true, ..header }
     } else {
-        let end = leg
-            .event_timestamp
-            .wrapping_add(u32::from(payload.duration));
+        let end = leg.event_timestamp.wrapping_add(u32::from(payload.duration));
         leg.out.own_at(dtmf_pt, leg.event_timestamp, false, end)
     };
     let sent = out.packet(leg.id, Port::Rtp, target, |bytes| {

@@ -19,11 +19,7 @@ pub(super) struct Wheel {
 
 impl Wheel {
     pub(super) fn new(now: Instant) -> Self {
-        Self {
-            started: now,
-            done: 0,
-            slots: Default::default(),
-        }
+        Self { started: now, done: 0, slots: Default::default() }
     }
 
     fn tick_at(&self, now: Instant) -> u64 {
@@ -49,9 +45,7 @@ impl Wheel {
         }
         // Among equals the phase that comes next, so that a prompt starts without delay.
         let next = (self.done + 1) as usize;
-        let slot = (0..TICK_PHASES)
-            .map(|n| (next + n) % TICK_PHASES)
-            .min_by_key(|slot| self.slots[*slot].len());
+        let slot = (0..TICK_PHASES).map(|n| (next + n) % TICK_PHASES).min_by_key(|slot| self.slots[*slot].len());
         self.slots[slot.unwrap_or(0)].push(leg);
     }
 
@@ -93,10 +87,7 @@ impl Wheel {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::disallowed_methods,
-    reason = "a test needs some instant to begin at"
-)]
+#[allow(clippy::disallowed_methods, reason = "a test needs some instant to begin at")]
 mod tests {
     use super::*;
 

@@ -51,13 +51,7 @@ impl Latch {
     /// Guards a leg whose peer announced `signalled`.
     #[must_use]
     pub fn new(signalled: SocketAddr, any_ip: bool) -> Self {
-        Self {
-            signalled,
-            announced: signalled,
-            any_ip,
-            learnt: None,
-            candidate: None,
-        }
+        Self { signalled, announced: signalled, any_ip, learnt: None, candidate: None }
     }
 
     /// Takes a new offer/answer into account. Only a changed address makes us learn again.
@@ -80,10 +74,7 @@ impl Latch {
             if !self.any_ip && source.ip() != canonical(self.announced).ip() {
                 return Admission::Foreign;
             }
-            self.learnt = Some(Learnt {
-                address: source,
-                ssrc,
-            });
+            self.learnt = Some(Learnt { address: source, ssrc });
             return Admission::Learned;
         };
         if source != learnt.address {
@@ -102,19 +93,14 @@ impl Latch {
             self.candidate = None;
             return Admission::NewStream;
         }
-        self.candidate = Some(Candidate {
-            ssrc,
-            seq_next: seq.wrapping_add(1),
-            count,
-        });
+        self.candidate = Some(Candidate { ssrc, seq_next: seq.wrapping_add(1), count });
         Admission::Probation
     }
 
     /// Where media goes now; `None` while the SDP forbids sending (address 0.0.0.0, port 0).
     #[must_use]
     pub fn target(&self) -> Option<SocketAddr> {
-        sendable(self.signalled)
-            .then(|| self.learnt.map_or(self.signalled, |learnt| learnt.address))
+        sendable(self.signalled).then(|| self.learnt.map_or(self.signalled, |learnt| learnt.address))
     }
 
     /// The IP an accompanying RTCP packet must come from.
@@ -156,35 +142,18 @@ mod tests {
         assert_eq!(latch.admit(addr("10.0.0.1:5555"), 1, 0), Admission::Learned);
         assert_eq!(latch.target(), Some(addr("10.0.0.1:5555")));
         assert_eq!(latch.admit(addr("10.0.0.1:4000"), 1, 1), Admission::Foreign);
-        assert_eq!(
-            latch.admit(addr("[::ffff:10.0.0.1]:5555"), 1, 1),
-            Admission::Known
-        );
+        assert_eq!(latch.admit(addr("[::ffff:10.0.0.1]:5555"), 1, 1), Admission::Known);
     }
 
     #[test]
     fn a_natted_phone_is_learnt_from_any_ip_once() {
         let mut latch = Latch::new(addr("192.168.1.9:4000"), true);
-        assert_eq!(
-            latch.admit(addr("203.0.113.5:61000"), 1, 0),
-            Admission::Learned
-        );
-        assert_eq!(
-            latch.admit(addr("203.0.113.6:61000"), 1, 1),
-            Admission::Foreign
-        );
+        assert_eq!(latch.admit(addr("203.0.113.5:61000"), 1, 0), Admission::Learned);
+        assert_eq!(latch.admit(addr("203.0.113.6:61000"), 1, 1), Admission::Foreign);
         latch.update(addr("192.168.1.9:4000"), true);
-        assert_eq!(
-            latch.target(),
-            Some(addr("203.0.113.5:61000")),
-            "same SDP, same peer"
-        );
+        assert_eq!(latch.target(), Some(addr("203.0.113.5:61000")), "same SDP, same peer");
         latch.update(addr("192.168.1.9:4002"), true);
-        assert_eq!(
-            latch.target(),
-            Some(addr("192.168.1.9:4002")),
-            "a new address is learnt anew"
-        );
+        assert_eq!(latch.target(), Some(addr("192.168.1.9:4002")), "a new address is learnt anew");
     }
 
     #[test]

@@ -63,10 +63,7 @@ impl Clip {
     /// See [`ClipError`].
     pub fn from_wav_bytes(bytes: &[u8]) -> Result<Self, ClipError> {
         let (rate_hz, data) = find_pcm(bytes)?;
-        let mut samples: Vec<i16> = data
-            .chunks_exact(2)
-            .map(|b| i16::from_le_bytes([b[0], b[1]]))
-            .collect();
+        let mut samples: Vec<i16> = data.chunks_exact(2).map(|b| i16::from_le_bytes([b[0], b[1]])).collect();
         if rate_hz == 2 * SAMPLE_RATE_HZ {
             samples = halve_rate(&samples);
         }
@@ -128,12 +125,7 @@ fn check_format(chunk: &[u8]) -> Result<u32, ClipError> {
     if format == 1 && channels == 1 && bits == 16 && rate_fits {
         Ok(rate_hz)
     } else {
-        Err(ClipError::Format {
-            format,
-            channels,
-            rate_hz,
-            bits,
-        })
+        Err(ClipError::Format { format, channels, rate_hz, bits })
     }
 }
 
@@ -143,11 +135,7 @@ fn halve_rate(samples: &[i16]) -> Vec<i16> {
     let taps: Vec<f64> = (-REACH..=REACH)
         .map(|n| {
             let x = n as f64;
-            let sinc = if n == 0 {
-                0.5
-            } else {
-                (std::f64::consts::PI * x * 0.5).sin() / (std::f64::consts::PI * x)
-            };
+            let sinc = if n == 0 { 0.5 } else { (std::f64::consts::PI * x * 0.5).sin() / (std::f64::consts::PI * x) };
             let window = 0.54 + 0.46 * (std::f64::consts::PI * x / (REACH as f64 + 1.0)).cos();
             sinc * window
         })
@@ -160,9 +148,7 @@ fn halve_rate(samples: &[i16]) -> Vec<i16> {
                 .zip(&taps)
                 .map(|(n, tap)| {
                     let at = usize::try_from(center + n).ok();
-                    at.and_then(|at| samples.get(at))
-                        .map_or(0.0, |&s| f64::from(s))
-                        * tap
+                    at.and_then(|at| samples.get(at)).map_or(0.0, |&s| f64::from(s)) * tap
                 })
                 .sum();
             (value / sum).clamp(f64::from(i16::MIN), f64::from(i16::MAX)) as i16
@@ -198,12 +184,7 @@ mod tests {
     #[test]
     fn reads_8_khz_as_it_is_and_halves_16_khz() {
         let tone_8k = tone::sine(440.0, 500);
-        assert_eq!(
-            Clip::from_wav_bytes(&wav(8000, 1, 16, &tone_8k))
-                .unwrap()
-                .samples(),
-            tone_8k
-        );
+        assert_eq!(Clip::from_wav_bytes(&wav(8000, 1, 16, &tone_8k)).unwrap().samples(), tone_8k);
         // The same samples said to be 16 kHz are 880 Hz for half the time.
         let clip = Clip::from_wav_bytes(&wav(16_000, 1, 16, &tone_8k)).unwrap();
         assert_eq!(clip.duration_ms(), 250);
@@ -218,22 +199,10 @@ mod tests {
         let stereo = Clip::from_wav_bytes(&wav(8000, 2, 16, &[0, 0])).unwrap_err();
         assert!(matches!(stereo, ClipError::Format { channels: 2, .. }));
         assert!(stereo.to_string().contains("sox"));
-        assert!(matches!(
-            Clip::from_wav_bytes(&wav(44_100, 1, 16, &[0])),
-            Err(ClipError::Format { .. })
-        ));
-        assert!(matches!(
-            Clip::from_wav_bytes(&wav(8000, 1, 8, &[0])),
-            Err(ClipError::Format { .. })
-        ));
-        assert!(matches!(
-            Clip::from_wav_bytes(b"ID3"),
-            Err(ClipError::NotWav(_))
-        ));
-        assert!(matches!(
-            Clip::from_wav(Path::new("/nowhere.wav")),
-            Err(ClipError::Io(_))
-        ));
+        assert!(matches!(Clip::from_wav_bytes(&wav(44_100, 1, 16, &[0])), Err(ClipError::Format { .. })));
+        assert!(matches!(Clip::from_wav_bytes(&wav(8000, 1, 8, &[0])), Err(ClipError::Format { .. })));
+        assert!(matches!(Clip::from_wav_bytes(b"ID3"), Err(ClipError::NotWav(_))));
+        assert!(matches!(Clip::from_wav(Path::new("/nowhere.wav")), Err(ClipError::Io(_))));
     }
 
     #[test]

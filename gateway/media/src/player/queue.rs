@@ -24,13 +24,7 @@ impl Player {
         clips.truncate(PLAY_CLIPS_MAX);
         clips.retain(|clip| !clip.samples().is_empty());
         let repeat = repeat && !clips.is_empty();
-        Self {
-            play_id,
-            clips,
-            repeat,
-            clip: 0,
-            sample: 0,
-        }
+        Self { play_id, clips, repeat, clip: 0, sample: 0 }
     }
 
     /// Nothing is left to play.
@@ -78,11 +72,7 @@ mod tests {
 
     #[test]
     fn clips_join_without_a_gap_and_the_end_is_padded() {
-        let mut player = Player::new(
-            1,
-            vec![clip(vec![1; 100]), clip(vec![]), clip(vec![2; 100])],
-            false,
-        );
+        let mut player = Player::new(1, vec![clip(vec![1; 100]), clip(vec![]), clip(vec![2; 100])], false);
         let mut frame = [9; FRAME_SAMPLES];
         assert!(player.next_frame(&mut frame));
         assert_eq!((frame[99], frame[100], frame[159]), (1, 2, 2));

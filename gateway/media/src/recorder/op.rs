@@ -54,18 +54,8 @@ pub struct Write {
 }
 
 impl Write {
-    pub(crate) fn new(
-        key: RecordingKey,
-        offset_frames: u64,
-        block: Block,
-        in_flight: &InFlight,
-    ) -> Self {
-        Self {
-            key,
-            offset_frames,
-            block,
-            _ticket: in_flight.ticket(),
-        }
+    pub(crate) fn new(key: RecordingKey, offset_frames: u64, block: Block, in_flight: &InFlight) -> Self {
+        Self { key, offset_frames, block, _ticket: in_flight.ticket() }
     }
 }
 

@@ -19,37 +19,21 @@ impl BlockPool {
     pub fn new(blocks: usize) -> Self {
         let size = blocks.clamp(POOL_BLOCKS_MIN, POOL_BLOCKS_MAX);
         // Non-zero bytes make the kernel back every page now, not in the middle of a call.
-        let free = (0..size)
-            .map(|_| vec![0xA5u8; BLOCK_LEN].into_boxed_slice())
-            .collect();
-        Self {
-            free: Arc::new(Mutex::new(free)),
-            size,
-        }
+        let free = (0..size).map(|_| vec![0xA5u8; BLOCK_LEN].into_boxed_slice()).collect();
+        Self { free: Arc::new(Mutex::new(free)), size }
     }
 
     /// Takes a block; `None` when the disk has fallen so far behind that all are waiting for it.
     #[must_use]
     pub fn take(&self) -> Option<Block> {
-        let bytes = self
-            .free
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .pop()?;
-        Some(Block {
-            bytes,
-            len: 0,
-            home: Arc::clone(&self.free),
-        })
+        let bytes = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop()?;
+        Some(Block { bytes, len: 0, home: Arc::clone(&self.free) })
     }
 
     /// Blocks not in use.
     #[must_use]
     pub fn free_count(&self) -> usize {
-        self.free
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .len()
+        self.free.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
     /// Blocks in all.
@@ -87,10 +71,7 @@ impl Block {
 impl Drop for Block {
     fn drop(&mut self) {
         let bytes = std::mem::take(&mut self.bytes);
-        self.home
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .push(bytes);
+        self.home.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
     }
 }
 

@@ -8,9 +8,7 @@ use std::{
 use super::{BlockPool, Finish, RecordingKey, Stamp, Timeline, Window, Write, op::InFlight};
 use crate::{
     Codec, LegId, RecordingId, codec,
-    limits::{
-        FLUSH_FORCED_MS, FLUSH_GUARD_MS, FLUSH_MS, PAUSES_MAX, RECORDING_MS_MAX, SAMPLES_PER_MS,
-    },
+    limits::{FLUSH_FORCED_MS, FLUSH_GUARD_MS, FLUSH_MS, PAUSES_MAX, RECORDING_MS_MAX, SAMPLES_PER_MS},
 };
 
 /// Which side of the leg.
@@ -66,13 +64,7 @@ pub struct Recording {
 impl Recording {
     /// Starts at `now`; `max_ms` is cut to the package's limit.
     #[must_use]
-    pub fn new(
-        key: RecordingKey,
-        rec: RecordingId,
-        path: PathBuf,
-        max_ms: u64,
-        now: Instant,
-    ) -> Self {
+    pub fn new(key: RecordingKey, rec: RecordingId, path: PathBuf, max_ms: u64, now: Instant) -> Self {
         Self {
             key,
             rec,
@@ -116,18 +108,9 @@ impl Recording {
         self.decoded.clear();
         codec::decode_into(packet.codec, packet.payload, &mut self.decoded);
         // What was said during a pause stays out even if its packet comes after it.
-        let resumed_at = self
-            .paused_ranges
-            .last()
-            .map_or(i64::MIN, |(_, end)| (*end * SAMPLES_PER_MS) as i64);
-        let skip = usize::try_from(resumed_at.saturating_sub(at))
-            .unwrap_or(0)
-            .min(self.decoded.len());
-        self.window.write(
-            packet.channel as usize,
-            at + skip as i64,
-            &self.decoded[skip..],
-        );
+        let resumed_at = self.paused_ranges.last().map_or(i64::MIN, |(_, end)| (*end * SAMPLES_PER_MS) as i64);
+        let skip = usize::try_from(resumed_at.saturating_sub(at)).unwrap_or(0).min(self.decoded.len());
+        self.window.write(packet.channel as usize, at + skip as i64, &self.decoded[skip..]);
         Placed::Stored
     }
 
@@ -153,13 +136,10 @@ impl Recording {
     /// Hands due audio to the writer through `write`. Without free blocks it waits in the window.
     /// Returns milliseconds of audio lost since the last call.
     pub fn flush(&mut self, now: Instant, pool: &BlockPool, mut write: impl FnMut(Write)) -> u64 {
-        let target = self
-            .wall(now)
-            .saturating_sub(FLUSH_GUARD_MS * SAMPLES_PER_MS);
+        let target = self.wall(now).saturating_sub(FLUSH_GUARD_MS * SAMPLES_PER_MS);
         loop {
             let pending_ms = self.window.pending(target) / SAMPLES_PER_MS;
-            let is_due = pending_ms >= FLUSH_FORCED_MS
-                || (pending_ms >= FLUSH_MS && self.in_flight.count() == 0);
+            let is_due = pending_ms >= FLUSH_FORCED_MS || (pending_ms >= FLUSH_MS && self.in_flight.count() == 0);
             if !is_due {
                 break;
             }
@@ -199,36 +179,17 @@ impl Recording {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::disallowed_methods,
-    reason = "a test needs some instant to begin at"
-)]
+#[allow(clippy::disallowed_methods, reason = "a test needs some instant to begin at")]
 mod tests {
     use super::*;
 
     fn packet(n: u32, payload: &[u8]) -> Packet<'_> {
-        let stamp = Stamp {
-            ssrc: 1,
-            timestamp: n * 160,
-            marker: false,
-            in_order: true,
-        };
-        Packet {
-            channel: Channel::Received,
-            stamp,
-            codec: Codec::Pcma,
-            payload,
-        }
+        let stamp = Stamp { ssrc: 1, timestamp: n * 160, marker: false, in_order: true };
+        Packet { channel: Channel::Received, stamp, codec: Codec::Pcma, payload }
     }
 
     fn recording(start: Instant) -> Recording {
-        Recording::new(
-            RecordingKey(1),
-            RecordingId("r".into()),
-            "r.wav".into(),
-            60_000,
-            start,
-        )
+        Recording::new(RecordingKey(1), RecordingId("r".into()), "r.wav".into(), 60_000, start)
     }
 
     #[test]
@@ -263,11 +224,7 @@ mod tests {
         assert_eq!(held.len(), pool.size());
         let finish = recording.finish(start + Duration::from_secs(u64::from(seconds)), LegId(1));
         assert!(lost_ms > 10_000, "{lost_ms}");
-        assert!(
-            finish.gaps_ms >= lost_ms && finish.gaps_ms < lost_ms + 1000,
-            "{} {lost_ms}",
-            finish.gaps_ms
-        );
+        assert!(finish.gaps_ms >= lost_ms && finish.gaps_ms < lost_ms + 1000, "{} {lost_ms}", finish.gaps_ms);
         assert_eq!(finish.duration_ms(), u64::from(seconds) * 1000);
     }
 }

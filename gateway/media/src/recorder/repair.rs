@@ -60,9 +60,7 @@ fn repair_file(part: &Path) -> io::Result<Repaired> {
     let mut file = OpenOptions::new().read(true).write(true).open(part)?;
     let len = file.metadata()?.len();
     let mut head = Vec::with_capacity(HEADER_LEN);
-    file.by_ref()
-        .take(HEADER_LEN as u64)
-        .read_to_end(&mut head)?;
+    file.by_ref().take(HEADER_LEN as u64).read_to_end(&mut head)?;
     let frames = len.saturating_sub(HEADER_LEN as u64) / 4;
     let bytes = HEADER_LEN as u64 + frames * 4;
     let was_broken = len != bytes || parse_header(&head).map(|head| head.frames) != Ok(frames);
@@ -74,31 +72,18 @@ fn repair_file(part: &Path) -> io::Result<Repaired> {
     let path = free_name(&part.with_extension(""))?;
     publish(part, &path)?;
     let sha256 = sha256_file(&path)?;
-    Ok(Repaired {
-        path,
-        duration_ms: frames / SAMPLES_PER_MS,
-        was_broken,
-        bytes,
-        sha256,
-    })
+    Ok(Repaired { path, duration_ms: frames / SAMPLES_PER_MS, was_broken, bytes, sha256 })
 }
 
 /// `path`, or `name-repaired-N.wav` if that exists (it can't, unless somebody copied files here).
 fn free_name(path: &Path) -> io::Result<PathBuf> {
     let mut candidate = path.to_owned();
-    let stem = path
-        .file_stem()
-        .unwrap_or_default()
-        .to_string_lossy()
-        .into_owned();
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     for n in 1..1000 {
         if !candidate.try_exists()? {
             return Ok(candidate);
         }
         candidate = path.with_file_name(format!("{stem}-repaired-{n}.wav"));
     }
-    Err(io::Error::new(
-        io::ErrorKind::AlreadyExists,
-        "no free name for a repaired recording",
-    ))
+    Err(io::Error::new(io::ErrorKind::AlreadyExists, "no free name for a repaired recording"))
 }

@@ -5,9 +5,7 @@
 //! stream is ahead of time (its anchor had been late), constantly behind (its clock is slow, or it
 //! paused without counting), or it changed its SSRC or jumped.
 
-use crate::limits::{
-    LATE_MS_MAX, PLACE_AHEAD_MS_MAX, PLACE_BEHIND_MS_MAX, PLACE_JUDGE_PACKETS, SAMPLES_PER_MS,
-};
+use crate::limits::{LATE_MS_MAX, PLACE_AHEAD_MS_MAX, PLACE_BEHIND_MS_MAX, PLACE_JUDGE_PACKETS, SAMPLES_PER_MS};
 
 const AHEAD_MAX: i64 = (PLACE_AHEAD_MS_MAX * SAMPLES_PER_MS) as i64;
 const BEHIND_MAX: i64 = (PLACE_BEHIND_MS_MAX * SAMPLES_PER_MS) as i64;
@@ -40,14 +38,7 @@ struct Anchor {
 
 impl Anchor {
     fn new(stamp: Stamp, at: i64) -> Self {
-        Self {
-            ssrc: stamp.ssrc,
-            timestamp: stamp.timestamp,
-            at,
-            newest: stamp.timestamp,
-            lag_min: i64::MAX,
-            judged: 0,
-        }
+        Self { ssrc: stamp.ssrc, timestamp: stamp.timestamp, at, newest: stamp.timestamp, lag_min: i64::MAX, judged: 0 }
     }
 
     fn position(&self, timestamp: u32) -> i64 {
@@ -105,12 +96,7 @@ mod tests {
     use super::*;
 
     fn stamp(timestamp: u32) -> Stamp {
-        Stamp {
-            ssrc: 1,
-            timestamp,
-            marker: false,
-            in_order: true,
-        }
+        Stamp { ssrc: 1, timestamp, marker: false, in_order: true }
     }
 
     #[test]
@@ -122,9 +108,7 @@ mod tests {
                 continue;
             }
             let wall = n * 160 + (n * 37 % 400);
-            let placed = line
-                .place(wall, stamp(base.wrapping_add((n * 160) as u32)))
-                .unwrap();
+            let placed = line.place(wall, stamp(base.wrapping_add((n * 160) as u32))).unwrap();
             assert_eq!(placed, n * 160, "packet {n}");
         }
     }
@@ -133,16 +117,8 @@ mod tests {
     fn a_late_first_packet_is_corrected_by_the_next() {
         let mut line = Timeline::default();
         assert_eq!(line.place(2400, stamp(0)), Some(2400));
-        assert_eq!(
-            line.place(2401, stamp(160)),
-            Some(2560),
-            "20 ms ahead is borne"
-        );
-        assert_eq!(
-            line.place(2402, stamp(800)),
-            Some(2402),
-            "80 ms ahead is not"
-        );
+        assert_eq!(line.place(2401, stamp(160)), Some(2560), "20 ms ahead is borne");
+        assert_eq!(line.place(2402, stamp(800)), Some(2402), "80 ms ahead is not");
     }
 
     #[test]
@@ -151,38 +127,10 @@ mod tests {
         line.place(0, stamp(1000));
         assert_eq!(line.place(160, stamp(900_000)), Some(160), "forward jump");
         assert_eq!(line.place(320, stamp(5)), Some(320), "backward jump");
-        assert_eq!(
-            line.place(
-                480,
-                Stamp {
-                    ssrc: 2,
-                    ..stamp(77)
-                }
-            ),
-            Some(480),
-            "new SSRC"
-        );
-        assert_eq!(
-            line.place(
-                80_000,
-                Stamp {
-                    ssrc: 2,
-                    ..stamp(237)
-                }
-            ),
-            Some(80_000),
-            "hold without counting"
-        );
-        let marked = Stamp {
-            ssrc: 2,
-            marker: true,
-            ..stamp(397)
-        };
-        assert_eq!(
-            line.place(82_000, marked),
-            Some(82_000),
-            "short pause with marker"
-        );
+        assert_eq!(line.place(480, Stamp { ssrc: 2, ..stamp(77) }), Some(480), "new SSRC");
+        assert_eq!(line.place(80_000, Stamp { ssrc: 2, ..stamp(237) }), Some(80_000), "hold without counting");
+        let marked = Stamp { ssrc: 2, marker: true, ..stamp(397) };
+        assert_eq!(line.place(82_000, marked), Some(82_000), "short pause with marker");
     }
 
     #[test]
@@ -190,16 +138,10 @@ mod tests {
         let mut line = Timeline::default();
         line.place(0, stamp(0));
         line.place(8000, stamp(8000));
-        let late = Stamp {
-            in_order: false,
-            ..stamp(160)
-        };
+        let late = Stamp { in_order: false, ..stamp(160) };
         assert_eq!(line.place(8160, late), Some(160));
         assert_eq!(line.place(8161, late), None);
-        let forged = Stamp {
-            in_order: false,
-            ..stamp(2_000_000_000)
-        };
+        let forged = Stamp { in_order: false, ..stamp(2_000_000_000) };
         assert_eq!(line.place(8160, forged), None);
     }
 

@@ -56,9 +56,7 @@ pub enum WavError {
 /// # Errors
 /// See [`WavError`].
 pub fn parse_header(bytes: &[u8]) -> Result<WavHeader, WavError> {
-    let (head, _) = bytes
-        .split_first_chunk::<HEADER_LEN>()
-        .ok_or(WavError::Short)?;
+    let (head, _) = bytes.split_first_chunk::<HEADER_LEN>().ok_or(WavError::Short)?;
     let like = header(0);
     if head[..4] != like[..4] || head[8..40] != like[8..40] {
         return Err(WavError::Foreign);
@@ -68,9 +66,7 @@ pub fn parse_header(bytes: &[u8]) -> Result<WavHeader, WavError> {
     if riff_len.checked_sub(36) != Some(data_len) || !data_len.is_multiple_of(FRAME_LEN) {
         return Err(WavError::Sizes);
     }
-    Ok(WavHeader {
-        frames: u64::from(data_len / FRAME_LEN),
-    })
+    Ok(WavHeader { frames: u64::from(data_len / FRAME_LEN) })
 }
 
 #[cfg(test)]
@@ -83,14 +79,7 @@ mod tests {
         bytes.extend_from_slice(&[1, 0, 2, 0, 3, 0, 4, 0]);
         assert_eq!(parse_header(&bytes), Ok(WavHeader { frames: 2 }));
         let mut reader = hound::WavReader::new(&bytes[..]).unwrap();
-        assert_eq!(
-            (
-                reader.spec().channels,
-                reader.spec().sample_rate,
-                reader.duration()
-            ),
-            (2, 8000, 2)
-        );
+        assert_eq!((reader.spec().channels, reader.spec().sample_rate, reader.duration()), (2, 8000, 2));
         let samples: Vec<i16> = reader.samples().map(Result::unwrap).collect();
         assert_eq!(samples, [1, 2, 3, 4]);
     }
@@ -105,9 +94,6 @@ mod tests {
         let mut sizes = good;
         sizes[4] = 0;
         assert_eq!(parse_header(&sizes), Err(WavError::Sizes));
-        assert_eq!(
-            parse_header(&header(u64::from(u32::MAX))).map(|h| h.frames),
-            Ok(1_073_741_814)
-        );
+        assert_eq!(parse_header(&header(u64::from(u32::MAX))).map(|h| h.frames), Ok(1_073_741_814));
     }
 }

@@ -20,13 +20,7 @@ pub struct Window {
 impl Default for Window {
     fn default() -> Self {
         let frames = vec![[0; 2]; WINDOW_FRAMES].into_boxed_slice();
-        Self {
-            frames,
-            base: 0,
-            stored: 0,
-            dirty: None,
-            lost: 0,
-        }
+        Self { frames, base: 0, stored: 0, dirty: None, lost: 0 }
     }
 }
 
@@ -69,10 +63,7 @@ impl Window {
             self.lost += base - self.stored;
             self.stored = base;
         }
-        self.dirty = self
-            .dirty
-            .map(|dirty| dirty.max(base))
-            .filter(|dirty| *dirty < self.stored);
+        self.dirty = self.dirty.map(|dirty| dirty.max(base)).filter(|dirty| *dirty < self.stored);
     }
 
     /// Frames below `target` not handed out yet, changed ones included.
@@ -85,9 +76,7 @@ impl Window {
     /// is nothing to hand out.
     pub fn hand_out(&mut self, target: u64, block: &mut Block) -> Option<u64> {
         let from = self.dirty.unwrap_or(self.stored);
-        let count = usize::try_from(target.saturating_sub(from))
-            .unwrap_or(usize::MAX)
-            .min(BLOCK_FRAMES);
+        let count = usize::try_from(target.saturating_sub(from)).unwrap_or(usize::MAX).min(BLOCK_FRAMES);
         if count == 0 {
             return None;
         }
@@ -113,11 +102,7 @@ impl Window {
     fn copy(&self, from: u64, count: usize, out: &mut [u8]) {
         let end = self.base + WINDOW_FRAMES as u64;
         for (frame, out) in (from..from + count as u64).zip(out.chunks_exact_mut(4)) {
-            let [left, right] = if frame < end {
-                self.frames[frame as usize % WINDOW_FRAMES]
-            } else {
-                [0; 2]
-            };
+            let [left, right] = if frame < end { self.frames[frame as usize % WINDOW_FRAMES] } else { [0; 2] };
             out[..2].copy_from_slice(&left.to_le_bytes());
             out[2..].copy_from_slice(&right.to_le_bytes());
         }
@@ -140,15 +125,7 @@ mod tests {
     use super::*;
 
     fn frames(bytes: &[u8]) -> Vec<[i16; 2]> {
-        bytes
-            .chunks_exact(4)
-            .map(|b| {
-                [
-                    i16::from_le_bytes([b[0], b[1]]),
-                    i16::from_le_bytes([b[2], b[3]]),
-                ]
-            })
-            .collect()
+        bytes.chunks_exact(4).map(|b| [i16::from_le_bytes([b[0], b[1]]), i16::from_le_bytes([b[2], b[3]])]).collect()
     }
 
     #[test]
@@ -165,10 +142,7 @@ mod tests {
         assert_eq!(window.pending(480), 320);
         assert_eq!(window.hand_out(480, &mut block), Some(160));
         let handed = frames(block.bytes());
-        assert_eq!(
-            (handed.len(), handed[0], handed[160]),
-            (320, [0, 2], [3, 0])
-        );
+        assert_eq!((handed.len(), handed[0], handed[160]), (320, [0, 2], [3, 0]));
         assert_eq!(window.hand_out(480, &mut block), None);
     }
 
@@ -180,17 +154,9 @@ mod tests {
         assert_eq!((from, bytes.len()), (0, 240));
         assert!(frames(&bytes).iter().all(|frame| *frame == [5, 0]));
         window.write(0, WINDOW_FRAMES as i64, &[7; 160]);
-        assert_eq!(
-            window.take_lost(),
-            100,
-            "60 of the first 160 frames were handed out"
-        );
+        assert_eq!(window.take_lost(), 100, "60 of the first 160 frames were handed out");
         window.write(0, 0, &[9; 50]);
-        assert_eq!(
-            window.pending(WINDOW_FRAMES as u64 + 160),
-            WINDOW_FRAMES as u64,
-            "too old changes nothing"
-        );
+        assert_eq!(window.pending(WINDOW_FRAMES as u64 + 160), WINDOW_FRAMES as u64, "too old changes nothing");
     }
 
     #[test]

@@ -49,23 +49,11 @@ impl WavFile {
             fs::create_dir_all(folder)?;
         }
         if path.try_exists()? {
-            return Err(io::Error::new(
-                io::ErrorKind::AlreadyExists,
-                "recording exists",
-            ));
+            return Err(io::Error::new(io::ErrorKind::AlreadyExists, "recording exists"));
         }
-        let file = OpenOptions::new()
-            .write(true)
-            .read(true)
-            .create_new(true)
-            .open(part_path(path))?;
+        let file = OpenOptions::new().write(true).read(true).create_new(true).open(part_path(path))?;
         file.write_all_at(&header(0), 0)?;
-        Ok(Self {
-            file: Arc::new(file),
-            path: path.to_owned(),
-            frames: 0,
-            frames_in_header: 0,
-        })
+        Ok(Self { file: Arc::new(file), path: path.to_owned(), frames: 0, frames_in_header: 0 })
     }
 
     /// Stores whole frames at a frame offset.
@@ -73,8 +61,7 @@ impl WavFile {
     /// # Errors
     /// The disk's; the file stays usable.
     pub fn write_at(&mut self, offset_frames: u64, bytes: &[u8]) -> io::Result<()> {
-        self.file
-            .write_all_at(bytes, HEADER_LEN as u64 + offset_frames * 4)?;
+        self.file.write_all_at(bytes, HEADER_LEN as u64 + offset_frames * 4)?;
         self.frames = self.frames.max(offset_frames + bytes.len() as u64 / 4);
         Ok(())
     }
@@ -108,20 +95,14 @@ impl WavFile {
         self.file.sync_all()?;
         publish(&part_path(&self.path), &self.path)?;
         let sha256 = sha256_file(&self.path)?;
-        Ok(Finished {
-            bytes: HEADER_LEN as u64 + frames * 4,
-            sha256,
-        })
+        Ok(Finished { bytes: HEADER_LEN as u64 + frames * 4, sha256 })
     }
 }
 
 /// Renames and makes the new name durable.
 pub(super) fn publish(part: &Path, path: &Path) -> io::Result<()> {
     fs::rename(part, path)?;
-    match path
-        .parent()
-        .filter(|folder| !folder.as_os_str().is_empty())
-    {
+    match path.parent().filter(|folder| !folder.as_os_str().is_empty()) {
         Some(folder) => File::open(folder)?.sync_all(),
         None => File::open(".")?.sync_all(),
     }
@@ -139,10 +120,7 @@ mod tests {
         file.write_at(100, &[1; 400]).unwrap();
         file.write_at(0, &[2; 40]).unwrap();
         file.refresh_header().unwrap();
-        assert_eq!(
-            hound::WavReader::open(part_path(&path)).unwrap().duration(),
-            200
-        );
+        assert_eq!(hound::WavReader::open(part_path(&path)).unwrap().duration(), 200);
         let finished = file.finish(150).unwrap();
         assert!(!part_path(&path).exists());
         assert_eq!(finished.bytes, 44 + 600);
@@ -156,14 +134,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.wav");
         let open = WavFile::create(&path).unwrap();
-        assert_eq!(
-            WavFile::create(&path).unwrap_err().kind(),
-            io::ErrorKind::AlreadyExists
-        );
+        assert_eq!(WavFile::create(&path).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         open.finish(0).unwrap();
-        assert_eq!(
-            WavFile::create(&path).unwrap_err().kind(),
-            io::ErrorKind::AlreadyExists
-        );
+        assert_eq!(WavFile::create(&path).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
     }
 }

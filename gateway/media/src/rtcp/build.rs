@@ -60,12 +60,7 @@ fn write_block(block: &ReportBlock, out: &mut Vec<u8>) {
     out.extend_from_slice(&block.ssrc.to_be_bytes());
     let lost = block.lost.clamp(-0x80_0000, 0x7F_FFFF) as u32 & 0xFF_FFFF;
     out.extend_from_slice(&((u32::from(block.fraction_lost) << 24) | lost).to_be_bytes());
-    for word in [
-        block.extended_max,
-        block.jitter,
-        block.last_sr,
-        block.delay_since_last_sr,
-    ] {
+    for word in [block.extended_max, block.jitter, block.last_sr, block.delay_since_last_sr] {
         out.extend_from_slice(&word.to_be_bytes());
     }
 }

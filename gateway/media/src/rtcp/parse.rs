@@ -76,9 +76,7 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Rtcp>, RtcpError> {
 }
 
 fn word(bytes: &[u8], index: usize) -> Result<u32, RtcpError> {
-    let at = bytes
-        .get(index * 4..index * 4 + 4)
-        .ok_or(RtcpError::Short)?;
+    let at = bytes.get(index * 4..index * 4 + 4).ok_or(RtcpError::Short)?;
     Ok(u32::from_be_bytes([at[0], at[1], at[2], at[3]]))
 }
 
@@ -90,19 +88,12 @@ fn sender_report(body: &[u8], count: usize) -> Result<Rtcp, RtcpError> {
         octets: word(body, 5)?,
     };
     let reports = blocks(body.get(24..).ok_or(RtcpError::Short)?, count)?;
-    Ok(Rtcp::SenderReport {
-        ssrc: word(body, 0)?,
-        sender,
-        reports,
-    })
+    Ok(Rtcp::SenderReport { ssrc: word(body, 0)?, sender, reports })
 }
 
 fn receiver_report(body: &[u8], count: usize) -> Result<Rtcp, RtcpError> {
     let reports = blocks(body.get(4..).ok_or(RtcpError::Short)?, count)?;
-    Ok(Rtcp::ReceiverReport {
-        ssrc: word(body, 0)?,
-        reports,
-    })
+    Ok(Rtcp::ReceiverReport { ssrc: word(body, 0)?, reports })
 }
 
 fn blocks(body: &[u8], count: usize) -> Result<Vec<ReportBlock>, RtcpError> {
@@ -125,9 +116,7 @@ fn blocks(body: &[u8], count: usize) -> Result<Vec<ReportBlock>, RtcpError> {
 }
 
 fn bye(body: &[u8], count: usize) -> Result<Rtcp, RtcpError> {
-    let ssrcs = (0..count)
-        .map(|index| word(body, index))
-        .collect::<Result<_, _>>()?;
+    let ssrcs = (0..count).map(|index| word(body, index)).collect::<Result<_, _>>()?;
     Ok(Rtcp::Bye { ssrcs })
 }
 
@@ -137,12 +126,7 @@ mod tests {
     use super::*;
 
     fn sample() -> (SenderInfo, ReportBlock, Vec<u8>) {
-        let sender = SenderInfo {
-            ntp: 0x0102_0304_0506_0708,
-            timestamp: 9,
-            packets: 10,
-            octets: 1600,
-        };
+        let sender = SenderInfo { ntp: 0x0102_0304_0506_0708, timestamp: 9, packets: 10, octets: 1600 };
         let block = ReportBlock {
             ssrc: 5,
             fraction_lost: 12,
@@ -153,13 +137,7 @@ mod tests {
             delay_since_last_sr: 7,
         };
         let mut bytes = Vec::new();
-        let report = CompoundReport {
-            ssrc: 1,
-            sender: Some(sender),
-            report: Some(block),
-            cname: "abc",
-            bye: true,
-        };
+        let report = CompoundReport { ssrc: 1, sender: Some(sender), report: Some(block), cname: "abc", bye: true };
         write_report(&report, &mut bytes);
         (sender, block, bytes)
     }
@@ -171,34 +149,12 @@ mod tests {
         let packets = parse(&bytes).unwrap();
         assert_eq!(
             packets,
-            [
-                Rtcp::SenderReport {
-                    ssrc: 1,
-                    sender,
-                    reports: vec![block]
-                },
-                Rtcp::Bye { ssrcs: vec![1] },
-            ]
+            [Rtcp::SenderReport { ssrc: 1, sender, reports: vec![block] }, Rtcp::Bye { ssrcs: vec![1] },]
         );
         assert_eq!(sender.ntp_middle(), 0x0304_0506);
         let mut empty = Vec::new();
-        write_report(
-            &CompoundReport {
-                ssrc: 2,
-                sender: None,
-                report: None,
-                cname: "",
-                bye: false,
-            },
-            &mut empty,
-        );
-        assert_eq!(
-            parse(&empty).unwrap(),
-            [Rtcp::ReceiverReport {
-                ssrc: 2,
-                reports: vec![]
-            }]
-        );
+        write_report(&CompoundReport { ssrc: 2, sender: None, report: None, cname: "", bye: false }, &mut empty);
+        assert_eq!(parse(&empty).unwrap(), [Rtcp::ReceiverReport { ssrc: 2, reports: vec![] }]);
     }
 
     #[test]

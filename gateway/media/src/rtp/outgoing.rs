@@ -94,13 +94,7 @@ impl Outgoing {
     pub fn own_at(&mut self, payload_type: u8, timestamp: u32, marker: bool, end: u32) -> Header {
         self.mapping = None;
         self.extend(end);
-        Header {
-            marker,
-            payload_type,
-            seq: self.take_seq(),
-            timestamp,
-            ssrc: self.ssrc,
-        }
+        Header { marker, payload_type, seq: self.take_seq(), timestamp, ssrc: self.ssrc }
     }
 
     /// Header for relaying `header`, a packet of stream `(origin, ssrc)`, `samples` long (0 for an
@@ -134,22 +128,13 @@ impl Outgoing {
         }
         let seq = header.seq.wrapping_add(mapping.seq_offset);
         if (header.seq.wrapping_sub(mapping.seq_newest) as i16) > 0 {
-            self.mapping = Some(Mapping {
-                seq_newest: header.seq,
-                ..mapping
-            });
+            self.mapping = Some(Mapping { seq_newest: header.seq, ..mapping });
             self.seq_next = seq.wrapping_add(1);
         }
         let timestamp = header.timestamp.wrapping_add(mapping.timestamp_offset);
         self.extend(timestamp.wrapping_add(samples));
         let marker = std::mem::take(&mut self.marker_due) || header.marker;
-        Some(Header {
-            marker,
-            payload_type,
-            seq,
-            timestamp,
-            ssrc: self.ssrc,
-        })
+        Some(Header { marker, payload_type, seq, timestamp, ssrc: self.ssrc })
     }
 
     /// The mapped timestamp is plausible for `now`; otherwise the source's clock has jumped.
@@ -198,21 +183,12 @@ fn samples(span: Duration) -> u64 {
 }
 
 #[cfg(test)]
-#[allow(
-    clippy::disallowed_methods,
-    reason = "a test needs some instant to begin at"
-)]
+#[allow(clippy::disallowed_methods, reason = "a test needs some instant to begin at")]
 mod tests {
     use super::*;
 
     fn header(seq: u16, timestamp: u32, ssrc: u32) -> Header {
-        Header {
-            marker: false,
-            payload_type: 8,
-            seq,
-            timestamp,
-            ssrc,
-        }
+        Header { marker: false, payload_type: 8, seq, timestamp, ssrc }
     }
 
     fn at(start: Instant, ms: u64) -> Instant {
@@ -227,17 +203,12 @@ mod tests {
         let b = out.own(at(start, 20), 8, 160);
         assert!(a.marker && !b.marker);
         assert_eq!(b.timestamp.wrapping_sub(a.timestamp), 160);
-        let c = out
-            .relay(at(start, 41), 1, &header(500, 99_000, 3), 8, 160)
-            .unwrap();
-        let d = out
-            .relay(at(start, 61), 1, &header(501, 99_160, 3), 8, 160)
-            .unwrap();
+        let c = out.relay(at(start, 41), 1, &header(500, 99_000, 3), 8, 160).unwrap();
+        let d = out.relay(at(start, 61), 1, &header(501, 99_160, 3), 8, 160).unwrap();
         let e = out.own(at(start, 80), 8, 160);
         let seqs: Vec<u16> = [a, b, c, d, e].iter().map(|h| h.seq).collect();
         assert_eq!(seqs, [65534, 65535, 0, 1, 2]);
-        let steps =
-            [(a, b), (b, c), (c, d), (d, e)].map(|(x, y)| y.timestamp.wrapping_sub(x.timestamp));
+        let steps = [(a, b), (b, c), (c, d), (d, e)].map(|(x, y)| y.timestamp.wrapping_sub(x.timestamp));
         assert_eq!(steps, [160; 4]);
     }
 
@@ -246,24 +217,13 @@ mod tests {
         let start = Instant::now();
         let mut out = Outgoing::new(start, 7, 100, 0);
         let relay = |out: &mut Outgoing, seq: u16, ms| {
-            out.relay(
-                at(start, ms),
-                1,
-                &header(seq, u32::from(seq) * 160, 3),
-                8,
-                160,
-            )
-            .map(|h| h.seq)
+            out.relay(at(start, ms), 1, &header(seq, u32::from(seq) * 160, 3), 8, 160).map(|h| h.seq)
         };
         assert_eq!(relay(&mut out, 10, 0), Some(100));
         assert_eq!(relay(&mut out, 13, 60), Some(103));
         assert_eq!(relay(&mut out, 12, 61), Some(102));
         assert_eq!(relay(&mut out, 14, 80), Some(104));
-        assert_eq!(
-            relay(&mut out, 9, 81),
-            None,
-            "its number belongs to what was sent before"
-        );
+        assert_eq!(relay(&mut out, 9, 81), None, "its number belongs to what was sent before");
     }
 
     #[test]
@@ -271,13 +231,9 @@ mod tests {
         let start = Instant::now();
         let mut out = Outgoing::new(start, 7, 0, 0);
         out.relay(start, 1, &header(10, 1600, 3), 8, 160).unwrap();
-        let restarted = out
-            .relay(at(start, 20), 1, &header(40_000, 5, 4), 8, 160)
-            .unwrap();
+        let restarted = out.relay(at(start, 20), 1, &header(40_000, 5, 4), 8, 160).unwrap();
         assert_eq!((restarted.seq, restarted.timestamp), (1, 160));
-        let jumped = out
-            .relay(at(start, 520), 1, &header(50_000, 77, 4), 8, 160)
-            .unwrap();
+        let jumped = out.relay(at(start, 520), 1, &header(50_000, 77, 4), 8, 160).unwrap();
         assert_eq!(jumped.seq, 2);
         assert_eq!(jumped.timestamp, 520 * 8);
         assert!(jumped.marker, "after a pause the marker is due");
@@ -289,9 +245,7 @@ mod tests {
         let mut out = Outgoing::new(start, 7, 9, 0);
         for n in 0..200_000u32 {
             let h = header(n as u16, n.wrapping_mul(160), 3);
-            let sent = out
-                .relay(at(start, u64::from(n) * 20), 1, &h, 8, 160)
-                .unwrap();
+            let sent = out.relay(at(start, u64::from(n) * 20), 1, &h, 8, 160).unwrap();
             assert_eq!(sent.seq, (n as u16).wrapping_add(9));
         }
     }

@@ -66,9 +66,7 @@ impl<'a> Packet<'a> {
     /// # Errors
     /// See [`PacketError`].
     pub fn parse(bytes: &'a [u8]) -> Result<Self, PacketError> {
-        let (fixed, rest) = bytes
-            .split_first_chunk::<HEADER_LEN>()
-            .ok_or(PacketError::Short)?;
+        let (fixed, rest) = bytes.split_first_chunk::<HEADER_LEN>().ok_or(PacketError::Short)?;
         if fixed[0] >> 6 != 2 {
             return Err(PacketError::Version);
         }
@@ -108,13 +106,7 @@ mod tests {
 
     fn sample() -> Vec<u8> {
         let mut bytes = Vec::new();
-        let header = Header {
-            marker: true,
-            payload_type: 8,
-            seq: 65535,
-            timestamp: 7,
-            ssrc: 0xDEAD_BEEF,
-        };
+        let header = Header { marker: true, payload_type: 8, seq: 65535, timestamp: 7, ssrc: 0xDEAD_BEEF };
         header.write(&mut bytes);
         bytes.extend_from_slice(&[0xD5; 160]);
         bytes
@@ -126,10 +118,7 @@ mod tests {
         let packet = Packet::parse(&bytes).unwrap();
         assert!(packet.header.marker);
         assert_eq!((packet.header.seq, packet.header.timestamp), (65535, 7));
-        assert_eq!(
-            (packet.header.payload_type, packet.header.ssrc),
-            (8, 0xDEAD_BEEF)
-        );
+        assert_eq!((packet.header.payload_type, packet.header.ssrc), (8, 0xDEAD_BEEF));
         assert_eq!(packet.payload.len(), 160);
     }
 

@@ -89,11 +89,7 @@ impl Source {
             self.jump_next = None;
             self.extended_max += u64::from(ahead);
             self.seq_max = seq;
-            self.seen = if ahead >= 64 {
-                1
-            } else {
-                (self.seen << ahead) | 1
-            };
+            self.seen = if ahead >= 64 { 1 } else { (self.seen << ahead) | 1 };
             return Verdict::New { lost: ahead - 1 };
         }
         let behind = self.seq_max.wrapping_sub(seq);
@@ -101,11 +97,7 @@ impl Source {
             let bit = 1u64 << behind;
             // Numbers before the first packet were never expected; counting them would hide loss.
             if self.seen & bit != 0 || self.extended_max - u64::from(behind) < self.extended_base {
-                return if self.seen & bit != 0 {
-                    Verdict::Duplicate
-                } else {
-                    Verdict::TooOld
-                };
+                return if self.seen & bit != 0 { Verdict::Duplicate } else { Verdict::TooOld };
             }
             self.seen |= bit;
             return Verdict::Reordered;
@@ -115,20 +107,12 @@ impl Source {
             return Verdict::Restarted;
         }
         self.jump_next = Some(seq.wrapping_add(1));
-        if behind < SEQ_DROPOUT_MAX {
-            Verdict::TooOld
-        } else {
-            Verdict::Jump
-        }
+        if behind < SEQ_DROPOUT_MAX { Verdict::TooOld } else { Verdict::Jump }
     }
 
     fn restart(&mut self, seq: u16) {
         let lost = self.lost();
-        *self = Self {
-            jitter_x16: self.jitter_x16,
-            lost_before: lost,
-            ..Self::new(self.ssrc, seq)
-        };
+        *self = Self { jitter_x16: self.jitter_x16, lost_before: lost, ..Self::new(self.ssrc, seq) };
         self.seq_max = seq;
         self.extended_max += 1;
         self.seen = 1;
@@ -215,11 +199,7 @@ mod tests {
         feed(&mut s, 10);
         feed(&mut s, 12);
         assert_eq!(feed(&mut s, 30_000), Verdict::Jump);
-        assert_eq!(
-            feed(&mut s, 13),
-            Verdict::New { lost: 0 },
-            "one wild packet changes nothing"
-        );
+        assert_eq!(feed(&mut s, 13), Verdict::New { lost: 0 }, "one wild packet changes nothing");
         assert_eq!(feed(&mut s, 30_000), Verdict::Jump);
         assert_eq!(feed(&mut s, 30_001), Verdict::Restarted);
         assert_eq!(feed(&mut s, 30_002), Verdict::New { lost: 0 });
@@ -250,10 +230,6 @@ mod tests {
             shaken.receive(n, u32::from(n) * 160, at + u64::from(n % 2) * 80);
         }
         assert_eq!(steady.jitter_samples(), 0);
-        assert!(
-            (60..=80).contains(&shaken.jitter_samples()),
-            "{}",
-            shaken.jitter_samples()
-        );
+        assert!((60..=80).contains(&shaken.jitter_samples()), "{}", shaken.jitter_samples());
     }
 }

@@ -34,12 +34,8 @@ pub struct Negotiated {
 /// # Errors
 /// See [`AnswerError`].
 pub fn answer(offer: &Sdp, local: &LocalAudio) -> Result<Negotiated, AnswerError> {
-    let usable =
-        |media: &MediaLine| media.is_usable_audio() && common_codec(media, local).is_some();
-    let place = offer
-        .media
-        .iter()
-        .position(|media| usable(media) && offer.address(media).is_some());
+    let usable = |media: &MediaLine| media.is_usable_audio() && common_codec(media, local).is_some();
+    let place = offer.media.iter().position(|media| usable(media) && offer.address(media).is_some());
     let place = place.ok_or(AnswerError::NoAudio)?;
     let agreed = agree(offer, &offer.media[place], local).ok_or(AnswerError::NoAudio)?;
     let mut text = session(local);
@@ -47,22 +43,12 @@ pub fn answer(offer: &Sdp, local: &LocalAudio) -> Result<Negotiated, AnswerError
         if index == place {
             let direction = Direction::new(agreed.send, agreed.recv);
             let format = [(agreed.payload_type, agreed.codec)];
-            write_audio(
-                &mut text,
-                local,
-                &format,
-                agreed.dtmf_pt,
-                direction,
-                media.rtcp_mux,
-            );
+            write_audio(&mut text, local, &format, agreed.dtmf_pt, direction, media.rtcp_mux);
         } else {
             write_rejected(&mut text, media);
         }
     }
-    Ok(Negotiated {
-        sdp: text.into_bytes(),
-        agreed,
-    })
+    Ok(Negotiated { sdp: text.into_bytes(), agreed })
 }
 
 /// Takes the answer to our offer.
@@ -70,11 +56,7 @@ pub fn answer(offer: &Sdp, local: &LocalAudio) -> Result<Negotiated, AnswerError
 /// # Errors
 /// See [`AnswerError`].
 pub fn accept_answer(answer: &Sdp, local: &LocalAudio) -> Result<Agreed, AnswerError> {
-    let audio = answer
-        .media
-        .iter()
-        .find(|media| media.kind == "audio")
-        .ok_or(AnswerError::NoAudio)?;
+    let audio = answer.media.iter().find(|media| media.kind == "audio").ok_or(AnswerError::NoAudio)?;
     if audio.port == 0 {
         return Err(AnswerError::Rejected);
     }
@@ -85,11 +67,7 @@ pub fn accept_answer(answer: &Sdp, local: &LocalAudio) -> Result<Agreed, AnswerE
 }
 
 fn common_codec(media: &MediaLine, local: &LocalAudio) -> Option<(u8, Codec)> {
-    media
-        .formats
-        .iter()
-        .filter_map(|format| media.codec(format))
-        .find(|(_, codec)| local.codecs.contains(codec))
+    media.formats.iter().filter_map(|format| media.codec(format)).find(|(_, codec)| local.codecs.contains(codec))
 }
 
 fn agree(remote: &Sdp, media: &MediaLine, local: &LocalAudio) -> Option<Agreed> {
@@ -99,9 +77,7 @@ fn agree(remote: &Sdp, media: &MediaLine, local: &LocalAudio) -> Option<Agreed> 
     let remote_rtcp = if media.rtcp_mux {
         Some(address)
     } else {
-        media
-            .rtcp
-            .map(|(port, ip)| SocketAddr::new(ip.unwrap_or(address.ip()), port))
+        media.rtcp.map(|(port, ip)| SocketAddr::new(ip.unwrap_or(address.ip()), port))
     };
     Some(Agreed {
         remote: address,
@@ -163,10 +139,7 @@ mod tests {
                 "m=application 0 TCP/MRCPv2 1",
             ]
         );
-        assert_eq!(
-            (answered.agreed.payload_type, answered.agreed.codec),
-            (98, Codec::Pcmu)
-        );
+        assert_eq!((answered.agreed.payload_type, answered.agreed.codec), (98, Codec::Pcmu));
         assert_eq!(answered.agreed.dtmf_pt, None);
         assert!(!text.contains("rtcp-mux"));
     }
@@ -180,30 +153,16 @@ mod tests {
             ("a=sendrecv", true, true, "a=sendrecv"),
             ("c=IN IP4 0.0.0.0", false, true, "a=recvonly"),
         ] {
-            let answered = answer(
-                &sdp(&format!("m=audio 4000 RTP/AVP 8\r\n{attribute}\r\n")),
-                &local(),
-            )
-            .unwrap();
-            assert_eq!(
-                (answered.agreed.send, answered.agreed.recv),
-                (send, recv),
-                "{attribute}"
-            );
-            assert!(
-                String::from_utf8(answered.sdp).unwrap().contains(name),
-                "{attribute}"
-            );
+            let answered = answer(&sdp(&format!("m=audio 4000 RTP/AVP 8\r\n{attribute}\r\n")), &local()).unwrap();
+            assert_eq!((answered.agreed.send, answered.agreed.recv), (send, recv), "{attribute}");
+            assert!(String::from_utf8(answered.sdp).unwrap().contains(name), "{attribute}");
         }
     }
 
     #[test]
     fn rtcp_addresses_and_mux_are_taken_as_offered() {
         let plain = answer(&sdp("m=audio 4000 RTP/AVP 8\r\na=rtcp:5001\r\n"), &local()).unwrap();
-        assert_eq!(
-            plain.agreed.remote_rtcp,
-            Some("10.0.0.1:5001".parse().unwrap())
-        );
+        assert_eq!(plain.agreed.remote_rtcp, Some("10.0.0.1:5001".parse().unwrap()));
         let mux = answer(&sdp("m=audio 4000 RTP/AVP 8\r\na=rtcp-mux\r\n"), &local()).unwrap();
         assert_eq!(mux.agreed.remote_rtcp, Some(mux.agreed.remote));
         assert!(String::from_utf8(mux.sdp).unwrap().contains("a=rtcp-mux"));
@@ -211,22 +170,10 @@ mod tests {
 
     #[test]
     fn no_common_codec_and_a_rejected_audio_are_told_apart() {
-        assert_eq!(
-            answer(&sdp("m=audio 4000 RTP/AVP 18\r\n"), &local()).unwrap_err(),
-            AnswerError::NoAudio
-        );
-        assert_eq!(
-            answer(&sdp("m=video 4000 RTP/AVP 31\r\n"), &local()).unwrap_err(),
-            AnswerError::NoAudio
-        );
-        assert_eq!(
-            accept_answer(&sdp("m=audio 0 RTP/AVP 8\r\n"), &local()).unwrap_err(),
-            AnswerError::Rejected
-        );
-        assert_eq!(
-            accept_answer(&sdp(""), &local()).unwrap_err(),
-            AnswerError::NoAudio
-        );
+        assert_eq!(answer(&sdp("m=audio 4000 RTP/AVP 18\r\n"), &local()).unwrap_err(), AnswerError::NoAudio);
+        assert_eq!(answer(&sdp("m=video 4000 RTP/AVP 31\r\n"), &local()).unwrap_err(), AnswerError::NoAudio);
+        assert_eq!(accept_answer(&sdp("m=audio 0 RTP/AVP 8\r\n"), &local()).unwrap_err(), AnswerError::Rejected);
+        assert_eq!(accept_answer(&sdp(""), &local()).unwrap_err(), AnswerError::NoAudio);
     }
 
     #[test]
@@ -239,10 +186,7 @@ mod tests {
         held.version = 2;
         let text = String::from_utf8(reoffer(&held, &remote)).unwrap();
         let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("m=")).collect();
-        assert_eq!(
-            lines,
-            ["m=video 0 RTP/AVP 96", "m=audio 30000 RTP/AVP 98 0 100"]
-        );
+        assert_eq!(lines, ["m=video 0 RTP/AVP 96", "m=audio 30000 RTP/AVP 98 0 100"]);
         assert!(text.contains("a=sendonly"));
         assert!(text.contains("o=hotline 42 2 "));
     }

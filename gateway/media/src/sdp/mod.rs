@@ -114,40 +114,28 @@ impl Sdp {
     /// Index of the audio description we would take: audio, RTP/AVP, port not 0, G.711 offered.
     #[must_use]
     pub fn audio(&self) -> Option<usize> {
-        self.media
-            .iter()
-            .position(|media| media.is_usable_audio() && self.address(media).is_some())
+        self.media.iter().position(|media| media.is_usable_audio() && self.address(media).is_some())
     }
 
     /// The peer's RTP address for a description.
     #[must_use]
     pub fn address(&self, media: &MediaLine) -> Option<SocketAddr> {
-        let ip = media
-            .connection
-            .or(self.connection)
-            .filter(|ip| !ip.is_multicast())?;
+        let ip = media.connection.or(self.connection).filter(|ip| !ip.is_multicast())?;
         Some(SocketAddr::new(ip, media.port))
     }
 
     /// The direction of a description; a connection of 0.0.0.0 (RFC 2543 hold) receives nothing.
     #[must_use]
     pub fn direction(&self, media: &MediaLine) -> Direction {
-        let written = media
-            .direction
-            .or(self.direction)
-            .unwrap_or(Direction::SendRecv);
-        let held = media
-            .connection
-            .or(self.connection)
-            .is_some_and(|ip| ip.is_unspecified());
+        let written = media.direction.or(self.direction).unwrap_or(Direction::SendRecv);
+        let held = media.connection.or(self.connection).is_some_and(|ip| ip.is_unspecified());
         Direction::new(written.sends(), written.receives() && !held)
     }
 
     /// The peer has put us on hold (sendonly, inactive or 0.0.0.0 on its audio).
     #[must_use]
     pub fn is_hold(&self) -> bool {
-        self.audio()
-            .is_some_and(|index| !self.direction(&self.media[index]).receives())
+        self.audio().is_some_and(|index| !self.direction(&self.media[index]).receives())
     }
 }
 
@@ -156,14 +144,9 @@ impl MediaLine {
     #[must_use]
     pub fn codec(&self, format: &str) -> Option<(u8, Codec)> {
         let payload_type: u8 = format.parse().ok().filter(|pt| *pt < 128)?;
-        if let Some(map) = self
-            .rtpmaps
-            .iter()
-            .find(|map| map.payload_type == payload_type)
-        {
-            let codec = [Codec::Pcma, Codec::Pcmu]
-                .into_iter()
-                .find(|c| map.name.eq_ignore_ascii_case(c.encoding_name()))?;
+        if let Some(map) = self.rtpmaps.iter().find(|map| map.payload_type == payload_type) {
+            let codec =
+                [Codec::Pcma, Codec::Pcmu].into_iter().find(|c| map.name.eq_ignore_ascii_case(c.encoding_name()))?;
             return (map.rate_hz == 8000).then_some((payload_type, codec));
         }
         [Codec::Pcma, Codec::Pcmu]
@@ -179,9 +162,7 @@ impl MediaLine {
         self.rtpmaps
             .iter()
             .find(|map| {
-                map.name.eq_ignore_ascii_case("telephone-event")
-                    && map.rate_hz == 8000
-                    && listed(map.payload_type)
+                map.name.eq_ignore_ascii_case("telephone-event") && map.rate_hz == 8000 && listed(map.payload_type)
             })
             .map(|map| map.payload_type)
     }
@@ -190,10 +171,7 @@ impl MediaLine {
         self.kind == "audio"
             && self.port != 0
             && self.proto.eq_ignore_ascii_case("RTP/AVP")
-            && self
-                .formats
-                .iter()
-                .any(|format| self.codec(format).is_some())
+            && self.formats.iter().any(|format| self.codec(format).is_some())
     }
 }
 

@@ -18,20 +18,9 @@ pub fn offer(local: &LocalAudio) -> Vec<u8> {
 
 /// An audio description with the payload types of our own choice.
 fn write_own(text: &mut String, local: &LocalAudio) {
-    let formats: Vec<(u8, Codec)> = local
-        .codecs
-        .iter()
-        .map(|&codec| (codec.static_payload_type(), codec))
-        .collect();
+    let formats: Vec<(u8, Codec)> = local.codecs.iter().map(|&codec| (codec.static_payload_type(), codec)).collect();
     let dtmf_pt = local.dtmf.then_some(TELEPHONE_EVENT_PT);
-    write_audio(
-        text,
-        local,
-        &formats,
-        dtmf_pt,
-        Direction::new(local.send, local.recv),
-        false,
-    );
+    write_audio(text, local, &formats, dtmf_pt, Direction::new(local.send, local.recv), false);
 }
 
 /// An offer within a session whose peer last described itself as `remote`: the descriptions keep
@@ -47,25 +36,12 @@ pub fn reoffer(local: &LocalAudio, remote: &Sdp) -> Vec<u8> {
         }
         // Payload types keep their meaning for the whole session (RFC 3264 §8.3.2).
         let known = |codec: Codec| {
-            let by_peer = media
-                .formats
-                .iter()
-                .filter_map(|format| media.codec(format))
-                .find(|(_, c)| *c == codec);
+            let by_peer = media.formats.iter().filter_map(|format| media.codec(format)).find(|(_, c)| *c == codec);
             by_peer.unwrap_or((codec.static_payload_type(), codec))
         };
         let formats: Vec<(u8, Codec)> = local.codecs.iter().map(|&codec| known(codec)).collect();
-        let dtmf_pt = local
-            .dtmf
-            .then(|| media.telephone_event().unwrap_or(TELEPHONE_EVENT_PT));
-        write_audio(
-            &mut text,
-            local,
-            &formats,
-            dtmf_pt,
-            Direction::new(local.send, local.recv),
-            media.rtcp_mux,
-        );
+        let dtmf_pt = local.dtmf.then(|| media.telephone_event().unwrap_or(TELEPHONE_EVENT_PT));
+        write_audio(&mut text, local, &formats, dtmf_pt, Direction::new(local.send, local.recv), media.rtcp_mux);
     }
     if place.is_none() {
         write_own(&mut text, local);
@@ -76,10 +52,7 @@ pub fn reoffer(local: &LocalAudio, remote: &Sdp) -> Vec<u8> {
 /// The session part.
 pub(super) fn session(local: &LocalAudio) -> String {
     let ip = ip_text(local.address.ip());
-    format!(
-        "v=0\r\no=hotline {} {} {ip}\r\ns=-\r\nc={ip}\r\nt=0 0\r\n",
-        local.session_id, local.version
-    )
+    format!("v=0\r\no=hotline {} {} {ip}\r\ns=-\r\nc={ip}\r\nt=0 0\r\n", local.session_id, local.version)
 }
 
 /// Our audio description.
@@ -97,17 +70,10 @@ pub(super) fn write_audio(
     }
     text.push_str("\r\n");
     for (payload_type, codec) in formats {
-        let _ = write!(
-            text,
-            "a=rtpmap:{payload_type} {}/8000\r\n",
-            codec.encoding_name()
-        );
+        let _ = write!(text, "a=rtpmap:{payload_type} {}/8000\r\n", codec.encoding_name());
     }
     if let Some(pt) = dtmf_pt {
-        let _ = write!(
-            text,
-            "a=rtpmap:{pt} telephone-event/8000\r\na=fmtp:{pt} 0-15\r\n"
-        );
+        let _ = write!(text, "a=rtpmap:{pt} telephone-event/8000\r\na=fmtp:{pt} 0-15\r\n");
     }
     let _ = write!(text, "a=ptime:20\r\na={}\r\n", direction.name());
     if rtcp_mux {

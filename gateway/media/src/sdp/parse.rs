@@ -51,10 +51,7 @@ pub fn parse(bytes: &[u8]) -> Result<Sdp, SdpError> {
             if line.trim().is_empty() {
                 continue;
             }
-            return Err(SdpError::Line {
-                line: index + 1,
-                what: "no `=`",
-            });
+            return Err(SdpError::Line { line: index + 1, what: "no `=`" });
         };
         if !started {
             if key != "v" || value.trim() != "0" {
@@ -64,18 +61,11 @@ pub fn parse(bytes: &[u8]) -> Result<Sdp, SdpError> {
             continue;
         }
         take_line(&mut sdp, key, value.trim()).map_err(|problem| match problem {
-            Problem::Line(what) => SdpError::Line {
-                line: index + 1,
-                what,
-            },
+            Problem::Line(what) => SdpError::Line { line: index + 1, what },
             Problem::TooManyMedia => SdpError::TooManyMedia,
         })?;
     }
-    if started {
-        Ok(sdp)
-    } else {
-        Err(SdpError::NotSdp)
-    }
+    if started { Ok(sdp) } else { Err(SdpError::NotSdp) }
 }
 
 enum Problem {
@@ -119,9 +109,7 @@ fn connection(value: &str) -> Result<Option<IpAddr>, &'static str> {
     let address = address.split('/').next().unwrap_or_default();
     let ip: Option<IpAddr> = address.parse().ok();
     match (kind.to_ascii_uppercase().as_str(), ip) {
-        ("IP4", Some(IpAddr::V6(_))) | ("IP6", Some(IpAddr::V4(_))) => {
-            Err("address is not of the stated type")
-        }
+        ("IP4", Some(IpAddr::V6(_))) | ("IP6", Some(IpAddr::V4(_))) => Err("address is not of the stated type"),
         ("IP4" | "IP6", ip) => Ok(ip),
         _ => Ok(None),
     }
@@ -133,9 +121,7 @@ fn media(value: &str) -> Result<MediaLine, &'static str> {
         return Err("media needs kind, port, protocol and formats");
     };
     let port = port.split('/').next().unwrap_or_default();
-    let port: u16 = port
-        .parse()
-        .map_err(|_| "media port is no number below 65536")?;
+    let port: u16 = port.parse().map_err(|_| "media port is no number below 65536")?;
     let formats: Vec<String> = words.map(str::to_owned).collect();
     if formats.is_empty() {
         return Err("media without formats");
@@ -163,9 +149,7 @@ fn media(value: &str) -> Result<MediaLine, &'static str> {
 }
 
 fn attribute(sdp: &mut Sdp, value: &str) -> Result<(), &'static str> {
-    let (name, rest) = value
-        .split_once(':')
-        .map_or((value, ""), |(name, rest)| (name, rest.trim()));
+    let (name, rest) = value.split_once(':').map_or((value, ""), |(name, rest)| (name, rest.trim()));
     let direction = match name {
         "sendrecv" => Some(Direction::SendRecv),
         "sendonly" => Some(Direction::SendOnly),
@@ -194,24 +178,14 @@ fn rtpmap(value: &str) -> Option<RtpMap> {
     let mut parts = encoding.trim().split('/');
     let (name, rate_hz) = (parts.next()?, parts.next()?.trim().parse().ok()?);
     let payload_type: u8 = payload_type.parse().ok().filter(|pt| *pt < 128)?;
-    Some(RtpMap {
-        payload_type,
-        name: name.to_owned(),
-        rate_hz,
-    })
+    Some(RtpMap { payload_type, name: name.to_owned(), rate_hz })
 }
 
 /// `53020 [IN IP4 192.0.2.1]`.
 fn rtcp(value: &str) -> Result<(u16, Option<IpAddr>), &'static str> {
     let (port, rest) = value.split_once(char::is_whitespace).unwrap_or((value, ""));
-    let port = port
-        .parse()
-        .map_err(|_| "rtcp port is no number below 65536")?;
-    let ip = if rest.trim().is_empty() {
-        None
-    } else {
-        connection(rest)?
-    };
+    let port = port.parse().map_err(|_| "rtcp port is no number below 65536")?;
+    let ip = if rest.trim().is_empty() { None } else { connection(rest)? };
     Ok((port, ip))
 }
 
@@ -243,16 +217,11 @@ mod tests {
     #[test]
     fn bare_line_feeds_ipv6_and_old_hold_are_read() {
         let sdp = parse(b"v=0\nc=IN IP6 2001:db8::7\nm=audio 4000 RTP/AVP 8\n").unwrap();
-        assert_eq!(
-            sdp.address(&sdp.media[0]).unwrap().to_string(),
-            "[2001:db8::7]:4000"
-        );
+        assert_eq!(sdp.address(&sdp.media[0]).unwrap().to_string(), "[2001:db8::7]:4000");
         let held = parse(b"v=0\r\nc=IN IP4 0.0.0.0\r\nm=audio 4000 RTP/AVP 8\r\n").unwrap();
         assert!(held.is_hold());
         assert!(held.direction(&held.media[0]).sends());
-        let gbk =
-            parse(b"v=0\r\ns=\xB3\xC7\xB9\xDC\r\nc=IN IP4 10.0.0.1\r\nm=audio 4 RTP/AVP 8\r\n")
-                .unwrap();
+        let gbk = parse(b"v=0\r\ns=\xB3\xC7\xB9\xDC\r\nc=IN IP4 10.0.0.1\r\nm=audio 4 RTP/AVP 8\r\n").unwrap();
         assert_eq!(gbk.audio(), Some(0));
     }
 
@@ -270,10 +239,7 @@ mod tests {
         assert_eq!(line("v=0\r\nc=IN IP4 ::1"), 2);
         assert_eq!(line("v=0\r\nhello"), 2);
         assert_eq!(parse(&vec![b'v'; SDP_LEN_MAX + 1]), Err(SdpError::TooLong));
-        let many = format!(
-            "v=0\r\n{}",
-            "m=audio 1 RTP/AVP 8\r\n".repeat(SDP_MEDIA_MAX + 1)
-        );
+        let many = format!("v=0\r\n{}", "m=audio 1 RTP/AVP 8\r\n".repeat(SDP_MEDIA_MAX + 1));
         assert_eq!(parse(many.as_bytes()), Err(SdpError::TooManyMedia));
         let lines = format!("v=0\r\n{}", "a=x\r\n".repeat(SDP_LINES_MAX));
         assert_eq!(parse(lines.as_bytes()), Err(SdpError::TooManyLines));

@@ -24,15 +24,9 @@ impl Dual {
     pub fn dtmf(digit: char) -> Self {
         const LOW: [f64; 4] = [697.0, 770.0, 852.0, 941.0];
         const HIGH: [f64; 4] = [1209.0, 1336.0, 1477.0, 1633.0];
-        let index = "123A456B789C*0#D"
-            .find(digit.to_ascii_uppercase())
-            .unwrap_or(13);
+        let index = "123A456B789C*0#D".find(digit.to_ascii_uppercase()).unwrap_or(13);
         let step = |hz: f64| TAU * hz / f64::from(SAMPLE_RATE_HZ);
-        Self {
-            step: [step(LOW[index / 4]), step(HIGH[index % 4])],
-            phase: [0.0; 2],
-            amplitude: AMPLITUDE,
-        }
+        Self { step: [step(LOW[index / 4]), step(HIGH[index % 4])], phase: [0.0; 2], amplitude: AMPLITUDE }
     }
 
     /// Writes the next samples.
@@ -125,12 +119,8 @@ mod tests {
 
     #[test]
     fn dtmf_keys_sound_with_their_two_frequencies() {
-        for (key, low, high) in [
-            ('1', 697.0, 1209.0),
-            ('0', 941.0, 1336.0),
-            ('#', 941.0, 1477.0),
-            ('d', 941.0, 1633.0),
-        ] {
+        for (key, low, high) in [('1', 697.0, 1209.0), ('0', 941.0, 1336.0), ('#', 941.0, 1477.0), ('d', 941.0, 1633.0)]
+        {
             let mut samples = [0; 1600];
             Dual::dtmf(key).fill(&mut samples);
             assert!(amplitude_at(&samples, low) > 5000.0, "{key}");

@@ -1,9 +1,5 @@
 //! A simulated world around one engine: a clock, peers, a network and a disk in memory.
-#![allow(
-    dead_code,
-    unreachable_pub,
-    reason = "each test file uses its own part"
-)]
+#![allow(dead_code, unreachable_pub, reason = "each test file uses its own part")]
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -87,10 +83,7 @@ impl Sim {
     pub fn leg(&mut self, id: u64, remote: &str, codec: Codec) -> LegId {
         let leg = LegId(id);
         assert!(self.engine.open_leg(self.now, leg));
-        self.command(Command::Configure {
-            leg,
-            params: params(remote, codec),
-        });
+        self.command(Command::Configure { leg, params: params(remote, codec) });
         leg
     }
 
@@ -100,33 +93,22 @@ impl Sim {
     }
 
     pub fn record(&mut self, leg: LegId, max_ms: u64) {
-        let spec = RecordSpec {
-            rec: RecordingId("rec".into()),
-            path: "rec.wav".into(),
-            max_ms,
-        };
+        let spec = RecordSpec { rec: RecordingId("rec".into()), path: "rec.wav".into(), max_ms };
         self.command(Command::Record { leg, spec });
     }
 
     pub fn play(&mut self, leg: LegId, play_id: u64, samples: Vec<i16>, repeat: bool) {
         let clips = vec![Arc::new(Clip::from_samples(samples))];
-        self.command(Command::Play {
-            leg,
-            play_id,
-            clips,
-            repeat,
-        });
+        self.command(Command::Play { leg, play_id, clips, repeat });
     }
 
     pub fn rtp(&mut self, leg: LegId, from: SocketAddr, bytes: &[u8]) {
-        self.engine
-            .handle_input(self.now, Input::Rtp { leg, from, bytes });
+        self.engine.handle_input(self.now, Input::Rtp { leg, from, bytes });
         self.drain();
     }
 
     pub fn rtcp(&mut self, leg: LegId, from: SocketAddr, bytes: &[u8]) {
-        self.engine
-            .handle_input(self.now, Input::Rtcp { leg, from, bytes });
+        self.engine.handle_input(self.now, Input::Rtcp { leg, from, bytes });
         self.drain();
     }
 
@@ -152,19 +134,8 @@ impl Sim {
         let at_ms = self.ms();
         while let Some(output) = self.engine.poll_output() {
             match output {
-                Output::Packet {
-                    leg,
-                    port,
-                    to,
-                    bytes,
-                } => {
-                    self.sent.push(Sent {
-                        leg,
-                        port,
-                        to,
-                        bytes: bytes.to_vec(),
-                        at_ms,
-                    });
+                Output::Packet { leg, port, to, bytes } => {
+                    self.sent.push(Sent { leg, port, to, bytes: bytes.to_vec(), at_ms });
                 }
                 Output::Event(event) => self.events.push((at_ms, event)),
                 Output::Recorder(RecorderOp::Open { key, .. }) => {
@@ -180,12 +151,7 @@ impl Sim {
                     file.resize(finish.frames as usize * 4, 0);
                     let frames = file
                         .chunks_exact(4)
-                        .map(|b| {
-                            [
-                                i16::from_le_bytes([b[0], b[1]]),
-                                i16::from_le_bytes([b[2], b[3]]),
-                            ]
-                        })
+                        .map(|b| [i16::from_le_bytes([b[0], b[1]]), i16::from_le_bytes([b[2], b[3]])])
                         .collect();
                     self.finished.push((*finish, frames));
                 }
@@ -195,31 +161,18 @@ impl Sim {
 
     /// Milliseconds of audio the disk holds now of the only open recording.
     pub fn stored_ms(&self) -> u64 {
-        self.files
-            .values()
-            .next()
-            .map_or(0, |file| file.len() as u64 / 32)
+        self.files.values().next().map_or(0, |file| file.len() as u64 / 32)
     }
 
     /// RTP packets sent on a leg, in order of sending.
     pub fn sent_on(&self, leg: LegId) -> Vec<Sent> {
-        self.sent
-            .iter()
-            .filter(|sent| sent.leg == leg && sent.port == Port::Rtp)
-            .cloned()
-            .collect()
+        self.sent.iter().filter(|sent| sent.leg == leg && sent.port == Port::Rtp).cloned().collect()
     }
 
     pub fn digits(&self) -> String {
         self.events
             .iter()
-            .filter_map(|(_, event)| {
-                if let Event::Digit { digit, .. } = event {
-                    Some(*digit)
-                } else {
-                    None
-                }
-            })
+            .filter_map(|(_, event)| if let Event::Digit { digit, .. } = event { Some(*digit) } else { None })
             .collect()
     }
 }
@@ -263,23 +216,14 @@ impl Phone {
             timestamp: u32::MAX - 9000,
             ssrc: hz as u32,
         };
-        Self {
-            address: addr(address),
-            codec,
-            header,
-            hz,
-            sample: 0,
-        }
+        Self { address: addr(address), codec, header, hz, sample: 0 }
     }
 
     /// The next 20 ms; silent if not `loud`.
     pub fn packet_of(&mut self, loud: bool) -> Vec<u8> {
         let amplitude = if loud { 8000.0 } else { 0.0 };
         let samples: Vec<i16> = (0..160)
-            .map(|n| {
-                ((((self.sample + n) as f64) * self.hz * std::f64::consts::TAU / 8000.0).sin()
-                    * amplitude) as i16
-            })
+            .map(|n| ((((self.sample + n) as f64) * self.hz * std::f64::consts::TAU / 8000.0).sin() * amplitude) as i16)
             .collect();
         self.sample += 160;
         let mut bytes = Vec::new();
@@ -305,10 +249,7 @@ pub struct Lcg(pub u64);
 
 impl Lcg {
     pub fn next(&mut self) -> u32 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) as u32
     }
 

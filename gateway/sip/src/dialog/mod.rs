@@ -58,9 +58,7 @@ impl Dialog {
             remote_tag: answer.to_tag().to_vec(),
             local: request.from.clone(),
             remote: answer.header(HeaderName::To).unwrap_or(b"").to_vec(),
-            target: answer
-                .contact()
-                .map_or_else(|| request.uri.clone(), |c| c.uri.to_vec()),
+            target: answer.contact().map_or_else(|| request.uri.clone(), |c| c.uri.to_vec()),
             routes,
             local_cseq: request.cseq,
             remote_cseq: None,
@@ -92,11 +90,7 @@ impl Dialog {
     fn way(&self) -> (Vec<u8>, Vec<Vec<u8>>) {
         let first = self.routes.first().and_then(|r| NameAddr::parse(r));
         match first {
-            Some(first)
-                if first
-                    .parsed_uri()
-                    .is_some_and(|uri| uri.param("lr").is_none()) =>
-            {
+            Some(first) if first.parsed_uri().is_some_and(|uri| uri.param("lr").is_none()) => {
                 let mut routes = self.routes[1..].to_vec();
                 routes.push([b"<", &self.target[..], b">"].concat());
                 (first.uri.to_vec(), routes)
@@ -107,11 +101,7 @@ impl Dialog {
 
     /// The URI whose address gets the next request
     pub(crate) fn next_hop_uri(&self) -> Vec<u8> {
-        let first = self
-            .routes
-            .first()
-            .and_then(|r| NameAddr::parse(r))
-            .map(|r| r.uri.to_vec());
+        let first = self.routes.first().and_then(|r| NameAddr::parse(r)).map(|r| r.uri.to_vec());
         first.unwrap_or_else(|| self.target.clone())
     }
 
@@ -124,11 +114,7 @@ impl Dialog {
 }
 
 fn record_routes(message: &Message) -> Vec<Vec<u8>> {
-    message
-        .elements(HeaderName::RecordRoute)
-        .take(limits::ROUTE_COUNT_MAX)
-        .map(<[u8]>::to_vec)
-        .collect()
+    message.elements(HeaderName::RecordRoute).take(limits::ROUTE_COUNT_MAX).map(<[u8]>::to_vec).collect()
 }
 
 #[cfg(test)]
@@ -144,10 +130,7 @@ mod tests {
         let mut dialog = Dialog::of_invite(&Message::parse(INVITE.as_bytes()).unwrap(), "t".into());
         let bye = dialog.request(Method::Bye);
         assert_eq!(bye.uri, b"sip:138@10.0.0.3:5066");
-        assert_eq!(
-            bye.routes,
-            [&b"<sip:10.0.0.4;lr>"[..], b"<sip:10.0.0.5;lr>"]
-        );
+        assert_eq!(bye.routes, [&b"<sip:10.0.0.4;lr>"[..], b"<sip:10.0.0.5;lr>"]);
         assert_eq!((bye.cseq, dialog.remote_cseq), (1, Some(7)));
         assert_eq!(dialog.next_hop_uri(), b"sip:10.0.0.4;lr");
     }
@@ -158,9 +141,6 @@ mod tests {
         let mut dialog = Dialog::of_invite(&Message::parse(text.as_bytes()).unwrap(), "t".into());
         let bye = dialog.request(Method::Bye);
         assert_eq!(bye.uri, b"sip:10.0.0.4");
-        assert_eq!(
-            bye.routes,
-            [&b"<sip:10.0.0.5;lr>"[..], b"<sip:138@10.0.0.3:5066>"]
-        );
+        assert_eq!(bye.routes, [&b"<sip:10.0.0.5;lr>"[..], b"<sip:138@10.0.0.3:5066>"]);
     }
 }

@@ -13,10 +13,7 @@ pub(crate) fn next_hop(uri: &[u8], flow: Flow, is_phone: bool) -> Flow {
     if is_phone {
         return flow;
     }
-    let Some((uri, ip)) = Uri::parse(uri)
-        .ok()
-        .and_then(|uri| Some((uri, uri.ip()?.to_canonical())))
-    else {
+    let Some((uri, ip)) = Uri::parse(uri).ok().and_then(|uri| Some((uri, uri.ip()?.to_canonical()))) else {
         return flow;
     };
     let peer = flow.remote.ip().to_canonical();
@@ -29,28 +26,17 @@ pub(crate) fn next_hop(uri: &[u8], flow: Flow, is_phone: bool) -> Flow {
         Some(t) if t.eq_ignore_ascii_case(b"udp") => Transport::Udp,
         _ => flow.transport,
     };
-    if transport == Transport::Tcp
-        && flow.transport == Transport::Tcp
-        && ip == peer
-        && flow.conn.is_some()
-    {
+    if transport == Transport::Tcp && flow.transport == Transport::Tcp && ip == peer && flow.conn.is_some() {
         return flow;
     }
-    Flow {
-        transport,
-        local: flow.local,
-        remote: SocketAddr::new(ip, uri.port.unwrap_or(5060)),
-        conn: None,
-    }
+    Flow { transport, local: flow.local, remote: SocketAddr::new(ip, uri.port.unwrap_or(5060)), conn: None }
 }
 
 fn is_private(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(ip) => ip.is_private() || ip.is_loopback() || ip.is_link_local(),
         IpAddr::V6(ip) => {
-            ip.is_loopback()
-                || ip.segments()[0] & 0xFE00 == 0xFC00
-                || ip.segments()[0] & 0xFFC0 == 0xFE80
+            ip.is_loopback() || ip.segments()[0] & 0xFE00 == 0xFC00 || ip.segments()[0] & 0xFFC0 == 0xFE80
         }
     }
 }
@@ -60,36 +46,20 @@ mod tests {
     use super::*;
 
     fn flow(transport: Transport, remote: &str, conn: Option<u64>) -> Flow {
-        Flow {
-            transport,
-            local: "192.0.2.1:5060".parse().unwrap(),
-            remote: remote.parse().unwrap(),
-            conn,
-        }
+        Flow { transport, local: "192.0.2.1:5060".parse().unwrap(), remote: remote.parse().unwrap(), conn }
     }
 
     #[test]
     fn an_address_is_followed_and_a_name_is_not() {
         let udp = flow(Transport::Udp, "192.0.2.9:5060", None);
-        assert_eq!(
-            next_hop(b"sip:a@192.0.2.8:5070", udp, false)
-                .remote
-                .to_string(),
-            "192.0.2.8:5070"
-        );
-        assert_eq!(
-            next_hop(b"sip:192.0.2.8;lr", udp, false).remote.to_string(),
-            "192.0.2.8:5060"
-        );
+        assert_eq!(next_hop(b"sip:a@192.0.2.8:5070", udp, false).remote.to_string(), "192.0.2.8:5070");
+        assert_eq!(next_hop(b"sip:192.0.2.8;lr", udp, false).remote.to_string(), "192.0.2.8:5060");
         assert_eq!(next_hop(b"sip:a@sbc.example", udp, false), udp);
         assert_eq!(next_hop(b"sip:a@10.0.0.1", udp, false), udp);
         assert_eq!(next_hop(b"sip:a@0.0.0.0", udp, false), udp);
         assert_eq!(next_hop(b"sip:a@[2001:db8::1]", udp, false), udp);
         assert_eq!(next_hop(b"sip:a@192.0.2.8", udp, true), udp);
-        assert_eq!(
-            next_hop(b"sip:a@192.0.2.8;transport=tcp", udp, false).transport,
-            Transport::Tcp
-        );
+        assert_eq!(next_hop(b"sip:a@192.0.2.8;transport=tcp", udp, false).transport, Transport::Tcp);
     }
 
     #[test]

@@ -30,10 +30,7 @@ impl Outgoing {
         for route in &self.routes {
             writer.header("Route", route);
         }
-        writer
-            .header("From", &self.from)
-            .header("To", &self.to)
-            .header("Call-ID", &self.call_id);
+        writer.header("From", &self.from).header("To", &self.to).header("Call-ID", &self.call_id);
         writer.header("CSeq", format!("{} {}", self.cseq, self.method.text()));
         if let Some(contact) = &self.contact {
             writer.header("Contact", contact);
@@ -54,22 +51,12 @@ impl Outgoing {
     }
 
     fn follower(&self, method: Method) -> Self {
-        Self {
-            method,
-            contact: None,
-            headers: Vec::new(),
-            sdp: Vec::new(),
-            ..self.clone()
-        }
+        Self { method, contact: None, headers: Vec::new(), sdp: Vec::new(), ..self.clone() }
     }
 
     /// The ACK of a non-2xx: all of the INVITE, but the response's `To` (RFC 3261 §17.1.1.3)
     pub(crate) fn ack_of_error(&self, to: &[u8]) -> Self {
-        Self {
-            to: to.to_vec(),
-            auth: None,
-            ..self.follower(Method::Ack)
-        }
+        Self { to: to.to_vec(), auth: None, ..self.follower(Method::Ack) }
     }
 
     /// The ACK of a 2xx to a re-INVITE
@@ -79,14 +66,7 @@ impl Outgoing {
 
     /// The CANCEL of an INVITE (RFC 3261 §9.1)
     pub(crate) fn cancel(&self, reason: Option<&str>) -> Self {
-        let headers = reason
-            .map(|r| ("Reason".to_owned(), r.to_owned()))
-            .into_iter()
-            .collect();
-        Self {
-            headers,
-            auth: None,
-            ..self.follower(Method::Cancel)
-        }
+        let headers = reason.map(|r| ("Reason".to_owned(), r.to_owned())).into_iter().collect();
+        Self { headers, auth: None, ..self.follower(Method::Cancel) }
     }
 }

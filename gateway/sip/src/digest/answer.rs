@@ -26,24 +26,14 @@ pub struct Challenge {
 #[must_use]
 pub fn strongest(message: &Message) -> Option<Challenge> {
     let proxy = message.code() == 407;
-    let id = if proxy {
-        HeaderName::ProxyAuthenticate
-    } else {
-        HeaderName::WwwAuthenticate
-    };
-    message
-        .header_all(id)
-        .filter_map(|value| read(value, proxy))
-        .max_by_key(|c| c.algorithm)
+    let id = if proxy { HeaderName::ProxyAuthenticate } else { HeaderName::WwwAuthenticate };
+    message.header_all(id).filter_map(|value| read(value, proxy)).max_by_key(|c| c.algorithm)
 }
 
 fn read(value: &[u8], proxy: bool) -> Option<Challenge> {
     let params = Credentials::parse(value)?;
     let qops = params.get("qop");
-    let qop = qops.is_some_and(|list| {
-        list.split(',')
-            .any(|q| q.trim().eq_ignore_ascii_case("auth"))
-    });
+    let qop = qops.is_some_and(|list| list.split(',').any(|q| q.trim().eq_ignore_ascii_case("auth")));
     if qops.is_some() && !qop {
         return None;
     }
@@ -54,9 +44,7 @@ fn read(value: &[u8], proxy: bool) -> Option<Challenge> {
         nonce: params.get("nonce")?.to_owned(),
         opaque: params.get("opaque").map(str::to_owned),
         qop,
-        stale: params
-            .get("stale")
-            .is_some_and(|v| v.eq_ignore_ascii_case("true")),
+        stale: params.get("stale").is_some_and(|v| v.eq_ignore_ascii_case("true")),
     })
 }
 
@@ -77,14 +65,7 @@ pub fn authorization(
     // A nonce of the peer serves one request here, so its count is always 1.
     let nc = "00000001";
     let qop = challenge.qop.then_some((nc, cnonce));
-    let digest = response(
-        challenge.algorithm,
-        &ha1,
-        &challenge.nonce,
-        method,
-        uri,
-        qop,
-    );
+    let digest = response(challenge.algorithm, &ha1, &challenge.nonce, method, uri, qop);
     let mut value = format!(
         "Digest username={}, realm={}, nonce={}, uri={}, response=\"{digest}\", algorithm={}",
         quote(user),
@@ -99,10 +80,6 @@ pub fn authorization(
     if let Some(opaque) = &challenge.opaque {
         value.push_str(&format!(", opaque={}", quote(opaque)));
     }
-    let name = if challenge.proxy {
-        "Proxy-Authorization"
-    } else {
-        "Authorization"
-    };
+    let name = if challenge.proxy { "Proxy-Authorization" } else { "Authorization" };
     (name.to_owned(), value)
 }

@@ -32,10 +32,7 @@ impl Credentials {
     /// A parameter by its lower-case name
     #[must_use]
     pub fn get(&self, name: &str) -> Option<&str> {
-        self.params
-            .iter()
-            .find(|(n, _)| n == name)
-            .map(|(_, value)| value.as_str())
+        self.params.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 }
 
@@ -45,8 +42,7 @@ mod tests {
 
     #[test]
     fn parameters_are_read_with_and_without_quotes() {
-        let value =
-            br#"Digest username="a\"b", realm="x, y" ,NONCE=abc,qop="auth,auth-int", stale"#;
+        let value = br#"Digest username="a\"b", realm="x, y" ,NONCE=abc,qop="auth,auth-int", stale"#;
         let credentials = Credentials::parse(value).unwrap();
         assert_eq!(credentials.get("username"), Some("a\"b"));
         assert_eq!(credentials.get("realm"), Some("x, y"));

@@ -51,14 +51,12 @@ impl Algorithm {
 }
 
 pub(crate) fn to_hex(bytes: &[u8]) -> String {
-    bytes
-        .iter()
-        .fold(String::with_capacity(bytes.len() * 2), |mut out, b| {
-            for nibble in [b >> 4, b & 15] {
-                out.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
-            }
-            out
-        })
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut out, b| {
+        for nibble in [b >> 4, b & 15] {
+            out.push(char::from_digit(u32::from(nibble), 16).unwrap_or('0'));
+        }
+        out
+    })
 }
 
 /// Hex MD5 of `user:realm:password`
@@ -107,14 +105,7 @@ mod tests {
         );
         let ha1 = ha1_sha256(user, realm, password);
         assert_eq!(
-            response(
-                Algorithm::Sha256,
-                &ha1,
-                nonce,
-                "GET",
-                "/dir/index.html",
-                qop
-            ),
+            response(Algorithm::Sha256, &ha1, nonce, "GET", "/dir/index.html", qop),
             "753927fa0e85d155564e2e272a28d1802ca10daf4496794697cf8db5856cb6c1"
         );
     }

@@ -39,13 +39,7 @@ impl NonceBook {
     /// A book whose nonces nobody without `key` can make
     #[must_use]
     pub fn new(key: [u8; 32]) -> Self {
-        Self {
-            key,
-            number: 0,
-            used: HashMap::new(),
-            by_age: BTreeMap::new(),
-            floor_ms: None,
-        }
+        Self { key, number: 0, used: HashMap::new(), by_age: BTreeMap::new(), floor_ms: None }
     }
 
     /// A new nonce for a client at `ip`; `now_ms` counts from any fixed start
@@ -57,14 +51,7 @@ impl NonceBook {
     }
 
     fn sign(&self, head: &str, ip: IpAddr) -> String {
-        let hash = mac(
-            &self.key,
-            &[
-                b"nonce",
-                head.as_bytes(),
-                ip.to_canonical().to_string().as_bytes(),
-            ],
-        );
+        let hash = mac(&self.key, &[b"nonce", head.as_bytes(), ip.to_canonical().to_string().as_bytes()]);
         to_hex(&hash[..16])
     }
 
@@ -84,13 +71,8 @@ impl NonceBook {
         };
         let id = (made_ms, number);
         let old = now_ms.saturating_sub(made_ms) > limits::NONCE_LIFETIME_MS;
-        let forgotten =
-            self.floor_ms.is_some_and(|floor| made_ms <= floor) && !self.used.contains_key(&id);
-        if old || forgotten {
-            NonceState::Stale
-        } else {
-            NonceState::Fresh(id)
-        }
+        let forgotten = self.floor_ms.is_some_and(|floor| made_ms <= floor) && !self.used.contains_key(&id);
+        if old || forgotten { NonceState::Stale } else { NonceState::Fresh(id) }
     }
 
     /// Takes a count of a fresh nonce; false if it was taken before or is too far back
@@ -149,21 +131,12 @@ mod tests {
         let mut book = NonceBook::new([7; 32]);
         let nonce = book.issue(1_000, ip("10.0.0.1"));
         fresh(&book, 301_000, &nonce);
-        assert_eq!(
-            book.check(301_001, ip("10.0.0.1"), &nonce),
-            NonceState::Stale
-        );
+        assert_eq!(book.check(301_001, ip("10.0.0.1"), &nonce), NonceState::Stale);
         assert_eq!(book.check(1_000, ip("10.0.0.2"), &nonce), NonceState::Stale);
         assert_eq!(book.check(1_000, ip("10.0.0.1"), "x"), NonceState::Stale);
         let forged = nonce.replacen('0', "1", 1);
-        assert_eq!(
-            book.check(1_000, ip("10.0.0.1"), &forged),
-            NonceState::Stale
-        );
-        assert_eq!(
-            book.check(1_000, ip("10.0.0.1"), &"é".repeat(32)),
-            NonceState::Stale
-        );
+        assert_eq!(book.check(1_000, ip("10.0.0.1"), &forged), NonceState::Stale);
+        assert_eq!(book.check(1_000, ip("10.0.0.1"), &"é".repeat(32)), NonceState::Stale);
     }
 
     #[test]

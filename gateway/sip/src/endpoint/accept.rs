@@ -28,45 +28,16 @@ impl Endpoint {
         session.state = State::Accepted;
         session.ring_until = None;
         let offered = !session.had_offer;
-        self.await_ack(
-            now,
-            id,
-            flow,
-            bytes,
-            AckOf {
-                cseq,
-                offered,
-                is_first: true,
-            },
-        );
+        self.await_ack(now, id, flow, bytes, AckOf { cseq, offered, is_first: true });
         Ok(())
     }
 
-    pub(super) fn await_ack(
-        &mut self,
-        now: Instant,
-        id: SessionId,
-        flow: Flow,
-        bytes: Vec<u8>,
-        of: AckOf,
-    ) {
+    pub(super) fn await_ack(&mut self, now: Instant, id: SessionId, flow: Flow, bytes: Vec<u8>, of: AckOf) {
         let resend = Retransmit::new(now, self.timing.t1, self.timing.t2);
         let give_up_at = now + self.timing.patience();
         if let Some(session) = self.sessions.get_mut(&id) {
-            let AckOf {
-                cseq,
-                offered,
-                is_first,
-            } = of;
-            session.ok = Some(OkWait {
-                bytes,
-                flow,
-                resend,
-                give_up_at,
-                cseq,
-                offered,
-                is_first,
-            });
+            let AckOf { cseq, offered, is_first } = of;
+            session.ok = Some(OkWait { bytes, flow, resend, give_up_at, cseq, offered, is_first });
         }
         self.arm_session(id);
     }

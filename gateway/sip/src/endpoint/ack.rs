@@ -9,13 +9,7 @@ use crate::session::{State, sdp_of};
 use std::time::Instant;
 
 impl Endpoint {
-    pub(super) fn receive_ack(
-        &mut self,
-        now: Instant,
-        flow: Flow,
-        known: Option<u64>,
-        message: &Message,
-    ) {
+    pub(super) fn receive_ack(&mut self, now: Instant, flow: Flow, known: Option<u64>, message: &Message) {
         if let Some(id) = known
             && let Some(tx) = self.servers.get_mut(&id)
             && let ServerFsm::Invite(fsm) = &mut tx.fsm
@@ -40,11 +34,7 @@ impl Endpoint {
         let Some(ok) = session.ok.take_if(|ok| ok.cseq == message.cseq()) else {
             return;
         };
-        let sdp = if ok.offered {
-            sdp_of(message).ok().flatten()
-        } else {
-            None
-        };
+        let sdp = if ok.offered { sdp_of(message).ok().flatten() } else { None };
         let was = session.state;
         if was == State::Accepted {
             session.state = State::Confirmed;
@@ -72,8 +62,7 @@ impl Endpoint {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        let is_same_peer = session.flow.remote.ip() == flow.remote.ip()
-            && session.flow.transport == flow.transport;
+        let is_same_peer = session.flow.remote.ip() == flow.remote.ip() && session.flow.transport == flow.transport;
         if session.is_phone || (is_same_peer && flow.conn.is_some()) {
             session.flow = flow;
         }

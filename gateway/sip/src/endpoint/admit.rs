@@ -18,9 +18,7 @@ impl Endpoint {
         let is_phone_network = self.is_phone_network(ip);
         // Where a range belongs to both, a phone is known by its credentials or its registration.
         let as_phone = is_phone_network
-            && (trunk.is_none()
-                || self.credentials_of(&message).is_some()
-                || self.registrar.has_flow(now, flow));
+            && (trunk.is_none() || self.credentials_of(&message).is_some() || self.registrar.has_flow(now, flow));
         if let (Some(trunk), false) = (trunk, as_phone) {
             return self.admit(now, flow, message, Identity::Trunk(trunk));
         }
@@ -36,10 +34,7 @@ impl Endpoint {
 
     pub(super) fn refuse_credentials(&mut self, flow: Flow, message: &Message, user: String) {
         self.reply(flow, message, 403, "", &[]);
-        self.emit(Event::AuthFailed {
-            user,
-            source: flow.remote.ip(),
-        });
+        self.emit(Event::AuthFailed { user, source: flow.remote.ip() });
     }
 
     /// An address of no trunk and no phone: only a trunk's password opens the door
@@ -79,24 +74,12 @@ impl Endpoint {
         let sdp = match sdp_of(&message) {
             Ok(sdp) => sdp,
             Err(error) => {
-                return self.reply(
-                    flow,
-                    &message,
-                    error.code(),
-                    "",
-                    &[("Accept", "application/sdp")],
-                );
+                return self.reply(flow, &message, error.code(), "", &[("Accept", "application/sdp")]);
             }
         };
         if self.draining || self.sessions.len() >= self.config.session_count_max {
             self.counters.refused_overload += 1;
-            return self.reply(
-                flow,
-                &message,
-                503,
-                "",
-                &[("Retry-After", &limits::RETRY_AFTER_S.to_string())],
-            );
+            return self.reply(flow, &message, 503, "", &[("Retry-After", &limits::RETRY_AFTER_S.to_string())]);
         }
         let local_tag = self.random.token();
         let invite = describe(&message, &identity, flow, sdp);
@@ -135,8 +118,7 @@ impl Endpoint {
             self.reply(flow, message, 483, "", &[]);
             return true;
         }
-        let scheme = Uri::parse(message.uri())
-            .map(|uri| uri.is_sip() || uri.scheme.eq_ignore_ascii_case("tel"));
+        let scheme = Uri::parse(message.uri()).map(|uri| uri.is_sip() || uri.scheme.eq_ignore_ascii_case("tel"));
         let code = match scheme {
             Ok(true) => 0,
             Ok(false) => 416,
@@ -146,8 +128,7 @@ impl Endpoint {
             self.reply(flow, message, code, "", &[]);
             return true;
         }
-        if message.elements(HeaderName::RecordRoute).count() > limits::ROUTE_COUNT_MAX
-            || message.from_tag().len() > 256
+        if message.elements(HeaderName::RecordRoute).count() > limits::ROUTE_COUNT_MAX || message.from_tag().len() > 256
         {
             self.reply(flow, message, 400, "", &[]);
             return true;
@@ -157,10 +138,7 @@ impl Endpoint {
 
     /// Answers 420 where `Require` names anything: we support no extension; true if it did
     pub(super) fn refuse_extensions(&mut self, flow: Flow, message: &Message) -> bool {
-        let required: Vec<_> = message
-            .elements(HeaderName::Require)
-            .map(String::from_utf8_lossy)
-            .collect();
+        let required: Vec<_> = message.elements(HeaderName::Require).map(String::from_utf8_lossy).collect();
         if required.is_empty() {
             return false;
         }
@@ -177,19 +155,11 @@ fn describe(message: &Message, identity: &Identity, flow: Flow, sdp: Option<Vec<
         Identity::Phone(name) => (None, Some(name.clone())),
         _ => (None, None),
     };
-    let asserted = message
-        .elements(HeaderName::PAssertedIdentity)
-        .filter_map(NameAddr::parse)
-        .map(|a| a.number());
-    let asserted = asserted
-        .filter(|number| !number.is_empty())
-        .take(usize::from(trunk.is_some()))
-        .next();
+    let asserted = message.elements(HeaderName::PAssertedIdentity).filter_map(NameAddr::parse).map(|a| a.number());
+    let asserted = asserted.filter(|number| !number.is_empty()).take(usize::from(trunk.is_some())).next();
     Incoming {
         call_id: String::from_utf8_lossy(message.call_id()).into_owned(),
-        request_user: Uri::parse(message.uri())
-            .map(|uri| uri.number())
-            .unwrap_or_default(),
+        request_user: Uri::parse(message.uri()).map(|uri| uri.number()).unwrap_or_default(),
         from_user: from.map(|f| f.number()).unwrap_or_default(),
         from_display: from.and_then(|f| f.display()),
         asserted,

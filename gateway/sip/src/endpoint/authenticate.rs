@@ -38,23 +38,12 @@ impl Endpoint {
             .find(|c| c.get("realm") == Some(self.config.realm.as_str()))
     }
 
-    pub(super) fn authenticate(
-        &mut self,
-        now: Instant,
-        flow: Flow,
-        message: &Message,
-        among: Among,
-    ) -> Identity {
+    pub(super) fn authenticate(&mut self, now: Instant, flow: Flow, message: &Message, among: Among) -> Identity {
         let fresh = Identity::Unknown { stale: false };
         let Some(given) = self.credentials_of(message) else {
             return fresh;
         };
-        let fields = (
-            given.get("username"),
-            given.get("nonce"),
-            given.get("uri"),
-            given.get("response"),
-        );
+        let fields = (given.get("username"), given.get("nonce"), given.get("uri"), given.get("response"));
         let (Some(name), Some(nonce), Some(uri), Some(answer)) = fields else {
             return fresh;
         };
@@ -86,37 +75,21 @@ impl Endpoint {
             Algorithm::Sha256 => &user.ha1_sha256,
         };
         let usable = !ha1.is_empty();
-        let expected = response(
-            algorithm,
-            &ha1.to_ascii_lowercase(),
-            nonce,
-            message.method_text(),
-            uri,
-            qop,
-        );
-        let same = bool::from(
-            expected
-                .as_bytes()
-                .ct_eq(answer.to_ascii_lowercase().as_bytes()),
-        );
+        let expected = response(algorithm, &ha1.to_ascii_lowercase(), nonce, message.method_text(), uri, qop);
+        let same = bool::from(expected.as_bytes().ct_eq(answer.to_ascii_lowercase().as_bytes()));
         match identity.filter(|_| usable && same) {
             None => {
                 self.counters.auth_failures += 1;
                 Identity::Wrong(name.to_owned())
             }
-            Some(_) if !self.nonces.take(now_ms, nonce_id, count) => {
-                Identity::Unknown { stale: true }
-            }
+            Some(_) if !self.nonces.take(now_ms, nonce_id, count) => Identity::Unknown { stale: true },
             Some(identity) => identity,
         }
     }
 
     fn account_of(&self, name: &str, among: Among) -> (&User, Option<Identity>) {
         let phone = self.users.get(name).filter(|_| among != Among::Trunks);
-        let trunk = self
-            .trunk_users
-            .get(name)
-            .filter(|_| among != Among::Phones);
+        let trunk = self.trunk_users.get(name).filter(|_| among != Among::Phones);
         match (phone, trunk) {
             (Some(user), _) => (user, Some(Identity::Phone(name.to_owned()))),
             (None, Some((user, trunk))) => (user, Some(Identity::Trunk(trunk.clone()))),
@@ -134,17 +107,9 @@ impl Endpoint {
             .config
             .algorithms
             .iter()
-            .map(|a| {
-                format!(
-                    "Digest realm={realm}, nonce=\"{nonce}\", algorithm={}, qop=\"auth\"{stale}",
-                    a.text()
-                )
-            })
+            .map(|a| format!("Digest realm={realm}, nonce=\"{nonce}\", algorithm={}, qop=\"auth\"{stale}", a.text()))
             .collect();
-        let headers: Vec<(&str, &str)> = values
-            .iter()
-            .map(|v| ("WWW-Authenticate", v.as_str()))
-            .collect();
+        let headers: Vec<(&str, &str)> = values.iter().map(|v| ("WWW-Authenticate", v.as_str())).collect();
         self.reply(flow, message, 401, "", &headers);
     }
 }

@@ -8,13 +8,7 @@ use crate::session::State;
 use std::time::Instant;
 
 impl Endpoint {
-    pub(super) fn receive_cancel(
-        &mut self,
-        now: Instant,
-        flow: Flow,
-        known: Option<u64>,
-        message: &Message,
-    ) {
+    pub(super) fn receive_cancel(&mut self, now: Instant, flow: Flow, known: Option<u64>, message: &Message) {
         let Some(tx) = known.and_then(|id| self.servers.get(&id)) else {
             return if self.serves(flow.remote.ip()) {
                 self.reply(flow, message, 481, "", &[]);

@@ -100,11 +100,7 @@ pub(super) struct Order {
 
 impl Endpoint {
     fn via(&self, flow: Flow, branch: &str) -> String {
-        format!(
-            "SIP/2.0/{} {};branch={branch};rport",
-            flow.transport.via_token(),
-            self.advertised(flow)
-        )
+        format!("SIP/2.0/{} {};branch={branch};rport", flow.transport.via_token(), self.advertised(flow))
     }
 
     /// Sends a request and watches for its answer
@@ -115,14 +111,7 @@ impl Endpoint {
         id
     }
 
-    fn start_client(
-        &mut self,
-        now: Instant,
-        id: u64,
-        branch: String,
-        request: Outgoing,
-        order: Order,
-    ) {
+    fn start_client(&mut self, now: Instant, id: u64, branch: String, request: Outgoing, order: Order) {
         let bytes = request.render(&self.via(order.flow, &branch), &self.config.user_agent);
         let reliable = order.flow.transport.is_reliable();
         let fsm = match request.method {
@@ -130,13 +119,7 @@ impl Endpoint {
             _ => ClientFsm::Other(Client::new(now, self.timing, reliable)),
         };
         self.transmit(order.flow, bytes.clone());
-        let Order {
-            flow,
-            owner,
-            credentials,
-            local_tag,
-            try_count,
-        } = order;
+        let Order { flow, owner, credentials, local_tag, try_count } = order;
         let (give_up, cancel_tx, forks) = (None, None, Vec::new());
         let tx = ClientTx {
             fsm,
@@ -176,26 +159,16 @@ impl Endpoint {
         let branch = response.via()?.branch();
         let digits = branch.get(BRANCH_COOKIE.len()..BRANCH_COOKIE.len() + 16)?;
         let id = u64::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()?;
-        let tx = self
-            .clients
-            .get(&id)
-            .filter(|tx| tx.branch.as_bytes().eq_ignore_ascii_case(branch))?;
-        let id = if response.method() == Method::Cancel && tx.request.method == Method::Invite {
-            tx.cancel_tx?
-        } else {
-            id
-        };
+        let tx = self.clients.get(&id).filter(|tx| tx.branch.as_bytes().eq_ignore_ascii_case(branch))?;
+        let id =
+            if response.method() == Method::Cancel && tx.request.method == Method::Invite { tx.cancel_tx? } else { id };
         let request = &self.clients.get(&id)?.request;
         (request.method == response.method() && request.cseq == response.cseq()).then_some(id)
     }
 
     /// The ACK of a 2xx (a transaction of its own, so with a new branch)
     pub(super) fn render_ack(&mut self, flow: Flow, ack: &Outgoing) -> Vec<u8> {
-        let branch = format!(
-            "{BRANCH_COOKIE}{}{}",
-            self.random.token(),
-            self.random.token()
-        );
+        let branch = format!("{BRANCH_COOKIE}{}{}", self.random.token(), self.random.token());
         ack.render(&self.via(flow, &branch), &self.config.user_agent)
     }
 
@@ -204,13 +177,8 @@ impl Endpoint {
         let Some(tx) = self.clients.get(&id) else {
             return;
         };
-        let to = response
-            .header(crate::message::HeaderName::To)
-            .unwrap_or(b"");
-        let bytes = tx
-            .request
-            .ack_of_error(to)
-            .render(&self.via(tx.flow, &tx.branch), &self.config.user_agent);
+        let to = response.header(crate::message::HeaderName::To).unwrap_or(b"");
+        let bytes = tx.request.ack_of_error(to).render(&self.via(tx.flow, &tx.branch), &self.config.user_agent);
         let flow = tx.flow;
         self.transmit(flow, bytes);
     }
@@ -234,22 +202,13 @@ impl Endpoint {
         let ClientFsm::Invite(fsm) = &mut tx.fsm else {
             return;
         };
-        let Some(reason) = tx
-            .give_up
-            .clone()
-            .filter(|_| tx.cancel_tx.is_none() && fsm.is_proceeding())
-        else {
+        let Some(reason) = tx.give_up.clone().filter(|_| tx.cancel_tx.is_none() && fsm.is_proceeding()) else {
             return;
         };
         fsm.limit(now);
         let cancel = tx.request.cancel(reason.as_deref());
-        let order = Order {
-            flow: tx.flow,
-            owner: Owner::Nobody,
-            credentials: None,
-            local_tag: String::new(),
-            try_count: 0,
-        };
+        let order =
+            Order { flow: tx.flow, owner: Owner::Nobody, credentials: None, local_tag: String::new(), try_count: 0 };
         let branch = tx.branch.clone();
         let cancel_id = self.next_id();
         if let Some(tx) = self.clients.get_mut(&id) {
@@ -260,19 +219,12 @@ impl Endpoint {
     }
 
     /// Repeats a request with the answer to a 401 or 407; `None` when that can't help
-    pub(super) fn answer_challenge(
-        &mut self,
-        now: Instant,
-        id: u64,
-        response: &Message,
-    ) -> Option<u64> {
+    pub(super) fn answer_challenge(&mut self, now: Instant, id: u64, response: &Message) -> Option<u64> {
         if !matches!(response.code(), 401 | 407) {
             return None;
         }
-        let tx = self
-            .clients
-            .get(&id)
-            .filter(|tx| tx.try_count < limits::AUTH_TRY_COUNT_MAX && tx.give_up.is_none())?;
+        let tx =
+            self.clients.get(&id).filter(|tx| tx.try_count < limits::AUTH_TRY_COUNT_MAX && tx.give_up.is_none())?;
         let (user, password) = tx.credentials.clone()?;
         let challenge = strongest(response)?;
         // The same password again helps only against a nonce that grew old.
@@ -289,14 +241,7 @@ impl Endpoint {
         };
         let cnonce = self.random.token();
         let uri = String::from_utf8_lossy(&request.uri).into_owned();
-        request.auth = Some(authorization(
-            &challenge,
-            request.method.text(),
-            &uri,
-            &user,
-            &password,
-            &cnonce,
-        ));
+        request.auth = Some(authorization(&challenge, request.method.text(), &uri, &user, &password, &cnonce));
         request.cseq += 1;
         if let Owner::Reoffer(session) | Owner::Bye(session) = order.owner
             && let Some(session) = self.sessions.get_mut(&session)

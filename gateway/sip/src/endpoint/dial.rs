@@ -20,8 +20,7 @@ impl Endpoint {
         if dial.sdp.len() > limits::SDP_BYTES_MAX {
             return Err(DialError::SdpTooLong);
         }
-        let is_name =
-            |name: &str| !name.is_empty() && name.bytes().all(crate::message::is_token_byte);
+        let is_name = |name: &str| !name.is_empty() && name.bytes().all(crate::message::is_token_byte);
         if dial.extra_headers.len() > limits::EXTRA_HEADER_COUNT_MAX
             || !dial.extra_headers.iter().all(|(n, _)| is_name(n))
         {
@@ -51,20 +50,10 @@ impl Endpoint {
             uri: uri.into_bytes(),
         };
         let id = SessionId(self.next_id());
-        let dialog = Dialog {
-            call_id: request.call_id.clone(),
-            local_tag: local_tag.clone(),
-            ..Dialog::default()
-        };
+        let dialog = Dialog { call_id: request.call_id.clone(), local_tag: local_tag.clone(), ..Dialog::default() };
         let had_offer = !request.sdp.is_empty();
         let credentials = dial.credentials;
-        let order = Order {
-            flow,
-            owner: Owner::Dial(id),
-            credentials: credentials.clone(),
-            local_tag,
-            try_count: 0,
-        };
+        let order = Order { flow, owner: Owner::Dial(id), credentials: credentials.clone(), local_tag, try_count: 0 };
         let invite = self.open_client(now, request, order);
         let session = Session {
             state: State::Dialing { invite },
@@ -90,37 +79,18 @@ impl Endpoint {
     fn resolve(&self, now: Instant, target: &Target) -> Result<(String, Flow, bool), DialError> {
         match target {
             Target::Binding { user } => {
-                let newest = self
-                    .registrar
-                    .live(now, user)
-                    .into_iter()
-                    .next()
-                    .ok_or(DialError::NotRegistered)?;
+                let newest = self.registrar.live(now, user).into_iter().next().ok_or(DialError::NotRegistered)?;
                 Ok((newest.contact, newest.flow, true))
             }
-            Target::Uri {
-                uri,
-                transport,
-                remote,
-                local,
-            } => {
-                let flow = Flow {
-                    transport: *transport,
-                    local: *local,
-                    remote: *remote,
-                    conn: None,
-                };
+            Target::Uri { uri, transport, remote, local } => {
+                let flow = Flow { transport: *transport, local: *local, remote: *remote, conn: None };
                 Ok((uri.clone(), flow, false))
             }
         }
     }
 
     fn caller_value(&self, flow: Flow, dial: &Dial, tag: &str) -> String {
-        let display = dial
-            .display
-            .as_deref()
-            .map(|d| quote(d) + " ")
-            .unwrap_or_default();
+        let display = dial.display.as_deref().map(|d| quote(d) + " ").unwrap_or_default();
         let user = escape_user(&dial.from);
         let at = if user.is_empty() { "" } else { "@" };
         let host = match self.advertised(flow).ip() {

@@ -42,9 +42,5 @@ pub enum SessionError {
 
 /// An SDP that may go out
 pub(super) fn check_sdp(sdp: &[u8]) -> Result<(), SessionError> {
-    if sdp.is_empty() || sdp.len() > crate::limits::SDP_BYTES_MAX {
-        Err(SessionError::BadSdp)
-    } else {
-        Ok(())
-    }
+    if sdp.is_empty() || sdp.len() > crate::limits::SDP_BYTES_MAX { Err(SessionError::BadSdp) } else { Ok(()) }
 }

@@ -19,12 +19,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// [`SessionError::Unknown`] where there is no such session any more.
-    pub fn hang_up(
-        &mut self,
-        now: Instant,
-        id: SessionId,
-        cause: &str,
-    ) -> Result<(), SessionError> {
+    pub fn hang_up(&mut self, now: Instant, id: SessionId, cause: &str) -> Result<(), SessionError> {
         let reason = reason_value(cause);
         let session = self.sessions.get_mut(&id).ok_or(SessionError::Unknown)?;
         match session.state {
@@ -44,11 +39,7 @@ impl Endpoint {
             }
             State::Confirmed => self.send_bye(now, id, reason.as_deref()),
         }
-        self.emit(Event::Ended {
-            id,
-            by: EndedBy::Local,
-            reason: None,
-        });
+        self.emit(Event::Ended { id, by: EndedBy::Local, reason: None });
         Ok(())
     }
 
@@ -62,36 +53,19 @@ impl Endpoint {
         session.ok = None;
         session.reoffer_out = None;
         let mut bye = session.dialog.request(Method::Bye);
-        bye.headers
-            .extend(reason.map(|r| ("Reason".to_owned(), r.to_owned())));
-        let flow = next_hop(
-            &session.dialog.next_hop_uri(),
-            session.flow,
-            session.is_phone,
-        );
+        bye.headers.extend(reason.map(|r| ("Reason".to_owned(), r.to_owned())));
+        let flow = next_hop(&session.dialog.next_hop_uri(), session.flow, session.is_phone);
         let local_tag = session.dialog.local_tag.clone();
         let credentials = session.credentials.clone();
         self.arm_session(id);
-        self.open_client(
-            now,
-            bye,
-            Order {
-                flow,
-                owner: Owner::Bye(id),
-                credentials,
-                local_tag,
-                try_count: 0,
-            },
-        );
+        self.open_client(now, bye, Order { flow, owner: Owner::Bye(id), credentials, local_tag, try_count: 0 });
     }
 }
 
 fn reason_value(cause: &str) -> Option<String> {
     let cause = cause.trim();
     let protocol = cause.split(';').next().unwrap_or("");
-    let is_value = cause.contains(';')
-        && !protocol.is_empty()
-        && protocol.bytes().all(crate::message::is_token_byte);
+    let is_value = cause.contains(';') && !protocol.is_empty() && protocol.bytes().all(crate::message::is_token_byte);
     match cause {
         "" => None,
         _ if is_value => Some(cause.to_owned()),
@@ -106,13 +80,7 @@ mod tests {
     #[test]
     fn a_cause_becomes_a_reason_header() {
         assert_eq!(reason_value(""), None);
-        assert_eq!(
-            reason_value("Q.850;cause=16").as_deref(),
-            Some("Q.850;cause=16")
-        );
-        assert_eq!(
-            reason_value("shift over").as_deref(),
-            Some("SIP;text=\"shift over\"")
-        );
+        assert_eq!(reason_value("Q.850;cause=16").as_deref(), Some("Q.850;cause=16"));
+        assert_eq!(reason_value("shift over").as_deref(), Some("SIP;text=\"shift over\""));
     }
 }

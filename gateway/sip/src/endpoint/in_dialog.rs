@@ -26,11 +26,7 @@ impl Endpoint {
             return;
         };
         // RFC 3261 §12.2.2: an older request is out of order.
-        if session
-            .dialog
-            .remote_cseq
-            .is_some_and(|last| message.cseq() <= last)
-        {
+        if session.dialog.remote_cseq.is_some_and(|last| message.cseq() <= last) {
             return self.reply(flow, &message, 500, "Out Of Order", &[]);
         }
         session.dialog.remote_cseq = Some(message.cseq());
@@ -46,9 +42,7 @@ impl Endpoint {
     }
 
     fn receive_bye(&mut self, now: Instant, flow: Flow, id: SessionId, message: Message) {
-        let reason = message
-            .header(HeaderName::Reason)
-            .map(|r| String::from_utf8_lossy(r).into_owned());
+        let reason = message.header(HeaderName::Reason).map(|r| String::from_utf8_lossy(r).into_owned());
         let Some(state) = self.sessions.get(&id).map(|s| s.state) else {
             return;
         };
@@ -64,20 +58,13 @@ impl Endpoint {
                 self.emit(Event::Cancelled { id });
             }
             State::Ending => {}
-            _ => self.emit(Event::Ended {
-                id,
-                by: EndedBy::Remote,
-                reason,
-            }),
+            _ => self.emit(Event::Ended { id, by: EndedBy::Remote, reason }),
         }
     }
 
     fn receive_info(&mut self, now: Instant, flow: Flow, id: SessionId, message: Message) {
         let key = dtmf_of(&message);
-        let is_live = self
-            .sessions
-            .get(&id)
-            .is_some_and(|s| s.state != State::Ending);
+        let is_live = self.sessions.get(&id).is_some_and(|s| s.state != State::Ending);
         let Some(tx) = self.open_server(now, flow, message, None) else {
             return;
         };
@@ -93,11 +80,7 @@ impl Endpoint {
             }
             Ok(Some((digit, duration_ms))) => {
                 self.respond(now, tx, 200, "", &[], b"");
-                self.emit(Event::Dtmf {
-                    id,
-                    digit,
-                    duration_ms,
-                });
+                self.emit(Event::Dtmf { id, digit, duration_ms });
             }
         }
     }
@@ -140,11 +123,7 @@ impl Endpoint {
                 self.respond(now, tx, code, "", &[], b"");
             }
             None if refresh_only => {
-                let contact = self
-                    .sessions
-                    .get(&id)
-                    .map(|s| s.contact.clone())
-                    .unwrap_or_default();
+                let contact = self.sessions.get(&id).map(|s| s.contact.clone()).unwrap_or_default();
                 self.respond(now, tx, 200, "", &[("Contact", &contact)], b"");
             }
             None => {
@@ -153,12 +132,7 @@ impl Endpoint {
                 }
                 let sdp = sdp.ok().flatten();
                 let give_up_at = now + Duration::from_millis(limits::REOFFER_ANSWER_MS_MAX);
-                let waiting = ReofferIn {
-                    tx,
-                    is_invite,
-                    wants_offer: sdp.is_none(),
-                    give_up_at,
-                };
+                let waiting = ReofferIn { tx, is_invite, wants_offer: sdp.is_none(), give_up_at };
                 if let Some(session) = self.sessions.get_mut(&id) {
                     session.reoffer_in = Some(waiting);
                 }

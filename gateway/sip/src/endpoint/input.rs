@@ -26,11 +26,7 @@ impl Endpoint {
             Err(error) if error.kind == ParseErrorKind::Empty => {}
             Err(error) => {
                 self.counters.parse_errors += 1;
-                if let Some(request) = error
-                    .partial
-                    .as_deref()
-                    .filter(|_| self.serves(flow.remote.ip()))
-                {
+                if let Some(request) = error.partial.as_deref().filter(|_| self.serves(flow.remote.ip())) {
                     let reason = error.kind.to_string();
                     self.reply(flow, request, error.code(), &reason, &[]);
                 }
@@ -49,10 +45,7 @@ impl Endpoint {
         let known = self.streams.remove(&conn);
         let was_waiting = known.is_some();
         let due_at = now + Duration::from_millis(limits::STREAM_MESSAGE_MS_MAX);
-        let mut stream = known.unwrap_or_else(|| Stream {
-            framer: Framer::default(),
-            due_at,
-        });
+        let mut stream = known.unwrap_or_else(|| Stream { framer: Framer::default(), due_at });
         stream.framer.push(bytes);
         loop {
             match stream.framer.next() {
@@ -93,13 +86,8 @@ impl Endpoint {
         self.timers.set(TimerKey::Stream(conn), None);
         let lost = self.registrar.conn_closed(conn);
         self.tell_unregistered(lost);
-        self.timers
-            .set(TimerKey::Registrar, self.registrar.next_at());
-        for session in self
-            .sessions
-            .values_mut()
-            .filter(|s| s.flow.conn == Some(conn))
-        {
+        self.timers.set(TimerKey::Registrar, self.registrar.next_at());
+        for session in self.sessions.values_mut().filter(|s| s.flow.conn == Some(conn)) {
             session.flow.conn = None;
         }
         self.fail_clients(now, |flow| flow.conn == Some(conn));
@@ -108,16 +96,11 @@ impl Endpoint {
     /// The driver's news that a message could not be sent, for example because
     /// a TCP connection to `flow.remote` could not be opened
     pub fn send_failed(&mut self, now: Instant, flow: Flow) {
-        self.fail_clients(now, |f| {
-            f.transport == flow.transport && f.remote == flow.remote && f.conn == flow.conn
-        });
+        self.fail_clients(now, |f| f.transport == flow.transport && f.remote == flow.remote && f.conn == flow.conn);
     }
 
     fn fail_clients(&mut self, now: Instant, is_hit: impl Fn(Flow) -> bool) {
-        let hit = self
-            .clients
-            .iter()
-            .filter(|(_, tx)| tx.fsm.is_open() && is_hit(tx.flow));
+        let hit = self.clients.iter().filter(|(_, tx)| tx.fsm.is_open() && is_hit(tx.flow));
         let mut ids: Vec<u64> = hit.map(|(id, _)| *id).collect();
         ids.sort_unstable();
         for id in ids {

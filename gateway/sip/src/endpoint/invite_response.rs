@@ -11,14 +11,7 @@ use crate::session::{State, sdp_of};
 use std::time::Instant;
 
 impl Endpoint {
-    pub(super) fn dial_response(
-        &mut self,
-        now: Instant,
-        flow: Flow,
-        tx: u64,
-        id: SessionId,
-        message: &Message,
-    ) {
+    pub(super) fn dial_response(&mut self, now: Instant, flow: Flow, tx: u64, id: SessionId, message: &Message) {
         match message.code() {
             ..200 => self.dial_progress(now, tx, id, message),
             200..300 => self.dial_answered(now, flow, tx, id, message),
@@ -53,14 +46,7 @@ impl Endpoint {
     }
 
     /// Every 2xx is ACKed; the first one makes the call, all others are ended (RFC 3261 §13.2.2.4)
-    fn dial_answered(
-        &mut self,
-        now: Instant,
-        flow: Flow,
-        tx_id: u64,
-        id: SessionId,
-        message: &Message,
-    ) {
+    fn dial_answered(&mut self, now: Instant, flow: Flow, tx_id: u64, id: SessionId, message: &Message) {
         if self.resend_ack(tx_id, message) {
             return;
         }
@@ -70,7 +56,8 @@ impl Endpoint {
         let is_wanted = tx.forks.is_empty() && tx.give_up.is_none();
         let (auth, credentials) = (tx.request.auth.clone(), tx.credentials.clone());
         let mut dialog = Dialog::of_answer(&tx.request, tx.local_tag.clone(), message);
-        let waiting = matches!(self.sessions.get(&id).map(|s| s.state), Some(State::Dialing { invite }) if invite == tx_id);
+        let waiting =
+            matches!(self.sessions.get(&id).map(|s| s.state), Some(State::Dialing { invite }) if invite == tx_id);
         let is_phone = self.sessions.get(&id).is_some_and(|s| s.is_phone) && waiting;
         let mut base = tx.flow;
         if flow.remote == base.remote && flow.conn.is_some() {
@@ -87,22 +74,12 @@ impl Endpoint {
         if tx.forks.len() >= limits::FORK_COUNT_MAX {
             return;
         }
-        tx.forks.push(Fork {
-            to_tag: message.to_tag().to_vec(),
-            ack: bytes,
-            ack_flow,
-        });
+        tx.forks.push(Fork { to_tag: message.to_tag().to_vec(), ack: bytes, ack_flow });
         if is_wanted && waiting {
             return self.confirm_dial(id, dialog, base, message);
         }
         let bye = dialog.request(Method::Bye);
-        let order = Order {
-            flow: ack_flow,
-            owner: Owner::Nobody,
-            credentials,
-            local_tag: String::new(),
-            try_count: 0,
-        };
+        let order = Order { flow: ack_flow, owner: Owner::Nobody, credentials, local_tag: String::new(), try_count: 0 };
         self.open_client(now, bye, order);
     }
 
@@ -122,10 +99,7 @@ impl Endpoint {
 
     /// Sends the ACK of a 2xx that came again; false if this dialog is new
     pub(super) fn resend_ack(&mut self, tx: u64, message: &Message) -> bool {
-        let forks = self
-            .clients
-            .get(&tx)
-            .map_or(&[][..], |tx| tx.forks.as_slice());
+        let forks = self.clients.get(&tx).map_or(&[][..], |tx| tx.forks.as_slice());
         let Some(fork) = forks.iter().find(|fork| fork.to_tag == message.to_tag()) else {
             return false;
         };

@@ -122,15 +122,11 @@ impl Endpoint {
 
     /// Replaces the phones' accounts; a phone that is gone loses its bindings
     pub fn set_users(&mut self, users: Vec<User>) {
-        self.users = users
-            .into_iter()
-            .map(|user| (user.name.clone(), user))
-            .collect();
+        self.users = users.into_iter().map(|user| (user.name.clone(), user)).collect();
         let users = &self.users;
         let lost = self.registrar.keep_users(|name| users.contains_key(name));
         self.tell_unregistered(lost);
-        self.timers
-            .set(TimerKey::Registrar, self.registrar.next_at());
+        self.timers.set(TimerKey::Registrar, self.registrar.next_at());
     }
 
     /// Replaces the trunks; calls that run are not touched
@@ -198,11 +194,7 @@ impl Endpoint {
 
     /// The address we write into `Via` and `Contact` for this flow
     fn advertised(&self, flow: Flow) -> SocketAddr {
-        let listed = self
-            .config
-            .advertised
-            .iter()
-            .find(|(t, local, _)| *t == flow.transport && *local == flow.local);
+        let listed = self.config.advertised.iter().find(|(t, local, _)| *t == flow.transport && *local == flow.local);
         listed.map_or(flow.local, |(_, _, address)| *address)
     }
 
@@ -211,11 +203,7 @@ impl Endpoint {
         let address = self.advertised(flow);
         let user = escape_user(user);
         let at = if user.is_empty() { "" } else { "@" };
-        let transport = if flow.transport.is_reliable() {
-            ";transport=tcp"
-        } else {
-            ""
-        };
+        let transport = if flow.transport.is_reliable() { ";transport=tcp" } else { "" };
         format!("<sip:{user}{at}{address}{transport}>")
     }
 
@@ -225,8 +213,7 @@ impl Endpoint {
     }
 
     fn add_session(&mut self, id: SessionId, session: Session) {
-        self.by_tag
-            .insert(session.dialog.local_tag.clone().into_bytes(), id);
+        self.by_tag.insert(session.dialog.local_tag.clone().into_bytes(), id);
         self.sessions.insert(id, session);
         self.arm_session(id);
     }
@@ -241,15 +228,14 @@ impl Endpoint {
 
 /// A user part with everything escaped that may not stand there (RFC 3261 §25.1)
 fn escape_user(user: &str) -> String {
-    user.bytes()
-        .fold(String::with_capacity(user.len()), |mut out, b| {
-            if b.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,/".contains(&b) {
-                out.push(b as char);
-            } else {
-                out.push_str(&format!("%{b:02X}"));
-            }
-            out
-        })
+    user.bytes().fold(String::with_capacity(user.len()), |mut out, b| {
+        if b.is_ascii_alphanumeric() || b"-_.!~*'()&=+$,/".contains(&b) {
+            out.push(b as char);
+        } else {
+            out.push_str(&format!("%{b:02X}"));
+        }
+        out
+    })
 }
 
 fn account(name: &str, realm: &str, password: &str) -> User {
@@ -261,16 +247,8 @@ fn account(name: &str, realm: &str, password: &str) -> User {
 }
 
 fn trunk_accounts(config: &Config) -> HashMap<String, (User, String)> {
-    let with_password = config
-        .trunks
-        .iter()
-        .filter_map(|t| Some((t, t.credentials.as_ref()?)));
+    let with_password = config.trunks.iter().filter_map(|t| Some((t, t.credentials.as_ref()?)));
     with_password
-        .map(|(trunk, (user, password))| {
-            (
-                user.clone(),
-                (account(user, &config.realm, password), trunk.name.clone()),
-            )
-        })
+        .map(|(trunk, (user, password))| (user.clone(), (account(user, &config.realm, password), trunk.name.clone())))
         .collect()
 }

@@ -45,19 +45,14 @@ impl Endpoint {
 
     fn tell_refused(&mut self, flow: Flow, message: &Message, code: Option<u16>) {
         let method = message.method_text().to_owned();
-        self.emit(Event::Refused {
-            source: flow.remote.ip(),
-            method,
-            code,
-        });
+        self.emit(Event::Refused { source: flow.remote.ip(), method, code });
     }
 
     /// This source proved a trunk's password: its challenges need no pause for a while
     pub(super) fn note_proven(&mut self, now: Instant, flow: Flow) {
         if self.proven.len() >= limits::PROVEN_SOURCE_COUNT_MAX {
-            self.proven.retain(|_, at| {
-                now.saturating_duration_since(*at) < Duration::from_millis(limits::PROVEN_SOURCE_MS)
-            });
+            self.proven
+                .retain(|_, at| now.saturating_duration_since(*at) < Duration::from_millis(limits::PROVEN_SOURCE_MS));
         }
         if self.proven.len() < limits::PROVEN_SOURCE_COUNT_MAX {
             self.proven.insert(flow.remote.ip(), now);
@@ -66,8 +61,6 @@ impl Endpoint {
 
     pub(super) fn is_proven(&self, now: Instant, flow: Flow) -> bool {
         let at = self.proven.get(&flow.remote.ip());
-        at.is_some_and(|at| {
-            now.saturating_duration_since(*at) < Duration::from_millis(limits::PROVEN_SOURCE_MS)
-        })
+        at.is_some_and(|at| now.saturating_duration_since(*at) < Duration::from_millis(limits::PROVEN_SOURCE_MS))
     }
 }

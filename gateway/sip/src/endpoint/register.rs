@@ -43,10 +43,7 @@ impl Endpoint {
         let result = match &wish {
             Wish::Query => Ok(()),
             Wish::RemoveAll => self.registrar.remove_all(&user, (&order.0, order.1)),
-            Wish::Set(changes) => {
-                self.registrar
-                    .register(now, &user, flow, (&order.0, order.1), changes)
-            }
+            Wish::Set(changes) => self.registrar.register(now, &user, flow, (&order.0, order.1), changes),
         };
         let Some(tx) = self.open_server(now, flow, message, None) else {
             return;
@@ -55,30 +52,18 @@ impl Endpoint {
             self.respond(now, tx, 500, "Out Of Order", &[], b"");
             return;
         }
-        self.timers
-            .set(TimerKey::Registrar, self.registrar.next_at());
+        self.timers.set(TimerKey::Registrar, self.registrar.next_at());
         let live = self.registrar.live(now, &user);
         let contacts: Vec<String> = live
             .iter()
-            .map(|b| {
-                format!(
-                    "<{}>;expires={}",
-                    b.contact,
-                    b.expires_at.saturating_duration_since(now).as_secs()
-                )
-            })
+            .map(|b| format!("<{}>;expires={}", b.contact, b.expires_at.saturating_duration_since(now).as_secs()))
             .collect();
         let headers: Vec<(&str, &str)> = contacts.iter().map(|c| ("Contact", c.as_str())).collect();
         self.respond(now, tx, 200, "", &headers, b"");
         if let Wish::Set(changes) = wish {
             for change in changes.into_iter().filter(|c| c.expires_s > 0) {
                 let Change { contact, expires_s } = change;
-                self.emit(Event::Registered {
-                    user: user.clone(),
-                    contact,
-                    flow,
-                    expires_s,
-                });
+                self.emit(Event::Registered { user: user.clone(), contact, flow, expires_s });
             }
         }
         if had_binding && live.is_empty() {
@@ -93,15 +78,9 @@ fn wish_of(message: &Message) -> Option<Wish> {
         let text = std::str::from_utf8(text).unwrap_or("");
         // A number too large means "as long as you can" (RFC 3261 §20.19).
         let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        text.parse().unwrap_or(if is_number {
-            u32::MAX
-        } else {
-            limits::REGISTER_EXPIRES_S_MAX
-        })
+        text.parse().unwrap_or(if is_number { u32::MAX } else { limits::REGISTER_EXPIRES_S_MAX })
     };
-    let default_s = message
-        .header(HeaderName::Expires)
-        .map_or(limits::REGISTER_EXPIRES_S_MAX, number);
+    let default_s = message.header(HeaderName::Expires).map_or(limits::REGISTER_EXPIRES_S_MAX, number);
     let contacts: Vec<&[u8]> = message.elements(HeaderName::Contact).collect();
     if contacts.is_empty() {
         return Some(Wish::Query);
@@ -114,16 +93,10 @@ fn wish_of(message: &Message) -> Option<Wish> {
     }
     let changes = contacts.into_iter().map(|contact| {
         let contact = NameAddr::parse(contact)?;
-        let is_usable = contact.uri.len() <= limits::CONTACT_BYTES_MAX
-            && Uri::parse(contact.uri).ok()?.is_sip();
-        let text = std::str::from_utf8(contact.uri)
-            .ok()
-            .filter(|_| is_usable)?;
+        let is_usable = contact.uri.len() <= limits::CONTACT_BYTES_MAX && Uri::parse(contact.uri).ok()?.is_sip();
+        let text = std::str::from_utf8(contact.uri).ok().filter(|_| is_usable)?;
         let expires_s = granted_s(contact.param("expires").map_or(default_s, number));
-        Some(Change {
-            contact: text.to_owned(),
-            expires_s,
-        })
+        Some(Change { contact: text.to_owned(), expires_s })
     });
     changes.collect::<Option<Vec<_>>>().map(Wish::Set)
 }
@@ -141,26 +114,17 @@ mod tests {
     }
 
     fn set(expires_s: u32) -> Option<Wish> {
-        Some(Wish::Set(vec![Change {
-            contact: "sip:1@10.0.0.2".into(),
-            expires_s,
-        }]))
+        Some(Wish::Set(vec![Change { contact: "sip:1@10.0.0.2".into(), expires_s }]))
     }
 
     #[test]
     fn lifetimes_are_clamped_and_zero_removes() {
         assert_eq!(wish(""), Some(Wish::Query));
         assert_eq!(wish("m: <sip:1@10.0.0.2>\r\n"), set(3_600));
-        assert_eq!(
-            wish("m: <sip:1@10.0.0.2>;expires=5\r\nExpires: 900\r\n"),
-            set(60)
-        );
+        assert_eq!(wish("m: <sip:1@10.0.0.2>;expires=5\r\nExpires: 900\r\n"), set(60));
         assert_eq!(wish("m: <sip:1@10.0.0.2>\r\nExpires: 900\r\n"), set(900));
         assert_eq!(wish("m: <sip:1@10.0.0.2>;expires=0\r\n"), set(0));
-        assert_eq!(
-            wish("m: <sip:1@10.0.0.2>;expires=280297596632815\r\n"),
-            set(3_600)
-        );
+        assert_eq!(wish("m: <sip:1@10.0.0.2>;expires=280297596632815\r\n"), set(3_600));
     }
 
     #[test]

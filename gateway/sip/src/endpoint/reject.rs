@@ -11,24 +11,14 @@ impl Endpoint {
     ///
     /// # Errors
     /// [`SessionError`]; `WrongState` once the call is answered or was ours.
-    pub fn reject(
-        &mut self,
-        now: Instant,
-        id: SessionId,
-        code: u16,
-        reason: &str,
-    ) -> Result<(), SessionError> {
+    pub fn reject(&mut self, now: Instant, id: SessionId, code: u16, reason: &str) -> Result<(), SessionError> {
         if !(300..700).contains(&code) {
             return Err(SessionError::BadCode);
         }
         let (invite, _) = self.unanswered(id)?;
         self.respond(now, invite, code, reason, &[], b"");
         self.remove_session(id);
-        self.emit(Event::Ended {
-            id,
-            by: EndedBy::Local,
-            reason: None,
-        });
+        self.emit(Event::Ended { id, by: EndedBy::Local, reason: None });
         Ok(())
     }
 }

@@ -22,26 +22,14 @@ impl Endpoint {
     /// another offer of either side is open.
     pub fn reoffer(&mut self, now: Instant, id: SessionId, sdp: &[u8]) -> Result<(), SessionError> {
         check_sdp(sdp)?;
-        let session = self
-            .sessions
-            .get(&id)
-            .filter(|s| s.state != State::Ending)
-            .ok_or(SessionError::Unknown)?;
+        let session = self.sessions.get(&id).filter(|s| s.state != State::Ending).ok_or(SessionError::Unknown)?;
         if session.state != State::Confirmed || !session.is_stable() {
             return Err(SessionError::WrongState);
         }
         if !self.has_client_room() {
             return Err(SessionError::TooManyTransactions);
         }
-        self.send_reoffer(
-            now,
-            id,
-            ReofferOut {
-                sdp: sdp.to_vec(),
-                try_count: 1,
-                retry_at: None,
-            },
-        );
+        self.send_reoffer(now, id, ReofferOut { sdp: sdp.to_vec(), try_count: 1, retry_at: None });
         Ok(())
     }
 
@@ -53,22 +41,9 @@ impl Endpoint {
         request.contact = Some(session.contact.clone());
         request.sdp.clone_from(&reoffer.sdp);
         session.reoffer_out = Some(reoffer);
-        let flow = next_hop(
-            &session.dialog.next_hop_uri(),
-            session.flow,
-            session.is_phone,
-        );
-        let (credentials, local_tag) = (
-            session.credentials.clone(),
-            session.dialog.local_tag.clone(),
-        );
-        let order = Order {
-            flow,
-            owner: Owner::Reoffer(id),
-            credentials,
-            local_tag,
-            try_count: 0,
-        };
+        let flow = next_hop(&session.dialog.next_hop_uri(), session.flow, session.is_phone);
+        let (credentials, local_tag) = (session.credentials.clone(), session.dialog.local_tag.clone());
+        let order = Order { flow, owner: Owner::Reoffer(id), credentials, local_tag, try_count: 0 };
         self.open_client(now, request, order);
     }
 
@@ -82,11 +57,7 @@ impl Endpoint {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        let is_due = session
-            .reoffer_out
-            .as_ref()
-            .and_then(|r| r.retry_at)
-            .is_some_and(|at| at <= now);
+        let is_due = session.reoffer_out.as_ref().and_then(|r| r.retry_at).is_some_and(|at| at <= now);
         if !is_due {
             return;
         }
@@ -104,14 +75,7 @@ impl Endpoint {
         self.send_reoffer(now, id, reoffer);
     }
 
-    pub(super) fn reoffer_response(
-        &mut self,
-        now: Instant,
-        flow: Flow,
-        tx: u64,
-        id: SessionId,
-        message: &Message,
-    ) {
+    pub(super) fn reoffer_response(&mut self, now: Instant, flow: Flow, tx: u64, id: SessionId, message: &Message) {
         let code = message.code();
         if code < 200 {
             // No ring timeout guards a re-INVITE, and its final response may be lost for good.
@@ -142,22 +106,14 @@ impl Endpoint {
             _ => session.reoffer_out = None,
         }
         self.arm_session(id);
-        self.emit(Event::ReofferAnswered {
-            id,
-            code,
-            sdp: None,
-        });
+        self.emit(Event::ReofferAnswered { id, code, sdp: None });
     }
 
     // RFC 3261 §14.1: the owner of the Call-ID waits 2.1–4 s, the other up to 2 s.
     fn glare_pause_ms(&mut self, id: SessionId) -> u64 {
         let is_caller = self.sessions.get(&id).is_some_and(|s| s.is_caller);
         let tens = self.random.next_u64();
-        if is_caller {
-            2_100 + tens % 191 * 10
-        } else {
-            tens % 201 * 10
-        }
+        if is_caller { 2_100 + tens % 191 * 10 } else { tens % 201 * 10 }
     }
 
     fn reoffer_agreed(&mut self, flow: Flow, tx_id: u64, id: SessionId, message: &Message) {
@@ -179,29 +135,17 @@ impl Endpoint {
             ack = session.dialog.request(Method::Ack);
             ack.auth = auth;
             session.dialog.local_cseq = cseq;
-            ack_flow = next_hop(
-                &session.dialog.next_hop_uri(),
-                session.flow,
-                session.is_phone,
-            );
+            ack_flow = next_hop(&session.dialog.next_hop_uri(), session.flow, session.is_phone);
         }
         let bytes = self.render_ack(ack_flow, &ack);
         self.transmit(ack_flow, bytes.clone());
         if let Some(tx) = self.clients.get_mut(&tx_id) {
-            tx.forks.push(Fork {
-                to_tag: message.to_tag().to_vec(),
-                ack: bytes,
-                ack_flow,
-            });
+            tx.forks.push(Fork { to_tag: message.to_tag().to_vec(), ack: bytes, ack_flow });
         }
         if is_live {
             let sdp = sdp_of(message).ok().flatten();
             self.arm_session(id);
-            self.emit(Event::ReofferAnswered {
-                id,
-                code: message.code(),
-                sdp,
-            });
+            self.emit(Event::ReofferAnswered { id, code: message.code(), sdp });
         }
     }
 
@@ -209,28 +153,15 @@ impl Endpoint {
     ///
     /// # Errors
     /// [`SessionError::WrongState`] where no re-offer waits (the peer may have withdrawn it).
-    pub fn answer_reoffer(
-        &mut self,
-        now: Instant,
-        id: SessionId,
-        sdp: &[u8],
-    ) -> Result<(), SessionError> {
+    pub fn answer_reoffer(&mut self, now: Instant, id: SessionId, sdp: &[u8]) -> Result<(), SessionError> {
         check_sdp(sdp)?;
         let reoffer = self.take_reoffer(id)?;
-        let contact = self
-            .sessions
-            .get(&id)
-            .map(|s| s.contact.clone())
-            .unwrap_or_default();
+        let contact = self.sessions.get(&id).map(|s| s.contact.clone()).unwrap_or_default();
         let cseq = self.request_cseq(reoffer.tx).unwrap_or(0);
         let sent = self.respond(now, reoffer.tx, 200, "", &[("Contact", &contact)], sdp);
         let (flow, bytes) = sent.ok_or(SessionError::WrongState)?;
         if reoffer.is_invite {
-            let of = AckOf {
-                cseq,
-                offered: reoffer.wants_offer,
-                is_first: false,
-            };
+            let of = AckOf { cseq, offered: reoffer.wants_offer, is_first: false };
             self.await_ack(now, id, flow, bytes, of);
         } else {
             self.arm_session(id);
@@ -242,12 +173,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// As [`Endpoint::answer_reoffer`].
-    pub fn reject_reoffer(
-        &mut self,
-        now: Instant,
-        id: SessionId,
-        code: u16,
-    ) -> Result<(), SessionError> {
+    pub fn reject_reoffer(&mut self, now: Instant, id: SessionId, code: u16) -> Result<(), SessionError> {
         if !(300..700).contains(&code) {
             return Err(SessionError::BadCode);
         }
@@ -258,11 +184,7 @@ impl Endpoint {
     }
 
     fn take_reoffer(&mut self, id: SessionId) -> Result<ReofferIn, SessionError> {
-        let session = self
-            .sessions
-            .get_mut(&id)
-            .filter(|s| s.state != State::Ending)
-            .ok_or(SessionError::Unknown)?;
+        let session = self.sessions.get_mut(&id).filter(|s| s.state != State::Ending).ok_or(SessionError::Unknown)?;
         session.reoffer_in.take().ok_or(SessionError::WrongState)
     }
 

@@ -15,19 +15,12 @@ impl Endpoint {
     }
 
     pub(super) fn is_phone_network(&self, ip: IpAddr) -> bool {
-        self.config
-            .phone_networks
-            .iter()
-            .any(|net| net.contains(ip))
+        self.config.phone_networks.iter().any(|net| net.contains(ip))
     }
 
     /// The name of the trunk this address belongs to
     pub(super) fn trunk_of(&self, ip: IpAddr) -> Option<&str> {
-        self.config
-            .trunks
-            .iter()
-            .find(|t| t.sources.iter().any(|net| net.contains(ip)))
-            .map(|t| t.name.as_str())
+        self.config.trunks.iter().find(|t| t.sources.iter().any(|net| net.contains(ip))).map(|t| t.name.as_str())
     }
 
     pub(super) fn receive_request(&mut self, now: Instant, flow: Flow, message: Message) {
@@ -65,9 +58,7 @@ impl Endpoint {
         match method {
             Method::Register => self.receive_register(now, flow, message),
             Method::Options => self.reply_options(flow, &message),
-            Method::Bye | Method::Info | Method::Update | Method::Prack => {
-                self.reply(flow, &message, 481, "", &[])
-            }
+            Method::Bye | Method::Info | Method::Update | Method::Prack => self.reply(flow, &message, 481, "", &[]),
             Method::Other => self.reply(flow, &message, 501, "", &[]),
             _ => self.reply(flow, &message, 405, "", &[]),
         }
@@ -76,12 +67,6 @@ impl Endpoint {
     pub(super) fn reply_options(&mut self, flow: Flow, message: &Message) {
         let accept = format!("application/sdp, {DTMF_TYPES}");
         let code = if self.draining { 503 } else { 200 };
-        self.reply(
-            flow,
-            message,
-            code,
-            "",
-            &[("Accept", &accept), ("Accept-Encoding", "identity")],
-        );
+        self.reply(flow, message, code, "", &[("Accept", &accept), ("Accept-Encoding", "identity")]);
     }
 }

@@ -32,11 +32,7 @@ impl Endpoint {
                 Owner::Nobody => {}
             }
         }
-        if self
-            .clients
-            .get(&id)
-            .is_some_and(|tx| tx.fsm.is_terminated())
-        {
+        if self.clients.get(&id).is_some_and(|tx| tx.fsm.is_terminated()) {
             self.remove_client(id);
         } else {
             self.arm_client(id);
@@ -58,11 +54,7 @@ impl Endpoint {
         match owner {
             Owner::Dial(session) => {
                 if self.remove_session(session).is_some() {
-                    self.emit(Event::Failed {
-                        id: session,
-                        code,
-                        reason: reason_phrase(code).to_owned(),
-                    });
+                    self.emit(Event::Failed { id: session, code, reason: reason_phrase(code).to_owned() });
                 }
             }
             Owner::Reoffer(session) => self.reoffer_lost(now, session),
@@ -77,11 +69,7 @@ impl Endpoint {
     pub(super) fn reoffer_lost(&mut self, now: Instant, id: SessionId) {
         if self.is_live(id) {
             self.send_bye(now, id, None);
-            self.emit(Event::Ended {
-                id,
-                by: EndedBy::Timeout,
-                reason: None,
-            });
+            self.emit(Event::Ended { id, by: EndedBy::Timeout, reason: None });
         }
     }
 }

@@ -11,26 +11,13 @@ impl Endpoint {
     ///
     /// # Errors
     /// [`SessionError`]; `WrongState` once the call is answered or was ours.
-    pub fn ring(
-        &mut self,
-        now: Instant,
-        id: SessionId,
-        code: u16,
-        sdp: Option<&[u8]>,
-    ) -> Result<(), SessionError> {
+    pub fn ring(&mut self, now: Instant, id: SessionId, code: u16, sdp: Option<&[u8]>) -> Result<(), SessionError> {
         if !(101..200).contains(&code) {
             return Err(SessionError::BadCode);
         }
         sdp.map_or(Ok(()), check_sdp)?;
         let (invite, contact) = self.unanswered(id)?;
-        self.respond(
-            now,
-            invite,
-            code,
-            "",
-            &[("Contact", &contact)],
-            sdp.unwrap_or(b""),
-        );
+        self.respond(now, invite, code, "", &[("Contact", &contact)], sdp.unwrap_or(b""));
         Ok(())
     }
 
@@ -46,8 +33,6 @@ impl Endpoint {
 
     /// Whether the driver still knows this session
     pub(super) fn is_live(&self, id: SessionId) -> bool {
-        self.sessions
-            .get(&id)
-            .is_some_and(|s| s.state != State::Ending)
+        self.sessions.get(&id).is_some_and(|s| s.state != State::Ending)
     }
 }

@@ -6,9 +6,7 @@ use crate::event::SessionId;
 use crate::flow::{Flow, Transport};
 use crate::limits;
 use crate::message::{HeaderName, Message, Method, Writer, response};
-use crate::transaction::{
-    InviteServer, OnRequest, OnTimeout, Server, TimerKey, merge_key, server_key,
-};
+use crate::transaction::{InviteServer, OnRequest, OnTimeout, Server, TimerKey, merge_key, server_key};
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -104,13 +102,7 @@ impl Endpoint {
     ) -> Option<u64> {
         if self.servers.len() >= limits::SERVER_TRANSACTION_COUNT_MAX {
             self.counters.refused_overload += 1;
-            self.reply(
-                flow,
-                &request,
-                503,
-                "",
-                &[("Retry-After", &limits::RETRY_AFTER_S.to_string())],
-            );
+            self.reply(flow, &request, 503, "", &[("Retry-After", &limits::RETRY_AFTER_S.to_string())]);
             return None;
         }
         let id = self.next_id();
@@ -205,14 +197,7 @@ impl Endpoint {
     }
 
     /// Answers without keeping anything (RFC 3261 §8.2.7); a repeated request gets the same again
-    pub(super) fn reply(
-        &mut self,
-        flow: Flow,
-        request: &Message,
-        code: u16,
-        reason: &str,
-        headers: &[(&str, &str)],
-    ) {
+    pub(super) fn reply(&mut self, flow: Flow, request: &Message, code: u16, reason: &str, headers: &[(&str, &str)]) {
         let to_tag = self.stateless_tag(request);
         let mut writer = response(request, flow.remote, code, reason, Some(&to_tag));
         put_headers(&mut writer, code, headers, &self.config.user_agent);
@@ -221,9 +206,7 @@ impl Endpoint {
 
     fn stateless_tag(&self, request: &Message) -> String {
         let branch = request.via().map_or(&b""[..], |via| via.branch());
-        let mac = self
-            .random
-            .mac(&[b"tag", request.call_id(), request.from_tag(), branch]);
+        let mac = self.random.mac(&[b"tag", request.call_id(), request.from_tag(), branch]);
         crate::digest::to_hex(&mac[..8])
     }
 }

@@ -19,8 +19,7 @@ impl Endpoint {
                 TimerKey::Registrar => {
                     let lost = self.registrar.expire(now);
                     self.tell_unregistered(lost);
-                    self.timers
-                        .set(TimerKey::Registrar, self.registrar.next_at());
+                    self.timers.set(TimerKey::Registrar, self.registrar.next_at());
                 }
             }
         }
@@ -86,20 +85,12 @@ impl Endpoint {
             Some(State::Incoming { invite }) => {
                 self.respond(now, invite, 480, "", &[], b"");
                 self.remove_session(id);
-                self.emit(Event::Ended {
-                    id,
-                    by: EndedBy::Timeout,
-                    reason: None,
-                });
+                self.emit(Event::Ended { id, by: EndedBy::Timeout, reason: None });
             }
             Some(State::Dialing { invite }) => {
                 self.remove_session(id);
                 self.cancel_invite(now, invite, None);
-                self.emit(Event::Failed {
-                    id,
-                    code: 408,
-                    reason: "Request Timeout".to_owned(),
-                });
+                self.emit(Event::Failed { id, code: 408, reason: "Request Timeout".to_owned() });
             }
             _ => {}
         }
@@ -114,11 +105,7 @@ impl Endpoint {
         let reason = session.bye_after_ack.take();
         self.send_bye(now, id, reason.as_deref());
         if !is_told {
-            self.emit(Event::Ended {
-                id,
-                by: EndedBy::Timeout,
-                reason: None,
-            });
+            self.emit(Event::Ended { id, by: EndedBy::Timeout, reason: None });
         }
     }
 }

@@ -35,21 +35,15 @@ impl<'a> NameAddr<'a> {
         }
         let (display, uri, params) = match (open, close, first_semicolon) {
             // A `<` in a parameter's value opens nothing.
-            (Some(open), Some(close), _) => (
-                trim(&text[..open]),
-                trim(&text[open + 1..close]),
-                trim(&text[close + 1..]),
-            ),
+            (Some(open), Some(close), _) => {
+                (trim(&text[..open]), trim(&text[open + 1..close]), trim(&text[close + 1..]))
+            }
             (None, _, Some(at)) => (&b""[..], trim(&text[..at]), &text[at..]),
             (None, _, None) => (&b""[..], text, &b""[..]),
             (Some(_), None, _) => return None,
         };
         let params_follow = params.is_empty() || params[0] == b';';
-        (!uri.is_empty() && params_follow).then_some(Self {
-            display,
-            uri,
-            params,
-        })
+        (!uri.is_empty() && params_follow).then_some(Self { display, uri, params })
     }
 
     /// The URI
@@ -61,9 +55,7 @@ impl<'a> NameAddr<'a> {
     /// The number or user of the URI; empty when there is none
     #[must_use]
     pub fn number(&self) -> String {
-        self.parsed_uri()
-            .map(|uri| uri.number())
-            .unwrap_or_default()
+        self.parsed_uri().map(|uri| uri.number()).unwrap_or_default()
     }
 
     /// The display name as text; `None` when absent or blank
@@ -87,8 +79,7 @@ mod tests {
 
     #[test]
     fn a_uri_in_the_display_name_is_no_caller() {
-        let from =
-            NameAddr::parse(br#""x <sip:110@gov>" <sip:13800138000@carrier>;tag=1"#).unwrap();
+        let from = NameAddr::parse(br#""x <sip:110@gov>" <sip:13800138000@carrier>;tag=1"#).unwrap();
         assert_eq!(from.number(), "13800138000");
         assert_eq!(from.display().as_deref(), Some("x <sip:110@gov>"));
         assert_eq!(from.param("tag"), Some(&b"1"[..]));
@@ -96,8 +87,7 @@ mod tests {
 
     #[test]
     fn without_brackets_parameters_belong_to_the_header() {
-        let to =
-            NameAddr::parse(b"sip:vivekg@chair-dnrc.example.com ;   tag    = 1918181833n").unwrap();
+        let to = NameAddr::parse(b"sip:vivekg@chair-dnrc.example.com ;   tag    = 1918181833n").unwrap();
         assert_eq!(to.uri, b"sip:vivekg@chair-dnrc.example.com");
         assert_eq!(to.param("TAG"), Some(&b"1918181833n"[..]));
     }
@@ -108,14 +98,8 @@ mod tests {
         assert_eq!(name(b"Zhang San <sip:1@h>").as_deref(), Some("Zhang San"));
         assert_eq!(name(b"<sip:1@h>"), None);
         assert_eq!(name(b"\xb3\xc7\xb9\xdc <sip:1@h>").as_deref(), Some("城管"));
-        assert_eq!(
-            name(b"\"\xb3\xc7\x81\x5c\" <sip:1@h>").map(|t| t.chars().count()),
-            Some(2)
-        );
-        assert_eq!(
-            name(br#""J Rosenberg \\\"" <sip:1@h>"#).as_deref(),
-            Some("J Rosenberg \\\"")
-        );
+        assert_eq!(name(b"\"\xb3\xc7\x81\x5c\" <sip:1@h>").map(|t| t.chars().count()), Some(2));
+        assert_eq!(name(br#""J Rosenberg \\\"" <sip:1@h>"#).as_deref(), Some("J Rosenberg \\\""));
     }
 
     #[test]

@@ -59,18 +59,8 @@ pub(crate) fn reason_phrase(code: u16) -> &'static str {
 /// `to_tag` is added where `To` has none; give `None` for a 100. An empty
 /// `reason` means the usual phrase.
 #[must_use]
-pub fn response(
-    request: &Message,
-    source: SocketAddr,
-    code: u16,
-    reason: &str,
-    to_tag: Option<&str>,
-) -> Writer {
-    let reason = if reason.is_empty() {
-        reason_phrase(code)
-    } else {
-        reason
-    };
+pub fn response(request: &Message, source: SocketAddr, code: u16, reason: &str, to_tag: Option<&str>) -> Writer {
+    let reason = if reason.is_empty() { reason_phrase(code) } else { reason };
     let mut writer = Writer::status(code, reason);
     for (index, via) in request.elements(HeaderName::Via).enumerate() {
         if index == 0 {
@@ -105,13 +95,7 @@ pub fn response(
 
 /// A whole response without body, also for a request that was only partly read
 #[must_use]
-pub fn error_response(
-    request: &Message,
-    source: SocketAddr,
-    code: u16,
-    reason: &str,
-    to_tag: &str,
-) -> Vec<u8> {
+pub fn error_response(request: &Message, source: SocketAddr, code: u16, reason: &str, to_tag: &str) -> Vec<u8> {
     response(request, source, code, reason, Some(to_tag)).finish(None)
 }
 

@@ -66,9 +66,7 @@ impl HeaderName {
     pub fn of(name: &[u8]) -> Self {
         NAMES
             .iter()
-            .find(|(text, _)| {
-                text.len() == name.len() && name.eq_ignore_ascii_case(text.as_bytes())
-            })
+            .find(|(text, _)| text.len() == name.len() && name.eq_ignore_ascii_case(text.as_bytes()))
             .map_or(Self::Other, |(_, id)| *id)
     }
 

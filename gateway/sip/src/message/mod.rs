@@ -42,15 +42,8 @@ pub struct Message {
 
 #[derive(Clone, Debug)]
 enum Start {
-    Request {
-        method: Method,
-        text: Range<usize>,
-        uri: Range<usize>,
-    },
-    Response {
-        code: u16,
-        reason: Range<usize>,
-    },
+    Request { method: Method, text: Range<usize>, uri: Range<usize> },
+    Response { code: u16, reason: Range<usize> },
 }
 
 #[derive(Clone, Debug)]
@@ -89,9 +82,7 @@ impl Message {
     #[must_use]
     pub fn method_text(&self) -> &str {
         match &self.start {
-            Start::Request { text, .. } => {
-                std::str::from_utf8(&self.buf[text.clone()]).unwrap_or("")
-            }
+            Start::Request { text, .. } => std::str::from_utf8(&self.buf[text.clone()]).unwrap_or(""),
             Start::Response { .. } => "",
         }
     }
@@ -132,18 +123,12 @@ impl Message {
     /// The first field of that name
     #[must_use]
     pub fn header(&self, id: HeaderName) -> Option<&[u8]> {
-        self.headers
-            .iter()
-            .find(|h| h.id == id)
-            .map(|h| &self.buf[h.value.clone()])
+        self.headers.iter().find(|h| h.id == id).map(|h| &self.buf[h.value.clone()])
     }
 
     /// All fields of that name, in order
     pub fn header_all(&self, id: HeaderName) -> impl Iterator<Item = &[u8]> {
-        self.headers
-            .iter()
-            .filter(move |h| h.id == id)
-            .map(|h| &self.buf[h.value.clone()])
+        self.headers.iter().filter(move |h| h.id == id).map(|h| &self.buf[h.value.clone()])
     }
 
     /// The first field of any name, known or not, without regard to case
@@ -153,23 +138,17 @@ impl Message {
         if known != HeaderName::Other {
             return self.header(known);
         }
-        self.fields()
-            .find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes()))
-            .map(|(_, value)| value)
+        self.fields().find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value)
     }
 
     /// Every field as (name as written, value)
     pub fn fields(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.headers
-            .iter()
-            .map(|h| (&self.buf[h.name.clone()], &self.buf[h.value.clone()]))
+        self.headers.iter().map(|h| (&self.buf[h.name.clone()], &self.buf[h.value.clone()]))
     }
 
     /// All elements of a comma-separated header, over all its fields
     pub fn elements(&self, id: HeaderName) -> impl Iterator<Item = &[u8]> {
-        self.header_all(id)
-            .flat_map(split_list)
-            .filter(|e| !e.is_empty())
+        self.header_all(id).flat_map(split_list).filter(|e| !e.is_empty())
     }
 
     /// The body as `Content-Length` bounds it

@@ -73,20 +73,14 @@ impl ParseError {
 }
 
 fn bare(kind: ParseErrorKind) -> ParseError {
-    ParseError {
-        kind,
-        partial: None,
-    }
+    ParseError { kind, partial: None }
 }
 
 pub(super) fn parse(bytes: &[u8]) -> Result<Message, ParseError> {
     if bytes.len() > limits::MESSAGE_BYTES_MAX {
         return Err(bare(ParseErrorKind::TooLarge));
     }
-    let skip = bytes
-        .iter()
-        .take_while(|b| matches!(b, b'\r' | b'\n'))
-        .count();
+    let skip = bytes.iter().take_while(|b| matches!(b, b'\r' | b'\n')).count();
     let bytes = &bytes[skip..];
     if bytes.iter().all(|b| matches!(b, b'\r' | b'\n' | b' ' | 0)) {
         return Err(bare(ParseErrorKind::Empty));
@@ -95,14 +89,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Message, ParseError> {
     let (line, mut at) = line(&buf, 0).ok_or_else(|| bare(ParseErrorKind::StartLine))?;
     let (start, mut problem) = start_line(&buf, line).map_err(bare)?;
     let body = buf.len()..buf.len();
-    let mut message = Message {
-        buf,
-        start,
-        headers: Vec::with_capacity(16),
-        body,
-        cseq: 0,
-        cseq_method: Method::Other,
-    };
+    let mut message =
+        Message { buf, start, headers: Vec::with_capacity(16), body, cseq: 0, cseq_method: Method::Other };
     if let Err(kind) = header_lines(&mut message, &mut at) {
         problem = problem.or(Some(kind));
     } else {
@@ -111,12 +99,8 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Message, ParseError> {
     match problem.map_or_else(|| check(&mut message), Err) {
         Ok(()) => Ok(message),
         Err(kind) => {
-            let answerable =
-                message.is_request() && message.method() != Method::Ack && message.via().is_some();
-            Err(ParseError {
-                kind,
-                partial: answerable.then(|| Box::new(message)),
-            })
+            let answerable = message.is_request() && message.method() != Method::Ack && message.via().is_some();
+            Err(ParseError { kind, partial: answerable.then(|| Box::new(message)) })
         }
     }
 }
@@ -124,11 +108,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Message, ParseError> {
 /// The line at `at` without its end, and where the next one starts; bare LF is accepted
 fn line(buf: &[u8], at: usize) -> Option<(Range<usize>, usize)> {
     let end = at + buf[at..].iter().position(|b| *b == b'\n')?;
-    let stop = if end > at && buf[end - 1] == b'\r' {
-        end - 1
-    } else {
-        end
-    };
+    let stop = if end > at && buf[end - 1] == b'\r' { end - 1 } else { end };
     Some((at..stop, end + 1))
 }
 
@@ -151,10 +131,7 @@ fn header_lines(message: &mut Message, at: &mut usize) -> Result<(), ParseErrorK
             return Err(ParseErrorKind::TooManyHeaders);
         }
         let text = &message.buf[span.clone()];
-        let colon = text
-            .iter()
-            .position(|b| *b == b':')
-            .ok_or(ParseErrorKind::HeaderLine)?;
+        let colon = text.iter().position(|b| *b == b':').ok_or(ParseErrorKind::HeaderLine)?;
         let name = text[..colon].trim_ascii_end();
         if name.is_empty() || !name.iter().all(|b| is_token_byte(*b)) {
             return Err(ParseErrorKind::HeaderLine);
@@ -162,19 +139,13 @@ fn header_lines(message: &mut Message, at: &mut usize) -> Result<(), ParseErrorK
         let value = &text[colon + 1..];
         let start = span.start + colon + 1 + (value.len() - value.trim_ascii_start().len());
         let value = start..start + trim(value).len();
-        message.headers.push(Header {
-            id: HeaderName::of(name),
-            name: span.start..span.start + name.len(),
-            value,
-        });
+        message.headers.push(Header { id: HeaderName::of(name), name: span.start..span.start + name.len(), value });
     }
 }
 
 fn check(message: &mut Message) -> Result<(), ParseErrorKind> {
     for (index, header) in message.headers.iter().enumerate() {
-        let same = |h: &Header| {
-            h.id == header.id && message.buf[h.value.clone()] != message.buf[header.value.clone()]
-        };
+        let same = |h: &Header| h.id == header.id && message.buf[h.value.clone()] != message.buf[header.value.clone()];
         // An exact repetition is harmless only for Content-Length, which some stacks write twice.
         let repeated = match header.id {
             HeaderName::ContentLength => message.headers[..index].iter().any(same),
@@ -184,31 +155,15 @@ fn check(message: &mut Message) -> Result<(), ParseErrorKind> {
             return Err(ParseErrorKind::Repeated);
         }
     }
-    let needed = [
-        HeaderName::Via,
-        HeaderName::From,
-        HeaderName::To,
-        HeaderName::CallId,
-        HeaderName::CSeq,
-    ];
-    if needed
-        .iter()
-        .any(|id| message.header(*id).is_none_or(<[u8]>::is_empty))
-    {
+    let needed = [HeaderName::Via, HeaderName::From, HeaderName::To, HeaderName::CallId, HeaderName::CSeq];
+    if needed.iter().any(|id| message.header(*id).is_none_or(<[u8]>::is_empty)) {
         return Err(ParseErrorKind::Missing);
     }
-    if message
-        .header_all(HeaderName::Via)
-        .flat_map(super::split_list)
-        .any(|via| Via::parse(via).is_none())
-    {
+    if message.header_all(HeaderName::Via).flat_map(super::split_list).any(|via| Via::parse(via).is_none()) {
         return Err(ParseErrorKind::Via);
     }
     for id in [HeaderName::From, HeaderName::To] {
-        let good = message
-            .header(id)
-            .and_then(NameAddr::parse)
-            .is_some_and(|a| a.parsed_uri().is_some());
+        let good = message.header(id).and_then(NameAddr::parse).is_some_and(|a| a.parsed_uri().is_some());
         if !good {
             return Err(ParseErrorKind::Address);
         }
@@ -226,12 +181,8 @@ fn check(message: &mut Message) -> Result<(), ParseErrorKind> {
 fn check_cseq(message: &mut Message) -> Result<(), ParseErrorKind> {
     let value = message.header(HeaderName::CSeq).unwrap_or(b"");
     let digits = value.iter().take_while(|b| b.is_ascii_digit()).count();
-    let number = std::str::from_utf8(&value[..digits])
-        .ok()
-        .and_then(|d| d.parse::<u32>().ok());
-    let number = number
-        .filter(|n| *n < 1 << 31)
-        .ok_or(ParseErrorKind::CSeq)?;
+    let number = std::str::from_utf8(&value[..digits]).ok().and_then(|d| d.parse::<u32>().ok());
+    let number = number.filter(|n| *n < 1 << 31).ok_or(ParseErrorKind::CSeq)?;
     let method = trim(&value[digits..]);
     if method.len() == value.len() - digits || method.is_empty() {
         return Err(ParseErrorKind::CSeq);
@@ -250,12 +201,8 @@ fn check_length(message: &mut Message) -> Result<(), ParseErrorKind> {
     let Some(value) = message.header(HeaderName::ContentLength) else {
         return Ok(());
     };
-    let length = std::str::from_utf8(value)
-        .ok()
-        .filter(|v| v.bytes().all(|b| b.is_ascii_digit()));
-    let length: usize = length
-        .and_then(|v| v.parse().ok())
-        .ok_or(ParseErrorKind::ContentLength)?;
+    let length = std::str::from_utf8(value).ok().filter(|v| v.bytes().all(|b| b.is_ascii_digit()));
+    let length: usize = length.and_then(|v| v.parse().ok()).ok_or(ParseErrorKind::ContentLength)?;
     if length > message.body.len() {
         return Err(ParseErrorKind::ContentLength);
     }
@@ -288,33 +235,24 @@ mod tests {
         let error = Message::parse(text.as_bytes()).unwrap_err();
         assert_eq!((error.kind, error.code()), (ParseErrorKind::CSeq, 400));
         let partial = error.partial.unwrap();
-        let bytes =
-            super::super::error_response(&partial, "10.0.0.9:5070".parse().unwrap(), 400, "", "t1");
+        let bytes = super::super::error_response(&partial, "10.0.0.9:5070".parse().unwrap(), 400, "", "t1");
         let text = String::from_utf8_lossy(&bytes).into_owned();
-        assert!(text.starts_with("SIP/2.0 400 Bad Request\r\nVia: SIP/2.0/UDP 10.0.0.2;branch=z9hG4bK1;received=10.0.0.9;rport=5070\r\n"), "{text}");
         assert!(
-            text.contains("To: <sip:12319@10.0.0.1>;tag=t1\r\n")
-                && text.contains("Call-ID: x1\r\n"),
+            text.starts_with(
+                "SIP/2.0 400 Bad Request\r\nVia: SIP/2.0/UDP 10.0.0.2;branch=z9hG4bK1;received=10.0.0.9;rport=5070\r\n"
+            ),
             "{text}"
         );
+        assert!(text.contains("To: <sip:12319@10.0.0.1>;tag=t1\r\n") && text.contains("Call-ID: x1\r\n"), "{text}");
     }
 
     #[test]
     fn limits_hold() {
         let many = INVITE.replace("Subject: a\r\n  b\r\n", &"X: y\r\n".repeat(200));
-        assert_eq!(
-            Message::parse(many.as_bytes()).unwrap_err().kind,
-            ParseErrorKind::TooManyHeaders
-        );
+        assert_eq!(Message::parse(many.as_bytes()).unwrap_err().kind, ParseErrorKind::TooManyHeaders);
         let huge = vec![b'a'; limits::MESSAGE_BYTES_MAX + 1];
-        assert_eq!(
-            Message::parse(&huge).unwrap_err().kind,
-            ParseErrorKind::TooLarge
-        );
-        assert_eq!(
-            Message::parse(b"\r\n\r\n").unwrap_err().kind,
-            ParseErrorKind::Empty
-        );
+        assert_eq!(Message::parse(&huge).unwrap_err().kind, ParseErrorKind::TooLarge);
+        assert_eq!(Message::parse(b"\r\n\r\n").unwrap_err().kind, ParseErrorKind::Empty);
     }
 
     #[test]
@@ -334,18 +272,8 @@ mod tests {
                 bytes[at] = (state >> 32) as u8;
             }
             if let Ok(message) = Message::parse(&bytes) {
-                let _ = (
-                    message.from().map(|f| (f.number(), f.display())),
-                    message.via(),
-                    message.contact(),
-                );
-                let _ = super::super::error_response(
-                    &message,
-                    "10.0.0.9:5070".parse().unwrap(),
-                    400,
-                    "",
-                    "t",
-                );
+                let _ = (message.from().map(|f| (f.number(), f.display())), message.via(), message.contact());
+                let _ = super::super::error_response(&message, "10.0.0.9:5070".parse().unwrap(), 400, "", "t");
             }
         }
     }

@@ -23,13 +23,7 @@ pub(crate) struct Scan<'a> {
 impl<'a> Scan<'a> {
     pub(crate) fn new(bytes: &'a [u8]) -> Self {
         let legacy = !bytes.is_ascii() && std::str::from_utf8(bytes).is_err();
-        Self {
-            bytes,
-            at: 0,
-            quoted: false,
-            angle: false,
-            legacy,
-        }
+        Self { bytes, at: 0, quoted: false, angle: false, legacy }
     }
 
     /// The next byte outside quotes: (position, byte, inside angle brackets)
@@ -60,10 +54,7 @@ impl<'a> Scan<'a> {
     fn width(&self, at: usize) -> usize {
         let pair = self.legacy
             && (0x81..=0xFE).contains(&self.bytes[at])
-            && self
-                .bytes
-                .get(at + 1)
-                .is_some_and(|b| (0x40..=0xFE).contains(b));
+            && self.bytes.get(at + 1).is_some_and(|b| (0x40..=0xFE).contains(b));
         if pair { 2 } else { 1 }
     }
 
@@ -96,19 +87,15 @@ fn split(value: &[u8], separator: u8) -> impl Iterator<Item = &[u8]> {
 
 /// Parameters of `;name=value;name`: (name, value as written)
 pub fn params(text: &[u8]) -> impl Iterator<Item = (&[u8], Option<&[u8]>)> {
-    split(text, b';').filter(|p| !p.is_empty()).map(|param| {
-        match param.iter().position(|b| *b == b'=') {
-            Some(at) => (trim(&param[..at]), Some(trim(&param[at + 1..]))),
-            None => (param, None),
-        }
+    split(text, b';').filter(|p| !p.is_empty()).map(|param| match param.iter().position(|b| *b == b'=') {
+        Some(at) => (trim(&param[..at]), Some(trim(&param[at + 1..]))),
+        None => (param, None),
     })
 }
 
 /// The value of a parameter; a parameter without value gives an empty one
 pub(crate) fn param<'a>(text: &'a [u8], name: &str) -> Option<&'a [u8]> {
-    params(text)
-        .find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes()))
-        .map(|(_, value)| value.unwrap_or(b""))
+    params(text).find(|(n, _)| n.eq_ignore_ascii_case(name.as_bytes())).map(|(_, value)| value.unwrap_or(b""))
 }
 
 /// A quoted string without its quotes and escapes; any other text unchanged
@@ -162,10 +149,7 @@ pub fn quote(text: &str) -> String {
 pub fn decode_display(bytes: &[u8]) -> String {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.to_owned(),
-        Err(_) => encoding_rs::GB18030
-            .decode_without_bom_handling(bytes)
-            .0
-            .into_owned(),
+        Err(_) => encoding_rs::GB18030.decode_without_bom_handling(bytes).0.into_owned(),
     }
 }
 
@@ -183,9 +167,8 @@ pub(crate) fn percent_decode(text: &[u8]) -> Cow<'_, [u8]> {
     let mut out = Vec::with_capacity(text.len());
     let mut at = 0;
     while at < text.len() {
-        let pair = (text[at] == b'%' && at + 2 < text.len())
-            .then(|| Some((hex(text[at + 1])?, hex(text[at + 2])?)))
-            .flatten();
+        let pair =
+            (text[at] == b'%' && at + 2 < text.len()).then(|| Some((hex(text[at + 1])?, hex(text[at + 2])?))).flatten();
         if let Some((high, low)) = pair {
             out.push(u8::try_from(high * 16 + low).unwrap_or(b'?'));
             at += 3;
@@ -210,14 +193,7 @@ mod tests {
     #[test]
     fn parameters_allow_white_space_and_no_value() {
         let list: Vec<_> = params(b" ; tag = 1918 ;lr; x=\"a;b\"").collect();
-        assert_eq!(
-            list,
-            [
-                (&b"tag"[..], Some(&b"1918"[..])),
-                (b"lr", None),
-                (b"x", Some(b"\"a;b\""))
-            ]
-        );
+        assert_eq!(list, [(&b"tag"[..], Some(&b"1918"[..])), (b"lr", None), (b"x", Some(b"\"a;b\""))]);
     }
 
     #[test]

@@ -43,33 +43,18 @@ impl<'a> Uri<'a> {
     /// # Errors
     /// [`UriError`]; an unknown scheme is no error.
     pub fn parse(text: &'a [u8]) -> Result<Self, UriError> {
-        if text
-            .iter()
-            .any(|b| *b <= b' ' || *b == 0x7F || matches!(b, b'<' | b'>' | b'"'))
-        {
+        if text.iter().any(|b| *b <= b' ' || *b == 0x7F || matches!(b, b'<' | b'>' | b'"')) {
             return Err(UriError::Character);
         }
-        let colon = text
-            .iter()
-            .position(|b| *b == b':')
-            .ok_or(UriError::Scheme)?;
+        let colon = text.iter().position(|b| *b == b':').ok_or(UriError::Scheme)?;
         let scheme = std::str::from_utf8(&text[..colon]).map_err(|_| UriError::Scheme)?;
         let good = scheme.starts_with(|c: char| c.is_ascii_alphabetic())
-            && scheme
-                .bytes()
-                .all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
+            && scheme.bytes().all(|b| b.is_ascii_alphanumeric() || b"+-.".contains(&b));
         if !good {
             return Err(UriError::Scheme);
         }
         let rest = &text[colon + 1..];
-        let bare = Self {
-            scheme,
-            user: None,
-            host: "",
-            port: None,
-            params: b"",
-            headers: b"",
-        };
+        let bare = Self { scheme, user: None, host: "", port: None, params: b"", headers: b"" };
         if bare.is_sip() {
             Self::parse_sip(bare, rest)
         } else if scheme.eq_ignore_ascii_case("tel") {
@@ -77,11 +62,7 @@ impl<'a> Uri<'a> {
             if number.is_empty() {
                 return Err(UriError::Host);
             }
-            Ok(Self {
-                user: Some(number),
-                params,
-                ..bare
-            })
+            Ok(Self { user: Some(number), params, ..bare })
         } else {
             Ok(bare)
         }
@@ -99,14 +80,7 @@ impl<'a> Uri<'a> {
         let (rest, headers) = split_at_byte(rest, b'?');
         let (hostport, params) = split_at_byte(rest, b';');
         let (host, port) = parse_host_port(hostport)?;
-        Ok(Self {
-            user,
-            host,
-            port,
-            params,
-            headers,
-            ..bare
-        })
+        Ok(Self { user, host, port, params, headers, ..bare })
     }
 
     /// Whether the scheme is `sip` or `sips`
@@ -129,26 +103,13 @@ impl<'a> Uri<'a> {
             && self.param("phone-context").is_some()
             && self.host.bytes().all(|b| b.is_ascii_digit());
         // Some switches write `sip:12319;phone-context=…` without any host.
-        let user = if is_number_host {
-            self.host.as_bytes()
-        } else {
-            self.user.unwrap_or(b"")
-        };
+        let user = if is_number_host { self.host.as_bytes() } else { self.user.unwrap_or(b"") };
         let (user, _) = split_at_byte(user, b';');
         let text = String::from_utf8_lossy(&percent_decode(user)).into_owned();
         let is_phone = self.scheme.eq_ignore_ascii_case("tel")
-            || self
-                .param("user")
-                .is_some_and(|v| v.eq_ignore_ascii_case(b"phone"));
-        if is_phone
-            && text
-                .bytes()
-                .all(|b| b.is_ascii_digit() || b"+-.()*#".contains(&b))
-        {
-            return text
-                .chars()
-                .filter(|c| !matches!(c, '-' | '.' | '(' | ')'))
-                .collect();
+            || self.param("user").is_some_and(|v| v.eq_ignore_ascii_case(b"phone"));
+        if is_phone && text.bytes().all(|b| b.is_ascii_digit() || b"+-.()*#".contains(&b)) {
+            return text.chars().filter(|c| !matches!(c, '-' | '.' | '(' | ')')).collect();
         }
         text
     }
@@ -169,13 +130,10 @@ fn split_at_byte(text: &[u8], byte: u8) -> (&[u8], &[u8]) {
 
 /// `host`, `host:port`, `[v6]`, `[v6]:port`; white space around `:` is allowed (in `Via`)
 pub(super) fn parse_host_port(text: &[u8]) -> Result<(&str, Option<u16>), UriError> {
-    let text = std::str::from_utf8(text)
-        .map_err(|_| UriError::Host)?
-        .trim();
+    let text = std::str::from_utf8(text).map_err(|_| UriError::Host)?.trim();
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
         let (host, rest) = rest.split_once(']').ok_or(UriError::Host)?;
-        host.parse::<std::net::Ipv6Addr>()
-            .map_err(|_| UriError::Host)?;
+        host.parse::<std::net::Ipv6Addr>().map_err(|_| UriError::Host)?;
         match rest.trim_start() {
             "" => (host, None),
             rest => (host, Some(rest.strip_prefix(':').ok_or(UriError::Port)?)),
@@ -208,16 +166,10 @@ mod tests {
     #[test]
     fn the_number_stands_alone() {
         assert_eq!(number("sip:12319@city.gov"), "12319");
-        assert_eq!(
-            number("sip:12319;phone-context=+86@10.0.0.1;user=phone"),
-            "12319"
-        );
+        assert_eq!(number("sip:12319;phone-context=+86@10.0.0.1;user=phone"), "12319");
         assert_eq!(number("sip:12319;phone-context=+86"), "12319");
         assert_eq!(number("sip:%2B8613800138000@10.0.0.1"), "+8613800138000");
-        assert_eq!(
-            number("tel:+86-10-1234.5678;phone-context=x"),
-            "+861012345678"
-        );
+        assert_eq!(number("tel:+86-10-1234.5678;phone-context=x"), "+861012345678");
         assert_eq!(number("sip:+86-138@h;user=phone"), "+86138");
         assert_eq!(number("sip:a-b@h"), "a-b");
         assert_eq!(number("sip:user:secret@h"), "user");
@@ -235,10 +187,7 @@ mod tests {
 
     #[test]
     fn unknown_schemes_are_kept_and_nonsense_is_refused() {
-        assert_eq!(
-            Uri::parse(b"soap.beep://192.0.2.103:3002").unwrap().scheme,
-            "soap.beep"
-        );
+        assert_eq!(Uri::parse(b"soap.beep://192.0.2.103:3002").unwrap().scheme, "soap.beep");
         assert_eq!(Uri::parse(b"nobody"), Err(UriError::Scheme));
         assert_eq!(Uri::parse(b"sip:"), Err(UriError::Host));
         assert_eq!(Uri::parse(b"sip:a@h:99999"), Err(UriError::Port));

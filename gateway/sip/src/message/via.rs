@@ -33,21 +33,12 @@ impl<'a> Via<'a> {
         let space = last.iter().position(|b| b.is_ascii_whitespace())?;
         let transport = &last[..space];
         let tokens = [protocol, version, transport];
-        if tokens
-            .iter()
-            .any(|t| t.is_empty() || !t.iter().all(|b| is_token_byte(*b)))
-        {
+        if tokens.iter().any(|t| t.is_empty() || !t.iter().all(|b| is_token_byte(*b))) {
             return None;
         }
         let (host, port) = parse_host_port(&last[space..]).ok()?;
         let transport = std::str::from_utf8(transport).ok()?;
-        Some(Self {
-            transport,
-            host,
-            port,
-            head,
-            params,
-        })
+        Some(Self { transport, host, port, head, params })
     }
 
     /// The branch; empty when there is none
@@ -69,13 +60,8 @@ mod tests {
 
     #[test]
     fn white_space_may_stand_everywhere() {
-        let via =
-            Via::parse(b"SIP  / 2.0  / TCP     spindle.example.com   ;   branch  =   z9hG4bK9ikj8")
-                .unwrap();
-        assert_eq!(
-            (via.transport, via.host, via.port),
-            ("TCP", "spindle.example.com", None)
-        );
+        let via = Via::parse(b"SIP  / 2.0  / TCP     spindle.example.com   ;   branch  =   z9hG4bK9ikj8").unwrap();
+        assert_eq!((via.transport, via.host, via.port), ("TCP", "spindle.example.com", None));
         assert_eq!(via.branch(), b"z9hG4bK9ikj8");
         let via = Via::parse(b"SIP/2.0/UDP [2001:db8::9:1]:5070;rport").unwrap();
         assert_eq!((via.host, via.port), ("2001:db8::9:1", Some(5070)));
@@ -84,14 +70,7 @@ mod tests {
 
     #[test]
     fn broken_elements_are_refused() {
-        for text in [
-            "SIP/2.0/UDP",
-            "SIP/2.0 h",
-            "",
-            ";;",
-            "SIP/2.0/UDP h:x",
-            "SIP//UDP h",
-        ] {
+        for text in ["SIP/2.0/UDP", "SIP/2.0 h", "", ";;", "SIP/2.0/UDP h:x", "SIP//UDP h"] {
             assert_eq!(Via::parse(text.as_bytes()), None, "{text}");
         }
     }

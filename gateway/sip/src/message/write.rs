@@ -12,9 +12,7 @@ impl Writer {
     /// Starts a request
     #[must_use]
     pub fn request(method: Method, uri: &[u8]) -> Self {
-        let mut writer = Self {
-            out: Vec::with_capacity(1_024),
-        };
+        let mut writer = Self { out: Vec::with_capacity(1_024) };
         writer.out.extend_from_slice(method.text().as_bytes());
         writer.out.push(b' ');
         writer.put(uri);
@@ -25,12 +23,8 @@ impl Writer {
     /// Starts a response
     #[must_use]
     pub fn status(code: u16, reason: &str) -> Self {
-        let mut writer = Self {
-            out: Vec::with_capacity(1_024),
-        };
-        writer
-            .out
-            .extend_from_slice(format!("SIP/2.0 {code:03} ").as_bytes());
+        let mut writer = Self { out: Vec::with_capacity(1_024) };
+        writer.out.extend_from_slice(format!("SIP/2.0 {code:03} ").as_bytes());
         writer.put(reason.as_bytes());
         writer.out.extend_from_slice(b"\r\n");
         writer
@@ -47,13 +41,7 @@ impl Writer {
 
     // Values may come from strangers: a line break would smuggle in a header.
     fn put(&mut self, value: &[u8]) {
-        self.out.extend(value.iter().map(|b| {
-            if matches!(b, b'\r' | b'\n' | 0) {
-                b' '
-            } else {
-                *b
-            }
-        }));
+        self.out.extend(value.iter().map(|b| if matches!(b, b'\r' | b'\n' | 0) { b' ' } else { *b }));
     }
 
     /// Ends the message with its body (content type, bytes), `Content-Length` included

@@ -38,14 +38,7 @@ pub(crate) struct Registrar {
 
 /// The lifetime granted for a wish; 0 stays 0
 pub(crate) fn granted_s(wish_s: u32) -> u32 {
-    if wish_s == 0 {
-        0
-    } else {
-        wish_s.clamp(
-            limits::REGISTER_EXPIRES_S_MIN,
-            limits::REGISTER_EXPIRES_S_MAX,
-        )
-    }
+    if wish_s == 0 { 0 } else { wish_s.clamp(limits::REGISTER_EXPIRES_S_MIN, limits::REGISTER_EXPIRES_S_MAX) }
 }
 
 impl Registrar {
@@ -60,9 +53,8 @@ impl Registrar {
     ) -> Result<(), OutOfOrder> {
         let entries = self.phones.entry(user.to_owned()).or_default();
         entries.retain(|e| e.expires_at > now);
-        let is_older = |e: &Entry| {
-            e.call_id == call_id && cseq <= e.cseq && changes.iter().any(|c| c.contact == e.contact)
-        };
+        let is_older =
+            |e: &Entry| e.call_id == call_id && cseq <= e.cseq && changes.iter().any(|c| c.contact == e.contact);
         if entries.iter().any(is_older) {
             return Err(OutOfOrder);
         }
@@ -72,11 +64,7 @@ impl Registrar {
                 continue;
             }
             if entries.len() >= limits::BINDINGS_PER_USER_MAX {
-                let first = entries
-                    .iter()
-                    .enumerate()
-                    .min_by_key(|(_, e)| (e.expires_at, e.serial))
-                    .map(|(i, _)| i);
+                let first = entries.iter().enumerate().min_by_key(|(_, e)| (e.expires_at, e.serial)).map(|(i, _)| i);
                 entries.remove(first.unwrap_or(0));
             }
             self.serial += 1;
@@ -94,16 +82,9 @@ impl Registrar {
     }
 
     /// `Contact: *` with `Expires: 0`
-    pub(crate) fn remove_all(
-        &mut self,
-        user: &str,
-        (call_id, cseq): (&[u8], u32),
-    ) -> Result<(), OutOfOrder> {
+    pub(crate) fn remove_all(&mut self, user: &str, (call_id, cseq): (&[u8], u32)) -> Result<(), OutOfOrder> {
         if let Some(entries) = self.phones.get(user) {
-            if entries
-                .iter()
-                .any(|e| e.call_id == call_id && cseq <= e.cseq)
-            {
+            if entries.iter().any(|e| e.call_id == call_id && cseq <= e.cseq) {
                 return Err(OutOfOrder);
             }
             self.phones.remove(user);
@@ -122,20 +103,15 @@ impl Registrar {
         let entries = self.phones.get(user).map_or(&[][..], Vec::as_slice);
         let mut live: Vec<&Entry> = entries.iter().filter(|e| e.expires_at > now).collect();
         live.sort_by_key(|e| std::cmp::Reverse(e.serial));
-        live.iter()
-            .map(|e| Binding {
-                contact: e.contact.clone(),
-                flow: e.flow,
-                expires_at: e.expires_at,
-            })
-            .collect()
+        live.iter().map(|e| Binding { contact: e.contact.clone(), flow: e.flow, expires_at: e.expires_at }).collect()
     }
 
     /// Whether a phone registered over this flow
     pub(crate) fn has_flow(&self, now: Instant, flow: Flow) -> bool {
-        self.phones.values().flatten().any(|e| {
-            e.expires_at > now && e.flow.remote == flow.remote && e.flow.transport == flow.transport
-        })
+        self.phones
+            .values()
+            .flatten()
+            .any(|e| e.expires_at > now && e.flow.remote == flow.remote && e.flow.transport == flow.transport)
     }
 
     /// Drops what `gone` names; gives the users left without binding
@@ -163,12 +139,7 @@ impl Registrar {
 
     /// Users that are no longer known lose their bindings
     pub(crate) fn keep_users(&mut self, is_known: impl Fn(&str) -> bool) -> Vec<String> {
-        let lost: Vec<String> = self
-            .phones
-            .keys()
-            .filter(|user| !is_known(user))
-            .cloned()
-            .collect();
+        let lost: Vec<String> = self.phones.keys().filter(|user| !is_known(user)).cloned().collect();
         for user in &lost {
             self.phones.remove(user);
         }
@@ -191,30 +162,12 @@ mod tests {
     use crate::transaction::test_clock::at;
 
     fn flow(conn: Option<u64>) -> Flow {
-        let transport = if conn.is_some() {
-            Transport::Tcp
-        } else {
-            Transport::Udp
-        };
-        Flow {
-            transport,
-            local: "10.0.0.1:5060".parse().unwrap(),
-            remote: "10.0.0.2:5060".parse().unwrap(),
-            conn,
-        }
+        let transport = if conn.is_some() { Transport::Tcp } else { Transport::Udp };
+        Flow { transport, local: "10.0.0.1:5060".parse().unwrap(), remote: "10.0.0.2:5060".parse().unwrap(), conn }
     }
 
-    fn add(
-        registrar: &mut Registrar,
-        ms: u64,
-        contact: &str,
-        expires_s: u32,
-        cseq: u32,
-    ) -> Result<(), OutOfOrder> {
-        let change = Change {
-            contact: contact.into(),
-            expires_s,
-        };
+    fn add(registrar: &mut Registrar, ms: u64, contact: &str, expires_s: u32, cseq: u32) -> Result<(), OutOfOrder> {
+        let change = Change { contact: contact.into(), expires_s };
         registrar.register(at(ms), "1001", flow(None), (b"c", cseq), &[change])
     }
 
@@ -255,18 +208,10 @@ mod tests {
     #[test]
     fn a_closed_connection_takes_its_bindings_along() {
         let mut registrar = Registrar::default();
-        let change = Change {
-            contact: "sip:a".into(),
-            expires_s: 60,
-        };
-        registrar
-            .register(at(0), "1001", flow(Some(4)), (b"c", 1), &[change])
-            .unwrap();
+        let change = Change { contact: "sip:a".into(), expires_s: 60 };
+        registrar.register(at(0), "1001", flow(Some(4)), (b"c", 1), &[change]).unwrap();
         assert!(registrar.conn_closed(5).is_empty());
         assert_eq!(registrar.conn_closed(4), ["1001"]);
-        assert_eq!(
-            (granted_s(1), granted_s(0), granted_s(u32::MAX)),
-            (60, 0, 3_600)
-        );
+        assert_eq!((granted_s(1), granted_s(0), granted_s(u32::MAX)), (60, 0, 3_600));
     }
 }

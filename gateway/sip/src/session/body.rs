@@ -29,15 +29,11 @@ pub(crate) fn sdp_of(message: &Message) -> Result<Option<Vec<u8>>, BodyError> {
     if body.is_empty() {
         return Ok(None);
     }
-    let encoding = message
-        .header(HeaderName::ContentEncoding)
-        .unwrap_or(b"identity");
+    let encoding = message.header(HeaderName::ContentEncoding).unwrap_or(b"identity");
     if !encoding.eq_ignore_ascii_case(b"identity") {
         return Err(BodyError::Unsupported);
     }
-    let content_type = message
-        .header(HeaderName::ContentType)
-        .unwrap_or(b"application/sdp");
+    let content_type = message.header(HeaderName::ContentType).unwrap_or(b"application/sdp");
     let sdp = if is_type(content_type, "application/sdp") {
         body
     } else if is_type(content_type, "multipart/mixed") {
@@ -55,19 +51,13 @@ pub(crate) fn sdp_of(message: &Message) -> Result<Option<Vec<u8>>, BodyError> {
 /// Whether a `Content-Type` value names this type
 pub(crate) fn is_type(value: &[u8], wanted: &str) -> bool {
     let end = value.iter().position(|b| *b == b';').unwrap_or(value.len());
-    let text: Vec<u8> = value[..end]
-        .iter()
-        .copied()
-        .filter(|b| !b.is_ascii_whitespace())
-        .collect();
+    let text: Vec<u8> = value[..end].iter().copied().filter(|b| !b.is_ascii_whitespace()).collect();
     text.eq_ignore_ascii_case(wanted.as_bytes())
 }
 
 fn sdp_part<'a>(content_type: &[u8], body: &'a [u8]) -> Option<&'a [u8]> {
     let start = content_type.iter().position(|b| *b == b';')?;
-    let boundary = params(&content_type[start..])
-        .find(|(n, _)| n.eq_ignore_ascii_case(b"boundary"))?
-        .1?;
+    let boundary = params(&content_type[start..]).find(|(n, _)| n.eq_ignore_ascii_case(b"boundary"))?.1?;
     let delimiter = [b"--", unquote(boundary).as_ref()].concat();
     let mut rest = &body[find(body, &delimiter)? + delimiter.len()..];
     while let Some(end) = find(rest, &delimiter) {
@@ -118,22 +108,10 @@ mod tests {
 
     #[test]
     fn other_bodies_are_refused() {
-        assert_eq!(
-            sdp_of(&message("c: text/plain\r\n", "hi")),
-            Err(BodyError::Unsupported)
-        );
-        assert_eq!(
-            sdp_of(&message("c: application/sdp\r\ne: gzip\r\n", "hi")),
-            Err(BodyError::Unsupported)
-        );
-        assert_eq!(
-            sdp_of(&message("c: multipart/mixed\r\n", "hi")),
-            Err(BodyError::Unsupported)
-        );
+        assert_eq!(sdp_of(&message("c: text/plain\r\n", "hi")), Err(BodyError::Unsupported));
+        assert_eq!(sdp_of(&message("c: application/sdp\r\ne: gzip\r\n", "hi")), Err(BodyError::Unsupported));
+        assert_eq!(sdp_of(&message("c: multipart/mixed\r\n", "hi")), Err(BodyError::Unsupported));
         let long = "a".repeat(limits::SDP_BYTES_MAX + 1);
-        assert_eq!(
-            sdp_of(&message("c: application/sdp\r\n", &long)),
-            Err(BodyError::TooLong)
-        );
+        assert_eq!(sdp_of(&message("c: application/sdp\r\n", &long)), Err(BodyError::TooLong));
     }
 }

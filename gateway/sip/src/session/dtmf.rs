@@ -19,9 +19,7 @@ pub(crate) fn dtmf_of(message: &Message) -> Result<Option<(char, u32)>, ()> {
     }
     let content_type = message.header(HeaderName::ContentType).unwrap_or(b"");
     if is_type(content_type, "application/dtmf") {
-        return digit(trim(body))
-            .map(|d| Some((d, DURATION_MS_DEFAULT)))
-            .ok_or(());
+        return digit(trim(body)).map(|d| Some((d, DURATION_MS_DEFAULT))).ok_or(());
     }
     if !is_type(content_type, "application/dtmf-relay") {
         return Err(());
@@ -69,18 +67,9 @@ mod tests {
 
     #[test]
     fn both_body_types_give_the_key() {
-        assert_eq!(
-            info("application/dtmf-relay", "Signal=5\r\nDuration=160\r\n"),
-            Ok(Some(('5', 160)))
-        );
-        assert_eq!(
-            info("application/dtmf-relay", "Signal= *\nDuration= x"),
-            Ok(Some(('*', 100)))
-        );
-        assert_eq!(
-            info("application/dtmf-relay", "Signal=11"),
-            Ok(Some(('#', 100)))
-        );
+        assert_eq!(info("application/dtmf-relay", "Signal=5\r\nDuration=160\r\n"), Ok(Some(('5', 160))));
+        assert_eq!(info("application/dtmf-relay", "Signal= *\nDuration= x"), Ok(Some(('*', 100))));
+        assert_eq!(info("application/dtmf-relay", "Signal=11"), Ok(Some(('#', 100))));
         assert_eq!(info("application/dtmf", "7\r\n"), Ok(Some(('7', 100))));
         assert_eq!(info("application/dtmf", ""), Ok(None));
     }

@@ -98,10 +98,7 @@ impl Session {
 
     /// No offer is on the wire; one of ours may wait for its next try after a 491
     pub(crate) fn can_take_offer(&self) -> bool {
-        let is_silent = self
-            .reoffer_out
-            .as_ref()
-            .is_none_or(|r| r.retry_at.is_some());
+        let is_silent = self.reoffer_out.as_ref().is_none_or(|r| r.retry_at.is_some());
         self.ok.is_none() && self.reoffer_in.is_none() && is_silent
     }
 }

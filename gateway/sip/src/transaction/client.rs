@@ -24,13 +24,7 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn new(now: Instant, timing: Timing, reliable: bool) -> Self {
         let resend = (!reliable).then(|| Retransmit::new(now, timing.t1, timing.t2));
-        Self {
-            state: State::Open,
-            timing,
-            reliable,
-            resend,
-            end_at: now + timing.patience(),
-        }
+        Self { state: State::Open, timing, reliable, resend, end_at: now + timing.patience() }
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -54,11 +48,7 @@ impl Client {
         }
         self.resend = None;
         self.end_at = now + self.timing.t4;
-        self.state = if self.reliable {
-            State::Terminated
-        } else {
-            State::Completed
-        };
+        self.state = if self.reliable { State::Terminated } else { State::Completed };
         OnResponse::Deliver
     }
 
@@ -66,11 +56,7 @@ impl Client {
         if self.end_at <= now {
             let open = self.is_open();
             self.state = State::Terminated;
-            return if open {
-                OnTimeout::TimedOut
-            } else {
-                OnTimeout::Terminated
-            };
+            return if open { OnTimeout::TimedOut } else { OnTimeout::Terminated };
         }
         match &mut self.resend {
             Some(resend) if resend.at <= now => {
@@ -105,12 +91,7 @@ mod tests {
                 }
             }
         }
-        assert_eq!(
-            sent,
-            [
-                500, 1_500, 3_500, 7_500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500
-            ]
-        );
+        assert_eq!(sent, [500, 1_500, 3_500, 7_500, 11_500, 15_500, 19_500, 23_500, 27_500, 31_500]);
     }
 
     #[test]

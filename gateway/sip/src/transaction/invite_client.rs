@@ -29,13 +29,7 @@ pub(crate) struct InviteClient {
 impl InviteClient {
     pub(crate) fn new(now: Instant, timing: Timing, reliable: bool) -> Self {
         let resend = (!reliable).then(|| Retransmit::new(now, timing.t1, timing.patience()));
-        Self {
-            state: State::Calling,
-            timing,
-            reliable,
-            resend,
-            end_at: Some(now + timing.patience()),
-        }
+        Self { state: State::Calling, timing, reliable, resend, end_at: Some(now + timing.patience()) }
     }
 
     /// No final response yet
@@ -71,11 +65,7 @@ impl InviteClient {
                 OnResponse::Deliver
             }
             (State::Calling | State::Proceeding, _) => {
-                self.state = if self.reliable {
-                    State::Terminated
-                } else {
-                    State::Completed
-                };
+                self.state = if self.reliable { State::Terminated } else { State::Completed };
                 self.resend = None;
                 self.end_at = (!self.reliable).then(|| now + TIMER_D);
                 OnResponse::AckAndDeliver
@@ -97,11 +87,7 @@ impl InviteClient {
         if self.end_at.is_some_and(|at| at <= now) {
             let open = self.is_open();
             self.state = State::Terminated;
-            return if open {
-                OnTimeout::TimedOut
-            } else {
-                OnTimeout::Terminated
-            };
+            return if open { OnTimeout::TimedOut } else { OnTimeout::Terminated };
         }
         match &mut self.resend {
             Some(resend) if resend.at <= now => {

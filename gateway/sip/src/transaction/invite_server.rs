@@ -25,13 +25,7 @@ pub(crate) struct InviteServer {
 
 impl InviteServer {
     pub(crate) fn new(timing: Timing, reliable: bool) -> Self {
-        Self {
-            state: State::Proceeding,
-            timing,
-            reliable,
-            resend: None,
-            end_at: None,
-        }
+        Self { state: State::Proceeding, timing, reliable, resend: None, end_at: None }
     }
 
     /// No final response yet
@@ -62,8 +56,7 @@ impl InviteServer {
             self.state = State::Accepted;
         } else {
             self.state = State::Completed;
-            self.resend =
-                (!self.reliable).then(|| Retransmit::new(now, self.timing.t1, self.timing.t2));
+            self.resend = (!self.reliable).then(|| Retransmit::new(now, self.timing.t1, self.timing.t2));
         }
     }
 
@@ -74,11 +67,7 @@ impl InviteServer {
         }
         self.resend = None;
         self.end_at = Some(now + self.timing.t4);
-        self.state = if self.reliable {
-            State::Terminated
-        } else {
-            State::Confirmed
-        };
+        self.state = if self.reliable { State::Terminated } else { State::Confirmed };
     }
 
     pub(crate) fn on_timeout(&mut self, now: Instant) -> OnTimeout {
@@ -108,10 +97,7 @@ mod tests {
     #[test]
     fn an_error_is_resent_until_its_ack() {
         let mut fsm = InviteServer::new(TIMING, false);
-        assert_eq!(
-            (fsm.on_request(), fsm.deadline()),
-            (OnRequest::Resend, None)
-        );
+        assert_eq!((fsm.on_request(), fsm.deadline()), (OnRequest::Resend, None));
         fsm.on_send(at(0), 486);
         assert_eq!(fsm.on_timeout(at(500)), OnTimeout::Resend);
         assert_eq!(fsm.on_timeout(at(1_500)), OnTimeout::Resend);
@@ -133,10 +119,7 @@ mod tests {
     fn after_a_2xx_repeated_invites_are_absorbed_for_64_t1() {
         let mut fsm = InviteServer::new(TIMING, false);
         fsm.on_send(at(0), 200);
-        assert_eq!(
-            (fsm.on_request(), fsm.deadline()),
-            (OnRequest::Ignore, Some(at(32_000)))
-        );
+        assert_eq!((fsm.on_request(), fsm.deadline()), (OnRequest::Ignore, Some(at(32_000))));
         assert_eq!(fsm.on_timeout(at(32_000)), OnTimeout::Terminated);
     }
 

@@ -30,10 +30,7 @@ pub(crate) fn server_key(message: &Message, method: Method) -> Vec<u8> {
     push(&mut key, message.call_id());
     push(&mut key, message.from_tag());
     push(&mut key, message.cseq().to_string().as_bytes());
-    push(
-        &mut key,
-        message.elements(HeaderName::Via).next().unwrap_or(b""),
-    );
+    push(&mut key, message.elements(HeaderName::Via).next().unwrap_or(b""));
     key
 }
 

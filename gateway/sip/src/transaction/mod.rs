@@ -57,11 +57,8 @@ pub(crate) mod test_clock {
     use std::sync::OnceLock;
     use std::time::{Duration, Instant};
 
-    pub(crate) const TIMING: Timing = Timing {
-        t1: Duration::from_millis(500),
-        t2: Duration::from_secs(4),
-        t4: Duration::from_secs(5),
-    };
+    pub(crate) const TIMING: Timing =
+        Timing { t1: Duration::from_millis(500), t2: Duration::from_secs(4), t4: Duration::from_secs(5) };
 
     /// A fixed point to count from: only differences matter
     #[allow(clippy::disallowed_methods)] // an Instant can't be made from nothing

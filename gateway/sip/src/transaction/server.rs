@@ -22,12 +22,7 @@ pub(crate) struct Server {
 
 impl Server {
     pub(crate) fn new(now: Instant, timing: Timing, reliable: bool) -> Self {
-        Self {
-            state: State::Trying,
-            timing,
-            reliable,
-            end_at: now + timing.patience(),
-        }
+        Self { state: State::Trying, timing, reliable, end_at: now + timing.patience() }
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -50,11 +45,7 @@ impl Server {
             (State::Trying | State::Proceeding, ..200) => self.state = State::Proceeding,
             (State::Trying | State::Proceeding, _) => {
                 self.end_at = now + self.timing.patience();
-                self.state = if self.reliable {
-                    State::Terminated
-                } else {
-                    State::Completed
-                };
+                self.state = if self.reliable { State::Terminated } else { State::Completed };
             }
             _ => {}
         }
@@ -66,11 +57,7 @@ impl Server {
         }
         let open = self.is_open();
         self.state = State::Terminated;
-        if open {
-            OnTimeout::TimedOut
-        } else {
-            OnTimeout::Terminated
-        }
+        if open { OnTimeout::TimedOut } else { OnTimeout::Terminated }
     }
 
     pub(crate) fn deadline(&self) -> Option<Instant> {

@@ -28,11 +28,7 @@ pub(crate) struct Retransmit {
 
 impl Retransmit {
     pub(crate) fn new(now: Instant, first: Duration, ceiling: Duration) -> Self {
-        Self {
-            at: now + first,
-            interval: first,
-            ceiling,
-        }
+        Self { at: now + first, interval: first, ceiling }
     }
 
     pub(crate) fn next(&mut self, now: Instant) {

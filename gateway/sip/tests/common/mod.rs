@@ -2,15 +2,16 @@
 #![allow(dead_code, unreachable_pub)] // every test file uses a part
 
 use hotline_sip::{
-    Config, Dial, Endpoint, Event, Flow, Incoming, Output, SessionId, Target, Transport, Trunk,
-    User, digest,
+    Config, Dial, Endpoint, Event, Flow, Incoming, Output, SessionId, Target, Transport, Trunk, User, digest,
 };
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-pub const OFFER: &str = "v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\nm=audio 4000 RTP/AVP 8\r\n";
-pub const ANSWER: &str = "v=0\r\no=- 2 2 IN IP4 10.0.0.1\r\ns=-\r\nc=IN IP4 10.0.0.1\r\nt=0 0\r\nm=audio 5000 RTP/AVP 8\r\n";
+pub const OFFER: &str =
+    "v=0\r\no=- 1 1 IN IP4 192.0.2.9\r\ns=-\r\nc=IN IP4 192.0.2.9\r\nt=0 0\r\nm=audio 4000 RTP/AVP 8\r\n";
+pub const ANSWER: &str =
+    "v=0\r\no=- 2 2 IN IP4 10.0.0.1\r\ns=-\r\nc=IN IP4 10.0.0.1\r\nt=0 0\r\nm=audio 5000 RTP/AVP 8\r\n";
 pub const GATEWAY: &str = "10.0.0.1:5060";
 pub const TRUNK: &str = "192.0.2.9:5060";
 pub const PHONE: &str = "10.0.1.7:5071";
@@ -36,11 +37,8 @@ pub fn user(name: &str, password: &str) -> User {
 
 pub fn config(trunk_sources: &str, seed: u8) -> Config {
     let mut config = Config::new(REALM, [seed; 32]);
-    config.trunks = vec![Trunk {
-        name: "carrier".into(),
-        sources: vec![trunk_sources.parse().unwrap()],
-        credentials: None,
-    }];
+    config.trunks =
+        vec![Trunk { name: "carrier".into(), sources: vec![trunk_sources.parse().unwrap()], credentials: None }];
     config.phone_networks = vec!["10.0.1.0/24".parse().unwrap()];
     config
 }
@@ -62,22 +60,11 @@ impl Gateway {
     pub fn with(config: Config) -> Self {
         let mut ep = Endpoint::new(config);
         ep.set_users(vec![user("1001", "secret"), user("1002", "other")]);
-        Self {
-            ep,
-            now: start(),
-            events: Vec::new(),
-            sent: Vec::new(),
-            closed: Vec::new(),
-        }
+        Self { ep, now: start(), events: Vec::new(), sent: Vec::new(), closed: Vec::new() }
     }
 
     pub fn flow(&self, from: &str) -> Flow {
-        Flow {
-            transport: Transport::Udp,
-            local: addr(GATEWAY),
-            remote: addr(from),
-            conn: None,
-        }
+        Flow { transport: Transport::Udp, local: addr(GATEWAY), remote: addr(from), conn: None }
     }
 
     /// Feeds a datagram and gives what was sent because of it
@@ -88,11 +75,7 @@ impl Gateway {
     }
 
     pub fn feed_tcp(&mut self, conn: u64, from: &str, bytes: &[u8]) -> Vec<String> {
-        let flow = Flow {
-            transport: Transport::Tcp,
-            conn: Some(conn),
-            ..self.flow(from)
-        };
+        let flow = Flow { transport: Transport::Tcp, conn: Some(conn), ..self.flow(from) };
         self.ep.handle_stream(self.now, flow, bytes);
         self.drain()
     }
@@ -175,37 +158,15 @@ pub fn req<'a>(method: &'a str, branch: &'a str) -> Req<'a> {
 }
 
 pub fn invite(branch: &str) -> Req<'_> {
-    Req {
-        sdp: OFFER,
-        ..req("INVITE", branch)
-    }
+    Req { sdp: OFFER, ..req("INVITE", branch) }
 }
 
 impl Req<'_> {
     pub fn text(&self) -> String {
-        let Req {
-            method,
-            uri,
-            branch,
-            from_tag,
-            call_id,
-            cseq,
-            extra,
-            sdp,
-            via_host,
-            user,
-            ..
-        } = self;
-        let to_tag = if self.to_tag.is_empty() {
-            String::new()
-        } else {
-            format!(";tag={}", self.to_tag)
-        };
-        let body_type = if sdp.is_empty() || extra.contains("Content-Type") {
-            ""
-        } else {
-            "Content-Type: application/sdp\r\n"
-        };
+        let Req { method, uri, branch, from_tag, call_id, cseq, extra, sdp, via_host, user, .. } = self;
+        let to_tag = if self.to_tag.is_empty() { String::new() } else { format!(";tag={}", self.to_tag) };
+        let body_type =
+            if sdp.is_empty() || extra.contains("Content-Type") { "" } else { "Content-Type: application/sdp\r\n" };
         format!(
             "{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {via_host};branch=z9hG4bK{branch};rport\r\nMax-Forwards: 70\r\n\
              From: <sip:{user}@{via_host}>;tag={from_tag}\r\nTo: <sip:12319@10.0.0.1>{to_tag}\r\nCall-ID: {call_id}\r\n\
@@ -222,42 +183,21 @@ pub fn answer(request: &str, code: u16, to_tag: &str, extra: &str, sdp: &str) ->
         out.push_str(&format!("{name}: {}\r\n", header(request, name)));
     }
     let to = header(request, "To");
-    let tag = if to_tag.is_empty() || to.contains(";tag=") {
-        String::new()
-    } else {
-        format!(";tag={to_tag}")
-    };
-    let body_type = if sdp.is_empty() {
-        ""
-    } else {
-        "Content-Type: application/sdp\r\n"
-    };
-    out.push_str(&format!(
-        "To: {to}{tag}\r\n{extra}{body_type}Content-Length: {}\r\n\r\n{sdp}",
-        sdp.len()
-    ));
+    let tag = if to_tag.is_empty() || to.contains(";tag=") { String::new() } else { format!(";tag={to_tag}") };
+    let body_type = if sdp.is_empty() { "" } else { "Content-Type: application/sdp\r\n" };
+    out.push_str(&format!("To: {to}{tag}\r\n{extra}{body_type}Content-Length: {}\r\n\r\n{sdp}", sdp.len()));
     out
 }
 
 pub fn header(text: &str, name: &str) -> String {
     let prefix = format!("{}:", name.to_ascii_lowercase());
-    let line = text
-        .lines()
-        .find(|line| line.to_ascii_lowercase().starts_with(&prefix));
-    line.map(|l| l[prefix.len()..].trim().to_owned())
-        .unwrap_or_else(|| panic!("no {name} in:\n{text}"))
+    let line = text.lines().find(|line| line.to_ascii_lowercase().starts_with(&prefix));
+    line.map(|l| l[prefix.len()..].trim().to_owned()).unwrap_or_else(|| panic!("no {name} in:\n{text}"))
 }
 
 pub fn tag_of(text: &str, name: &str) -> String {
     let value = header(text, name);
-    value
-        .split(";tag=")
-        .nth(1)
-        .unwrap_or("")
-        .split(';')
-        .next()
-        .unwrap_or("")
-        .to_owned()
+    value.split(";tag=").nth(1).unwrap_or("").split(';').next().unwrap_or("").to_owned()
 }
 
 /// The start of each first line: `INVITE`, `200`
@@ -268,11 +208,7 @@ pub fn heads(texts: &[String]) -> Vec<String> {
 pub fn head(text: &str) -> String {
     let mut words = text.split(' ');
     let first = words.next().unwrap_or("");
-    if first == "SIP/2.0" {
-        words.next().unwrap_or("").to_owned()
-    } else {
-        first.to_owned()
-    }
+    if first == "SIP/2.0" { words.next().unwrap_or("").to_owned() } else { first.to_owned() }
 }
 
 pub fn dial_to(remote: &str) -> Dial {
@@ -302,9 +238,9 @@ pub fn authorize(
     password: &str,
     nc: &str,
 ) -> String {
-    let line = challenge.lines().find(|l| {
-        l.starts_with("WWW-Authenticate") && l.contains(&format!("algorithm={},", algorithm.text()))
-    });
+    let line = challenge
+        .lines()
+        .find(|l| l.starts_with("WWW-Authenticate") && l.contains(&format!("algorithm={},", algorithm.text())));
     let value = line.unwrap().split_once(':').unwrap().1;
     let given = digest::Credentials::parse(value.as_bytes()).unwrap();
     let nonce = given.get("nonce").unwrap();
@@ -351,10 +287,7 @@ impl Net {
         };
         Self {
             now: start(),
-            nodes: [
-                node(GATEWAY, "192.0.2.0/24", 1),
-                node(TRUNK, "10.0.0.0/24", 2),
-            ],
+            nodes: [node(GATEWAY, "192.0.2.0/24", 1), node(TRUNK, "10.0.0.0/24", 2)],
             in_flight: BTreeMap::new(),
             serial: 0,
             delay_ms: 10,
@@ -383,10 +316,7 @@ impl Net {
                         self.wire.push((index, word.clone()));
                         if !(self.lose)(&word, self.serial) {
                             let at = self.now + Duration::from_millis(self.delay_ms);
-                            self.in_flight.insert(
-                                (at, self.serial),
-                                (self.nodes[index].address, flow.remote, bytes),
-                            );
+                            self.in_flight.insert((at, self.serial), (self.nodes[index].address, flow.remote, bytes));
                         }
                     }
                     Output::Event(event) => self.nodes[index].events.push(event),
@@ -403,24 +333,14 @@ impl Net {
             self.collect();
             let arrival = self.in_flight.first_key_value().map(|(key, _)| key.0);
             let deadline = self.nodes.iter().filter_map(|n| n.ep.poll_timeout()).min();
-            let Some(next) = [arrival, deadline]
-                .into_iter()
-                .flatten()
-                .min()
-                .filter(|at| *at <= end)
-            else {
+            let Some(next) = [arrival, deadline].into_iter().flatten().min().filter(|at| *at <= end) else {
                 break;
             };
             self.now = self.now.max(next);
             if arrival == Some(next) {
                 let (_, (from, to, bytes)) = self.in_flight.pop_first().unwrap();
                 if let Some(node) = self.nodes.iter_mut().find(|n| n.address == to) {
-                    let flow = Flow {
-                        transport: Transport::Udp,
-                        local: to,
-                        remote: from,
-                        conn: None,
-                    };
+                    let flow = Flow { transport: Transport::Udp, local: to, remote: from, conn: None };
                     node.ep.handle_datagram(self.now, flow, &bytes);
                 }
             } else {
@@ -449,24 +369,15 @@ impl Net {
         let caller = self.dial(1);
         self.pass(100);
         let called = self.incoming(0);
-        self.nodes[0]
-            .ep
-            .accept(self.now, called, ANSWER.as_bytes())
-            .unwrap();
+        self.nodes[0].ep.accept(self.now, called, ANSWER.as_bytes()).unwrap();
         self.pass(100);
         assert!(matches!(self.take(0).as_slice(), [Event::Confirmed { .. }]));
-        assert!(matches!(
-            self.take(1).as_slice(),
-            [Event::Answered { sdp: Some(_), .. }]
-        ));
+        assert!(matches!(self.take(1).as_slice(), [Event::Answered { sdp: Some(_), .. }]));
         (caller, called)
     }
 
     pub fn count(&self, node: usize, word: &str) -> usize {
-        self.wire
-            .iter()
-            .filter(|(n, w)| *n == node && w == word)
-            .count()
+        self.wire.iter().filter(|(n, w)| *n == node && w == word).count()
     }
 
     pub fn assert_nothing_left(&mut self) {

@@ -81,26 +81,13 @@ pub enum MediaEvent {
 impl From<Event> for MediaEvent {
     fn from(event: Event) -> Self {
         match event {
-            Event::Digit {
-                leg,
-                digit,
-                duration_ms,
-            } => Self::Digit {
-                leg,
-                digit,
-                duration_ms,
-            },
+            Event::Digit { leg, digit, duration_ms } => Self::Digit { leg, digit, duration_ms },
             Event::PlayDone { leg, play_id } => Self::PlayDone { leg, play_id },
             Event::FirstPacket { leg } => Self::FirstPacket { leg },
             Event::Silent { leg } => Self::Silent { leg },
             Event::Resumed { leg } => Self::Resumed { leg },
             Event::RecordingGap { leg, ms } => Self::RecordingGap { leg, ms },
-            Event::RecordingRefused {
-                leg,
-                rec,
-                path,
-                reason,
-            } => Self::RecordingDone {
+            Event::RecordingRefused { leg, rec, path, reason } => Self::RecordingDone {
                 leg,
                 rec,
                 path,
@@ -126,11 +113,7 @@ pub(super) struct EventSink {
 
 impl EventSink {
     pub(super) fn new(tx: mpsc::Sender<MediaEvent>, shared: Arc<Shared>) -> Self {
-        Self {
-            tx,
-            backlog: VecDeque::new(),
-            shared,
-        }
+        Self { tx, backlog: VecDeque::new(), shared }
     }
 
     pub(super) fn push(&mut self, event: MediaEvent) {

@@ -90,14 +90,8 @@ impl Media {
         let (writer, mut joins) = writer::start(&cfg, &shared, events.clone())?;
         let mut mailboxes = Vec::new();
         for index in 0..cfg.threads.max(1) {
-            let (mailbox, join) = thread::start(
-                index,
-                &cfg,
-                &shared,
-                &ports,
-                writer.for_thread(index),
-                events.clone(),
-            )?;
+            let (mailbox, join) =
+                thread::start(index, &cfg, &shared, &ports, writer.for_thread(index), events.clone())?;
             mailboxes.push(mailbox);
             joins.push(join);
         }
@@ -156,10 +150,7 @@ impl Media {
             inner.ports.give_back(port);
             return Err(MediaError::Unavailable);
         }
-        Ok(LegInfo {
-            id,
-            local: SocketAddr::new(inner.cfg.advertise, port),
-        })
+        Ok(LegInfo { id, local: SocketAddr::new(inner.cfg.advertise, port) })
     }
 
     fn thread_of(&self, leg: LegId) -> usize {
@@ -183,15 +174,7 @@ impl Media {
     /// [`MediaEvent::PlayDone`] comes when the last clip ended by itself, never after a
     /// replacement or [`Media::stop_play`]. Bridged audio is not sent to the leg meanwhile.
     pub fn play(&self, leg: LegId, play_id: u64, clips: Vec<Arc<Clip>>, repeat: bool) {
-        self.command(
-            leg,
-            Command::Play {
-                leg,
-                play_id,
-                clips,
-                repeat,
-            },
-        );
+        self.command(leg, Command::Play { leg, play_id, clips, repeat });
     }
 
     /// Stops what plays; no event follows.
@@ -219,13 +202,7 @@ impl Media {
     /// open. Ends by itself after `max_ms`. Always answered by [`MediaEvent::RecordingDone`].
     pub fn record(&self, leg: LegId, rec: RecordingId, path: PathBuf, max_ms: u64) {
         let path = self.inner.cfg.recordings_dir.join(path);
-        self.command(
-            leg,
-            Command::Record {
-                leg,
-                spec: RecordSpec { rec, path, max_ms },
-            },
-        );
+        self.command(leg, Command::Record { leg, spec: RecordSpec { rec, path, max_ms } });
     }
 
     /// Ends the leg's recording, if any.
@@ -261,11 +238,7 @@ impl Media {
         for mailbox in &self.inner.mailboxes {
             mailbox.stop();
         }
-        let mut joins = self
-            .inner
-            .joins
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut joins = self.inner.joins.lock().unwrap_or_else(PoisonError::into_inner);
         thread::join_all(&mut joins, wait)
     }
 }

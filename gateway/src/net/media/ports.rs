@@ -41,11 +41,7 @@ impl Ports {
             let problem = format!("RTP port range {min}-{max} holds no even/odd pair");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
         }
-        Ok(Self {
-            min,
-            max,
-            free: Mutex::new(free),
-        })
+        Ok(Self { min, max, free: Mutex::new(free) })
     }
 
     /// Binds the next pair; pairs that other programs hold are skipped.
@@ -64,21 +60,14 @@ impl Ports {
                 }
             }
         }
-        Err(refusal.map_or(
-            MediaError::PortsExhausted(self.min, self.max),
-            MediaError::Socket,
-        ))
+        Err(refusal.map_or(MediaError::PortsExhausted(self.min, self.max), MediaError::Socket))
     }
 
     fn take(&self) -> Option<u16> {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
         let (port, closed_at) = *free.front()?;
         let rested = closed_at.is_none_or(|at| at.elapsed() >= Duration::from_millis(PORT_REST_MS));
-        if rested {
-            free.pop_front().map(|_| port)
-        } else {
-            None
-        }
+        if rested { free.pop_front().map(|_| port) } else { None }
     }
 
     pub(super) fn give_back(&self, port: u16) {
@@ -88,20 +77,12 @@ impl Ports {
 }
 
 fn bind_pair(ip: IpAddr, port: u16) -> io::Result<Pair> {
-    Ok(Pair {
-        port,
-        rtp: bind_one(ip, port)?,
-        rtcp: bind_one(ip, port + 1)?,
-    })
+    Ok(Pair { port, rtp: bind_one(ip, port)?, rtcp: bind_one(ip, port + 1)? })
 }
 
 fn bind_one(ip: IpAddr, port: u16) -> io::Result<UdpSocket> {
     let address = SocketAddr::new(ip, port);
-    let socket = Socket::new(
-        Domain::for_address(address),
-        Type::DGRAM,
-        Some(Protocol::UDP),
-    )?;
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_nonblocking(true)?;
     // The kernel may grant less; that only shortens the stall we can ride out.
     let _ = socket.set_recv_buffer_size(RECV_BUFFER_LEN);
@@ -134,10 +115,7 @@ mod tests {
         assert_eq!(pair.rtcp.local_addr().unwrap().port(), 38_403);
         drop((squatter, pair));
         ports.give_back(38_402);
-        assert!(matches!(
-            ports.bind(ip),
-            Err(MediaError::PortsExhausted(..))
-        ));
+        assert!(matches!(ports.bind(ip), Err(MediaError::PortsExhausted(..))));
         std::thread::sleep(Duration::from_millis(PORT_REST_MS + 10));
         assert!(ports.bind(ip).is_ok());
     }

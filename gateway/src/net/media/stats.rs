@@ -62,9 +62,7 @@ impl Shared {
     /// Counts a leg in unless the limit is reached.
     pub(super) fn admit_leg(&self, legs_max: usize) -> bool {
         let more = |legs: usize| (legs < legs_max).then_some(legs + 1);
-        self.legs_admitted
-            .fetch_update(Ordering::AcqRel, Ordering::Acquire, more)
-            .is_ok()
+        self.legs_admitted.fetch_update(Ordering::AcqRel, Ordering::Acquire, more).is_ok()
     }
 
     pub(super) fn release_leg(&self) {

@@ -31,22 +31,13 @@ pub(super) enum Job {
         _pending: Arc<()>,
     },
     /// Finish a file and report it.
-    Finish {
-        finish: Box<Finish>,
-        file: Option<WavFile>,
-        error: Option<String>,
-    },
+    Finish { finish: Box<Finish>, file: Option<WavFile>, error: Option<String> },
 }
 
 /// Starts the thread; it ends when the writer has.
-pub(super) fn start(
-    mut events: EventSink,
-    legs_max: usize,
-) -> io::Result<(SyncSender<Job>, JoinHandle<()>)> {
+pub(super) fn start(mut events: EventSink, legs_max: usize) -> io::Result<(SyncSender<Job>, JoinHandle<()>)> {
     let (tx, jobs) = sync_channel(SYNC_QUEUE_MAX + legs_max);
-    let join = std::thread::Builder::new()
-        .name("media-sync".into())
-        .spawn(move || run(&jobs, &mut events))?;
+    let join = std::thread::Builder::new().name("media-sync".into()).spawn(move || run(&jobs, &mut events))?;
     Ok((tx, join))
 }
 
@@ -60,11 +51,7 @@ fn run(jobs: &Receiver<Job>, events: &mut EventSink) {
                     tracing::warn!(%error, "fdatasync of a recording failed");
                 }
             }
-            Ok(Job::Finish {
-                finish,
-                file,
-                error,
-            }) => events.push(complete(*finish, file, error)),
+            Ok(Job::Finish { finish, file, error }) => events.push(complete(*finish, file, error)),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => break,
         }
@@ -83,12 +70,7 @@ fn complete(finish: Finish, file: Option<WavFile>, error: Option<String>) -> Med
         Some(Ok(done)) => (finish.path, done.bytes, done.sha256, None),
         Some(Err(error)) => {
             tracing::error!(leg = %finish.leg, path = %finish.path.display(), %error, "recording can't be finished");
-            (
-                part_path(&finish.path),
-                0,
-                String::new(),
-                Some(format!("can't finish the file: {error}")),
-            )
+            (part_path(&finish.path), 0, String::new(), Some(format!("can't finish the file: {error}")))
         }
         None => (finish.path, 0, String::new(), error),
     };

@@ -1,8 +1,5 @@
 //! The few system calls the standard library lacks: epoll and eventfd.
-#![allow(
-    unsafe_code,
-    reason = "epoll and eventfd have no safe interface in std"
-)]
+#![allow(unsafe_code, reason = "epoll and eventfd have no safe interface in std")]
 
 use std::{
     io,
@@ -31,19 +28,9 @@ impl Poller {
 
     /// Reports `token` whenever `fd` can be read. Closing the descriptor removes it.
     pub(super) fn add(&self, fd: BorrowedFd<'_>, token: u64) -> io::Result<()> {
-        let mut event = libc::epoll_event {
-            events: libc::EPOLLIN as u32,
-            u64: token,
-        };
+        let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: token };
         // SAFETY: both descriptors are open for the call; `event` outlives it.
-        check(unsafe {
-            libc::epoll_ctl(
-                self.epoll.as_raw_fd(),
-                libc::EPOLL_CTL_ADD,
-                fd.as_raw_fd(),
-                &raw mut event,
-            )
-        })?;
+        check(unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, fd.as_raw_fd(), &raw mut event) })?;
         Ok(())
     }
 
@@ -53,14 +40,8 @@ impl Poller {
         let ms = timeout.as_nanos().div_ceil(1_000_000);
         let ms = libc::c_int::try_from(ms).unwrap_or(libc::c_int::MAX);
         // SAFETY: the buffer holds READY_MAX events and is ours alone during the call.
-        let count = unsafe {
-            libc::epoll_wait(
-                self.epoll.as_raw_fd(),
-                self.ready.as_mut_ptr(),
-                READY_MAX as libc::c_int,
-                ms,
-            )
-        };
+        let count =
+            unsafe { libc::epoll_wait(self.epoll.as_raw_fd(), self.ready.as_mut_ptr(), READY_MAX as libc::c_int, ms) };
         let count = match check(count) {
             Ok(count) => usize::try_from(count).unwrap_or(0),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => 0,
@@ -82,9 +63,7 @@ impl Waker {
         // SAFETY: no pointers; the result is checked and owned by nobody else.
         let fd = check(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
         // SAFETY: `fd` was just created and is open.
-        Ok(Self {
-            fd: unsafe { OwnedFd::from_raw_fd(fd) },
-        })
+        Ok(Self { fd: unsafe { OwnedFd::from_raw_fd(fd) } })
     }
 
     pub(super) fn wake(&self) {
@@ -107,9 +86,5 @@ impl Waker {
 }
 
 fn check(result: libc::c_int) -> io::Result<RawFd> {
-    if result < 0 {
-        Err(io::Error::last_os_error())
-    } else {
-        Ok(result)
-    }
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }

@@ -19,11 +19,7 @@ use tokio::sync::mpsc;
 use super::*;
 
 /// Each test has its own range, below the kernel's ephemeral ports.
-fn start(
-    ports: u16,
-    threads: usize,
-    legs_max: usize,
-) -> (Media, mpsc::Receiver<MediaEvent>, tempfile::TempDir) {
+fn start(ports: u16, threads: usize, legs_max: usize) -> (Media, mpsc::Receiver<MediaEvent>, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
     let (tx, rx) = mpsc::channel(64);
     let loopback = "127.0.0.1".parse().unwrap();
@@ -51,19 +47,8 @@ impl Phone {
     fn new(hz: f64) -> Self {
         let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
         socket.set_nonblocking(true).unwrap();
-        let header = Header {
-            marker: false,
-            payload_type: 8,
-            seq: 9,
-            timestamp: 7,
-            ssrc: hz as u32,
-        };
-        Self {
-            socket,
-            header,
-            samples: sine(hz, 10_000),
-            heard: Vec::new(),
-        }
+        let header = Header { marker: false, payload_type: 8, seq: 9, timestamp: 7, ssrc: hz as u32 };
+        Self { socket, header, samples: sine(hz, 10_000), heard: Vec::new() }
     }
 
     fn params(&self) -> LegParams {
@@ -92,20 +77,8 @@ impl Phone {
     fn press(&mut self, to: SocketAddr, event: u8) {
         for _ in 0..3 {
             let mut bytes = Vec::new();
-            Header {
-                payload_type: 101,
-                ..self.header
-            }
-            .write(&mut bytes);
-            bytes.extend_from_slice(
-                &EventPayload {
-                    event,
-                    end: true,
-                    volume: 10,
-                    duration: 800,
-                }
-                .bytes(),
-            );
+            Header { payload_type: 101, ..self.header }.write(&mut bytes);
+            bytes.extend_from_slice(&EventPayload { event, end: true, volume: 10, duration: 800 }.bytes());
             self.socket.send_to(&bytes, to).unwrap();
             self.header.seq += 1;
         }
@@ -124,10 +97,7 @@ impl Phone {
 }
 
 /// Events up to and including the first that fits.
-fn until(
-    rx: &mut mpsc::Receiver<MediaEvent>,
-    fits: impl Fn(&MediaEvent) -> bool,
-) -> Vec<MediaEvent> {
+fn until(rx: &mut mpsc::Receiver<MediaEvent>, fits: impl Fn(&MediaEvent) -> bool) -> Vec<MediaEvent> {
     let deadline = Instant::now() + Duration::from_secs(10);
     let mut events = Vec::new();
     while Instant::now() < deadline {
@@ -146,16 +116,8 @@ fn until(
 
 fn channel(path: &Path, index: usize) -> Vec<i16> {
     let mut reader = hound::WavReader::open(path).unwrap();
-    assert_eq!(
-        (reader.spec().channels, reader.spec().sample_rate),
-        (2, 8000)
-    );
-    reader
-        .samples::<i16>()
-        .map(Result::unwrap)
-        .skip(index)
-        .step_by(2)
-        .collect()
+    assert_eq!((reader.spec().channels, reader.spec().sample_rate), (2, 8000));
+    reader.samples::<i16>().map(Result::unwrap).skip(index).step_by(2).collect()
 }
 
 #[test]
@@ -167,12 +129,7 @@ fn a_recorded_call_over_real_sockets() {
     media.configure(operator_leg.id, operator.params());
     media.bridge(citizen_leg.id, operator_leg.id);
     let path = PathBuf::from("2026/call.wav");
-    media.record(
-        citizen_leg.id,
-        RecordingId("r1".into()),
-        path.clone(),
-        60_000,
-    );
+    media.record(citizen_leg.id, RecordingId("r1".into()), path.clone(), 60_000);
     let begun = Instant::now();
     for n in 1..=100u32 {
         citizen.send(citizen_leg.local);
@@ -190,80 +147,40 @@ fn a_recorded_call_over_real_sockets() {
             assert!(kept_ms + 500 >= elapsed_ms, "{kept_ms} of {elapsed_ms}");
         }
         std::thread::sleep(
-            (begun + Duration::from_millis(u64::from(n) * 20))
-                .saturating_duration_since(Instant::now()),
+            (begun + Duration::from_millis(u64::from(n) * 20)).saturating_duration_since(Instant::now()),
         );
         citizen.listen();
         operator.listen();
     }
     media.stop_record(citizen_leg.id);
     let lasted_ms = begun.elapsed().as_millis() as u64;
-    let events = until(&mut rx, |event| {
-        matches!(event, MediaEvent::RecordingDone { .. })
-    });
+    let events = until(&mut rx, |event| matches!(event, MediaEvent::RecordingDone { .. }));
     let first = |leg| events.contains(&MediaEvent::FirstPacket { leg });
     assert!(first(citizen_leg.id) && first(operator_leg.id));
-    assert!(events.contains(&MediaEvent::Digit {
-        leg: citizen_leg.id,
-        digit: '7',
-        duration_ms: 100
-    }));
-    let Some(MediaEvent::RecordingDone {
-        rec,
-        path: done,
-        duration_ms,
-        sha256,
-        bytes,
-        gaps_ms,
-        error,
-        ..
-    }) = events.last()
+    assert!(events.contains(&MediaEvent::Digit { leg: citizen_leg.id, digit: '7', duration_ms: 100 }));
+    let Some(MediaEvent::RecordingDone { rec, path: done, duration_ms, sha256, bytes, gaps_ms, error, .. }) =
+        events.last()
     else {
         panic!()
     };
-    assert_eq!(
-        (rec.0.as_str(), done, error),
-        ("r1", &dir.path().join(&path), &None)
-    );
-    assert!(
-        duration_ms.abs_diff(lasted_ms) <= 60,
-        "{duration_ms} of {lasted_ms}"
-    );
+    assert_eq!((rec.0.as_str(), done, error), ("r1", &dir.path().join(&path), &None));
+    assert!(duration_ms.abs_diff(lasted_ms) <= 60, "{duration_ms} of {lasted_ms}");
     assert_eq!(*gaps_ms, 0);
     assert_eq!(sha256, &sha256_file(done).unwrap());
     assert_eq!(*bytes, std::fs::metadata(done).unwrap().len());
     let (left, right) = (channel(done, 0), channel(done, 1));
-    assert!(
-        amplitude_at(&left[3200..7200], 440.0) > 5000.0
-            && amplitude_at(&left[3200..7200], 1000.0) < 300.0
-    );
-    assert!(
-        amplitude_at(&right[3200..7200], 1000.0) > 5000.0
-            && amplitude_at(&right[3200..7200], 440.0) < 300.0
-    );
+    assert!(amplitude_at(&left[3200..7200], 440.0) > 5000.0 && amplitude_at(&left[3200..7200], 1000.0) < 300.0);
+    assert!(amplitude_at(&right[3200..7200], 1000.0) > 5000.0 && amplitude_at(&right[3200..7200], 440.0) < 300.0);
     assert!(amplitude_at(&citizen.heard[3200..7200], 1000.0) > 5000.0);
     assert!(amplitude_at(&operator.heard[3200..7200], 440.0) > 5000.0);
 
     media.close_leg(citizen_leg.id);
     media.close_leg(operator_leg.id);
-    let events = until(
-        &mut rx,
-        |event| matches!(event, MediaEvent::LegClosed { leg, .. } if *leg == operator_leg.id),
-    );
-    let MediaEvent::LegClosed { stats, .. } = &events[events.len() - 1] else {
-        panic!()
-    };
+    let events = until(&mut rx, |event| matches!(event, MediaEvent::LegClosed { leg, .. } if *leg == operator_leg.id));
+    let MediaEvent::LegClosed { stats, .. } = &events[events.len() - 1] else { panic!() };
     assert_eq!((stats.packets_in, stats.lost, stats.dropped), (100, 0, 0));
     let stats = media.stats();
-    assert_eq!(
-        (
-            stats.legs,
-            stats.recordings,
-            stats.malformed,
-            stats.dropped_foreign
-        ),
-        (0, 0, 0, 0)
-    );
+    assert_eq!((stats.legs, stats.recordings, stats.malformed, stats.dropped_foreign), (0, 0, 0, 0));
     assert!(media.shutdown(Duration::from_secs(5)));
 }
 
@@ -273,33 +190,16 @@ fn prompts_silence_strangers_and_a_slow_reader() {
     let leg = media.open_leg().unwrap();
     let mut phone = Phone::new(440.0);
     media.configure(leg.id, phone.params());
-    media.play(
-        leg.id,
-        5,
-        vec![Arc::new(Clip::from_samples(sine(450.0, 200)))],
-        false,
-    );
+    media.play(leg.id, 5, vec![Arc::new(Clip::from_samples(sine(450.0, 200)))], false);
     let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
     phone.send(leg.local);
     std::thread::sleep(Duration::from_millis(30));
-    stranger
-        .send_to(&[0x80, 8, 0, 1, 0, 0, 0, 1, 0, 0, 0, 9, 0xD5], leg.local)
-        .unwrap();
+    stranger.send_to(&[0x80, 8, 0, 1, 0, 0, 0, 1, 0, 0, 0, 9, 0xD5], leg.local).unwrap();
     stranger.send_to(b"nonsense", leg.local).unwrap();
-    until(&mut rx, |event| {
-        *event
-            == MediaEvent::PlayDone {
-                leg: leg.id,
-                play_id: 5,
-            }
-    });
-    until(&mut rx, |event| {
-        *event == MediaEvent::Silent { leg: leg.id }
-    });
+    until(&mut rx, |event| *event == MediaEvent::PlayDone { leg: leg.id, play_id: 5 });
+    until(&mut rx, |event| *event == MediaEvent::Silent { leg: leg.id });
     phone.send(leg.local);
-    until(&mut rx, |event| {
-        *event == MediaEvent::Resumed { leg: leg.id }
-    });
+    until(&mut rx, |event| *event == MediaEvent::Resumed { leg: leg.id });
     phone.listen();
     assert_eq!(phone.heard.len(), 1600);
     assert!(amplitude_at(&phone.heard, 450.0) > 5000.0);
@@ -318,11 +218,7 @@ fn prompts_silence_strangers_and_a_slow_reader() {
     let refused: Vec<String> = until(&mut rx, last)
         .into_iter()
         .filter_map(|event| match event {
-            MediaEvent::RecordingDone {
-                rec,
-                error: Some(_),
-                ..
-            } => Some(rec.0),
+            MediaEvent::RecordingDone { rec, error: Some(_), .. } => Some(rec.0),
             _ => None,
         })
         .collect();
@@ -339,24 +235,13 @@ fn limits_and_shutdown() {
     assert_ne!(a.id.0 % 2, c.id.0 % 2);
     assert!(matches!(media.open_leg(), Err(MediaError::TooManyLegs(3))));
     media.bridge(a.id, c.id);
-    assert_eq!(
-        media.stats().commands_refused,
-        1,
-        "a bridge over two threads is refused"
-    );
+    assert_eq!(media.stats().commands_refused, 1, "a bridge over two threads is refused");
     media.close_leg(c.id);
-    until(&mut rx, |event| {
-        matches!(event, MediaEvent::LegClosed { .. })
-    });
+    until(&mut rx, |event| matches!(event, MediaEvent::LegClosed { .. }));
     assert!(media.open_leg().is_ok());
     media.record(a.id, RecordingId("kept".into()), "kept.wav".into(), 60_000);
     std::fs::write(dir.path().join("taken.wav"), "x").unwrap();
-    media.record(
-        b.id,
-        RecordingId("taken".into()),
-        "taken.wav".into(),
-        60_000,
-    );
+    media.record(b.id, RecordingId("taken".into()), "taken.wav".into(), 60_000);
     std::thread::sleep(Duration::from_millis(500));
     assert!(media.shutdown(Duration::from_secs(5)), "threads end");
     let mut closed = 0;
@@ -364,12 +249,7 @@ fn limits_and_shutdown() {
     while let Ok(event) = rx.try_recv() {
         match event {
             MediaEvent::LegClosed { .. } => closed += 1,
-            MediaEvent::RecordingDone {
-                rec,
-                error,
-                duration_ms,
-                ..
-            } => done.push((rec.0, error, duration_ms)),
+            MediaEvent::RecordingDone { rec, error, duration_ms, .. } => done.push((rec.0, error, duration_ms)),
             _ => {}
         }
     }

@@ -114,16 +114,10 @@ pub(super) fn start(
     events: mpsc::Sender<MediaEvent>,
 ) -> io::Result<(Mailbox, JoinHandle<()>)> {
     let (tx, orders) = sync_channel(COMMANDS_MAX);
-    let signal = Arc::new(Signal {
-        waker: Waker::new()?,
-        awake: AtomicBool::new(false),
-        stop: AtomicBool::new(false),
-    });
+    let signal = Arc::new(Signal { waker: Waker::new()?, awake: AtomicBool::new(false), stop: AtomicBool::new(false) });
     let poller = Poller::new()?;
     poller.add(signal.waker.as_fd(), WAKER_TOKEN)?;
-    let unix = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default();
+    let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let engine_config = EngineConfig {
         legs_max: cfg.legs_max,
         rtp_silence_ms: cfg.rtp_silence_ms,
@@ -148,9 +142,7 @@ pub(super) fn start(
         stopping: false,
         is_waiting: false,
     };
-    let join = std::thread::Builder::new()
-        .name(format!("media-{index}"))
-        .spawn(move || thread.run())?;
+    let join = std::thread::Builder::new().name(format!("media-{index}")).spawn(move || thread.run())?;
     Ok((Mailbox { tx, signal }, join))
 }
 
@@ -201,15 +193,8 @@ impl MediaThread {
         if self.more_orders {
             return Duration::ZERO;
         }
-        let max = Duration::from_millis(if self.is_waiting || self.stopping {
-            RETRY_MS
-        } else {
-            WAKE_MS_MAX
-        });
-        let due = self
-            .engine
-            .poll_timeout()
-            .map(|at| at.saturating_duration_since(Instant::now()));
+        let max = Duration::from_millis(if self.is_waiting || self.stopping { RETRY_MS } else { WAKE_MS_MAX });
+        let due = self.engine.poll_timeout().map(|at| at.saturating_duration_since(Instant::now()));
         due.map_or(max, |due| due.min(max))
     }
 
@@ -253,20 +238,12 @@ impl MediaThread {
             self.events.push(MediaEvent::LegClosed { leg, stats });
             return;
         }
-        self.sockets.insert(
-            leg,
-            Sockets {
-                port: pair.port,
-                rtp: pair.rtp,
-                rtcp: pair.rtcp,
-            },
-        );
+        self.sockets.insert(leg, Sockets { port: pair.port, rtp: pair.rtp, rtcp: pair.rtcp });
     }
 
     fn close_all(&mut self, now: Instant) {
         for leg in self.engine.leg_ids() {
-            self.engine
-                .handle_input(now, Input::Command(Command::CloseLeg { leg }));
+            self.engine.handle_input(now, Input::Command(Command::CloseLeg { leg }));
             self.drain();
         }
     }
@@ -284,11 +261,7 @@ impl MediaThread {
             return;
         };
         let bytes = &buffer[..len];
-        let input = if is_rtcp {
-            Input::Rtcp { leg, from, bytes }
-        } else {
-            Input::Rtp { leg, from, bytes }
-        };
+        let input = if is_rtcp { Input::Rtcp { leg, from, bytes } } else { Input::Rtp { leg, from, bytes } };
         self.engine.handle_input(now, input);
         self.drain();
     }
@@ -297,12 +270,7 @@ impl MediaThread {
     fn drain(&mut self) {
         while let Some(output) = self.engine.poll_output() {
             match output {
-                Output::Packet {
-                    leg,
-                    port,
-                    to,
-                    bytes,
-                } => {
+                Output::Packet { leg, port, to, bytes } => {
                     let Some(sockets) = self.sockets.get(&leg) else {
                         continue;
                     };
@@ -354,9 +322,7 @@ impl MediaThread {
 fn send(socket: &UdpSocket, bytes: &[u8], to: SocketAddr) -> bool {
     match socket.send_to(bytes, to) {
         Ok(_) => true,
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-            socket.send_to(bytes, to).is_ok()
-        }
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => socket.send_to(bytes, to).is_ok(),
         Err(_) => false,
     }
 }

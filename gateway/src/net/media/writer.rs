@@ -46,10 +46,7 @@ impl WriterHandle {
 
     /// The same writer for another media thread: its recordings have keys of their own.
     pub(super) fn for_thread(&self, source: usize) -> Self {
-        Self {
-            source,
-            ..self.clone()
-        }
+        Self { source, ..self.clone() }
     }
 
     /// Hands an operation over, or gives it back if the queue is full. Never waits. After the
@@ -93,10 +90,7 @@ pub(super) fn start(
 ) -> io::Result<(WriterHandle, Vec<JoinHandle<()>>)> {
     let pool = BlockPool::new(cfg.legs_max);
     let (tx, ops) = sync_channel(pool.size() + WRITER_QUEUE_EXTRA);
-    let (sync, sync_join) = sync::start(
-        EventSink::new(events.clone(), Arc::clone(shared)),
-        cfg.legs_max,
-    )?;
+    let (sync, sync_join) = sync::start(EventSink::new(events.clone(), Arc::clone(shared)), cfg.legs_max)?;
     let mut writer = Writer {
         ops,
         sync,
@@ -105,28 +99,15 @@ pub(super) fn start(
         events: EventSink::new(events, Arc::clone(shared)),
         refreshed_at: Instant::now(),
     };
-    let join = std::thread::Builder::new()
-        .name("media-writer".into())
-        .spawn(move || writer.run())?;
-    Ok((
-        WriterHandle {
-            tx,
-            source: 0,
-            pool,
-        },
-        vec![join, sync_join],
-    ))
+    let join = std::thread::Builder::new().name("media-writer".into()).spawn(move || writer.run())?;
+    Ok((WriterHandle { tx, source: 0, pool }, vec![join, sync_join]))
 }
 
 impl Writer {
     fn run(&mut self) {
         let mut events_wait = false;
         loop {
-            let patience = if events_wait {
-                RETRY_MS
-            } else {
-                HEADER_REFRESH_MS / 2
-            };
+            let patience = if events_wait { RETRY_MS } else { HEADER_REFRESH_MS / 2 };
             match self.ops.recv_timeout(Duration::from_millis(patience)) {
                 Ok((source, op)) => self.take(source, op),
                 Err(RecvTimeoutError::Timeout) => {}
@@ -152,15 +133,7 @@ impl Writer {
                     }
                 };
                 let synced_at = Instant::now();
-                let open = Open {
-                    leg,
-                    path,
-                    file,
-                    error,
-                    lost_ms: 0,
-                    synced_at,
-                    sync_pending: Arc::new(()),
-                };
+                let open = Open { leg, path, file, error, lost_ms: 0, synced_at, sync_pending: Arc::new(()) };
                 self.open.insert((source, key), open);
             }
             RecorderOp::Write(write) => self.store((source, write.key), &write),
@@ -178,11 +151,7 @@ impl Writer {
                 finish.gaps_ms += open.lost_ms;
                 // The sync thread's queue holds one job per leg; waiting here is the lesser evil
                 // to losing a finished recording.
-                let job = Job::Finish {
-                    finish,
-                    file: open.file,
-                    error: open.error,
-                };
+                let job = Job::Finish { finish, file: open.file, error: open.error };
                 if self.sync.send(job).is_err() {
                     tracing::error!("sync thread has ended; recording left for repair");
                 }
@@ -198,11 +167,7 @@ impl Writer {
         if let Some(file) = open.file.as_mut()
             && let Err(error) = file.write_at(write.offset_frames, bytes)
         {
-            self.lost(
-                &mut open,
-                (bytes.len() as u64 / 4).div_ceil(SAMPLES_PER_MS),
-                &error,
-            );
+            self.lost(&mut open, (bytes.len() as u64 / 4).div_ceil(SAMPLES_PER_MS), &error);
         }
         self.open.insert(key, open);
     }
@@ -214,8 +179,7 @@ impl Writer {
         }
         open.lost_ms += ms;
         self.shared.count_writer_gap(ms);
-        self.events
-            .push(MediaEvent::RecordingGap { leg: open.leg, ms });
+        self.events.push(MediaEvent::RecordingGap { leg: open.leg, ms });
     }
 
     /// Brings headers up to date and asks for fdatasync where it is due.
@@ -229,16 +193,12 @@ impl Writer {
             if let Err(error) = file.refresh_header() {
                 tracing::warn!(leg = %open.leg, %error, "header of a recording not refreshed");
             }
-            let is_due =
-                now.saturating_duration_since(open.synced_at) >= Duration::from_millis(SYNC_MS);
+            let is_due = now.saturating_duration_since(open.synced_at) >= Duration::from_millis(SYNC_MS);
             if is_due && Arc::strong_count(&open.sync_pending) == 1 {
                 open.synced_at = now;
                 let pending = Arc::clone(&open.sync_pending);
                 // A full queue means the disk is behind already: asking again later is right.
-                let _ = self.sync.try_send(Job::Sync {
-                    file: file.file(),
-                    _pending: pending,
-                });
+                let _ = self.sync.try_send(Job::Sync { file: file.file(), _pending: pending });
             }
         }
     }

@@ -13,7 +13,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use hotline_sip::{Binding, Dial, DialError, Endpoint, Event, Flow, Incoming, Output, SessionError, SessionId, Transport};
+use hotline_sip::{
+    Binding, Dial, DialError, Endpoint, Event, Flow, Incoming, Output, SessionError, SessionId, Transport,
+};
 use tokio::net::UdpSocket;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -92,7 +94,11 @@ pub struct SipEvents {
 
 impl Sip {
     /// Opens UDP and TCP on every address of `listen` and starts serving.
-    pub async fn start(endpoint: Endpoint, listen: &[SocketAddr], cancel: CancellationToken) -> io::Result<(Self, SipEvents)> {
+    pub async fn start(
+        endpoint: Endpoint,
+        listen: &[SocketAddr],
+        cancel: CancellationToken,
+    ) -> io::Result<(Self, SipEvents)> {
         let mut udp = Vec::new();
         let mut listeners = Vec::new();
         for &address in listen {

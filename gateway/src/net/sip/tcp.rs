@@ -25,7 +25,12 @@ pub(super) async fn accept(sip: Sip, local: SocketAddr, listener: TcpListener) {
             Ok((stream, remote)) => {
                 let conn = sip.next_conn();
                 match register(&sip, conn, remote) {
-                    Some(queue) => drop(tokio::spawn(serve(sip.clone(), stream, Flow { transport: Transport::Tcp, local, remote, conn: Some(conn) }, queue))),
+                    Some(queue) => drop(tokio::spawn(serve(
+                        sip.clone(),
+                        stream,
+                        Flow { transport: Transport::Tcp, local, remote, conn: Some(conn) },
+                        queue,
+                    ))),
                     None => debug!(%remote, "TCP connection refused: {CONN_MAX} are open"),
                 }
             }
