@@ -359,6 +359,8 @@ pub struct Callback {
     pub enabled: bool,
     /// Local windows `HH:MM-HH:MM` for 办结回访.
     pub windows: Vec<String>,
+    /// Local hours in which a missed caller or a message is called back; empty: any hour.
+    pub waking: String,
     /// Trunk to use; empty: the first with `outbound`.
     pub trunk: String,
     /// Attempts before 无法联系.
@@ -384,6 +386,7 @@ impl Default for Callback {
         Self {
             enabled: true,
             windows: vec!["08:30-12:00".into(), "14:00-20:00".into()],
+            waking: "08:00-21:00".into(),
             trunk: String::new(),
             attempts: 3,
             retry_s: 7_200,
@@ -474,90 +477,110 @@ impl Config {
 
     /// Judges what types can't express.
     pub fn validate(&self, path: &Path) -> Result<(), ConfigError> {
-        let bad = |key: &str, problem: String, remedy: &str| {
-            Err(ConfigError::Value { path: path.into(), key: key.into(), problem, remedy: remedy.into() })
-        };
-        if self.site.region.len() != 6 || !self.site.region.bytes().all(|b| b.is_ascii_digit()) {
-            return bad(
-                "site.region",
-                format!("{:?} is not six digits", self.site.region),
-                "填写六位行政区划代码 / use the six-digit division code",
-            );
+        let judged = self
+            .judge_site()
+            .and_then(|()| self.judge_sip())
+            .and_then(|()| self.trunks.iter().enumerate().try_for_each(|(i, t)| judge_trunk(i, t)))
+            .and_then(|()| self.judge_casecore())
+            .and_then(|()| self.judge_callback());
+        judged.map_err(|Fault { key, problem, remedy }| ConfigError::Value {
+            path: path.into(),
+            key,
+            problem,
+            remedy: remedy.into(),
+        })
+    }
+
+    fn judge_site(&self) -> Result<(), Fault> {
+        let (site, media) = (&self.site, &self.media);
+        if site.region.len() != 6 || !site.region.bytes().all(|b| b.is_ascii_digit()) {
+            let problem = format!("{:?} is not six digits", site.region);
+            return fault("site.region", problem, "填写六位行政区划代码 / use the six-digit division code");
         }
-        if !(-720..=840).contains(&self.site.utc_offset_min) {
-            return bad(
-                "site.utc_offset_min",
-                format!("{} is outside -720…840", self.site.utc_offset_min),
-                "中国为 480 / China is 480",
-            );
+        if !(-720..=840).contains(&site.utc_offset_min) {
+            let problem = format!("{} is outside -720…840", site.utc_offset_min);
+            return fault("site.utc_offset_min", problem, "中国为 480 / China is 480");
         }
-        if self.media.port_min % 2 != 0 || self.media.port_min < 1024 || self.media.port_max <= self.media.port_min {
-            return bad(
+        if !media.port_min.is_multiple_of(2) || media.port_min < 1024 || media.port_max <= media.port_min {
+            let problem = format!("{}–{} is no port range", media.port_min, media.port_max);
+            return fault(
                 "media.port_min",
-                format!("{}–{} is no port range", self.media.port_min, self.media.port_max),
+                problem,
                 "起始为偶数且小于结束 / start even, at least 1024, below port_max",
             );
         }
+        Ok(())
+    }
+
+    fn judge_sip(&self) -> Result<(), Fault> {
         if self.sip.listen.is_empty() {
-            return bad("sip.listen", "no address".into(), "至少一个监听地址 / name at least one address");
-        }
-        for (i, trunk) in self.trunks.iter().enumerate() {
-            if trunk.name.is_empty() {
-                return bad(&format!("trunk[{i}].name"), "is empty".into(), "给中继命名 / name the trunk");
-            }
-            for source in &trunk.sources {
-                if source.parse::<hotline_sip::IpNet>().is_err() {
-                    return bad(
-                        &format!("trunk[{i}].sources"),
-                        format!("{source:?} is no address or network"),
-                        "如 203.0.113.7 或 203.0.113.0/24 / write 203.0.113.7 or 203.0.113.0/24",
-                    );
-                }
-            }
-            if trunk.user.is_some() != trunk.password.is_some() {
-                return bad(
-                    &format!("trunk[{i}].password"),
-                    "user and password go together".into(),
-                    "两项都填或都不填 / set both or neither",
-                );
-            }
+            return fault("sip.listen", "no address".into(), "至少一个监听地址 / name at least one address");
         }
         if self.sip.digest.is_empty() || self.sip.digest.iter().any(|a| digest_algorithm(a).is_none()) {
-            return bad("sip.digest", format!("{:?}", self.sip.digest), "SHA-256, MD5 或两者 / SHA-256, MD5 or both");
+            return fault("sip.digest", format!("{:?}", self.sip.digest), "SHA-256, MD5 或两者 / SHA-256, MD5 or both");
         }
         for net in &self.sip.phone_networks {
             if net.parse::<hotline_sip::IpNet>().is_err() {
-                return bad(
-                    "sip.phone_networks",
-                    format!("{net:?} is no network"),
-                    "如 192.168.0.0/16 / write 192.168.0.0/16",
-                );
+                let problem = format!("{net:?} is no network");
+                return fault("sip.phone_networks", problem, "如 192.168.0.0/16 / write 192.168.0.0/16");
             }
-        }
-        for window in &self.callback.windows {
-            if crate::callback::schedule::Window::parse(window).is_none() {
-                return bad(
-                    "callback.windows",
-                    format!("{window:?} is no window"),
-                    "写作 08:30-12:00 / write 08:30-12:00",
-                );
-            }
-        }
-        if self.callback.time_factor == 0 {
-            return bad("callback.time_factor", "0 would divide by zero".into(), "生产环境为 1 / 1 in service");
-        }
-        if !matches!(self.casecore.kind.as_str(), "ledger" | "http") {
-            return bad(
-                "casecore.kind",
-                format!("{:?} is unknown", self.casecore.kind),
-                "ledger 或 http / ledger or http",
-            );
-        }
-        if self.casecore.kind == "http" && self.casecore.url.is_empty() {
-            return bad("casecore.url", "is empty".into(), "填写案件核心地址 / give the case core's address");
         }
         Ok(())
     }
+
+    fn judge_casecore(&self) -> Result<(), Fault> {
+        let core = &self.casecore;
+        if !matches!(core.kind.as_str(), "ledger" | "http") {
+            return fault("casecore.kind", format!("{:?} is unknown", core.kind), "ledger 或 http / ledger or http");
+        }
+        if core.kind == "http" && core.url.is_empty() {
+            return fault("casecore.url", "is empty".into(), "填写案件核心地址 / give the case core's address");
+        }
+        Ok(())
+    }
+
+    fn judge_callback(&self) -> Result<(), Fault> {
+        let callback = &self.callback;
+        for window in callback.windows.iter().chain(Some(&callback.waking).filter(|w| !w.is_empty())) {
+            if crate::callback::schedule::Window::parse(window).is_none() {
+                let problem = format!("{window:?} is no window");
+                return fault("callback.windows", problem, "写作 08:30-12:00 / write 08:30-12:00");
+            }
+        }
+        if callback.time_factor == 0 {
+            return fault("callback.time_factor", "0 would divide by zero".into(), "生产环境为 1 / 1 in service");
+        }
+        Ok(())
+    }
+}
+
+/// A value that makes no sense.
+struct Fault {
+    key: String,
+    problem: String,
+    remedy: &'static str,
+}
+
+fn fault(key: &str, problem: String, remedy: &'static str) -> Result<(), Fault> {
+    Err(Fault { key: key.into(), problem, remedy })
+}
+
+fn judge_trunk(i: usize, trunk: &Trunk) -> Result<(), Fault> {
+    if trunk.name.is_empty() {
+        return fault(&format!("trunk[{i}].name"), "is empty".into(), "给中继命名 / name the trunk");
+    }
+    for source in &trunk.sources {
+        if source.parse::<hotline_sip::IpNet>().is_err() {
+            let problem = format!("{source:?} is no address or network");
+            let remedy = "如 203.0.113.7 或 203.0.113.0/24 / write 203.0.113.7 or 203.0.113.0/24";
+            return fault(&format!("trunk[{i}].sources"), problem, remedy);
+        }
+    }
+    if trunk.user.is_some() != trunk.password.is_some() {
+        let problem = "user and password go together".into();
+        return fault(&format!("trunk[{i}].password"), problem, "两项都填或都不填 / set both or neither");
+    }
+    Ok(())
 }
 
 /// RFC 7616's names.

@@ -201,6 +201,8 @@ fn load(site: &Site) -> anyhow::Result<Config> {
     if let Some(data) = &site.data {
         config.storage.data_dir.clone_from(data);
     }
+    // Recordings' paths travel between threads and processes: they must not depend on a current folder.
+    config.storage.data_dir = std::path::absolute(&config.storage.data_dir)?;
     config.validate(Path::new(site.config.as_deref().and_then(Path::to_str).unwrap_or("(defaults)")))?;
     Ok(config)
 }

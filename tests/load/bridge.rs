@@ -53,7 +53,8 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
         if let Some(program) = &relay {
             let limit = Limit::start(program.clone(), calls).await?;
             tokio::time::sleep(STEADY).await;
-            let (figures, _) = measure(&format!("round {round}  iobench bridge"), limit.id(), &limit.streams, options).await?;
+            let (figures, _) =
+                measure(&format!("round {round}  iobench bridge"), limit.id(), &limit.streams, options).await?;
             theirs.push(figures);
         }
     }
@@ -65,7 +66,8 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
 /// A second of speech-like sound, begun elsewhere in each stream. Made once: the driver
 /// shares the processor with what it measures.
 pub(crate) fn voice(stream: usize) -> Source {
-    let (low, high) = (tone::sine(300.0, -22.0, 1_000, tone::RATE_HZ), tone::sine(1_100.0, -25.0, 1_000, tone::RATE_HZ));
+    let (low, high) =
+        (tone::sine(300.0, -22.0, 1_000, tone::RATE_HZ), tone::sine(1_100.0, -25.0, 1_000, tone::RATE_HZ));
     let mut samples: Vec<i16> = low.iter().zip(&high).map(|(a, b)| a.saturating_add(*b)).collect();
     let turn = stream * 977 % samples.len();
     samples.rotate_left(turn);

@@ -84,8 +84,7 @@ async fn no_answer_is_tried_three_times_and_ends_as_unreachable() {
             }
         }
     }
-    let story =
-        town.story_when(&item, "the end of the attempts", |s| s["callbacks"][0]["result"] == "无法联系").await;
+    let story = town.story_when(&item, "the end of the attempts", |s| s["callbacks"][0]["result"] == "无法联系").await;
     assert!(story["surveys"].as_array().unwrap().is_empty(), "无法联系 is no verdict");
     assert!(handoffs(&story, "close").is_empty() && handoffs(&story, "reopen").is_empty());
     let task = story["callbacks"][0]["id"].as_str().unwrap();

@@ -76,9 +76,17 @@ async fn an_unusable_offer_gets_488_and_an_unknown_number_404() {
     let trunk = Agent::start(AgentConfig::new(hotline_tests::net::TRUNK_IP, "x")).await.unwrap();
     let to = desk.gateway.sip();
     let cases = [
-        ("12319", "v=0\r\no=- 1 1 IN IP4 127.0.1.1\r\ns=-\r\nc=IN IP4 127.0.1.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 18\r\n", 488),
+        (
+            "12319",
+            "v=0\r\no=- 1 1 IN IP4 127.0.1.1\r\ns=-\r\nc=IN IP4 127.0.1.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 18\r\n",
+            488,
+        ),
         ("12319", "nonsense", 488),
-        ("99999", "v=0\r\no=- 1 1 IN IP4 127.0.1.1\r\ns=-\r\nc=IN IP4 127.0.1.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 8\r\n", 404),
+        (
+            "99999",
+            "v=0\r\no=- 1 1 IN IP4 127.0.1.1\r\ns=-\r\nc=IN IP4 127.0.1.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 8\r\n",
+            404,
+        ),
     ];
     for (n, (user, sdp, code)) in (10..).zip(cases) {
         let request = invite(&desk, &trunk, user, n).with_body("application/sdp", sdp);
@@ -101,7 +109,10 @@ async fn http_refuses_the_unsigned_the_oversized_and_the_malformed() {
     };
     assert_eq!(status(Method::POST, "/api/v1/items", Some(big)).await, 413);
     assert_eq!(status(Method::POST, "/api/v1/items", Some(json!([1, 2]))).await, 422);
-    assert_eq!(status(Method::POST, "/api/v1/items", Some(json!({"kind": "投诉", "title": "x", "lon": 500}))).await, 400);
+    assert_eq!(
+        status(Method::POST, "/api/v1/items", Some(json!({"kind": "投诉", "title": "x", "lon": 500}))).await,
+        400
+    );
     assert_eq!(status(Method::GET, "/api/v1/calls/nonsense", None).await, 404);
     assert_eq!(status(Method::GET, "/api/v1/items/00000000", None).await, 404);
     assert_eq!(status(Method::GET, "/api/v1/recordings/..%2f..%2fetc/audio?reason=look", None).await, 404);

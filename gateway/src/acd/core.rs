@@ -242,8 +242,37 @@ impl Core {
             return operator.state;
         }
         self.set_state(now, &who.id, state, reason);
+        if state == OperatorState::Ready {
+            self.second_chance(&who.id);
+        }
         self.match_up(now);
         state
+    }
+
+    /// Who comes back to work may have the callers they declined, but only those nobody else here could take.
+    fn second_chance(&mut self, operator: &str) {
+        let others: Vec<&String> = self
+            .operators
+            .values()
+            .filter(|o| o.state != OperatorState::Off && o.who.id != operator)
+            .map(|o| &o.who.id)
+            .collect();
+        for w in &mut self.waiting {
+            if others.iter().all(|o| w.excluded.contains(*o)) {
+                w.excluded.remove(operator);
+            }
+        }
+    }
+
+    /// An operator leaves this queue, for another or for good.
+    pub(super) fn sign_out(&mut self, now: i64, operator: &str) {
+        let Some(o) = self.operators.get_mut(operator) else { return };
+        if o.state.busy() {
+            o.next = Some((OperatorState::Off, String::new()));
+        } else {
+            self.operators.remove(operator);
+        }
+        self.match_up(now);
     }
 
     /// A phone came or went.
@@ -389,6 +418,17 @@ mod tests {
         assert_eq!(offers(&mut core), [pair("a", "y")]);
         core.want(17_000, &who("x"), true, OperatorState::Ready, "");
         assert_eq!(offers(&mut core), [pair("b", "x")]);
+    }
+
+    #[test]
+    fn a_caller_only_one_operator_could_take_gets_them_back_when_they_are_ready_again() {
+        let mut core = Core::new(0);
+        core.want(0, &who("x"), true, OperatorState::Ready, "");
+        core.enter(1, "a", Lane::Normal, BTreeSet::new());
+        core.declined(2, "a", "x", Decline::NoAnswer);
+        core.take_effects();
+        core.want(3, &who("x"), true, OperatorState::Ready, "");
+        assert_eq!(offers(&mut core), [pair("a", "x")]);
     }
 
     #[test]

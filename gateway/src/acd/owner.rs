@@ -68,6 +68,9 @@ pub struct QueueView {
 }
 
 enum Message {
+    SignOut {
+        operator: String,
+    },
     Enter {
         call: String,
         lane: Lane,
@@ -193,6 +196,10 @@ impl Acd {
         state: OperatorState,
         reason: &str,
     ) -> Result<OperatorState, AcdError> {
+        // One queue at a time: two owners must never ring the same phone.
+        for other in self.queues.keys().filter(|q| *q != queue) {
+            self.tell(other, Message::SignOut { operator: who.id.clone() }).await;
+        }
         let (reply, answer) = oneshot::channel();
         self.send(queue, Message::Want { who, registered, state, reason: reason.into(), reply }).await?;
         answer.await.map_err(|_| AcdError::Unavailable)
@@ -295,6 +302,7 @@ impl Owner {
             Message::Want { who, registered, state, reason, reply } => {
                 let _ = reply.send(self.core.want(now, &who, registered, state, &reason));
             }
+            Message::SignOut { operator } => self.core.sign_out(now, &operator),
             Message::Registered { sip_user, registered } => self.core.registered(now, &sip_user, registered),
             Message::Position { call, reply } => {
                 let _ = reply.send(self.core.position(&call));

@@ -57,6 +57,9 @@ pub enum Control {
 /// Allowed reasons of a real hang-up by the operator (domain rule 2.3).
 const HANG_UP_REASONS: [&str; 3] = ["harassment", "silence", "citizen_request"];
 
+/// Why the gateway's own stop ends a line.
+pub const SHUTDOWN: &str = "shutdown";
+
 const SILENCE_BEFORE_HANG_UP_S: u64 = 20;
 
 impl super::driver::Driver {
@@ -87,7 +90,7 @@ impl super::driver::Driver {
             }
             Control::Shutdown => {
                 self.talk_over(Side::System, "shutdown").await;
-                self.end_line(Side::System, "shutdown");
+                self.end_line(Side::System, SHUTDOWN);
             }
         }
     }

@@ -101,6 +101,8 @@ pub(crate) struct Driver {
     pub(crate) stage: Stage,
     pub(crate) lane: Lane,
     pub(crate) waiting: bool,
+    /// The recording notice came to its end.
+    pub(crate) notice_played: bool,
     pub(crate) times: Times,
     pub(crate) talk_ended_by: Option<(Side, &'static str)>,
     pub(crate) line_ended_by: Option<(Side, String)>,
@@ -113,6 +115,8 @@ pub(crate) struct Driver {
     pub(crate) play_next: u64,
     pub(crate) released_legs: Vec<LegId>,
     pub(crate) dead_at: Option<Instant>,
+    /// The last words are being said until then.
+    pub(crate) farewell_until: Option<(Instant, &'static str)>,
     pub(crate) news_tx: mpsc::Sender<CallNews>,
     pub(crate) news: mpsc::Receiver<CallNews>,
     pub(crate) sip_tx: mpsc::Sender<Event>,
@@ -156,7 +160,8 @@ impl Driver {
     }
 
     async fn wait(&mut self) -> Woken {
-        let deadline = [self.machine.poll_timeout(), self.dead_at].into_iter().flatten().min();
+        let farewell = self.farewell_until.map(|(at, _)| at);
+        let deadline = [self.machine.poll_timeout(), self.dead_at, farewell].into_iter().flatten().min();
         let sleep = async {
             match deadline {
                 Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -185,6 +190,10 @@ impl Driver {
             self.end_line(Side::Network, "no RTP from the citizen");
             return;
         }
+        if let Some((_, reason)) = self.farewell_until.take_if(|(at, _)| *at <= now) {
+            self.end_line(Side::System, reason);
+            return;
+        }
         self.machine.handle_timeout(now);
     }
 
@@ -206,7 +215,8 @@ impl Driver {
                 self.input(Input::Digit(digit));
             }
             MediaEvent::PlayDone { leg, play_id } if leg == citizen && play_id == self.play_next => {
-                self.input(Input::PlayDone)
+                self.notice_played = true;
+                self.input(Input::PlayDone);
             }
             MediaEvent::Silent { leg } if leg == citizen => {
                 let left = self.sv.config.media.rtp_dead_ms.saturating_sub(self.sv.config.media.rtp_silence_ms);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hotline_db::{CallEnd, CallbackKind, Id, NewCallback};
+use hotline_db::{CallEnd, CallbackKind, Id, NewCallback, NewSurvey};
 use hotline_ivr::Input;
 use hotline_sip::Event;
 use tracing::{error, info};
@@ -13,6 +13,9 @@ use crate::app::now_ms;
 
 /// A recording's last write may wait so long for a stalled disk; the start-up repair finishes it otherwise.
 const RECORDING_WAIT_S: u64 = 15;
+
+/// A peer's Reason text is kept so far.
+const REASON_CHARS_MAX: usize = 150;
 
 /// What came of a call.
 #[derive(Debug)]
@@ -100,6 +103,7 @@ impl Driver {
         self.sv.sip.hang_up(self.citizen.session, &line_reason);
         self.sv.media.close_leg(self.citizen.id());
         self.await_recordings().await;
+        self.store_talk_survey(ended_at).await;
         self.write_end(ended_at, line_side, &line_reason, stage_at_end).await;
         for leg in self.released_legs.iter().chain([&self.citizen.id()]) {
             self.sv.media_routes.remove(*leg);
@@ -160,7 +164,7 @@ impl Driver {
         let end = CallEnd {
             at,
             end_side: side.row(),
-            end_reason: reason,
+            end_reason: reason.chars().take(REASON_CHARS_MAX).collect(),
             stage_abandoned: abandoned.clone(),
             wait_ms: self.times.queue_at.is_some().then_some(wait_ms),
             talk_ms: talked.then_some(talk_ms),
@@ -178,13 +182,38 @@ impl Driver {
         }
     }
 
-    /// Nobody is lost (domain rule 2.2): unanswered, or cut off by the network or by us.
+    /// Nobody is lost (domain rule 2.2): unanswered, or cut off by the network or by us. A withheld number
+    /// leaves a task too: it ends as 免回访 and is counted. Who left a message is called back about it.
     fn missed_task(&self, at: i64, abandoned: bool, side: Side) -> Option<NewCallback> {
         let cut = self.times.operator_answer_at.is_some() && matches!(side, Side::Network | Side::System);
-        if self.origin != Origin::Inbound || !(abandoned || cut) {
+        if self.origin != Origin::Inbound {
             return None;
         }
-        let party = self.party?;
-        Some(NewCallback { call: Some(self.call), party: Some(party), ..NewCallback::new(CallbackKind::Missed, at) })
+        let left_message = self.served_otherwise.as_deref() == Some("message_left");
+        let kind = match (left_message, abandoned || cut) {
+            (true, _) => CallbackKind::Message,
+            (false, true) => CallbackKind::Missed,
+            (false, false) => return None,
+        };
+        let due = self.sv.rules.next_awake(at);
+        Some(NewCallback { call: Some(self.call), party: self.party, ..NewCallback::new(kind, due) })
+    }
+
+    /// 通话后评价: the verdict on the talk itself; it decides nothing about a case.
+    async fn store_talk_survey(&self, at: i64) {
+        let answers = crate::callback::verdict::read(&self.verdict);
+        if self.origin != Origin::Inbound || answers.satisfied.is_none() {
+            return;
+        }
+        let survey = NewSurvey {
+            call: Some(self.call),
+            satisfied: answers.satisfied,
+            reason_recording: self.verdict_recording,
+            at,
+            ..NewSurvey::default()
+        };
+        if let Err(e) = self.sv.store.survey_store(survey, None).await {
+            error!(call = %self.call, error = %e, "survey not stored");
+        }
     }
 }

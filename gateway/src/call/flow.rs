@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use hotline_db::CallPatch;
 use hotline_ivr::{EventKind, Input, Machine, Output, Say};
@@ -16,6 +17,10 @@ impl Driver {
     /// Until the flow has nothing more to say.
     pub(crate) async fn drain_flow(&mut self) {
         while let Some(output) = self.machine.poll_output() {
+            // Nothing talks over the last words.
+            if self.farewell_until.is_some() {
+                continue;
+            }
             self.carry_out(output).await;
         }
     }
@@ -88,13 +93,22 @@ impl Driver {
             }
             Err(AcdError::Full) => {
                 self.note("queue_full", serde_json::json!({ "queue": self.queue })).await;
-                self.end_line(Side::System, "queue full");
+                self.farewell("callback_done", "queue full");
             }
             Err(e) => {
                 warn!(call = %self.call, error = %e, "queue");
                 self.end_line(Side::System, "no queue");
             }
         }
+    }
+
+    /// Says why, then hangs up: the citizen is called back as a missed call.
+    fn farewell(&mut self, prompt: &str, reason: &'static str) {
+        let clips = self.sv.voice.clips(&[Say::Prompt(prompt.to_owned())]);
+        let length = clips.iter().map(|c| c.duration_ms()).sum::<u64>();
+        self.play_next += 1;
+        self.sv.media.play(self.citizen.id(), self.play_next, clips, false);
+        self.farewell_until = Some((Instant::now() + Duration::from_millis(length), reason));
     }
 
     async fn set_lane(&mut self, lane: Lane) {

@@ -17,7 +17,7 @@ mod recording;
 mod recover;
 mod start;
 
-pub use control::{Control, ControlError};
+pub use control::{Control, ControlError, SHUTDOWN};
 pub use driver::{Origin, Verdict};
 pub use finish::Finished;
 pub use live::{LiveCall, LiveCalls};

@@ -96,6 +96,9 @@ impl Driver {
         self.waiting = false;
         self.times.operator_answer_at = Some(at);
         self.talk_ended_by = None;
+        #[allow(clippy::cast_precision_loss, reason = "a histogram of seconds")]
+        let waited_s = (at - self.times.queue_at.unwrap_or(at)).max(0) as f64 / 1000.0;
+        self.sv.metrics.queue_wait_seconds.observe(waited_s);
         self.sv.acd.connected(&self.queue, &self.call.to_string(), &id).await;
         // The flow stops its prompt first: recording and bridge begin with the talk.
         self.input(Input::OperatorFree);

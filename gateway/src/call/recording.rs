@@ -9,7 +9,7 @@ use hotline_media::RecordingId;
 use tokio::sync::mpsc;
 use tracing::{error, warn};
 
-use super::driver::{Driver, Stage};
+use super::driver::Driver;
 use crate::app::{Services, now_ms};
 use crate::net::media::MediaEvent;
 
@@ -64,7 +64,7 @@ impl Driver {
             started_at: at,
             channels: 2,
             kind: purpose.kind(),
-            notice_played: self.stage > Stage::Greeting || purpose != Purpose::Talk,
+            notice_played: self.notice_played,
         };
         if let Err(e) = self.sv.store.recording_begin(row).await {
             // Evidence matters more than its row: the file is written, the repair finds it.

@@ -41,6 +41,10 @@ pub async fn recover(sv: &Arc<Services>) -> Result<(), RecoverError> {
 async fn finish_recordings(sv: &Arc<Services>) -> Result<(), RecoverError> {
     let root = sv.config.storage.recordings();
     for row in sv.store.recordings_open().await? {
+        // Another gateway on the same database may be writing it right now.
+        if sv.store.call_get(row.call).await?.is_none_or(|c| c.node != node_name()) {
+            continue;
+        }
         let path = root.join(&row.path);
         let judged = tokio::task::spawn_blocking(move || judge(&path)).await.map_err(|_| RecoverError::Repair)?;
         match judged {
@@ -74,10 +78,10 @@ fn judge(path: &std::path::Path) -> Result<(i64, i64, String), String> {
 
 async fn end_cut_call(sv: &Arc<Services>, call: &Call) -> Result<(), RecoverError> {
     let at = now_ms();
-    let missed = (call.direction == Direction::Inbound).then_some(call.party).flatten().map(|party| NewCallback {
+    let missed = (call.direction == Direction::Inbound).then(|| NewCallback {
         call: Some(call.id),
-        party: Some(party),
-        ..NewCallback::new(CallbackKind::Missed, at)
+        party: call.party,
+        ..NewCallback::new(CallbackKind::Missed, sv.rules.next_awake(at))
     });
     let end = CallEnd {
         at,

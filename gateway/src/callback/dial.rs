@@ -4,18 +4,20 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hotline_db::{
-    CallbackKind, CallbackResult, CallbackTask, DbError, HandoffKind, NewAttempt, NewHandoff, NewSurvey, Solved,
+    CallbackKind, CallbackResult, CallbackTask, DbError, HandoffKind, Id, NewAttempt, NewHandoff, NewSurvey, Solved,
 };
 use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
 use super::verdict::{Answers, Decision, decide, read};
 use crate::app::{Services, now_ms};
-use crate::call::{Finished, outbound};
+use crate::call::{Finished, SHUTDOWN, outbound};
 use crate::privacy::Pii;
 
-/// A claimed task is ours for so long; a call takes less.
-const LEASE_MS: i64 = 20 * 60_000;
+/// A claimed task is ours for so long without renewal; after a crash it is free again.
+const LEASE_MS: i64 = 120_000;
+/// A task at work renews its lease so often.
+const RENEW_EVERY: Duration = Duration::from_secs(30);
 /// A task that must wait for an operator is looked at again after so long.
 const NO_OPERATOR_PAUSE_MS: i64 = 2_000;
 
@@ -44,12 +46,25 @@ pub async fn run(sv: Arc<Services>) {
             let sv = Arc::clone(&sv);
             sv.calls.clone().spawn(async move {
                 let id = task.id;
-                if let Err(e) = serve(&sv, task).await {
-                    // The lease runs out and the task comes back.
-                    warn!(task = %id, error = %e, "callback not written");
+                tokio::select! {
+                    served = serve(&sv, task) => if let Err(e) = served {
+                        // The lease runs out and the task comes back.
+                        warn!(task = %id, error = %e, "callback not written");
+                    },
+                    () = renew(&sv, id) => {}
                 }
                 drop(slot);
             });
+        }
+    }
+}
+
+/// Keeps the lease for as long as the call takes; never ends by itself.
+async fn renew(sv: &Services, task: Id) {
+    loop {
+        tokio::time::sleep(RENEW_EVERY).await;
+        if let Err(e) = sv.store.callback_renew(task, now_ms() + LEASE_MS).await {
+            warn!(task = %task, error = %e, "lease not renewed");
         }
     }
 }
@@ -78,7 +93,7 @@ async fn serve(sv: &Arc<Services>, task: CallbackTask) -> Result<(), DbError> {
                 call: None,
                 at: now_ms(),
                 outcome: "not_placed".into(),
-                next_at: Some(sv.rules.postponed(now_ms())),
+                next_at: Some(again(sv, &task, now_ms())),
                 counts: false,
             };
             sv.store.callback_attempt(task.id, attempt).await.map(drop)
@@ -174,10 +189,10 @@ async fn retry_or_give_up(
     next: Option<i64>,
 ) -> Result<(), DbError> {
     let outcome = outcome_word(finished);
-    // 5xx: the network's failure or ours, not the citizen's; it uses up no attempt.
-    let ours = matches!(finished.failed, Some(500..=599));
+    // 5xx or our own stop: not the citizen's doing; it uses up no attempt.
+    let ours = matches!(finished.failed, Some(500..=599)) || finished.reason == SHUTDOWN;
     if ours {
-        let attempt = attempt_of(finished, at, &outcome, Some(sv.rules.postponed(at)), false);
+        let attempt = attempt_of(finished, at, &outcome, Some(again(sv, task, at)), false);
         return sv.store.callback_attempt(task.id, attempt).await.map(drop);
     }
     sv.store.callback_attempt(task.id, attempt_of(finished, at, &outcome, next, true)).await?;
@@ -186,6 +201,11 @@ async fn retry_or_give_up(
         sv.store.callback_finish(task.id, CallbackResult::Unreachable, at).await?;
     }
     Ok(())
+}
+
+/// When a task is tried again after a failure of ours.
+fn again(sv: &Services, task: &CallbackTask, at: i64) -> i64 {
+    if task.kind == CallbackKind::CaseFinished { sv.rules.postponed(at) } else { sv.rules.missed_again(at) }
 }
 
 fn outcome_word(finished: &Finished) -> String {

@@ -32,6 +32,7 @@ impl Window {
 #[derive(Clone, Debug)]
 pub struct Rules {
     windows: Vec<Window>,
+    waking: Option<Window>,
     offset_ms: i64,
     factor: i64,
     retry_ms: i64,
@@ -46,6 +47,7 @@ impl Rules {
     pub fn new(config: &Callback, utc_offset_min: i32) -> Self {
         Self {
             windows: config.windows.iter().filter_map(|w| Window::parse(w)).collect(),
+            waking: Window::parse(&config.waking),
             offset_ms: i64::from(utc_offset_min) * MINUTE_MS,
             factor: i64::try_from(config.time_factor).unwrap_or(i64::MAX).max(1),
             retry_ms: seconds(config.retry_s),
@@ -64,10 +66,14 @@ impl Rules {
     /// The first moment at or after `t` inside a window. Without windows every moment is allowed.
     #[must_use]
     pub fn next_allowed(&self, t: i64) -> i64 {
+        self.next_in(&self.windows, t)
+    }
+
+    fn next_in(&self, windows: &[Window], t: i64) -> i64 {
         let local = t.saturating_add(self.offset_ms);
         let midnight = local.div_euclid(DAY_MS) * DAY_MS;
         let candidates = (0..2).flat_map(|day| {
-            self.windows.iter().map(move |w| {
+            windows.iter().map(move |w| {
                 let base = midnight + day * DAY_MS;
                 (base + w.start_min * MINUTE_MS, base + w.end_min * MINUTE_MS)
             })
@@ -77,6 +83,12 @@ impl Rules {
             .map(|(start, _)| start.max(local))
             .min()
             .map_or(t, |found| found - self.offset_ms)
+    }
+
+    /// The first moment at or after `t` at which people are awake: for calls that no window binds.
+    #[must_use]
+    pub fn next_awake(&self, t: i64) -> i64 {
+        self.waking.map_or(t, |w| self.next_in(&[w], t))
     }
 
     /// When 办结回访 is tried again after attempt number `done` at `t`; `None`: the attempts are used up.
@@ -95,7 +107,13 @@ impl Rules {
     /// When a missed or queued callback is tried again: no windows, the citizen waits for us.
     #[must_use]
     pub fn after_missed_attempt(&self, done: i64, t: i64) -> Option<i64> {
-        (done < self.attempts).then(|| t.saturating_add(self.missed_retry_ms / self.factor))
+        (done < self.attempts).then(|| self.missed_again(t))
+    }
+
+    /// The same after a failure of ours, which uses up no attempt.
+    #[must_use]
+    pub fn missed_again(&self, t: i64) -> i64 {
+        self.next_awake(t.saturating_add(self.missed_retry_ms / self.factor))
     }
 
     /// The pause before another try after a failure of ours or "call me later": no attempt is used up.
@@ -161,7 +179,16 @@ mod tests {
         let config = Callback { time_factor: 36_000, windows: vec![], ..Callback::default() };
         let r = Rules::new(&config, 480);
         assert_eq!(r.after_attempt(1, 0), Some(43_200_000 / 36_000));
-        assert_eq!(r.after_missed_attempt(1, 0), Some(600_000 / 36_000));
+        assert_eq!(r.after_missed_attempt(1, at(12, 0)), Some(at(12, 0) + 600_000 / 36_000));
+    }
+
+    #[test]
+    fn a_missed_caller_is_called_back_in_ten_minutes_but_not_at_night() {
+        let r = rules();
+        assert_eq!(r.next_awake(at(13, 0)), at(13, 0));
+        assert_eq!(r.next_awake(at(21, 30)), at(24 + 8, 0));
+        assert_eq!(r.after_missed_attempt(1, at(13, 0)), Some(at(13, 10)));
+        assert_eq!(r.after_missed_attempt(2, at(20, 55)), Some(at(24 + 8, 0)));
     }
 
     #[test]

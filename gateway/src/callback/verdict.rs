@@ -70,8 +70,10 @@ pub fn decide(a: &Answers) -> Decision {
     if unhappy {
         return Decision::Reopen;
     }
+    // 部分解决 closes only with the citizen's word for it.
+    let agreed = a.may_close == Some(true) || a.solved.as_deref() != Some("partly");
     match a.satisfied {
-        Some(1 | 2) => Decision::Close,
+        Some(1 | 2) if agreed => Decision::Close,
         _ => Decision::None,
     }
 }
@@ -91,6 +93,11 @@ mod tests {
             Decision::Close
         );
         assert_eq!(decide(&answers(&[("satisfied", "2")])), Decision::Close);
+        assert_eq!(decide(&answers(&[("solved", "partly"), ("satisfied", "1")])), Decision::None);
+        assert_eq!(
+            decide(&answers(&[("solved", "partly"), ("satisfied", "1"), ("may_close", "yes")])),
+            Decision::Close
+        );
         assert_eq!(decide(&answers(&[("solved", "yes")])), Decision::None);
         assert_eq!(decide(&answers(&[])), Decision::None);
     }

@@ -62,7 +62,8 @@ async fn deliver_one(store: &Store, core: &Core, settings: &Settings, row: Hando
         Err(e) => {
             let pause = backoff_ms(row.attempts, settings, &mut rand::rng());
             info!(item = %row.item, error = %e, pause_ms = pause, "hand-off will be tried again");
-            let unknown = matches!(e, DeliverError::UnknownOutcome(_));
+            // Once unknown, always asked first: a failed question answers nothing.
+            let unknown = row.unknown_outcome || matches!(e, DeliverError::UnknownOutcome(_));
             store.handoff_retry(row.id, now_ms() + pause, &e.to_string(), unknown).await.map(|_| ())
         }
     };

@@ -34,7 +34,7 @@ pub async fn examine(config: &Config) -> anyhow::Result<()> {
         Ok(()) => findings.push(Finding::Good("转写 / transcription".into())),
         Err(e) => findings.push(Finding::Advice(
             format!("转写 / transcription: {e}"),
-            "通话不受影响,录音等待模型;运行 / calls go on, recordings wait; run: hotline model get small".into(),
+            "通话不受影响,录音先存着 / calls go on, recordings wait".into(),
         )),
     }
     let mut bad = 0;

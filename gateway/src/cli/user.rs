@@ -26,7 +26,7 @@ pub struct NewPerson {
 
 const PASSWORD_MIN_CHARS: usize = 8;
 
-/// Adds the person to the database. A running gateway learns of a new phone at its next start or SIGHUP.
+/// Adds the person to the database. A running gateway knows a new phone within seconds.
 pub async fn add(config: &Config, person: NewPerson) -> anyhow::Result<()> {
     if person.password.chars().count() < PASSWORD_MIN_CHARS {
         bail!("密码至少 {PASSWORD_MIN_CHARS} 位 / the password needs at least {PASSWORD_MIN_CHARS} characters");

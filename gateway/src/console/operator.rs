@@ -49,6 +49,9 @@ pub(crate) async fn set_state(
             "该状态由通话决定 / that state follows from a call: choose ready, break, away or off",
         ));
     }
+    if form.reason.chars().count() > 64 {
+        return Err(ApiError::bad("reason: ≤ 64 字 / characters"));
+    }
     let who = reference(&user.0)
         .ok_or_else(|| ApiError::bad("该用户没有话机 / this user has no SIP phone: `hotline user add --sip-user`"))?;
     let queue = form.queue.unwrap_or_else(|| first_queue(&api.sv));

@@ -44,11 +44,9 @@ pub(crate) async fn audio(
     let reason = reason_of(why.reason.as_deref())?;
     let row = readable(&api, &user, &id).await?;
     let range = headers.get(header::RANGE).and_then(|v| v.to_str().ok());
-    // A player's follow-up ranges belong to the playback its first request announced.
-    if range.is_none_or(|r| r.starts_with("bytes=0-")) {
-        audit(&api.sv, &user.0, "play", &format!("recording:{}", row.id), Some(reason)).await?;
-        api.sv.store.recording_access(row.id, user.0.id, "play", reason, now_ms()).await?;
-    }
+    // Every request is audited, follow-up ranges too: a range that skips the first byte is a playback as well.
+    audit(&api.sv, &user.0, "play", &format!("recording:{}", row.id), Some(reason)).await?;
+    api.sv.store.recording_access(row.id, user.0.id, "play", reason, now_ms()).await?;
     let path = api.sv.config.storage.recordings().join(&row.path);
     serve_file(&path, range).await
 }

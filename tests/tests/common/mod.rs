@@ -101,6 +101,7 @@ impl Town {
         let port = hotline_tests::net::free_port(TRUNK_IP).unwrap();
         let mut config = config
             .with("callback.windows", Vec::<String>::new())
+            .with("callback.waking", "")
             .with("callback.time_factor", 43_200)
             .with("callback.poll_ms", 100)
             .with("callback.ring_s", 2)

@@ -36,7 +36,7 @@ pub enum GetError {
     #[error("{0:?} is not a SHA-256: 64 hex digits are needed")]
     BadChecksum(String),
     /// The server answered, but not with the file.
-    #[error("{url}: the server answered {status}; check --base-url and the name")]
+    #[error("{url}: the server answered {status}; check --from and the name")]
     Status {
         /// The address.
         url: String,
@@ -55,7 +55,7 @@ pub enum GetError {
     },
     /// The bytes are not the ones the checksum names.
     #[error(
-        "{file}: SHA-256 is {found}, expected {expected}; the download was deleted: check --base-url, or pass the right --sha256"
+        "{file}: SHA-256 is {found}, expected {expected}; the download was deleted: check --from, or pass the right --sha256"
     )]
     Checksum {
         /// The file.

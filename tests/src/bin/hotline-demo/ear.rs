@@ -56,7 +56,11 @@ impl Speech {
             return Err(audio(name, "is silent"));
         };
         let samples = floats(&pcm[first * PIECE / 10..(last + 1) * PIECE / 10]);
-        if samples.len() < HEAD { Err(audio(name, "is shorter than 300 ms")) } else { Ok(Self { name: name.into(), samples }) }
+        if samples.len() < HEAD {
+            Err(audio(name, "is shorter than 300 ms"))
+        } else {
+            Ok(Self { name: name.into(), samples })
+        }
     }
 
     /// One of the gateway's prompts.

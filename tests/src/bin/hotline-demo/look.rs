@@ -1,20 +1,19 @@
 //! Looking things up through the gateway's interface until they are there.
 
 use hotline_tests::api::Api;
-use hotline_tests::{Error, Result, until};
+use hotline_tests::{Error, Result};
 use serde_json::Value;
 
-/// The row of the call with this SIP Call-ID.
+/// The newest call's id whose row has this value.
 ///
 /// # Errors
 /// [`Error::Timeout`].
-pub(crate) async fn call_id(api: &Api, sip_call_id: &str) -> Result<String> {
-    until("the call's row", 10_000, || async {
-        let calls = api.get("/api/v1/calls").await.ok()?;
-        let row = calls.as_array()?.iter().find(|c| c["sip_call_id"] == sip_call_id)?.clone();
+pub(crate) async fn call_id(api: &Api, field: &str, value: &str) -> Result<String> {
+    let newest = |calls: &Value| {
+        let row = calls.as_array()?.iter().find(|c| c[field] == value)?;
         Some(row["id"].as_str()?.to_owned())
-    })
-    .await
+    };
+    api.wait_for("/api/v1/calls", 10_000, newest).await
 }
 
 /// The first event of a call that `wanted` accepts.

@@ -22,7 +22,7 @@ use site::Site;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Steps of the story; with `--once` the stop is one more.
-const STEPS: usize = 27;
+const STEPS: usize = 30;
 /// Exit status after Ctrl-C, as a shell has it.
 const INTERRUPTED: u8 = 130;
 
@@ -34,7 +34,9 @@ struct Arguments {
 #[tokio::main]
 async fn main() -> ExitCode {
     let Some(arguments) = arguments() else {
-        show::complain("用法 / usage: hotline-demo [--once] [--data DIR]    (请用 ops/demo / normally through ops/demo)");
+        show::complain(
+            "用法 / usage: hotline-demo [--once] [--data DIR]    (请用 ops/demo / normally through ops/demo)",
+        );
         return ExitCode::from(2);
     };
     let mut show = Show::new(STEPS + usize::from(arguments.once));
@@ -88,7 +90,11 @@ async fn finish(show: &mut Show, site: &mut Site) -> ExitCode {
     let stopped = show
         .step("网关收到 SIGTERM 后正常退出", "the gateway ends on SIGTERM", 60_000, async {
             let status = site.stop().await?;
-            if status.success() { Ok(((), status.to_string())) } else { Err(look::unexpected(format!("it ended with {status}"))) }
+            if status.success() {
+                Ok(((), status.to_string()))
+            } else {
+                Err(look::unexpected(format!("it ended with {status}")))
+            }
         })
         .await;
     if let Err(failed) = stopped {
@@ -113,7 +119,11 @@ async fn finish(show: &mut Show, site: &mut Site) -> ExitCode {
 /// Leaves the gateway running until Ctrl-C.
 async fn stay(show: &mut Show, site: &mut Site) -> ExitCode {
     show.line("");
-    show.line(&format!("全部 {} 步均已发生。网关继续运行。/ All {} steps happened. The gateway goes on running.", show.total(), show.total()));
+    show.line(&format!(
+        "全部 {} 步均已发生。网关继续运行。/ All {} steps happened. The gateway goes on running.",
+        show.total(),
+        show.total()
+    ));
     show.line("");
     for line in site.welcome() {
         show.line(&line);
