@@ -6,7 +6,8 @@ use sqlx::FromRow;
 
 use crate::{
     call_event,
-    callback::{self, NewCallback},
+    callback::{self, CallbackKind, NewCallback},
+    callback_claim,
     conn::Conn,
     contact::{self, NewContact},
     error::{DbError, Result},
@@ -164,6 +165,9 @@ pub struct CallEnd {
     pub wrap_ms: Option<i64>,
     /// The call to give back, for a missed call; party and call are filled in from the call.
     pub missed: Option<NewCallback>,
+    /// An operator talked with the citizen who called: older missed and queued calls of theirs
+    /// need no callback any more.
+    pub served: bool,
 }
 
 /// Which calls to list, newest first.
@@ -256,6 +260,14 @@ async fn end(c: &mut Conn, id: Id, end: CallEnd) -> Result<bool> {
         "reason": end.end_reason,
         "stage_abandoned": end.stage_abandoned,
     });
+    // Cut off in the talk they were not served: the new miss joins the old one below.
+    let cut = end.missed.as_ref().is_some_and(|m| m.kind == CallbackKind::Missed);
+    if end.served
+        && !cut
+        && let Some(party) = load(c, id).await?.party
+    {
+        data["callbacks_cancelled"] = json!(callback_claim::cancel_owed(c, party, end.at).await?);
+    }
     if let Some(mut missed) = end.missed {
         let call = load(c, id).await?;
         missed.party = missed.party.or(call.party);
@@ -315,7 +327,8 @@ impl Store {
     }
 
     /// Ends a call: the row, its last event, its place in the queue and, for a missed call, the
-    /// task to call back, in one transaction. `false` if it had ended before; then nothing changes.
+    /// task to call back, in one transaction. A citizen who was served is owed no call for what
+    /// was missed before: those tasks end as 已取消. `false` if it had ended before; then nothing changes.
     ///
     /// # Errors
     /// [`DbError::NotFound`] when there is no such call.

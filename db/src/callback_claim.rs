@@ -39,7 +39,14 @@ async fn claim(c: &mut Conn, now: i64, lease_ms: i64, limit: i64) -> Result<Vec<
     Ok(tasks)
 }
 
-async fn attempt(c: &mut Conn, task: Id, new: NewAttempt) -> Result<bool> {
+/// Judges an attempt's text.
+pub(crate) fn check(attempt: Option<&NewAttempt>) -> Result<()> {
+    let outcome = attempt.map_or("", |a| a.outcome.as_str());
+    limits::text("outcome", outcome, limits::SHORT_TEXT_CHARS_MAX)
+}
+
+/// Notes an attempt; `false` when its call was noted before.
+pub(crate) async fn attempt(c: &mut Conn, task: Id, new: NewAttempt) -> Result<bool> {
     let insert = sql("INSERT INTO callback_attempt (id, task, call, at, outcome, counted) \
          VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (task, call) DO NOTHING")
     .bind(Id::new())
@@ -64,6 +71,20 @@ async fn attempt(c: &mut Conn, task: Id, new: NewAttempt) -> Result<bool> {
         c.run(release).await?;
     }
     Ok(true)
+}
+
+/// Ends the open missed and queued calls of a citizen whom an operator has served meanwhile, also
+/// one being dialled right now; how many there were.
+pub(crate) async fn cancel_owed(c: &mut Conn, party: Id, at: i64) -> Result<u64> {
+    let query = sql("UPDATE callback_task SET state = $2, result = $3, finished_at = $4, \
+                     lease_until = NULL WHERE party = $1 AND finished_at IS NULL AND kind IN ($5, $6)")
+    .bind(party)
+    .bind(CallbackState::Done)
+    .bind(CallbackResult::Cancelled)
+    .bind(at)
+    .bind(CallbackKind::Missed)
+    .bind(CallbackKind::Queued);
+    c.run(query).await
 }
 
 /// Ends a task; `false` when it had ended before.
@@ -128,17 +149,33 @@ impl Store {
     /// # Errors
     /// [`DbError::NotFound`] when task or call does not exist.
     pub async fn callback_attempt(&self, task: Id, new: NewAttempt) -> Result<bool> {
-        limits::text("outcome", &new.outcome, limits::SHORT_TEXT_CHARS_MAX)?;
+        check(Some(&new))?;
         self.write(move |c| Box::pin(attempt(c, task, new))).await
     }
 
-    /// Ends a task without a survey; `false` when it had ended before, then the first result
-    /// stays.
+    /// Ends a task without a survey, together with the attempt that led to its result, if any, in
+    /// one transaction; `false` when it had ended before, then the first result stays. The same
+    /// request again changes nothing.
     ///
     /// # Errors
     /// [`DbError::NotFound`] when there is no such task.
-    pub async fn callback_finish(&self, id: Id, result: CallbackResult, at: i64) -> Result<bool> {
-        self.write(move |c| Box::pin(finish(c, id, result, at))).await
+    pub async fn callback_finish(
+        &self,
+        id: Id,
+        result: CallbackResult,
+        attempt: Option<NewAttempt>,
+        at: i64,
+    ) -> Result<bool> {
+        check(attempt.as_ref())?;
+        self.write(move |c| {
+            Box::pin(async move {
+                if let Some(new) = attempt {
+                    self::attempt(c, id, new).await?;
+                }
+                finish(c, id, result, at).await
+            })
+        })
+        .await
     }
 
     /// Gives back the tasks whose lease ran out (their gateway died); how many there were. No

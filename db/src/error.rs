@@ -79,8 +79,13 @@ impl From<sqlx::Error> for DbError {
     }
 }
 
-/// SQLITE_BUSY and SQLITE_LOCKED with their extended codes; serialization failure, deadlock and
-/// lock timeout of PostgreSQL (appendix A of its manual).
+/// SQLITE_BUSY and SQLITE_LOCKED with their extended codes; serialization failure, deadlock, lock
+/// timeout, too many connections, shutdown and start of PostgreSQL (appendix A of its manual).
 fn is_busy(code: Option<&str>) -> bool {
-    matches!(code, Some("5" | "6" | "261" | "262" | "517" | "518" | "773" | "40001" | "40P01" | "55P03" | "53300"))
+    matches!(
+        code,
+        Some(
+            "5" | "6" | "261" | "262" | "517" | "518" | "773" | "40001" | "40P01" | "55P03" | "53300" | "57P01" | "57P02" | "57P03"
+        )
+    )
 }

@@ -99,6 +99,17 @@ pub struct NewHandoff {
     pub idempotency_key: Option<String>,
 }
 
+/// What the case core hasn't got yet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct HandoffBacklog {
+    /// Rows to be sent.
+    pub pending: i64,
+    /// Rows given up until a person looks.
+    pub poisoned: i64,
+    /// When the oldest row to be sent was written.
+    pub oldest_pending_at: Option<i64>,
+}
+
 /// How many rows are in each state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[allow(missing_docs, reason = "the fields are the words of `HandoffState`")]
@@ -133,6 +144,7 @@ pub(crate) async fn insert(c: &mut Conn, item: Id, new: NewHandoff, now: i64) ->
         return Ok(id);
     }
     let payload = limits::json("payload", &new.payload)?;
+    let target = target_of(c, item, &new).await?;
     let id = Id::new();
     let query = sql("INSERT INTO handoff (id, item, ord, target, kind, idempotency_key, payload, \
          payload_hash, case_no, state, attempts, next_at, unknown_outcome, created_at) \
@@ -140,7 +152,7 @@ pub(crate) async fn insert(c: &mut Conn, item: Id, new: NewHandoff, now: i64) ->
     .bind(id)
     .bind(item)
     .bind(ord)
-    .bind(new.target)
+    .bind(target)
     .bind(new.kind)
     .bind(key)
     .bind(payload.as_str())
@@ -153,15 +165,25 @@ pub(crate) async fn insert(c: &mut Conn, item: Id, new: NewHandoff, now: i64) ->
     Ok(id)
 }
 
-async fn claim(c: &mut Conn, now: i64, lease_ms: i64, limit: i64) -> Result<Vec<Handoff>> {
+/// Where a row goes: a new case to the case core in force, anything else to the one that has the case.
+async fn target_of(c: &mut Conn, item: Id, new: &NewHandoff) -> Result<String> {
+    let first = sql("SELECT target FROM handoff WHERE item = $1 AND kind = $2 ORDER BY ord LIMIT 1")
+        .bind(item)
+        .bind(HandoffKind::Create);
+    let known: Option<(String,)> = if new.kind == HandoffKind::Create { None } else { c.opt(first).await? };
+    Ok(known.map_or_else(|| new.target.clone(), |(target,)| target))
+}
+
+async fn claim(c: &mut Conn, target: String, now: i64, lease_ms: i64, limit: i64) -> Result<Vec<Handoff>> {
     let pick = sql_claim!(
-        "SELECT h.id FROM handoff h WHERE h.state = '待发' AND h.next_at <= $1 \
+        "SELECT h.id FROM handoff h WHERE h.state = '待发' AND h.target = $3 AND h.next_at <= $1 \
          AND (h.lease_until IS NULL OR h.lease_until <= $1) \
          AND NOT EXISTS (SELECT 1 FROM handoff e WHERE e.item = h.item AND e.ord < h.ord \
              AND e.state <> '已收') ORDER BY h.next_at, h.id LIMIT $2"
     )
     .bind(now)
-    .bind(limits::claim(limit));
+    .bind(limits::claim(limit))
+    .bind(target);
     let ids: Vec<IdRow> = c.all(pick).await?;
     let mut rows = Vec::with_capacity(ids.len());
     for IdRow { id } in ids {
@@ -219,13 +241,14 @@ impl Store {
         .await
     }
 
-    /// Leases up to `limit` rows that are due. A row is never given out while an earlier one of
-    /// its item is undelivered.
+    /// Leases up to `limit` rows for the case core `target` that are due. A row is never given out
+    /// while an earlier one of its item is undelivered, nor to another case core than its own.
     ///
     /// # Errors
     /// As any write.
-    pub async fn handoff_claim(&self, now: i64, lease_ms: i64, limit: i64) -> Result<Vec<Handoff>> {
-        self.write(move |c| Box::pin(claim(c, now, lease_ms, limit))).await
+    pub async fn handoff_claim(&self, target: &str, now: i64, lease_ms: i64, limit: i64) -> Result<Vec<Handoff>> {
+        let target = target.to_owned();
+        self.write(move |c| Box::pin(claim(c, target, now, lease_ms, limit))).await
     }
 
     /// Notes that the case core has it, under `case_no`. For a creation the item becomes 已移交.
@@ -287,6 +310,33 @@ impl Store {
     pub async fn handoffs_of_item(&self, item: Id) -> Result<Vec<Handoff>> {
         let query = select_handoff!("WHERE item = $1 ORDER BY ord");
         self.reader().await?.all(query.bind(item)).await
+    }
+
+    /// The rows the case core hasn't got yet, oldest first: what waits and what was given up.
+    ///
+    /// # Errors
+    /// As any read.
+    pub async fn handoffs_undelivered(&self, limit: i64) -> Result<Vec<Handoff>> {
+        let query = select_handoff!("WHERE state <> '已收' ORDER BY created_at, id LIMIT $1");
+        self.reader().await?.all(query.bind(limits::page(limit))).await
+    }
+
+    /// How much the case core hasn't got yet; cheap, however long the history is.
+    ///
+    /// # Errors
+    /// As any read.
+    pub async fn handoff_backlog(&self) -> Result<HandoffBacklog> {
+        let query =
+            sql("SELECT state, COUNT(*), MIN(created_at) FROM handoff WHERE state <> '已收' GROUP BY state");
+        let mut backlog = HandoffBacklog::default();
+        for (state, n, oldest) in self.reader().await?.all::<(HandoffState, i64, i64)>(query).await? {
+            match state {
+                HandoffState::Pending => (backlog.pending, backlog.oldest_pending_at) = (n, Some(oldest)),
+                HandoffState::Poisoned => backlog.poisoned = n,
+                HandoffState::Delivered => {}
+            }
+        }
+        Ok::<_, DbError>(backlog)
     }
 
     /// How many rows are in each state.

@@ -49,7 +49,7 @@ pub use callback::{
 pub use case_event::{CaseEvent, CaseStage, HandoffUpdate};
 pub use contact::{Contact, NewContact};
 pub use error::{DbError, Result};
-pub use handoff::{Handoff, HandoffCounts, HandoffKind, HandoffState, NewHandoff};
+pub use handoff::{Handoff, HandoffBacklog, HandoffCounts, HandoffKind, HandoffState, NewHandoff};
 pub use id::{Id, ParseIdError};
 pub use item::{Item, ItemHandoff, ItemState, NewItem, PayloadBuilder};
 pub use item_list::{ContactRole, ItemContact, ItemFilter};

@@ -3,7 +3,7 @@
 use serde::Serialize;
 use sqlx::FromRow;
 
-use crate::{error::Result, id::Id, pool::Store, sql::sql};
+use crate::{claim::IdRow, error::Result, id::Id, pool::Store, sql::sql};
 
 /// A citizen.
 #[derive(Debug, Clone, Serialize, FromRow)]
@@ -66,6 +66,17 @@ impl Store {
             })
         })
         .await
+    }
+
+    /// Whether any number is kept sealed: then the key that opens it must not be made anew.
+    ///
+    /// # Errors
+    /// As any read.
+    pub async fn parties_sealed(&self) -> Result<bool> {
+        let party = sql("SELECT id FROM party WHERE phone_sealed IS NOT NULL LIMIT 1");
+        let task = sql("SELECT id FROM callback_task WHERE phone_sealed IS NOT NULL LIMIT 1");
+        let mut c = self.reader().await?;
+        Ok(c.opt::<IdRow>(party).await?.is_some() || c.opt::<IdRow>(task).await?.is_some())
     }
 
     /// A citizen by id.

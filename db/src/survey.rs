@@ -4,7 +4,7 @@ use serde::Serialize;
 use sqlx::FromRow;
 
 use crate::{
-    callback::{self, CallbackResult},
+    callback::{self, CallbackResult, NewAttempt},
     callback_claim,
     conn::Conn,
     error::{DbError, Result},
@@ -119,8 +119,17 @@ async fn decide(c: &mut Conn, item: Option<Id>, decision: NewHandoff, at: i64) -
     item::set_state(c, item, state, at).await
 }
 
-async fn store(c: &mut Conn, mut new: NewSurvey, decision: Option<NewHandoff>) -> Result<Survey> {
+async fn store(
+    c: &mut Conn,
+    mut new: NewSurvey,
+    decision: Option<NewHandoff>,
+    attempt: Option<NewAttempt>,
+) -> Result<Survey> {
     settle_task(c, &mut new).await?;
+    if let Some(attempt) = attempt {
+        let task = new.task.ok_or(DbError::Invalid { field: "task", why: "an attempt needs a task".into() })?;
+        callback_claim::attempt(c, task, attempt).await?;
+    }
     let id = Id::new();
     let query = sql("INSERT INTO survey (id, task, call, item, contacted, solved, satisfied, \
          may_close, reason, reason_recording, at) \
@@ -144,19 +153,26 @@ async fn store(c: &mut Conn, mut new: NewSurvey, decision: Option<NewHandoff>) -
 }
 
 impl Store {
-    /// Stores a survey, the result of its task, the item's state and the message to the case core
-    /// (`close` or `reopen`) in one transaction: all of it or nothing.
+    /// Stores a survey, the attempt it was given in, the result of its task, the item's state and
+    /// the message to the case core (`close` or `reopen`) in one transaction: all of it or nothing.
     ///
     /// # Errors
     /// [`DbError::Conflict`] for a second survey of a task, or of a call without a task;
-    /// [`DbError::Invalid`] for a score outside 1–5 or a decision without an item.
-    pub async fn survey_store(&self, new: NewSurvey, decision: Option<NewHandoff>) -> Result<Survey> {
+    /// [`DbError::Invalid`] for a score outside 1–5, a decision without an item or an attempt
+    /// without a task.
+    pub async fn survey_store(
+        &self,
+        new: NewSurvey,
+        decision: Option<NewHandoff>,
+        attempt: Option<NewAttempt>,
+    ) -> Result<Survey> {
+        callback_claim::check(attempt.as_ref())?;
         let reason = new.reason.as_deref().unwrap_or_default();
         limits::text("reason", reason, limits::LONG_TEXT_CHARS_MAX)?;
         if new.satisfied.is_some_and(|score| !(1..=5).contains(&score)) {
             return Err(DbError::Invalid { field: "satisfied", why: "1 to 5 is expected".into() });
         }
-        self.write(move |c| Box::pin(store(c, new, decision))).await
+        self.write(move |c| Box::pin(store(c, new, decision, attempt))).await
     }
 
     /// The surveys of an item in order of time.

@@ -38,6 +38,8 @@ const USERS_EVERY_S: u64 = 5;
 
 /// What every part of the gateway may use.
 pub struct Services {
+    /// This gateway's name in shared rows.
+    pub node: String,
     /// Settings.
     pub config: Arc<Config>,
     /// Rows.
@@ -74,10 +76,18 @@ pub fn now_ms() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
 }
 
-/// This gateway's name in shared rows.
-#[must_use]
-pub fn node_name() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").map_or_else(|_| "gateway".into(), |h| h.trim().to_owned())
+/// This gateway's name in shared rows: made once, kept beside its data, so that a new host name
+/// doesn't orphan the calls of the last run.
+fn node_of(data_dir: &Path) -> std::io::Result<String> {
+    let path = data_dir.join("node");
+    match std::fs::read_to_string(&path) {
+        Ok(name) if !name.trim().is_empty() => Ok(name.trim().to_owned()),
+        _ => {
+            let name = hotline_db::Id::new().to_string();
+            std::fs::write(&path, &name)?;
+            Ok(name)
+        }
+    }
 }
 
 /// Local calendar date of a moment (proleptic Gregorian; days-from-civil inverted).
@@ -136,8 +146,10 @@ async fn build(config: Arc<Config>, cancel: CancellationToken) -> anyhow::Result
     let (sip, events) = Sip::start(endpoint, &config.sip.listen, cancel.clone()).await.with_context(|| {
         format!("SIP {:?}: 端口被占用? / is the port in use? `hotline doctor` tells", config.sip.listen)
     })?;
-    let acd = Acd::start(&config, &store);
+    let node = node_of(data)?;
+    let acd = Acd::start(&config, &store, &node);
     let sv = Services {
+        node,
         rules: Rules::new(&config.callback, config.site.utc_offset_min),
         transcription: transcription_config(&config),
         store,
@@ -263,7 +275,7 @@ fn sip_config(config: &Config) -> hotline_sip::Config {
 /// After a crash: recordings are finished, cut calls get their end and their 漏接回拨, stale rows go.
 async fn recover(sv: &Arc<Services>) -> anyhow::Result<()> {
     crate::call::recover(sv).await.context("恢复 / recovery after the last stop")?;
-    sv.store.queue_clear_node(&node_name()).await?;
+    sv.store.queue_clear_node(&sv.node).await?;
     sv.store.callback_release_stale(now_ms()).await?;
     crate::console::operator::restore(sv).await?;
     Ok(())

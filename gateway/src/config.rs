@@ -85,6 +85,8 @@ pub struct Config {
 pub struct Site {
     /// 行政区划 code, six digits; begins every acceptance number.
     pub region: String,
+    /// Area code without its 0, e.g. `519`: completes local numbers; empty: they stay as they are.
+    pub area_code: String,
     /// Local time as minutes east of UTC.
     pub utc_offset_min: i32,
     /// Spoken and written language first: `zh-CN` or `en`.
@@ -93,7 +95,7 @@ pub struct Site {
 
 impl Default for Site {
     fn default() -> Self {
-        Self { region: "320400".into(), utc_offset_min: 480, language: "zh-CN".into() }
+        Self { region: "320400".into(), area_code: String::new(), utc_offset_min: 480, language: "zh-CN".into() }
     }
 }
 
@@ -462,6 +464,12 @@ impl Config {
         self.queues.get(name).cloned().unwrap_or_default()
     }
 
+    /// The queue of the first hotline number: where operators serve who name no other.
+    #[must_use]
+    pub fn first_queue(&self) -> String {
+        self.hotlines.first().map_or_else(main_queue, |h| h.queue.clone())
+    }
+
     /// Names of all queues.
     #[must_use]
     pub fn queue_names(&self) -> Vec<String> {
@@ -481,6 +489,8 @@ impl Config {
             .judge_site()
             .and_then(|()| self.judge_sip())
             .and_then(|()| self.trunks.iter().enumerate().try_for_each(|(i, t)| judge_trunk(i, t)))
+            .and_then(|()| self.judge_bounds())
+            .and_then(|()| self.judge_names())
             .and_then(|()| self.judge_casecore())
             .and_then(|()| self.judge_callback());
         judged.map_err(|Fault { key, problem, remedy }| ConfigError::Value {
@@ -524,6 +534,59 @@ impl Config {
                 let problem = format!("{net:?} is no network");
                 return fault("sip.phone_networks", problem, "如 192.168.0.0/16 / write 192.168.0.0/16");
             }
+        }
+        Ok(())
+    }
+
+    fn judge_bounds(&self) -> Result<(), Fault> {
+        let within = |key: &str, value: u64, least: u64, most: u64| {
+            if (least..=most).contains(&value) {
+                return Ok(());
+            }
+            fault(key, format!("{value} is outside {least}…{most}"), "取范围内的值 / choose a value inside")
+        };
+        within("http.session_hours", self.http.session_hours, 1, 168)?;
+        within("media.rtp_silence_ms", self.media.rtp_silence_ms, 1_000, 60_000)?;
+        within("media.rtp_dead_ms", self.media.rtp_dead_ms, self.media.rtp_silence_ms, 600_000)?;
+        within("callback.ring_s", self.callback.ring_s, 1, 120)?;
+        within("callback.retry_s", self.callback.retry_s, 1, 604_800)?;
+        within("callback.missed_retry_s", self.callback.missed_retry_s, 1, 604_800)?;
+        within("callback.span_days", self.callback.span_days, 0, 30)?;
+        within("callback.attempts", self.callback.attempts.unsigned_abs(), 1, 20)?;
+        within("casecore.timeout_ms", self.casecore.timeout_ms, 100, 120_000)?;
+        within("intake.form_grace_s", self.intake.form_grace_s, 0, 86_400)?;
+        for (name, queue) in &self.queues {
+            within(&format!("queue.{name}.ring_timeout_s"), queue.ring_timeout_s, 3, 180)?;
+            within(&format!("queue.{name}.wrap_s"), queue.wrap_s, 0, 3_600)?;
+        }
+        Ok(())
+    }
+
+    fn judge_names(&self) -> Result<(), Fault> {
+        let twice = |names: Vec<&str>| {
+            names.iter().enumerate().find(|(i, n)| names[..*i].contains(n)).map(|(_, n)| (*n).to_owned())
+        };
+        if let Some(number) = twice(self.hotlines.iter().map(|h| h.number.as_str()).collect()) {
+            return fault(
+                "hotline.number",
+                format!("{number} stands twice"),
+                "每个号码只写一次 / write each number once",
+            );
+        }
+        if let Some(name) = twice(self.trunks.iter().map(|t| t.name.as_str()).collect()) {
+            return fault(
+                "trunk.name",
+                format!("{name} stands twice"),
+                "中继名称不可重复 / give each trunk a name of its own",
+            );
+        }
+        let wanted = &self.callback.trunk;
+        if !wanted.is_empty() && !self.trunks.iter().any(|t| t.name == *wanted) {
+            return fault(
+                "callback.trunk",
+                format!("no trunk is named {wanted:?}"),
+                "填写已有中继的名称 / name one of the trunks",
+            );
         }
         Ok(())
     }

@@ -1,4 +1,7 @@
 //! INVITE to 200 OK, and the CPU of a whole short call, beside SIPp's own answering side.
+//!
+//! SIPp makes the load. Its clock goes in steps of the kernel's tick (4 ms where HZ is 250), so
+//! every fifth call comes from a citizen of this process, and those are timed to the microsecond.
 
 use std::net::SocketAddr;
 use std::process::Command;
@@ -7,6 +10,8 @@ use std::time::Duration;
 use hotline_tests::gateway::{Gateway, GatewayConfig};
 use hotline_tests::net::{GATEWAY_IP, free_port, free_ports};
 use hotline_tests::peer::{Sipp, SippConfig, SippReport, program, scenario};
+use hotline_tests::rtp::Source;
+use hotline_tests::sip::{Agent, Citizen, CitizenConfig};
 use hotline_tests::{Error, Process, Result};
 
 use crate::options::Options;
@@ -16,6 +21,10 @@ use crate::{disk, memory};
 
 /// From the answer to the BYE: long enough that both are separate, too short for much audio.
 const TALK_MS: u64 = 100;
+/// One call in so many is a timed one.
+const TIMED_ONE_IN: u32 = 5;
+/// Longest wait for one timed answer.
+const ANSWER_MS: u64 = 10_000;
 /// Rows of the last calls are written within this time of their BYE.
 const SETTLE: Duration = Duration::from_millis(1_500);
 
@@ -26,11 +35,20 @@ struct Figures {
     cpu_ms: f64,
 }
 
+/// What the callers saw.
+struct Report {
+    sipp: SippReport,
+    /// INVITE to 200 of the timed calls, milliseconds, sorted.
+    timed_ms: Vec<f64>,
+    /// Timed calls that weren't answered.
+    timed_failed: u64,
+}
+
 pub(crate) async fn run(options: &Options) -> Result<()> {
     let calls = options.rate * options.seconds;
     let command = format!("ops/bench setup --rate {} --seconds {}", options.rate, options.seconds);
     let title = format!("set-up: {calls} calls at {}/s, answered, BYE after {TALK_MS} ms", options.rate);
-    let columns = ["", "p50 ms", "p95 ms", "CPU ms/call", "ok", "failed", "repeats"];
+    let columns = ["", "p50 ms", "p95 ms", "by SIPp ms", "CPU ms/call", "ok", "failed", "repeats"];
     head(&title, &command, &columns);
     let gateway = Gateway::start(config()?).await?;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
@@ -40,10 +58,8 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     }
     let middle = |of: &[Figures], pick: fn(&Figures) -> f64| median(&of.iter().map(pick).collect::<Vec<_>>());
     let picks: [fn(&Figures) -> f64; 3] = [|f| f.p50_ms, |f| f.p95_ms, |f| f.cpu_ms];
-    let ratios = picks.map(|pick| ratio(middle(&ours, pick), middle(&theirs, pick)));
-    let mut cells = vec!["medians, gateway : SIPp".to_owned()];
-    cells.extend(ratios);
-    row(&cells);
+    let [p50, p95, cpu] = picks.map(|pick| ratio(middle(&ours, pick), middle(&theirs, pick)));
+    row(&["medians, gateway : SIPp".into(), p50, p95, String::new(), cpu]);
     let (p50, p95) = disk::sync_ms(&gateway.data_dir())?;
     note(&format!("one 4 KiB page to this disk, synced: p50 {p50:.2} ms, p95 {p95:.2} ms"));
     Ok(())
@@ -93,34 +109,77 @@ async fn of_sipp(options: &Options, round: u32) -> Result<Figures> {
     Ok(print(&format!("round {round}  sipp -sn uas"), &report, &before, &after))
 }
 
-async fn drive(target: SocketAddr, options: &Options) -> Result<SippReport> {
-    let calls = options.rate * options.seconds;
+async fn drive(target: SocketAddr, options: &Options) -> Result<Report> {
+    let timed_rate = (options.rate / TIMED_ONE_IN).max(1);
+    let sipp_rate = options.rate.saturating_sub(timed_rate).max(1);
+    let calls = sipp_rate * options.seconds;
     let sipp = SippConfig {
         scenario: scenario("setup"),
         calls,
-        rate: options.rate,
+        rate: sipp_rate,
         calls_at_once_max: calls,
         ..SippConfig::citizen(target, TALK_MS)
     };
-    Sipp::start(&sipp)?.wait().await
+    let sipp = Sipp::start(&sipp)?;
+    let mut citizen = CitizenConfig::new(target, "13900000000");
+    citizen.source = Source::Nothing;
+    let citizen = Citizen::start(citizen).await?;
+    let mut every = tokio::time::interval(Duration::from_secs(1) / timed_rate);
+    let mut calls = tokio::task::JoinSet::new();
+    for _ in 0..timed_rate * options.seconds {
+        every.tick().await;
+        let citizen = citizen.clone();
+        calls.spawn(async move {
+            let call = citizen.call_answered("12319", ANSWER_MS).await?;
+            tokio::time::sleep(Duration::from_millis(TALK_MS)).await;
+            call.hang_up().await?;
+            Ok::<String, Error>(call.call_id())
+        });
+    }
+    let ended = calls.join_all().await;
+    let timed_failed = ended.iter().filter(|end| end.is_err()).count() as u64;
+    let mut timed_ms = answer_times_ms(citizen.agent());
+    timed_ms.sort_by(f64::total_cmp);
+    Ok(Report { sipp: sipp.wait().await?, timed_ms, timed_failed })
 }
 
-fn print(name: &str, report: &SippReport, before: &Cpu, after: &Cpu) -> Figures {
-    let calls = u32::try_from(report.successful + report.failed).unwrap_or(u32::MAX).max(1);
+/// From each first INVITE to the first 200 that answers it.
+fn answer_times_ms(agent: &Agent) -> Vec<f64> {
+    let mut begun = std::collections::HashMap::new();
+    let mut times_ms = Vec::new();
+    for traced in agent.trace() {
+        let message = &traced.message;
+        if traced.sent && message.is_request() && message.method() == "INVITE" {
+            begun.entry(message.call_id().to_owned()).or_insert(traced.at);
+        } else if !traced.sent && message.code() == Some(200) && message.method() == "INVITE" {
+            let started = begun.remove(message.call_id());
+            times_ms.extend(started.map(|at| (traced.at - at).as_secs_f64() * 1_000.0));
+        }
+    }
+    times_ms
+}
+
+fn print(name: &str, report: &Report, before: &Cpu, after: &Cpu) -> Figures {
+    let sipp = &report.sipp;
+    let ok = sipp.successful + report.timed_ms.len() as u64;
+    let failed = sipp.failed + report.timed_failed;
+    let calls = u32::try_from(ok + failed).unwrap_or(u32::MAX).max(1);
     let used_ms = u32::try_from(after.since_ms(before)).unwrap_or(u32::MAX);
-    let figures = Figures {
-        p50_ms: report.answer_ms_percentile(50).unwrap_or(f64::NAN),
-        p95_ms: report.answer_ms_percentile(95).unwrap_or(f64::NAN),
-        cpu_ms: f64::from(used_ms) / f64::from(calls),
+    let at = |percent: usize| {
+        let last = report.timed_ms.len().saturating_sub(1);
+        report.timed_ms.get(last * percent / 100).copied().unwrap_or(f64::NAN)
     };
+    let figures = Figures { p50_ms: at(50), p95_ms: at(95), cpu_ms: f64::from(used_ms) / f64::from(calls) };
+    let by_sipp = |percent: usize| sipp.answer_ms_percentile(percent).unwrap_or(f64::NAN);
     row(&[
         name.to_owned(),
-        format!("{:.1}", figures.p50_ms),
-        format!("{:.1}", figures.p95_ms),
+        format!("{:.2}", figures.p50_ms),
+        format!("{:.2}", figures.p95_ms),
+        format!("{:.0} / {:.0}", by_sipp(50), by_sipp(95)),
         format!("{:.2}", figures.cpu_ms),
-        report.successful.to_string(),
-        report.failed.to_string(),
-        report.retransmissions.to_string(),
+        ok.to_string(),
+        failed.to_string(),
+        sipp.retransmissions.to_string(),
     ]);
     figures
 }

@@ -13,7 +13,7 @@ story!(history_can_be_neither_changed_nor_deleted, |s: Stage| async move {
     store.recording_access(id, Id::new(), "play", "质检", T0).await.unwrap();
     store.audit(NewAudit { actor: "8001".into(), ..NewAudit::default() }).await.unwrap();
     store.ledger_create("k", &json!({}), T0).await.unwrap();
-    let row = store.handoff_claim(T0, 1, 1).await.unwrap().remove(0);
+    let row = store.handoff_claim("ledger", T0, 1, 1).await.unwrap().remove(0);
     store.handoff_delivered(row.id, "LD1", T0).await.unwrap();
     let event = CaseEvent {
         event_id: "e1".into(),

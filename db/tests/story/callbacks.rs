@@ -1,10 +1,11 @@
 //! Callback tasks: claimed by one, attempted, given back, finished.
 
 use hotline_db::{
-    CallbackKind, CallbackResult, CallbackState, CallbackTask, DbError, Id, NewAttempt, NewCallback, Store,
+    CallEnd, CallbackFilter, CallbackKind, CallbackResult, CallbackState, CallbackTask, DbError, Id, NewAttempt,
+    NewCallback, Store,
 };
 
-use crate::stage::{Stage, T0, call, item, party, story};
+use crate::stage::{Stage, T0, call, hung_up, item, party, story};
 
 fn due(kind: CallbackKind, party: Id, due_at: i64) -> NewCallback {
     NewCallback { party: Some(party), ..NewCallback::new(kind, due_at) }
@@ -47,7 +48,7 @@ story!(an_unanswered_callback_is_tried_again_later, |s: Stage| async move {
     assert_eq!(store.callback_attempts(task.id).await.unwrap().len(), 2);
 
     assert_eq!(store.callback_claim(T0 + 7_200_000, 1_000, 9).await.unwrap().len(), 1);
-    let finish = |result| store.callback_finish(task.id, result, T0 + 7_200_100);
+    let finish = |result| store.callback_finish(task.id, result, None, T0 + 7_200_100);
     assert!(finish(CallbackResult::Unreachable).await.unwrap());
     assert!(!finish(CallbackResult::Reached).await.unwrap(), "the first result stays");
     let done = store.callback_get(task.id).await.unwrap().unwrap();
@@ -152,4 +153,60 @@ story!(a_postponed_task_waits_without_an_attempt, |s: Stage| async move {
     assert!(s.store.callback_claim(T0 + 499, 1_000, 1).await.unwrap().is_empty());
     let back = s.store.callback_claim(T0 + 500, 1_000, 1).await.unwrap();
     assert_eq!((back[0].id, back[0].attempt_no), (task.id, 0));
+});
+
+story!(an_attempt_and_the_result_it_led_to_are_one_step, |s: Stage| async move {
+    let store = &s.store;
+    let task = task(store, 1, T0).await;
+    store.callback_claim(T0, 1_000, 1).await.unwrap();
+    let dialled = call(store, task.party).await;
+    let nobody = NewAttempt { call: Some(Id::new()), ..no_answer(dialled.id, T0 + 1, T0) };
+    let failed = store.callback_finish(task.id, CallbackResult::Reached, Some(nobody), T0 + 1).await;
+    assert!(matches!(failed, Err(DbError::NotFound)), "{failed:?}");
+    let open = store.callback_get(task.id).await.unwrap().unwrap();
+    assert_eq!((open.result, open.attempt_no), (None, 0), "nothing of it");
+
+    let talked = NewAttempt { outcome: "talked".into(), next_at: None, ..no_answer(dialled.id, T0 + 2, T0) };
+    let finish = || store.callback_finish(task.id, CallbackResult::Reached, Some(talked.clone()), T0 + 2);
+    assert!(finish().await.unwrap());
+    assert!(!finish().await.unwrap(), "tried again after a lost answer");
+    let done = store.callback_get(task.id).await.unwrap().unwrap();
+    assert_eq!((done.result, done.attempt_no), (Some(CallbackResult::Reached), 1));
+    assert_eq!(store.callback_attempts(task.id).await.unwrap().len(), 1);
+});
+
+story!(who_was_served_is_not_called_for_the_old_miss, |s: Stage| async move {
+    let store = &s.store;
+    let citizen = party(store, 1).await;
+    for kind in [CallbackKind::Missed, CallbackKind::Queued, CallbackKind::Message] {
+        store.callback_add(due(kind, citizen.id, T0), T0).await.unwrap();
+    }
+    let other = task(store, 2, T0).await;
+    let open = |party| {
+        let filter = CallbackFilter { limit: 9, party: Some(party), ..CallbackFilter::default() };
+        async move {
+            let tasks = store.callbacks(filter).await.unwrap();
+            let mut kinds: Vec<_> = tasks.iter().filter(|t| t.result.is_none()).map(|t| t.kind).collect();
+            kinds.sort_unstable();
+            kinds
+        }
+    };
+    let unserved = call(store, Some(citizen.id)).await;
+    store.call_end(unserved.id, hung_up(T0 + 1)).await.unwrap();
+    assert_eq!(open(citizen.id).await.len(), 3, "who only listened to the greeting is owed the call");
+
+    let cut = call(store, Some(citizen.id)).await;
+    let missed = Some(NewCallback::new(CallbackKind::Missed, T0 + 9));
+    store.call_end(cut.id, CallEnd { served: true, missed, ..hung_up(T0 + 2) }).await.unwrap();
+    assert_eq!(open(citizen.id).await.len(), 3, "cut off in the talk: the debt stands");
+
+    let served = call(store, Some(citizen.id)).await;
+    store.call_end(served.id, CallEnd { served: true, ..hung_up(T0 + 3) }).await.unwrap();
+    assert_eq!(open(citizen.id).await, [CallbackKind::Message], "what they said on tape is answered");
+    assert_eq!(open(other.party.unwrap()).await, [CallbackKind::Missed]);
+    let filter = CallbackFilter { limit: 9, kind: Some(CallbackKind::Missed), party: Some(citizen.id), ..Default::default() };
+    let done = store.callbacks(filter).await.unwrap().remove(0);
+    assert_eq!((done.result, done.finished_at), (Some(CallbackResult::Cancelled), Some(T0 + 3)));
+    let end = store.call_events(served.id).await.unwrap().pop().unwrap();
+    assert_eq!(end.data["callbacks_cancelled"], 2);
 });

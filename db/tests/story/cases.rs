@@ -25,7 +25,7 @@ fn ask() -> Option<NewCallback> {
 
 async fn at_the_case_core(store: &Store, citizen: u32) -> (Item, String) {
     let item = item(store, citizen).await;
-    let row = store.handoff_claim(T0, 1_000, 1).await.unwrap().remove(0);
+    let row = store.handoff_claim("ledger", T0, 1_000, 1).await.unwrap().remove(0);
     let (case_no, created) = store.ledger_create(&row.idempotency_key, &row.payload, T0).await.unwrap();
     assert!(created);
     store.handoff_delivered(row.id, &case_no, T0).await.unwrap();
@@ -61,7 +61,7 @@ story!(a_finished_case_owes_one_callback, |s: Stage| async move {
     assert_eq!(store.case_events_of_item(item.id).await.unwrap().len(), 4);
 
     // Nobody answered, and the case core has closed meanwhile.
-    let done = store.callback_finish(tasks[0].id, CallbackResult::Unreachable, T0 + 9).await;
+    let done = store.callback_finish(tasks[0].id, CallbackResult::Unreachable, None, T0 + 9).await;
     assert!(done.unwrap());
     assert_eq!(state(store, item.id).await, ItemState::Closed);
     assert!(store.surveys_of_item(item.id).await.unwrap().is_empty(), "and nobody was content");
@@ -100,7 +100,7 @@ story!(an_event_of_an_unknown_case_is_to_be_offered_again, |s: Stage| async move
 story!(with_nobody_to_ask_the_case_cores_closing_stands, |s: Stage| async move {
     let store = &s.store;
     let (item, _) = store.item_create(new_item(None), to_ledger(), T0, CHINA).await.unwrap();
-    let row = store.handoff_claim(T0, 1_000, 1).await.unwrap().remove(0);
+    let row = store.handoff_claim("ledger", T0, 1_000, 1).await.unwrap().remove(0);
     store.handoff_delivered(row.id, "X1", T0).await.unwrap();
     store.case_event_apply(event(1, "X1", CaseStage::Closed), ask()).await.unwrap();
     assert_eq!(state(store, item.id).await, ItemState::Closed);

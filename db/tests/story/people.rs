@@ -134,3 +134,9 @@ async fn a_file_that_is_no_database_is_named() {
     let error = Store::open(&url).await.unwrap_err().to_string();
     assert!(error.contains("hotline.db") && error.contains("check that it is"), "{error}");
 }
+
+story!(a_sealed_number_forbids_a_new_key, |s: Stage| async move {
+    assert!(!s.store.parties_sealed().await.unwrap());
+    crate::stage::party(&s.store, 1).await;
+    assert!(s.store.parties_sealed().await.unwrap());
+});

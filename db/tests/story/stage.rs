@@ -127,6 +127,7 @@ pub(crate) fn hung_up(at: i64) -> CallEnd {
         hold_ms: Some(0),
         wrap_ms: None,
         missed: None,
+        served: false,
     }
 }
 

@@ -177,3 +177,26 @@ pub enum Event {
         code: Option<u16>,
     },
 }
+
+impl Event {
+    /// The variant's name: what a log may say of an event that carries digits, numbers or SDP
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Incoming { .. } => "Incoming",
+            Self::Progress { .. } => "Progress",
+            Self::Answered { .. } => "Answered",
+            Self::Confirmed { .. } => "Confirmed",
+            Self::Failed { .. } => "Failed",
+            Self::Cancelled { .. } => "Cancelled",
+            Self::Ended { .. } => "Ended",
+            Self::Reoffer { .. } => "Reoffer",
+            Self::ReofferAnswered { .. } => "ReofferAnswered",
+            Self::Dtmf { .. } => "Dtmf",
+            Self::Registered { .. } => "Registered",
+            Self::Unregistered { .. } => "Unregistered",
+            Self::AuthFailed { .. } => "AuthFailed",
+            Self::Refused { .. } => "Refused",
+        }
+    }
+}

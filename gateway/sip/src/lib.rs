@@ -20,6 +20,6 @@ mod session;
 mod transaction;
 
 pub use config::{Binding, Config, Dial, Stats, Target, Trunk, User};
-pub use endpoint::{DialError, Endpoint, SessionError};
+pub use endpoint::{DialError, Endpoint, SessionError, Standing};
 pub use event::{EndedBy, Event, Incoming, Output, SessionId};
 pub use flow::{Flow, IpNet, IpNetError, Transport};

@@ -23,7 +23,11 @@ pub const CONTACT_BYTES_MAX: usize = 1_024;
 /// Shortest registration granted; shorter wishes (not 0) are raised to it
 pub const REGISTER_EXPIRES_S_MIN: u32 = 60;
 /// Longest registration granted; longer wishes are lowered to it
-pub const REGISTER_EXPIRES_S_MAX: u32 = 3_600;
+///
+/// Bindings live in memory, so after a restart a phone on UDP can't be rung until it
+/// refreshes: this is the longest such gap. Phones refresh about halfway, and a
+/// REGISTER a minute from each of some hundred phones costs nothing.
+pub const REGISTER_EXPIRES_S_MAX: u32 = 120;
 /// How long a nonce is accepted; afterwards a new challenge says `stale=true`
 pub const NONCE_LIFETIME_MS: u64 = 300_000;
 /// Nonces whose counts are remembered; beyond, the oldest becomes stale

@@ -76,11 +76,20 @@ fn a_binding_lapses_is_removed_or_wiped() {
         assert!(head(&ok) == "200" && !ok.contains("Contact:"), "{ok}");
         let events = gateway.take_events();
         assert!(
-            matches!(events.as_slice(), [Event::Registered { expires_s: 3_600, .. }, Event::Unregistered { .. }]),
+            matches!(events.as_slice(), [Event::Registered { expires_s: limits::REGISTER_EXPIRES_S_MAX, .. }, Event::Unregistered { .. }]),
             "{events:?}"
         );
     }
     assert_eq!(gateway.ep.stats().bindings, 0);
+}
+
+#[test]
+fn after_a_restart_every_phone_is_back_within_two_minutes() {
+    let mut gateway = Gateway::new();
+    let ok = register(&mut gateway, PHONE, None, "<sip:1001@10.0.1.7:5071>", 1, "Expires: 3600\r\n");
+    // What is granted is when the phone asks again at the latest, whatever it wished for.
+    let granted: u64 = header(&ok, "Contact").rsplit_once("expires=").unwrap().1.parse().unwrap();
+    assert!(granted <= 120, "{granted}");
 }
 
 #[test]

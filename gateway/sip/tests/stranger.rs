@@ -37,6 +37,41 @@ fn everything_else_of_a_stranger_meets_silence() {
 }
 
 #[test]
+fn an_address_is_served_a_stranger_or_nobody() {
+    let stranger = addr(STRANGER);
+    let standing = |gateway: &Gateway, of: &str| gateway.ep.standing(gateway.now, addr(of).ip());
+    let gateway = Gateway::new();
+    let of = [TRUNK, PHONE, STRANGER].map(|a| standing(&gateway, a));
+    assert_eq!(of, [Standing::Served, Standing::Served, Standing::Nobody]);
+
+    let mut config = config("192.0.2.0/24", 1);
+    config.trunks[0].credentials = Some(("roamer".into(), "secret".into()));
+    let mut gateway = Gateway::with(config);
+    assert_eq!(standing(&gateway, STRANGER), Standing::Stranger);
+    let challenge = gateway.feed(STRANGER, invite("a").text()).remove(0);
+    let auth = authorize(&challenge, digest::Algorithm::Md5, "INVITE", "roamer", "secret", "00000001");
+    gateway.feed(STRANGER, Req { cseq: 2, extra: auth, ..invite("b") }.text());
+    assert_eq!(standing(&gateway, STRANGER), Standing::Served, "it proved the trunk's password");
+    assert_ne!(standing(&gateway, "203.0.113.67:5060"), Standing::Served);
+
+    // Whom we called may call back on a connection of its own for as long as the call runs.
+    let mut gateway = Gateway::new();
+    gateway.dial_to(stranger);
+    assert_eq!(standing(&gateway, STRANGER), Standing::Served);
+}
+
+#[test]
+fn a_stream_tells_how_many_messages_were_valid() {
+    let mut gateway = Gateway::new();
+    let flow = Flow { transport: Transport::Tcp, conn: Some(7), ..gateway.flow(TRUNK) };
+    let options = req("OPTIONS", "a").text().into_bytes();
+    let (head, tail) = options.split_at(40);
+    assert_eq!(gateway.ep.handle_stream(gateway.now, flow, head), 0);
+    assert_eq!(gateway.ep.handle_stream(gateway.now, flow, &[tail, &options].concat()), 2);
+    assert_eq!(gateway.ep.handle_stream(gateway.now, flow, b"nonsense\r\n\r\n"), 0);
+}
+
+#[test]
 fn options_are_answered_to_trunks_and_phones() {
     for from in [TRUNK, PHONE] {
         let mut gateway = Gateway::new();

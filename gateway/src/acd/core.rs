@@ -186,15 +186,17 @@ impl Core {
             self.effects.push(Effect::Row { call: call.into(), state: "waiting" });
         }
         if mine {
-            if let Some(o) = self.operators.get_mut(operator) {
+            let wish = self.operators.get_mut(operator).and_then(|o| {
                 o.call = None;
-            }
+                o.next.take()
+            });
             let reason = match why {
                 Decline::NoAnswer => "no_answer",
                 Decline::Refused => "declined",
                 Decline::Device | Decline::CallerLeft => "device",
             };
-            self.set_state(now, operator, OperatorState::Away, reason);
+            let (state, reason) = wish.unwrap_or((OperatorState::Away, reason.into()));
+            self.set_state(now, operator, state, &reason);
         }
         self.match_up(now);
     }
@@ -241,6 +243,7 @@ impl Core {
             operator.next = Some((state, reason.into()));
             return operator.state;
         }
+        operator.next = None;
         self.set_state(now, &who.id, state, reason);
         if state == OperatorState::Ready {
             self.second_chance(&who.id);

@@ -126,14 +126,14 @@ pub struct Acd {
 impl Acd {
     /// Starts one owner per queue.
     #[must_use]
-    pub fn start(config: &crate::config::Config, store: &Store) -> Self {
+    pub fn start(config: &crate::config::Config, store: &Store, node: &str) -> Self {
         let queues = config
             .queue_names()
             .into_iter()
             .map(|name| {
                 let settings = config.queue(&name);
                 let (tx, rx) = mpsc::channel(OWNER_QUEUE_MAX);
-                let rows = write_rows(store.clone());
+                let rows = write_rows(store.clone(), node.to_owned());
                 let owner = Owner {
                     name: name.clone(),
                     core: Core::new(i64::try_from(settings.wrap_s * 1000).unwrap_or(i64::MAX)),
@@ -382,11 +382,11 @@ enum Row {
 }
 
 /// Rows follow the decisions in order, off the owner's path: a slow database never holds up a call.
-fn write_rows(store: Store) -> mpsc::Sender<Row> {
+fn write_rows(store: Store, node: String) -> mpsc::Sender<Row> {
     let (tx, mut rx) = mpsc::channel::<Row>(ROWS_QUEUE_MAX);
     tokio::spawn(async move {
         while let Some(row) = rx.recv().await {
-            if let Err(e) = write_row(&store, row).await {
+            if let Err(e) = write_row(&store, &node, row).await {
                 warn!(error = %e, "queue row");
             }
         }
@@ -394,7 +394,7 @@ fn write_rows(store: Store) -> mpsc::Sender<Row> {
     tx
 }
 
-async fn write_row(store: &Store, row: Row) -> Result<(), hotline_db::DbError> {
+async fn write_row(store: &Store, node: &str, row: Row) -> Result<(), hotline_db::DbError> {
     match row {
         Row::Enter { call, queue, lane, at } => {
             let entry = hotline_db::QueueEntry {
@@ -403,7 +403,7 @@ async fn write_row(store: &Store, row: Row) -> Result<(), hotline_db::DbError> {
                 lane: lane.into(),
                 state: "waiting".into(),
                 entered_at: at,
-                node: crate::app::node_name(),
+                node: node.to_owned(),
                 operator: None,
             };
             store.queue_enter(entry).await

@@ -7,7 +7,11 @@ use tracing::warn;
 
 use super::driver::Driver;
 use crate::app::now_ms;
+use crate::callback::permit::outgoing;
 use crate::privacy::normalize_phone;
+
+/// The citizen still hears the goodbye of this call: calling back sooner would find them busy.
+const GOODBYE_MS: i64 = 15_000;
 
 type Vars = BTreeMap<String, String>;
 
@@ -36,7 +40,9 @@ impl Driver {
     async fn callback_request(&mut self, keyed: Option<&String>) -> &'static str {
         let party = match keyed.filter(|n| !n.is_empty()) {
             None => self.party,
-            Some(number) => match normalize_phone(number) {
+            Some(number) => match normalize_phone(number, &self.sv.config.site.area_code) {
+                // Nobody is promised a call that can't be placed.
+                Some(number) if outgoing(&self.sv.config, &number).is_err() => return "invalid",
                 Some(number) => crate::intake::accept::party_of(&self.sv, &number).await.ok().map(|p| p.id),
                 None => return "invalid",
             },
@@ -45,7 +51,7 @@ impl Driver {
         let task = NewCallback {
             call: Some(self.call),
             party: Some(party),
-            ..NewCallback::new(CallbackKind::Queued, now_ms())
+            ..NewCallback::new(CallbackKind::Queued, now_ms() + GOODBYE_MS)
         };
         match self.sv.store.callback_add(task, now_ms()).await {
             Ok((_, true)) => "ok",

@@ -17,6 +17,11 @@ impl Driver {
             }
             Event::Dtmf { digit, .. } if self.stage != Stage::Talk => self.input(Input::Digit(digit)),
             Event::Reoffer { sdp, .. } => self.citizen_reoffer(sdp).await,
+            Event::ReofferAnswered { code, sdp: Some(answer), .. } if code < 300 => {
+                if let Err(e) = self.citizen.take_answer(&self.sv.media, &answer) {
+                    tracing::info!(call = %self.call, error = %e, "answer to our offer can't be used");
+                }
+            }
             Event::Cancelled { .. } => self.end_line(Side::Citizen, "cancelled"),
             Event::Failed { code, reason, .. } => self.end_line(Side::Network, &format!("{code} {reason}")),
             Event::Ended { by, reason, .. } => {
@@ -48,7 +53,7 @@ impl Driver {
         match self.citizen.answer(&self.sv.media, &offer) {
             Ok((answer, negotiated)) => {
                 self.sv.sip.answer_reoffer(session, &answer);
-                self.note("citizen_hold", serde_json::json!({ "on": negotiated.they_hold })).await;
+                self.story.event("citizen_hold", serde_json::json!({ "on": negotiated.they_hold }));
             }
             Err(e) => {
                 tracing::info!(call = %self.call, error = %e, "re-offer refused");
@@ -61,9 +66,7 @@ impl Driver {
     pub(crate) async fn write_answered(&mut self, codec: &str) {
         self.answered = true;
         let patch = CallPatch { answer_at: Some(now_ms()), codec: Some(codec.to_owned()), ..CallPatch::default() };
-        if let Err(e) = self.sv.store.call_patch(self.call, patch).await {
-            tracing::warn!(call = %self.call, error = %e, "call row not updated");
-        }
+        self.story.patch(patch);
     }
 }
 

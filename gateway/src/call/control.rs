@@ -89,7 +89,9 @@ impl super::driver::Driver {
                 let _ = reply.send(allowed);
             }
             Control::Shutdown => {
-                self.talk_over(Side::System, "shutdown").await;
+                if self.operator.as_ref().is_some_and(|o| o.talking) {
+                    self.talk_over(Side::System, "shutdown").await;
+                }
                 self.end_line(Side::System, SHUTDOWN);
             }
         }

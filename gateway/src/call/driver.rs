@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hotline_db::Id;
+use hotline_db::{CallPatch, Id};
 use hotline_ivr::{Input, Machine};
 use hotline_media::LegId;
 use hotline_sip::Event;
@@ -16,8 +16,9 @@ use super::finish::Finished;
 use super::leg::Leg;
 use super::operator::OperatorLeg;
 use super::recording::{ActiveRecording, Purpose};
+use super::story::Story;
 use crate::acd::{CallNews, Lane};
-use crate::app::{Services, now_ms};
+use crate::app::Services;
 use crate::net::media::MediaEvent;
 use crate::net::sip::session_of;
 use crate::privacy::Pii;
@@ -88,6 +89,7 @@ pub(crate) struct Times {
 /// One call.
 pub(crate) struct Driver {
     pub(crate) sv: Arc<Services>,
+    pub(crate) story: Story,
     pub(crate) call: Id,
     pub(crate) origin: Origin,
     pub(crate) did: String,
@@ -208,7 +210,7 @@ impl Driver {
         }
     }
 
-    async fn on_media(&mut self, event: MediaEvent) {
+    pub(crate) async fn on_media(&mut self, event: MediaEvent) {
         let citizen = self.citizen.id();
         match event {
             MediaEvent::Digit { leg, digit, .. } if leg == citizen && self.stage != Stage::Talk => {
@@ -222,26 +224,25 @@ impl Driver {
                 let left = self.sv.config.media.rtp_dead_ms.saturating_sub(self.sv.config.media.rtp_silence_ms);
                 self.dead_at = Some(Instant::now() + Duration::from_millis(left));
                 self.times.last_heard.get_or_insert_with(Instant::now);
-                self.note("rtp_silent", serde_json::json!({ "leg": "citizen" })).await;
+                self.story.event("rtp_silent", serde_json::json!({ "leg": "citizen" }));
             }
             MediaEvent::Resumed { leg } if leg == citizen => {
                 self.dead_at = None;
                 self.times.last_heard = None;
-                self.note("rtp_resumed", serde_json::json!({ "leg": "citizen" })).await;
+                self.story.event("rtp_resumed", serde_json::json!({ "leg": "citizen" }));
             }
-            MediaEvent::Silent { .. } => self.note("rtp_silent", serde_json::json!({ "leg": "operator" })).await,
+            MediaEvent::Silent { .. } => self.story.event("rtp_silent", serde_json::json!({ "leg": "operator" })),
             MediaEvent::RecordingDone { .. } => self.recording_done(event).await,
             MediaEvent::RecordingGap { ms, .. } => {
                 self.sv.metrics.recording_gap_ms.inc_by(ms);
-                self.note("recording_gap", serde_json::json!({ "ms": ms })).await;
+                self.story.event("recording_gap", serde_json::json!({ "ms": ms }));
             }
             MediaEvent::LegClosed { stats, leg } => {
-                self.note(
+                self.story.event(
                     "media_stats",
                     serde_json::json!({ "leg": if leg == citizen { "citizen" } else { "operator" }, "packets_in": stats.packets_in,
                         "packets_out": stats.packets_out, "lost": stats.lost, "jitter_ms": stats.jitter_ms, "dropped": stats.dropped }),
-                )
-                .await;
+                );
             }
             _ => {}
         }
@@ -255,15 +256,11 @@ impl Driver {
     }
 
     pub(crate) fn set_stage(&mut self, stage: Stage) {
+        if stage != self.stage {
+            self.story.patch(CallPatch { stage: Some(stage.as_str().to_owned()), ..CallPatch::default() });
+        }
         self.stage = stage;
         let operator = self.operator.as_ref().map(|o| o.who.id.clone());
         self.sv.live.update(&self.call.to_string(), stage.as_str(), operator);
-    }
-
-    /// A line of the call's story; a database that is away costs the line, not the call.
-    pub(crate) async fn note(&self, kind: &str, data: serde_json::Value) {
-        if let Err(e) = self.sv.store.call_event(self.call, now_ms(), kind, data).await {
-            tracing::warn!(call = %self.call, kind, error = %e, "call event not written");
-        }
     }
 }

@@ -9,7 +9,8 @@ use tracing::{error, info};
 
 use super::driver::{Driver, Origin, Side, Stage, Verdict};
 use super::recording::{Purpose, TALK_MAX_MS};
-use crate::app::now_ms;
+use super::story::patiently;
+use crate::app::{Services, now_ms};
 
 /// A recording's last write may wait so long for a stalled disk; the start-up repair finishes it otherwise.
 const RECORDING_WAIT_S: u64 = 15;
@@ -24,6 +25,8 @@ pub struct Finished {
     pub call: Id,
     /// The citizen picked up.
     pub answered: bool,
+    /// Their phone rang (180/183) or was picked up: without it a 408 says nothing about the citizen.
+    pub rang: bool,
     /// An operator talked with them.
     pub talked: bool,
     /// Final status where nobody picked up.
@@ -39,6 +42,7 @@ pub struct Finished {
 impl Driver {
     /// Our own call: rings the citizen, then runs like any other.
     pub(crate) async fn ring_citizen(mut self, kind: CallbackKind) -> Finished {
+        let mut rang = false;
         loop {
             let event = tokio::select! {
                 event = self.sip_events.recv() => event,
@@ -54,12 +58,12 @@ impl Driver {
                 Some(Event::Answered { sdp, .. }) => return self.citizen_picked_up(sdp, kind).await,
                 Some(Event::Failed { code, reason, .. }) => {
                     self.end_line(Side::Network, &format!("{code} {reason}"));
-                    return self.finish_failed(code).await;
+                    return Finished { rang, ..self.finish_failed(code).await };
                 }
-                Some(Event::Progress { .. }) => {}
+                Some(Event::Progress { code, .. }) => rang |= matches!(code, 180 | 183),
                 _ => {
                     self.end_line(Side::System, "ended while ringing");
-                    return self.finish_failed(487).await;
+                    return Finished { rang, ..self.finish_failed(487).await };
                 }
             }
         }
@@ -103,6 +107,7 @@ impl Driver {
         self.sv.sip.hang_up(self.citizen.session, &line_reason);
         self.sv.media.close_leg(self.citizen.id());
         self.await_recordings().await;
+        self.story.close().await;
         self.store_talk_survey(ended_at).await;
         self.write_end(ended_at, line_side, &line_reason, stage_at_end).await;
         for leg in self.released_legs.iter().chain([&self.citizen.id()]) {
@@ -113,6 +118,7 @@ impl Driver {
         Finished {
             talked: self.times.operator_answer_at.is_some(),
             answered: self.answered,
+            rang: self.answered,
             failed: None,
             reason: line_reason,
             verdict: self.verdict,
@@ -128,7 +134,7 @@ impl Driver {
                 hotline_ivr::Output::Answer { key, value } => drop(self.verdict.insert(key, value)),
                 hotline_ivr::Output::LeaveQueue { reason } => self.served_otherwise = Some(reason),
                 hotline_ivr::Output::Event { kind, node, detail } => {
-                    self.note(kind.as_str(), serde_json::json!({ "node": node, "detail": detail })).await;
+                    self.story.event(kind.as_str(), serde_json::json!({ "node": node, "detail": detail }));
                 }
                 _ => {}
             }
@@ -142,7 +148,7 @@ impl Driver {
                 Ok(Some(event @ crate::net::media::MediaEvent::RecordingDone { .. })) => {
                     self.recording_done(event).await
                 }
-                Ok(Some(_)) => {}
+                Ok(Some(event)) => self.on_media(event).await,
                 Ok(None) | Err(_) => {
                     error!(call = %self.call, pending = self.recordings_pending.len(), "recording not finished in time: the start-up repair will finish it");
                     return;
@@ -171,14 +177,11 @@ impl Driver {
             hold_ms: talked.then_some(self.times.hold_ms),
             wrap_ms: None,
             missed: self.missed_task(at, abandoned.is_some(), side),
+            served: talked && self.origin == Origin::Inbound,
         };
-        // The last word about a citizen's call is worth patience: a busy database gets several tries.
-        for pause_ms in [0u64, 200, 1_000, 5_000, 20_000] {
-            tokio::time::sleep(Duration::from_millis(pause_ms)).await;
-            match self.sv.store.call_end(self.call, end.clone()).await {
-                Ok(_) => return,
-                Err(e) => error!(call = %self.call, error = %e, "end of call not written"),
-            }
+        // The last word about a citizen's call is worth patience.
+        if let Err(e) = patiently(|| self.sv.store.call_end(self.call, end.clone())).await {
+            error!(call = %self.call, error = %e, "end of call not written: the next start will");
         }
     }
 
@@ -212,8 +215,27 @@ impl Driver {
             at,
             ..NewSurvey::default()
         };
-        if let Err(e) = self.sv.store.survey_store(survey, None).await {
+        if let Err(e) = self.sv.store.survey_store(survey, None, None).await {
             error!(call = %self.call, error = %e, "survey not stored");
         }
+    }
+}
+
+/// A call of ours that never left this machine still has its end.
+pub(crate) async fn end_unplaced(sv: &Services, call: Id, why: &str) {
+    let end = CallEnd {
+        at: now_ms(),
+        end_side: hotline_db::EndSide::System,
+        end_reason: format!("not placed: {why}"),
+        stage_abandoned: None,
+        wait_ms: None,
+        talk_ms: None,
+        hold_ms: None,
+        wrap_ms: None,
+        missed: None,
+        served: false,
+    };
+    if let Err(e) = patiently(|| sv.store.call_end(call, end.clone())).await {
+        error!(%call, error = %e, "end of call not written");
     }
 }

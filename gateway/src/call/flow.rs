@@ -37,7 +37,7 @@ impl Driver {
             Output::SetLane(lane) => self.set_lane(from_flow(lane)).await,
             Output::LeaveQueue { reason } => {
                 self.leave_queue().await;
-                self.note("left_queue", serde_json::json!({ "reason": reason })).await;
+                self.story.event("left_queue", serde_json::json!({ "reason": reason }));
                 self.served_otherwise = Some(reason);
             }
             Output::Record { max_ms, purpose } => self.start_recording(Purpose::from_flow(&purpose), max_ms).await,
@@ -49,14 +49,14 @@ impl Driver {
             Output::HangUp { reason } => self.end_line(Side::System, &reason),
             Output::NextFlow { flow } => self.next_flow(&flow),
             Output::Answer { key, value } => {
-                self.note("answer", serde_json::json!({ "key": key, "value": value })).await;
+                self.story.event("answer", serde_json::json!({ "key": key, "value": value }));
                 self.verdict.insert(key, value);
             }
             Output::Event { kind, node, detail } => {
                 if kind == EventKind::Error {
                     warn!(call = %self.call, node, detail, "voice flow");
                 }
-                self.note(kind.as_str(), serde_json::json!({ "node": node, "detail": detail })).await;
+                self.story.event(kind.as_str(), serde_json::json!({ "node": node, "detail": detail }));
             }
         }
     }
@@ -74,8 +74,17 @@ impl Driver {
         self.sv.media.play(self.citizen.id(), self.play_next, clips, repeat);
     }
 
-    async fn enter_queue(&mut self, queue: String, lane: Lane) {
+    pub(crate) async fn enter_queue(&mut self, queue: String, lane: Lane) {
+        if self.waiting && queue == self.queue {
+            // Key 7 while waiting: the place is kept, the lane changes.
+            return self.set_lane(lane.min(self.lane)).await;
+        }
         self.queue = queue;
+        // Whatever they chose before, they wait for a person now.
+        self.served_otherwise = None;
+        if lane == Lane::Red && self.lane != Lane::Red {
+            self.danger();
+        }
         self.lane = lane.min(self.lane);
         let call = self.call.to_string();
         let entered = self.sv.acd.enter(&self.queue, &call, self.lane, BTreeSet::new(), self.news_tx.clone()).await;
@@ -86,13 +95,11 @@ impl Driver {
                 self.times.queue_at.get_or_insert(at);
                 self.set_stage(Stage::Queue);
                 let patch = CallPatch { queue_at: Some(at), queue: Some(self.queue.clone()), ..CallPatch::default() };
-                if let Err(e) = self.sv.store.call_patch(self.call, patch).await {
-                    warn!(call = %self.call, error = %e, "call row not updated");
-                }
-                self.note("queue_enter", serde_json::json!({ "queue": self.queue, "lane": self.lane.as_str() })).await;
+                self.story.patch(patch);
+                self.story.event("queue_enter", serde_json::json!({ "queue": self.queue, "lane": self.lane.as_str() }));
             }
             Err(AcdError::Full) => {
-                self.note("queue_full", serde_json::json!({ "queue": self.queue })).await;
+                self.story.event("queue_full", serde_json::json!({ "queue": self.queue }));
                 self.farewell("callback_done", "queue full");
             }
             Err(e) => {
@@ -100,6 +107,11 @@ impl Driver {
                 self.end_line(Side::System, "no queue");
             }
         }
+    }
+
+    fn danger(&self) {
+        self.sv.metrics.red_lane.inc();
+        warn!(call = %self.call, "red lane: the citizen reports danger");
     }
 
     /// Says why, then hangs up: the citizen is called back as a missed call.
@@ -117,10 +129,9 @@ impl Driver {
             self.sv.acd.set_lane(&self.queue, &self.call.to_string(), lane).await;
         }
         if lane == Lane::Red {
-            self.sv.metrics.red_lane.inc();
-            warn!(call = %self.call, "red lane: the citizen reports danger");
+            self.danger();
         }
-        self.note("lane", serde_json::json!({ "lane": lane.as_str() })).await;
+        self.story.event("lane", serde_json::json!({ "lane": lane.as_str() }));
     }
 
     pub(crate) async fn leave_queue(&mut self) {
@@ -132,8 +143,8 @@ impl Driver {
         if let Some(operator) = self.operator.take_if(|o| !o.talking) {
             self.sv.sip.hang_up(operator.leg.session, "caller left");
             self.release_leg(&operator.leg);
-            self.note("operator_ring_end", serde_json::json!({ "operator": operator.who.id, "why": "caller_left" }))
-                .await;
+            self.story
+                .event("operator_ring_end", serde_json::json!({ "operator": operator.who.id, "why": "caller_left" }));
         }
     }
 

@@ -16,6 +16,7 @@ mod operator;
 mod recording;
 mod recover;
 mod start;
+mod story;
 
 pub use control::{Control, ControlError, SHUTDOWN};
 pub use driver::{Origin, Verdict};

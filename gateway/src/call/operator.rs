@@ -10,7 +10,7 @@ use tracing::info;
 use super::driver::{Driver, Side, Stage};
 use super::leg::Leg;
 use super::recording::{Purpose, TALK_MAX_MS};
-use crate::acd::{Decline, OperatorRef};
+use crate::acd::{Decline, Lane, OperatorRef};
 use crate::app::now_ms;
 use crate::privacy::mask_phone;
 
@@ -31,13 +31,13 @@ impl Driver {
         }
         match self.dial_operator(&who) {
             Ok(leg) => {
-                self.note("operator_ring", serde_json::json!({ "operator": who.id })).await;
+                self.story.event("operator_ring", serde_json::json!({ "operator": who.id }));
                 self.operator = Some(OperatorLeg { who, leg, talking: false, holding: false });
                 self.set_stage(self.stage);
             }
             Err(why) => {
                 info!(call = %self.call, operator = %who.name, why, "operator's phone can't be rung");
-                self.note("operator_unreachable", serde_json::json!({ "operator": who.id, "why": why })).await;
+                self.story.event("operator_unreachable", serde_json::json!({ "operator": who.id, "why": why }));
                 self.sv.acd.declined(&self.queue, &self.call.to_string(), &who.id, Decline::Device).await;
             }
         }
@@ -71,10 +71,19 @@ impl Driver {
             Event::Answered { sdp, .. } => self.operator_answered(sdp).await,
             Event::Failed { code, .. } => self.operator_failed(code).await,
             Event::Ended { by, .. } => {
-                let side = if by == EndedBy::Remote { Side::Operator } else { Side::Network };
-                self.talk_over(side, "operator_bye").await;
+                if by == EndedBy::Remote {
+                    self.talk_over(Side::Operator, "operator_bye").await;
+                } else {
+                    self.operator_lost().await;
+                }
             }
             Event::Reoffer { sdp, .. } => self.operator_reoffer(sdp).await,
+            Event::ReofferAnswered { code, sdp: Some(answer), .. } if code < 300 => {
+                let agreed = self.operator.as_ref().map(|o| o.leg.take_answer(&self.sv.media, &answer));
+                if let Some(Err(e)) = agreed {
+                    info!(call = %self.call, error = %e, "answer to our offer can't be used");
+                }
+            }
             _ => {}
         }
     }
@@ -107,10 +116,8 @@ impl Driver {
         self.sv.media.bridge(self.citizen.id(), leg);
         self.set_stage(Stage::Talk);
         let patch = CallPatch { operator_answer_at: Some(at), operator: id.parse().ok(), ..CallPatch::default() };
-        if let Err(e) = self.sv.store.call_patch(self.call, patch).await {
-            tracing::warn!(call = %self.call, error = %e, "call row not updated");
-        }
-        self.note("talk_start", serde_json::json!({ "operator": id })).await;
+        self.story.patch(patch);
+        self.story.event("talk_start", serde_json::json!({ "operator": id }));
     }
 
     async fn operator_failed(&mut self, code: u16) {
@@ -121,7 +128,7 @@ impl Driver {
             486 | 600 | 603 => Decline::Refused,
             _ => Decline::Device,
         };
-        self.note("operator_declined", serde_json::json!({ "operator": operator.who.id, "code": code })).await;
+        self.story.event("operator_declined", serde_json::json!({ "operator": operator.who.id, "code": code }));
         self.sv.acd.declined(&self.queue, &self.call.to_string(), &operator.who.id, why).await;
         self.set_stage(self.stage);
     }
@@ -139,15 +146,29 @@ impl Driver {
             self.talk_ended_by = Some((side, how));
         }
         self.sv.acd.released(&self.queue, &operator.who.id).await;
-        self.note(
+        self.story.event(
             "talk_end",
             serde_json::json!({ "by": side.row().as_str(), "how": how, "operator": operator.who.id }),
-        )
-        .await;
+        );
         self.set_stage(Stage::After);
         if self.line_ended_by.is_none() {
             self.input(Input::TalkEnded);
         }
+    }
+
+    /// The phone is gone, the citizen isn't: back to the queue, before everybody who never spoke to anyone.
+    async fn operator_lost(&mut self) {
+        let Some(operator) = self.operator.take() else { return };
+        self.hold_ended();
+        self.sv.media.unbridge(self.citizen.id());
+        self.stop_recording();
+        self.release_leg(&operator.leg);
+        self.sv.acd.released(&self.queue, &operator.who.id).await;
+        self.story.event("operator_lost", serde_json::json!({ "operator": operator.who.id }));
+        let music = self.sv.voice.clips(&[hotline_ivr::Say::Prompt("hold_music".into())]);
+        self.play_next += 1;
+        self.sv.media.play(self.citizen.id(), self.play_next, music, true);
+        self.enter_queue(self.queue.clone(), Lane::Callback).await;
     }
 
     async fn operator_reoffer(&mut self, sdp: Option<Vec<u8>>) {
@@ -186,7 +207,7 @@ impl Driver {
             self.sv.media.stop_play(citizen);
             self.sv.media.bridge(citizen, leg);
         }
-        self.note("hold", serde_json::json!({ "on": on })).await;
+        self.story.event("hold", serde_json::json!({ "on": on }));
     }
 
     pub(crate) fn hold_ended(&mut self) {

@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use tracing::{error, warn};
 
 use super::driver::Driver;
+use super::story::patiently;
 use crate::app::{Services, now_ms};
 use crate::net::media::MediaEvent;
 
@@ -49,7 +50,7 @@ pub(crate) struct ActiveRecording {
 }
 
 impl Driver {
-    /// Row first, then the file: a crash in between leaves a row the repair explains, never an unknown file.
+    /// The row is on its way before the file begins; the repair at start reports a file whose row a crash swallowed.
     pub(crate) async fn start_recording(&mut self, purpose: Purpose, max_ms: u64) {
         if self.recording.is_some() {
             self.stop_recording();
@@ -66,10 +67,7 @@ impl Driver {
             kind: purpose.kind(),
             notice_played: self.notice_played,
         };
-        if let Err(e) = self.sv.store.recording_begin(row).await {
-            // Evidence matters more than its row: the file is written, the repair finds it.
-            error!(call = %self.call, error = %e, "recording row not written");
-        }
+        self.story.recording_begun(row);
         let file = self.sv.config.storage.recordings().join(&path);
         if let Some(parent) = file.parent()
             && let Err(e) = tokio::fs::create_dir_all(parent).await
@@ -95,7 +93,7 @@ impl Driver {
         let MediaEvent::RecordingDone { rec, duration_ms, .. } = &event else { return };
         let (rec, duration_ms) = (rec.clone(), *duration_ms);
         let purpose = self.recordings_pending.remove(&rec.0);
-        store_done(&self.sv, event).await;
+        self.story.recording_done(event);
         if self.recording.as_ref().is_some_and(|r| r.id == rec.0) {
             self.recording = None;
         }
@@ -113,7 +111,7 @@ pub async fn finish_orphans(sv: Arc<Services>, mut orphans: mpsc::Receiver<Media
     }
 }
 
-async fn store_done(sv: &Services, event: MediaEvent) {
+pub(crate) async fn store_done(sv: &Services, event: MediaEvent) {
     let MediaEvent::RecordingDone { rec, duration_ms, sha256, bytes, gaps_ms, paused_ranges, error, .. } = event else {
         return;
     };
@@ -123,7 +121,7 @@ async fn store_done(sv: &Services, event: MediaEvent) {
         Some(why) => {
             error!(recording = %id, why, "recording failed");
             sv.metrics.recordings_failed.inc();
-            sv.store.recording_lost(id, at, &why).await
+            patiently(|| sv.store.recording_lost(id, at, &why)).await
         }
         None => {
             let done = RecordingDone {
@@ -135,7 +133,7 @@ async fn store_done(sv: &Services, event: MediaEvent) {
                 transcribe: true,
                 at,
             };
-            sv.store.recording_finish(id, done).await
+            patiently(|| sv.store.recording_finish(id, done.clone())).await
         }
     };
     if let Err(e) = stored {

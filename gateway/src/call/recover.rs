@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hotline_db::{Call, CallEnd, CallbackKind, DbError, Direction, EndSide, NewCallback, RecordingDone};
 use tracing::{info, warn};
 
-use crate::app::{Services, node_name, now_ms};
+use crate::app::{Services, now_ms};
 
 /// Why recovery stopped.
 #[derive(Debug, thiserror::Error)]
@@ -31,7 +31,7 @@ pub async fn recover(sv: &Arc<Services>) -> Result<(), RecoverError> {
         info!(file = %file.path.display(), duration_ms = file.duration_ms, "recording repaired");
     }
     finish_recordings(sv).await?;
-    for call in sv.store.calls_open(Some(&node_name())).await? {
+    for call in sv.store.calls_open(Some(&sv.node)).await? {
         end_cut_call(sv, &call).await?;
     }
     Ok(())
@@ -42,7 +42,7 @@ async fn finish_recordings(sv: &Arc<Services>) -> Result<(), RecoverError> {
     let root = sv.config.storage.recordings();
     for row in sv.store.recordings_open().await? {
         // Another gateway on the same database may be writing it right now.
-        if sv.store.call_get(row.call).await?.is_none_or(|c| c.node != node_name()) {
+        if sv.store.call_get(row.call).await?.is_none_or(|c| c.node != sv.node) {
             continue;
         }
         let path = root.join(&row.path);
@@ -93,6 +93,7 @@ async fn end_cut_call(sv: &Arc<Services>, call: &Call) -> Result<(), RecoverErro
         hold_ms: None,
         wrap_ms: None,
         missed,
+        served: false,
     };
     if sv.store.call_end(call.id, end).await? {
         warn!(call = %call.id, "call cut by the last stop: the citizen is called back");

@@ -14,6 +14,7 @@ use super::driver::{Driver, Origin, Stage, Times};
 use super::finish::Finished;
 use super::leg::Leg;
 use super::live::LiveCall;
+use super::story::Story;
 use crate::acd::Lane;
 use crate::app::{Services, now_ms};
 use crate::callback::permit;
@@ -59,7 +60,7 @@ async fn serve_inbound(sv: &Arc<Services>, new: IncomingCall) -> Result<(), (u16
         (488, "Not Acceptable Here")
     })?;
     let raw = invite.asserted.as_deref().unwrap_or(&invite.from_user);
-    let number = normalize_phone(raw).map(Pii::new);
+    let number = normalize_phone(raw, &sv.config.site.area_code).map(Pii::new);
     let contact = PhoneContact {
         direction: Direction::Inbound,
         did: hotline.number.clone(),
@@ -134,13 +135,26 @@ pub async fn outbound(sv: Arc<Services>, task: CallbackTask, number: Pii<String>
         sip_call_id: String::new(),
         at: now_ms(),
     };
-    let accepted = accept::phone_call(&sv, contact).await.map_err(|e| e.to_string())?;
+    let accepted = match accept::phone_call(&sv, contact).await {
+        Ok(accepted) => accepted,
+        Err(e) => {
+            sv.media.close_leg(media.id);
+            return Err(e.to_string());
+        }
+    };
     let (sip_tx, sip_events) = mpsc::channel(64);
-    let session = sv.sip.dial(dial, sip_tx.clone()).map_err(|e| e.to_string())?;
+    let session = match sv.sip.dial(dial, sip_tx.clone()) {
+        Ok(session) => session,
+        Err(e) => {
+            sv.media.close_leg(media.id);
+            super::finish::end_unplaced(&sv, accepted.call, &e.to_string()).await;
+            return Err(e.to_string());
+        }
+    };
     let leg = Leg::new(session, media, 1);
     let mut vars = callback_vars(&sv.store, task.item, sv.config.site.utc_offset_min).await;
     vars.insert("hotline_number".to_owned(), did.clone());
-    let queue = sv.config.hotlines.first().map_or_else(|| "main".to_owned(), |h| h.queue.clone());
+    let queue = sv.config.first_queue();
     vars.insert("queue".to_owned(), queue.clone());
     let mut driver = build(
         &sv,
@@ -183,12 +197,13 @@ fn build(sv: &Arc<Services>, call: Id, origin: Origin, mailboxes: Mailboxes, cit
     sv.media_routes.add(citizen.id(), media_tx.clone());
     Driver {
         sv: Arc::clone(sv),
+        story: Story::open(sv, call),
         call,
         origin,
         did: String::new(),
         party: None,
         number: None,
-        queue: sv.config.queue_names().into_iter().next().unwrap_or_default(),
+        queue: sv.config.first_queue(),
         citizen,
         answered: false,
         operator: None,

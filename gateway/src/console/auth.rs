@@ -12,6 +12,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 
 use super::Api;
 use super::error::ApiError;
@@ -24,6 +25,8 @@ const FAILURES_MAX: u32 = 10;
 const FAILURE_PERIOD: Duration = Duration::from_secs(300);
 /// Addresses and logins remembered; the oldest go first.
 const FAILURES_KEPT_MAX: usize = 4_096;
+/// Passwords hashed at once, some 19 MB and a core each.
+const HASHING_MAX: usize = 2;
 /// Longer passwords are refused before hashing.
 const PASSWORD_MAX_BYTES: usize = 256;
 
@@ -58,10 +61,16 @@ impl Role {
     }
 }
 
-/// Failed sign-ins, bounded.
-#[derive(Default)]
+/// Failed sign-ins, bounded, and how many passwords are hashed at once.
 pub struct SignIns {
+    hashing: Semaphore,
     failures: Mutex<HashMap<(IpAddr, String), (u32, Instant)>>,
+}
+
+impl Default for SignIns {
+    fn default() -> Self {
+        Self { hashing: Semaphore::new(HASHING_MAX), failures: Mutex::default() }
+    }
 }
 
 impl SignIns {
@@ -95,6 +104,10 @@ impl User {
     #[must_use]
     pub fn has(&self, roles: &[Role]) -> bool {
         roles.iter().any(|r| self.0.has_role(r.as_str()))
+    }
+    /// Demands somebody who works with citizens; who runs the machine alone has no business in their reports.
+    pub fn staff(&self) -> Result<(), ApiError> {
+        self.need(&[Role::Operator, Role::Leader, Role::Qa, Role::Manager])
     }
     /// Demands one of these roles.
     pub fn need(&self, roles: &[Role]) -> Result<(), ApiError> {
@@ -159,6 +172,8 @@ pub(crate) async fn sign_in(
     }
     let user = api.sv.store.user_by_login(&form.login).await?.filter(|u| u.active);
     let hash = user.as_ref().map(|u| u.password_hash.expose().to_owned());
+    // Argon2 costs memory and a core on purpose: calls come first.
+    let Ok(_slot) = api.sign_ins.hashing.acquire().await else { return Err(ApiError::sign_in()) };
     let password = form.password;
     // Unknown users cost the same time as wrong passwords; hashing stays off the reactor.
     let right = tokio::task::spawn_blocking(move || match hash {
@@ -169,6 +184,7 @@ pub(crate) async fn sign_in(
     .unwrap_or(false);
     let Some(user) = user.filter(|_| right) else {
         api.sign_ins.failed(peer.ip(), &form.login);
+        super::audit_as(&api.sv, &format!("ip:{}", peer.ip()), "sign_in_failed", "session", None).await?;
         return Err(ApiError::sign_in());
     };
     api.sign_ins.succeeded(peer.ip(), &form.login);

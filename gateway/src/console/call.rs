@@ -33,9 +33,10 @@ pub(crate) struct CallView {
 #[utoipa::path(get, path = "/api/v1/calls", params(CallQuery), responses((status = 200, description = "newest first")))]
 pub(crate) async fn list(
     State(api): State<Api>,
-    _: User,
+    user: User,
     Query(q): Query<CallQuery>,
 ) -> Result<Json<Vec<Call>>, ApiError> {
+    user.staff()?;
     let filter =
         CallFilter { limit: q.limit.unwrap_or(50).clamp(1, 200), before_seq: q.before_seq, ..CallFilter::default() };
     Ok(Json(api.sv.store.calls(filter).await?))
@@ -43,13 +44,19 @@ pub(crate) async fn list(
 
 /// 正在进行的通话
 #[utoipa::path(get, path = "/api/v1/calls/live", responses((status = 200, body = [LiveCall])))]
-pub(crate) async fn live(State(api): State<Api>, _: User) -> Json<Vec<LiveCall>> {
-    Json(api.sv.live.list())
+pub(crate) async fn live(State(api): State<Api>, user: User) -> Result<Json<Vec<LiveCall>>, ApiError> {
+    user.staff()?;
+    Ok(Json(api.sv.live.list()))
 }
 
 /// 一次通话
 #[utoipa::path(get, path = "/api/v1/calls/{id}", params(("id" = String, Path)), responses((status = 200), (status = 404)))]
-pub(crate) async fn show(State(api): State<Api>, _: User, Path(id): Path<String>) -> Result<Json<CallView>, ApiError> {
+pub(crate) async fn show(
+    State(api): State<Api>,
+    user: User,
+    Path(id): Path<String>,
+) -> Result<Json<CallView>, ApiError> {
+    user.staff()?;
     let id = id_of(&id)?;
     let call = api.sv.store.call_get(id).await?.ok_or_else(ApiError::missing)?;
     let recordings = api.sv.store.recordings_of_call(id).await?;
@@ -60,9 +67,10 @@ pub(crate) async fn show(State(api): State<Api>, _: User, Path(id): Path<String>
 #[utoipa::path(get, path = "/api/v1/calls/{id}/events", params(("id" = String, Path)), responses((status = 200)))]
 pub(crate) async fn events(
     State(api): State<Api>,
-    _: User,
+    user: User,
     Path(id): Path<String>,
 ) -> Result<Json<Vec<CallEvent>>, ApiError> {
+    user.staff()?;
     Ok(Json(api.sv.store.call_events(id_of(&id)?).await?))
 }
 

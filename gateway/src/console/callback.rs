@@ -24,9 +24,10 @@ pub(crate) struct CallbackQuery {
 #[utoipa::path(get, path = "/api/v1/callbacks", params(CallbackQuery), responses((status = 200)))]
 pub(crate) async fn list(
     State(api): State<Api>,
-    _: User,
+    user: User,
     Query(q): Query<CallbackQuery>,
 ) -> Result<Json<Vec<CallbackTask>>, ApiError> {
+    user.staff()?;
     let filter = CallbackFilter {
         limit: q.limit.unwrap_or(50).clamp(1, 200),
         item: q.item.as_deref().map(id_of).transpose()?,
@@ -40,9 +41,10 @@ pub(crate) async fn list(
 #[utoipa::path(get, path = "/api/v1/callbacks/{id}", params(("id" = String, Path)), responses((status = 200), (status = 404)))]
 pub(crate) async fn show(
     State(api): State<Api>,
-    _: User,
+    user: User,
     Path(id): Path<String>,
 ) -> Result<Json<serde_json::Value>, ApiError> {
+    user.staff()?;
     let id = id_of(&id)?;
     let task = api.sv.store.callback_get(id).await?.ok_or_else(ApiError::missing)?;
     Ok(Json(serde_json::json!({

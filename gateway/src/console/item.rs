@@ -87,6 +87,10 @@ pub(crate) async fn create(
         Some(id) => Some(api.sv.store.call_get(id_of(id)?).await?.ok_or_else(ApiError::missing)?),
         None => None,
     };
+    // The first contact decides rewards: only who took the call files it.
+    if call.as_ref().is_some_and(|c| c.operator != Some(user.0.id)) {
+        user.need(&[Role::Leader])?;
+    }
     let key = headers.get("idempotency-key").and_then(|v| v.to_str().ok()).filter(|k| (8..=128).contains(&k.len()));
     let new = NewItem {
         region: api.sv.config.site.region.clone(),
@@ -106,7 +110,14 @@ pub(crate) async fn create(
         created_by: Some(user.0.id),
         idempotency_key: key.map(|k| format!("{}:{k}", user.0.id)),
     };
+    let title = new.title.clone();
     let (item, created) = item::create(&api.sv, new).await?;
+    if !created && (item.title != title || item.created_by != Some(user.0.id)) {
+        return Err(ApiError::conflict(format!(
+            "本通话已登记为 / this call is filed already as {}",
+            item.acceptance_no
+        )));
+    }
     if created {
         audit(&api.sv, &user.0, "item_create", &format!("item:{}", item.id), None).await?;
     }
@@ -126,9 +137,10 @@ pub(crate) struct ItemQuery {
 #[utoipa::path(get, path = "/api/v1/items", params(ItemQuery), responses((status = 200, description = "newest first")))]
 pub(crate) async fn list(
     State(api): State<Api>,
-    _: User,
+    user: User,
     Query(q): Query<ItemQuery>,
 ) -> Result<Json<Vec<Item>>, ApiError> {
+    user.staff()?;
     let before = q.before.as_deref().map(id_of).transpose()?;
     let filter = ItemFilter { limit: q.limit.unwrap_or(50).clamp(1, 200), before, ..ItemFilter::default() };
     Ok(Json(api.sv.store.items(filter).await?))
@@ -138,9 +150,10 @@ pub(crate) async fn list(
 #[utoipa::path(get, path = "/api/v1/items/{id}", params(("id" = String, Path, description = "id, acceptance number or query code")), responses((status = 200), (status = 404)))]
 pub(crate) async fn show(
     State(api): State<Api>,
-    _: User,
+    user: User,
     Path(id): Path<String>,
 ) -> Result<Json<serde_json::Value>, ApiError> {
+    user.staff()?;
     let store = &api.sv.store;
     let item = match (id.parse::<Id>(), id.len()) {
         (Ok(id), _) => store.item_get(id).await?,

@@ -120,9 +120,20 @@ pub(crate) async fn audit(
     object: &str,
     reason: Option<&str>,
 ) -> Result<(), ApiError> {
+    audit_as(sv, &actor.id.to_string(), action, object, reason).await
+}
+
+/// The same for who is not signed in.
+pub(crate) async fn audit_as(
+    sv: &Services,
+    actor: &str,
+    action: &str,
+    object: &str,
+    reason: Option<&str>,
+) -> Result<(), ApiError> {
     let row = hotline_db::NewAudit {
         at: crate::app::now_ms(),
-        actor: actor.id.to_string(),
+        actor: actor.into(),
         action: action.into(),
         object: object.into(),
         reason: reason.map(str::to_owned),

@@ -54,7 +54,7 @@ pub(crate) async fn set_state(
     }
     let who = reference(&user.0)
         .ok_or_else(|| ApiError::bad("该用户没有话机 / this user has no SIP phone: `hotline user add --sip-user`"))?;
-    let queue = form.queue.unwrap_or_else(|| first_queue(&api.sv));
+    let queue = form.queue.unwrap_or_else(|| api.sv.config.first_queue());
     let registered = !api.sv.sip.bindings(&who.sip_user).is_empty();
     let state = api
         .sv
@@ -67,21 +67,18 @@ pub(crate) async fn set_state(
 
 /// 队列
 #[utoipa::path(get, path = "/api/v1/queues", responses((status = 200, body = [QueueView])))]
-pub(crate) async fn queues(State(api): State<Api>, _: User) -> Json<Vec<QueueView>> {
-    Json(api.sv.acd.view().await)
+pub(crate) async fn queues(State(api): State<Api>, user: User) -> Result<Json<Vec<QueueView>>, ApiError> {
+    user.staff()?;
+    Ok(Json(api.sv.acd.view().await))
 }
 
 fn reference(user: &hotline_db::User) -> Option<OperatorRef> {
     Some(OperatorRef { id: user.id.to_string(), name: user.name.clone(), sip_user: user.sip_user.clone()? })
 }
 
-fn first_queue(sv: &Services) -> String {
-    sv.config.hotlines.first().map_or_else(|| "main".into(), |h| h.queue.clone())
-}
-
 /// After a restart operators are what they were before it; their calls come once their phones register again.
 pub async fn restore(sv: &Arc<Services>) -> Result<(), hotline_db::DbError> {
-    let queue = first_queue(sv);
+    let queue = sv.config.first_queue();
     for row in sv.store.operator_states().await? {
         let state = match OperatorState::parse(row.state.as_str()) {
             Some(OperatorState::Off) | None => continue,

@@ -21,7 +21,12 @@ const RANGE_MAX_BYTES: u64 = 8 * 1024 * 1024;
 
 /// 录音信息
 #[utoipa::path(get, path = "/api/v1/recordings/{id}", params(("id" = String, Path)), responses((status = 200), (status = 404)))]
-pub(crate) async fn show(State(api): State<Api>, _: User, Path(id): Path<String>) -> Result<Json<Recording>, ApiError> {
+pub(crate) async fn show(
+    State(api): State<Api>,
+    user: User,
+    Path(id): Path<String>,
+) -> Result<Json<Recording>, ApiError> {
+    user.staff()?;
     Ok(Json(api.sv.store.recording_get(id_of(&id)?).await?.ok_or_else(ApiError::missing)?))
 }
 
@@ -59,6 +64,7 @@ pub(crate) async fn transcript(
     Path(id): Path<String>,
 ) -> Result<Json<serde_json::Value>, ApiError> {
     let row = readable(&api, &user, &id).await?;
+    audit(&api.sv, &user.0, "read_transcript", &format!("recording:{}", row.id), None).await?;
     if let Some(t) = api.sv.store.transcript_of(row.id).await? {
         return Ok(Json(
             serde_json::json!({ "status": "done", "engine": t.engine, "model": t.model, "version": t.version, "text": t.redacted_text }),

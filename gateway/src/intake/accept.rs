@@ -3,7 +3,7 @@
 
 use hotline_db::{Call, DbError, Direction, Id, NewCall, Party};
 
-use crate::app::{Services, node_name};
+use crate::app::Services;
 use crate::privacy::{Pii, SealError, mask_phone};
 
 /// Why a contact wasn't taken.
@@ -57,7 +57,7 @@ pub async fn phone_call(sv: &Services, contact: PhoneContact) -> Result<Accepted
         party,
         trunk: contact.trunk,
         sip_call_id: contact.sip_call_id,
-        node: node_name(),
+        node: sv.node.clone(),
         at: contact.at,
     };
     let call: Call = sv.store.call_begin(new).await?;

@@ -38,9 +38,13 @@ async fn sweep(sv: &Services) -> Result<(), DbError> {
     let grace_ms = i64::try_from(sv.config.intake.form_grace_s).unwrap_or(120) * 1000;
     for call in sv.store.calls_unfiled(now_ms() - grace_ms, BATCH).await? {
         let new = item_of(sv, &call);
-        let (item, created) = create(sv, new).await?;
-        if created {
-            info!(call = %call.call, item = item.acceptance_no, "item made from the call's transcript");
+        match create(sv, new).await {
+            Ok((item, true)) => {
+                info!(call = %call.call, item = item.acceptance_no, "item made from the call's transcript")
+            }
+            Ok((_, false)) => {}
+            // One that can't be filed must not hold up the next.
+            Err(e) => warn!(call = %call.call, error = %e, "no item made from the call"),
         }
     }
     Ok(())

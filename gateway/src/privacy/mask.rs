@@ -46,29 +46,6 @@ pub fn mask_phone(number: &str) -> String {
     }
 }
 
-/// Masks every run of seven or more digits in free text (a number read out, an identity card).
-#[must_use]
-pub fn mask_text(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    let mut run = String::new();
-    for c in text.chars().chain(std::iter::once('\0')) {
-        if c.is_ascii_digit() {
-            run.push(c);
-            continue;
-        }
-        if run.len() >= 7 {
-            out.push_str(&mask_phone(&run));
-        } else {
-            out.push_str(&run);
-        }
-        run.clear();
-        if c != '\0' {
-            out.push(c);
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -80,10 +57,5 @@ mod tests {
         assert_eq!(mask_phone("12319"), "***19");
         assert_eq!(mask_phone("110"), "***");
         assert_eq!(format!("{:?}", Pii::new("13812345678")), "138****5678");
-    }
-
-    #[test]
-    fn free_text_keeps_short_numbers_and_masks_long_ones() {
-        assert_eq!(mask_text("人民路88号,电话13812345678。"), "人民路88号,电话138****5678。");
     }
 }

@@ -48,7 +48,7 @@ impl Endpoint {
                 self.admit(now, flow, message, Identity::Trunk(trunk));
             }
             Identity::Unknown { stale } => {
-                if self.is_proven(now, flow) || self.may_answer_stranger(now, flow) {
+                if self.is_proven(now, flow.remote.ip()) || self.may_answer_stranger(now, flow) {
                     self.challenge(now, flow, &message, stale);
                 } else {
                     self.counters.refused_strangers += 1;

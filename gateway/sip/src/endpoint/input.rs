@@ -19,10 +19,21 @@ pub(super) struct Stream {
 impl Endpoint {
     /// Takes one datagram, or one whole message of any transport
     pub fn handle_datagram(&mut self, now: Instant, flow: Flow, bytes: &[u8]) {
+        self.take(now, flow, bytes);
+    }
+
+    /// Whether `bytes` were a valid message
+    fn take(&mut self, now: Instant, flow: Flow, bytes: &[u8]) -> bool {
         self.clock_ms(now);
         match Message::parse(bytes) {
-            Ok(message) if message.is_request() => self.receive_request(now, flow, message),
-            Ok(message) => self.receive_response(now, flow, &message),
+            Ok(message) => {
+                if message.is_request() {
+                    self.receive_request(now, flow, message);
+                } else {
+                    self.receive_response(now, flow, &message);
+                }
+                return true;
+            }
             Err(error) if error.kind == ParseErrorKind::Empty => {}
             Err(error) => {
                 self.counters.parse_errors += 1;
@@ -32,16 +43,19 @@ impl Endpoint {
                 }
             }
         }
+        false
     }
 
     /// Takes bytes of a TCP connection, cut anywhere; `flow.conn` names the connection
     ///
     /// A stream that can't be followed, or that holds a message back longer
     /// than `limits::STREAM_MESSAGE_MS_MAX`, yields [`Output::CloseConn`].
-    pub fn handle_stream(&mut self, now: Instant, flow: Flow, bytes: &[u8]) {
+    /// Returns how many whole, valid messages these bytes completed.
+    pub fn handle_stream(&mut self, now: Instant, flow: Flow, bytes: &[u8]) -> usize {
         let Some(conn) = flow.conn else {
-            return self.handle_datagram(now, flow, bytes);
+            return usize::from(self.take(now, flow, bytes));
         };
+        let mut valid = 0;
         let known = self.streams.remove(&conn);
         let was_waiting = known.is_some();
         let due_at = now + Duration::from_millis(limits::STREAM_MESSAGE_MS_MAX);
@@ -51,13 +65,14 @@ impl Endpoint {
             match stream.framer.next() {
                 Ok(Some(Frame::Message(message))) => {
                     stream.due_at = due_at;
-                    self.handle_datagram(now, flow, &message);
+                    valid += usize::from(self.take(now, flow, &message));
                 }
                 Ok(Some(Frame::Ping)) => self.transmit(flow, b"\r\n".to_vec()),
                 Ok(None) => break,
                 Err(_) => {
                     self.counters.parse_errors += 1;
-                    return self.close_stream(conn);
+                    self.close_stream(conn);
+                    return valid;
                 }
             }
         }
@@ -69,6 +84,7 @@ impl Endpoint {
             self.timers.set(TimerKey::Stream(conn), Some(stream.due_at));
             self.streams.insert(conn, stream);
         }
+        valid
     }
 
     pub(super) fn close_stream(&mut self, conn: u64) {

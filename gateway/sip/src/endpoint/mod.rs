@@ -27,6 +27,7 @@ mod server_tx;
 mod timeout;
 
 pub use error::{DialError, SessionError};
+pub use refuse::Standing;
 
 use crate::config::{Binding, Config, Stats, Trunk, User};
 use crate::digest::{NonceBook, ha1_md5, ha1_sha256};

@@ -5,9 +5,34 @@ use crate::event::Event;
 use crate::flow::Flow;
 use crate::limits;
 use crate::message::Message;
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
+/// What an address may expect of us before it has said anything
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// A trunk, a phone network, the peer of a running call, or a source that proved a trunk's password
+    Served,
+    /// It may still prove a trunk's password
+    Stranger,
+    /// Nothing it could say would be served
+    Nobody,
+}
+
 impl Endpoint {
+    /// Whom a connection from `ip` would belong to: the driver keeps few for strangers and none for nobodies
+    #[must_use]
+    pub fn standing(&self, now: Instant, ip: IpAddr) -> Standing {
+        let is_peer = || self.sessions.values().any(|s| s.flow.remote.ip() == ip);
+        if self.serves(ip) || self.is_proven(now, ip) || is_peer() {
+            Standing::Served
+        } else if self.trunk_users.is_empty() {
+            Standing::Nobody
+        } else {
+            Standing::Stranger
+        }
+    }
+
     /// Whether this source may be answered now; notes that it was
     pub(super) fn may_answer_stranger(&mut self, now: Instant, flow: Flow) -> bool {
         let period = Duration::from_millis(limits::STRANGER_PERIOD_MS);
@@ -59,8 +84,8 @@ impl Endpoint {
         }
     }
 
-    pub(super) fn is_proven(&self, now: Instant, flow: Flow) -> bool {
-        let at = self.proven.get(&flow.remote.ip());
+    pub(super) fn is_proven(&self, now: Instant, ip: IpAddr) -> bool {
+        let at = self.proven.get(&ip);
         at.is_some_and(|at| now.saturating_duration_since(*at) < Duration::from_millis(limits::PROVEN_SOURCE_MS))
     }
 }

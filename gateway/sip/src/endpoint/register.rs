@@ -120,11 +120,12 @@ mod tests {
     #[test]
     fn lifetimes_are_clamped_and_zero_removes() {
         assert_eq!(wish(""), Some(Wish::Query));
-        assert_eq!(wish("m: <sip:1@10.0.0.2>\r\n"), set(3_600));
+        assert_eq!(wish("m: <sip:1@10.0.0.2>\r\n"), set(limits::REGISTER_EXPIRES_S_MAX));
         assert_eq!(wish("m: <sip:1@10.0.0.2>;expires=5\r\nExpires: 900\r\n"), set(60));
-        assert_eq!(wish("m: <sip:1@10.0.0.2>\r\nExpires: 900\r\n"), set(900));
+        assert_eq!(wish("m: <sip:1@10.0.0.2>\r\nExpires: 900\r\n"), set(limits::REGISTER_EXPIRES_S_MAX));
+        assert_eq!(wish("m: <sip:1@10.0.0.2>\r\nExpires: 90\r\n"), set(90));
         assert_eq!(wish("m: <sip:1@10.0.0.2>;expires=0\r\n"), set(0));
-        assert_eq!(wish("m: <sip:1@10.0.0.2>;expires=280297596632815\r\n"), set(3_600));
+        assert_eq!(wish("m: <sip:1@10.0.0.2>;expires=280297596632815\r\n"), set(limits::REGISTER_EXPIRES_S_MAX));
     }
 
     #[test]

@@ -212,6 +212,6 @@ mod tests {
         registrar.register(at(0), "1001", flow(Some(4)), (b"c", 1), &[change]).unwrap();
         assert!(registrar.conn_closed(5).is_empty());
         assert_eq!(registrar.conn_closed(4), ["1001"]);
-        assert_eq!((granted_s(1), granted_s(0), granted_s(u32::MAX)), (60, 0, 3_600));
+        assert_eq!((granted_s(1), granted_s(0), granted_s(u32::MAX)), (60, 0, limits::REGISTER_EXPIRES_S_MAX));
     }
 }

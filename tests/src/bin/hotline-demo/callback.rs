@@ -8,7 +8,7 @@ use serde_json::Value;
 use crate::desk::Desk;
 use crate::ear::{Ear, Speech};
 use crate::item::{Item, in_state};
-use crate::look::{self, demand, text, unexpected};
+use crate::look::{self, demand, text};
 use crate::show::{Failed, Show};
 use crate::site::HOTLINE;
 
@@ -128,18 +128,23 @@ async fn stored(show: &mut Show, desk: &Desk, line: &mut Line, task: &str) -> Re
 
 async fn closed(show: &mut Show, desk: &Desk, item: &Item) -> Result<(), Failed> {
     show.step("案件核心已结案", "the case core has closed the case", 30_000, async {
-        let story = in_state(desk, item, "已结案").await?;
-        let rows = |name: &str| story[name].as_array().cloned().unwrap_or_default();
-        let event = rows("case_events").into_iter().find(|e| e["stage"] == "已结案");
-        let event = event.ok_or_else(|| unexpected(format!("no 已结案 from the ledger: {}", story["case_events"])))?;
-        let close = rows("handoffs").into_iter().find(|h| h["kind"] == "close");
-        let close = close.ok_or_else(|| unexpected("nothing asked the case core to close"))?;
+        let path = format!("/api/v1/items/{}", item.id);
+        let row = |story: &Value, list: &str, field: &str, word: &str| {
+            story[list].as_array()?.iter().find(|row| row[field] == word).cloned()
+        };
+        // The item closes with the verdict; the ledger's own word comes after the hand-off.
+        let both = |story: &Value| {
+            let event = row(story, "case_events", "stage", "已结案")?;
+            Some((event, row(story, "handoffs", "kind", "close")?, story["item"]["state"].clone()))
+        };
+        let (event, close, state) = desk.api.wait_for(&path, 25_000, both).await?;
+        demand(state == "已结案", format!("the item is {state}"))?;
         let detail = format!(
             "案件 / case {} {} · 结案请求 / request to close: {} · 诉求 / item {}",
             text(&event["case_no"]),
             text(&event["stage"]),
             text(&close["state"]),
-            text(&story["item"]["state"])
+            text(&state)
         );
         Ok(((), detail))
     })

@@ -43,7 +43,7 @@ async fn main() -> ExitCode {
     let mut site = match Site::prepare(arguments.data) {
         Ok(site) => site,
         Err(error) => {
-            show::complain(&format!("错误 / error: {error}"));
+            show::complain(&format!("错误 / error: {}", show::plain(&error)));
             return ExitCode::FAILURE;
         }
     };
@@ -54,8 +54,14 @@ async fn main() -> ExitCode {
     let code = match told {
         None => {
             show.line("");
-            show.line("已中断,正在停止网关 / interrupted, stopping the gateway");
-            site.stop().await.map_or(ExitCode::FAILURE, |_| ExitCode::from(INTERRUPTED))
+            show.line("已中断,正在停止网关(有通话时不到一分钟) / interrupted, stopping the gateway (less than a minute while a call is on)");
+            let stopped = site.stop().await;
+            show.line(if stopped.is_ok() {
+                "已停止 / stopped"
+            } else {
+                "未能正常停止 / it did not stop in time"
+            });
+            ExitCode::from(INTERRUPTED)
         }
         Some(Err(failed)) => {
             show.failure(&failed, &site.log());

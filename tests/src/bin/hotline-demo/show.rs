@@ -95,7 +95,7 @@ impl Show {
         println!("{}  ✗ {}", clock(), failed.name);
         println!();
         eprintln!("第 {} 步失败 / step {} failed: {}", failed.number, failed.number, failed.name);
-        eprintln!("  原因 / why: {}", failed.why);
+        eprintln!("  原因 / why: {}", plain(&failed.why));
         eprintln!("  网关日志 / the gateway's log: {log}");
     }
 
@@ -109,6 +109,14 @@ impl Show {
 
     pub(crate) fn elapsed_s(&self) -> u64 {
         self.started.elapsed().as_secs()
+    }
+}
+
+/// The error's text; a judgement of the demonstration itself has no program's log.
+pub(crate) fn plain(error: &Error) -> String {
+    match error {
+        Error::Process { detail, log, .. } if log.is_empty() => detail.clone(),
+        other => other.to_string(),
     }
 }
 

@@ -12,6 +12,7 @@ use hotline_tests::gateway::binary;
 use hotline_tests::net::{GATEWAY_IP, PHONE_NETWORK, TRUNK_IP, TRUNK_NETWORK, free_port, free_ports};
 use hotline_tests::{Error, Process, Result, Signal, repo_root, until};
 
+use crate::look::unexpected;
 use crate::show::{Failed, Show};
 
 /// Signs in and has the phone.
@@ -262,10 +263,10 @@ fn lock(root: &Path) -> Result<File> {
     let file = File::create(&path).map_err(Error::io(format!("create {}", path.display())))?;
     match file.try_lock() {
         Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(Error::Missing {
-            program: format!("{} 已被占用 / is in use", root.display()),
-            remedy: "先停止另一个演示 / stop the other demonstration first".into(),
-        }),
+        Err(TryLockError::WouldBlock) => Err(unexpected(format!(
+            "{0} 已被占用,请先停止另一个演示 / {0} is in use, stop the other demonstration first",
+            root.display()
+        ))),
         Err(TryLockError::Error(source)) => Err(Error::Io { what: format!("lock {}", path.display()), source }),
     }
 }
@@ -278,10 +279,10 @@ fn wipe(root: &Path) -> Result<()> {
     let ours = |path: &PathBuf| [LOCK, MODELS].iter().any(|name| path.file_name().is_some_and(|n| n == *name));
     let rest: Vec<&PathBuf> = entries.iter().filter(|path| !ours(path)).collect();
     if !rest.is_empty() && !root.join(CONFIG).is_file() {
-        return Err(Error::Missing {
-            program: format!("{} 里是别的东西,不清空 / holds something else and isn't wiped", root.display()),
-            remedy: "用 --data 指定空目录 / name an empty folder with --data".into(),
-        });
+        return Err(unexpected(format!(
+            "{0} 里有别的文件,不清空;用 --data 指定空目录 / {0} holds other files and isn't wiped; name an empty folder with --data",
+            root.display()
+        )));
     }
     for path in rest {
         let removed = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };

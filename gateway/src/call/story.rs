@@ -1,0 +1,118 @@
+//! A call's rows, written in order by a task of their own: a commit never holds up a citizen's ear.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hotline_db::{CallPatch, DbError, Id, NewRecording, Store};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tracing::{error, warn};
+
+use super::recording::store_done;
+use crate::app::{Services, now_ms};
+use crate::net::media::MediaEvent;
+
+/// Lines waiting for a slow database; beyond it events are dropped with a warning, the call goes on.
+const LINES_MAX: usize = 1_024;
+/// How long the end of a call waits for its story.
+const CLOSE_S: u64 = 60;
+/// Tries of a row that must not be missing.
+const TRIES_MS: [u64; 5] = [0, 200, 1_000, 5_000, 20_000];
+
+enum Line {
+    Event { at: i64, kind: String, data: serde_json::Value },
+    Patch(CallPatch),
+    RecordingBegun(NewRecording),
+    RecordingDone(MediaEvent),
+}
+
+/// The writing end.
+pub(crate) struct Story {
+    call: Id,
+    lines: Option<mpsc::Sender<Line>>,
+    writer: Option<JoinHandle<()>>,
+}
+
+impl Story {
+    pub(crate) fn open(sv: &Arc<Services>, call: Id) -> Self {
+        let (tx, rx) = mpsc::channel(LINES_MAX);
+        let writer = tokio::spawn(write(Arc::clone(sv), call, rx));
+        Self { call, lines: Some(tx), writer: Some(writer) }
+    }
+
+    /// A line of the call's event log.
+    pub(crate) fn event(&self, kind: &str, data: serde_json::Value) {
+        self.push(Line::Event { at: now_ms(), kind: kind.into(), data });
+    }
+
+    /// New facts for the call's row.
+    pub(crate) fn patch(&self, patch: CallPatch) {
+        self.push(Line::Patch(patch));
+    }
+
+    /// A recording's row; written before its end can be.
+    pub(crate) fn recording_begun(&self, row: NewRecording) {
+        self.push(Line::RecordingBegun(row));
+    }
+
+    /// A recording's end.
+    pub(crate) fn recording_done(&self, event: MediaEvent) {
+        self.push(Line::RecordingDone(event));
+    }
+
+    /// Waits until everything is written.
+    pub(crate) async fn close(&mut self) {
+        self.lines = None;
+        if let Some(writer) = self.writer.take()
+            && tokio::time::timeout(Duration::from_secs(CLOSE_S), writer).await.is_err()
+        {
+            error!(call = %self.call, "the call's story is not written: the database is too slow");
+        }
+    }
+
+    fn push(&self, line: Line) {
+        if self.lines.as_ref().is_none_or(|to| to.try_send(line).is_err()) {
+            warn!(call = %self.call, "a line of the call's story is dropped");
+        }
+    }
+}
+
+async fn write(sv: Arc<Services>, call: Id, mut lines: mpsc::Receiver<Line>) {
+    while let Some(line) = lines.recv().await {
+        let written = match line {
+            Line::Event { at, kind, data } => sv.store.call_event(call, at, &kind, data).await.map(drop),
+            Line::Patch(patch) => patched(&sv.store, call, patch).await,
+            Line::RecordingBegun(row) => begun(&sv.store, row).await,
+            Line::RecordingDone(event) => {
+                store_done(&sv, event).await;
+                Ok(())
+            }
+        };
+        if let Err(e) = written {
+            error!(%call, error = %e, "a line of the call's story is not written");
+        }
+    }
+}
+
+async fn patched(store: &Store, call: Id, patch: CallPatch) -> Result<(), DbError> {
+    patiently(|| store.call_patch(call, patch.clone())).await
+}
+
+async fn begun(store: &Store, row: NewRecording) -> Result<(), DbError> {
+    patiently(|| store.recording_begin(row.clone())).await
+}
+
+/// Repeats what a busy database refused.
+pub(crate) async fn patiently<T, F: Future<Output = Result<T, DbError>>>(
+    mut attempt: impl FnMut() -> F,
+) -> Result<T, DbError> {
+    let mut last = DbError::Busy;
+    for pause_ms in TRIES_MS {
+        tokio::time::sleep(Duration::from_millis(pause_ms)).await;
+        match attempt().await {
+            Err(e) if e.is_transient() => last = e,
+            settled => return settled,
+        }
+    }
+    Err(last)
+}
