@@ -137,6 +137,7 @@ pub(crate) async fn insert(c: &mut Conn, item: Id, new: NewHandoff, now: i64) ->
     let last = sql("SELECT COALESCE(MAX(ord), 0), MAX(case_no) FROM handoff WHERE item = $1");
     let (ord, case_no): (i64, Option<String>) = c.one(last.bind(item)).await?;
     let ord = ord + 1;
+    let target = target_of(c, item, &new).await?;
     let key = new.idempotency_key.unwrap_or_else(|| format!("{item}:{ord}:{}", new.kind));
     limits::text("idempotency_key", &key, SHORT_TEXT_CHARS_MAX)?;
     let known = sql("SELECT id FROM handoff WHERE idempotency_key = $1").bind(key.as_str());
@@ -144,7 +145,6 @@ pub(crate) async fn insert(c: &mut Conn, item: Id, new: NewHandoff, now: i64) ->
         return Ok(id);
     }
     let payload = limits::json("payload", &new.payload)?;
-    let target = target_of(c, item, &new).await?;
     let id = Id::new();
     let query = sql("INSERT INTO handoff (id, item, ord, target, kind, idempotency_key, payload, \
          payload_hash, case_no, state, attempts, next_at, unknown_outcome, created_at) \
@@ -326,8 +326,7 @@ impl Store {
     /// # Errors
     /// As any read.
     pub async fn handoff_backlog(&self) -> Result<HandoffBacklog> {
-        let query =
-            sql("SELECT state, COUNT(*), MIN(created_at) FROM handoff WHERE state <> '已收' GROUP BY state");
+        let query = sql("SELECT state, COUNT(*), MIN(created_at) FROM handoff WHERE state <> '已收' GROUP BY state");
         let mut backlog = HandoffBacklog::default();
         for (state, n, oldest) in self.reader().await?.all::<(HandoffState, i64, i64)>(query).await? {
             match state {

@@ -135,7 +135,7 @@ async fn build(config: Arc<Config>, cancel: CancellationToken) -> anyhow::Result
     let data = &config.storage.data_dir;
     std::fs::create_dir_all(data).with_context(|| format!("数据目录 / data directory {}", data.display()))?;
     let store = Store::open(&config.storage.url()).await.context("数据库 / database")?;
-    let sealer = Sealer::open(&data.join("secret.key"))?;
+    let sealer = Sealer::open(&data.join("secret.key"), !store.parties_sealed().await?)?;
     let voice = Voice::load(&config)?;
     let (media_tx, media_rx) = mpsc::channel(MEDIA_EVENTS_MAX);
     let media = Media::start(media_config(&config), media_tx).context("RTP")?;
@@ -296,6 +296,7 @@ fn spawn_workers(sv: &Arc<Services>, core: &Arc<Core>) {
         tokio::spawn(crate::callback::dial::run(Arc::clone(sv)));
     }
     tokio::spawn(follow_users(Arc::clone(sv)));
+    tokio::spawn(crate::observe::follow_outbox(Arc::clone(sv)));
     let (done_tx, done_rx) = mpsc::channel(256);
     let worker = std::env::current_exe().unwrap_or_else(|_| "hotline".into());
     tokio::spawn(hotline_transcription::jobs::run(

@@ -56,6 +56,11 @@ enum Command {
         /// 受理编号或查询码 / acceptance number or query code
         number: String,
     },
+    /// 移交案件核心的发件箱 / hand-offs to the case core
+    Outbox {
+        #[command(subcommand)]
+        command: OutboxCommand,
+    },
     /// 语音流程 / voice flows
     Ivr {
         #[command(subcommand)]
@@ -95,6 +100,22 @@ enum UserCommand {
         /// 话机密码;默认同登录密码 / the phone's password, default: the same
         #[arg(long, env = "HOTLINE_SIP_PASSWORD", hide_env_values = true)]
         sip_password: Option<String>,
+    },
+}
+
+#[derive(Subcommand)]
+enum OutboxCommand {
+    /// 未送达与滞留 / what waits and what was set aside
+    List {
+        #[command(flatten)]
+        site: Site,
+    },
+    /// 重新发送滞留的一条 / send one that was set aside again
+    Retry {
+        #[command(flatten)]
+        site: Site,
+        /// 编号(见 list)/ id, as `list` shows it
+        id: String,
     },
 }
 
@@ -177,6 +198,10 @@ fn run(command: Command) -> anyhow::Result<()> {
             let name = name.unwrap_or_else(|| login.clone());
             let person = cli::user::NewPerson { login, name, roles, password, sip_user, sip_password };
             runtime.block_on(cli::user::add(&load(&site)?, person))
+        }
+        Command::Outbox { command: OutboxCommand::List { site } } => runtime.block_on(cli::outbox::list(&load(&site)?)),
+        Command::Outbox { command: OutboxCommand::Retry { site, id } } => {
+            runtime.block_on(cli::outbox::retry(&load(&site)?, &id))
         }
         Command::Ivr { command: IvrCommand::Check { site, flow } } => cli::ivr::check(&load(&site)?, flow.as_deref()),
         Command::Ivr { command: IvrCommand::Graph { site, flow } } => cli::ivr::graph(&load(&site)?, &flow),

@@ -204,7 +204,8 @@ story!(who_was_served_is_not_called_for_the_old_miss, |s: Stage| async move {
     store.call_end(served.id, CallEnd { served: true, ..hung_up(T0 + 3) }).await.unwrap();
     assert_eq!(open(citizen.id).await, [CallbackKind::Message], "what they said on tape is answered");
     assert_eq!(open(other.party.unwrap()).await, [CallbackKind::Missed]);
-    let filter = CallbackFilter { limit: 9, kind: Some(CallbackKind::Missed), party: Some(citizen.id), ..Default::default() };
+    let filter =
+        CallbackFilter { limit: 9, kind: Some(CallbackKind::Missed), party: Some(citizen.id), ..Default::default() };
     let done = store.callbacks(filter).await.unwrap().remove(0);
     assert_eq!((done.result, done.finished_at), (Some(CallbackResult::Cancelled), Some(T0 + 3)));
     let end = store.call_events(served.id).await.unwrap().pop().unwrap();

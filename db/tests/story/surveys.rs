@@ -113,7 +113,8 @@ story!(a_survey_and_its_attempt_are_one_step, |s: Stage| async move {
     let store = &s.store;
     let (item, task) = asked(store).await;
     let call = call(store, item.party).await;
-    let attempt = |call| NewAttempt { call: Some(call), at: T0, outcome: "answered".into(), next_at: None, counts: true };
+    let attempt =
+        |call| NewAttempt { call: Some(call), at: T0, outcome: "answered".into(), next_at: None, counts: true };
     let nobody = store.survey_store(verdict(&task, 1), decision(HandoffKind::Close), Some(attempt(Id::new()))).await;
     assert!(matches!(nobody, Err(DbError::NotFound)), "{nobody:?}");
     assert!(store.survey_of_task(task.id).await.unwrap().is_none(), "nothing of it");

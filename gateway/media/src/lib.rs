@@ -21,5 +21,5 @@ pub mod tone;
 mod types;
 
 pub use player::{Clip, ClipError};
-pub use recorder::{Repaired, repair};
+pub use recorder::{RepairError, Repaired, repair};
 pub use types::{Codec, LegId, LegParams, LegStats, RecordingId};

@@ -6,9 +6,14 @@ use std::fs;
 
 use common::Lcg;
 use hotline_media::{
+    Repaired,
     recorder::{HEADER_LEN, WavFile, part_path, sha256_file},
     repair,
 };
+
+fn repair_all(dir: &std::path::Path) -> Vec<Repaired> {
+    repair(dir).into_iter().map(Result::unwrap).collect()
+}
 
 #[test]
 fn a_file_cut_at_any_byte_is_repaired() {
@@ -35,7 +40,7 @@ fn a_file_cut_at_any_byte_is_repaired() {
     WavFile::create(&finished).unwrap().finish(80).unwrap();
     fs::write(dir.path().join("notes.txt"), "untouched").unwrap();
 
-    let mut repaired = repair(dir.path()).unwrap();
+    let mut repaired = repair_all(dir.path());
     repaired.sort_by_key(|repaired| repaired.path.file_name().unwrap().to_owned());
     assert_eq!(repaired.len(), 200);
     for (repaired, (path, len)) in repaired.iter().zip(&lengths) {
@@ -49,7 +54,7 @@ fn a_file_cut_at_any_byte_is_repaired() {
         assert_eq!(repaired.sha256, sha256_file(path).unwrap());
         assert!(!part_path(path).exists());
     }
-    assert!(repair(dir.path()).unwrap().is_empty(), "the second run finds nothing");
+    assert!(repair_all(dir.path()).is_empty(), "the second run finds nothing");
     assert_eq!(hound::WavReader::open(&finished).unwrap().duration(), 80);
 }
 
@@ -61,7 +66,7 @@ fn a_file_that_only_missed_its_name_is_not_called_broken() {
     file.write_at(0, &[0; 3200]).unwrap();
     file.refresh_header().unwrap();
     drop(file);
-    let repaired = repair(dir.path()).unwrap();
+    let repaired = repair_all(dir.path());
     assert_eq!((repaired[0].was_broken, repaired[0].duration_ms), (false, 100));
 }
 
@@ -70,10 +75,38 @@ fn a_header_full_of_garbage_is_written_anew_and_no_file_is_overwritten() {
     let dir = tempfile::tempdir().unwrap();
     fs::write(dir.path().join("a.wav"), "somebody's").unwrap();
     fs::write(dir.path().join("a.wav.part"), vec![0xFF; 44 + 33]).unwrap();
-    let repaired = repair(dir.path()).unwrap();
+    let repaired = repair_all(dir.path());
     assert!(repaired[0].was_broken);
     assert!(repaired[0].path.ends_with("a-repaired-1.wav"));
     assert_eq!(hound::WavReader::open(&repaired[0].path).unwrap().duration(), 8);
     assert_eq!(fs::read(dir.path().join("a.wav")).unwrap(), b"somebody's");
-    assert!(repair(&dir.path().join("missing")).is_err());
+}
+
+#[test]
+fn a_file_that_cannot_be_repaired_keeps_no_other_from_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let whole = |name: &str| {
+        let path = dir.path().join(name);
+        let mut file = WavFile::create(&path).unwrap();
+        file.write_at(0, &[1; 3200]).unwrap();
+        path
+    };
+    let (before, after) = (whole("a/1.wav"), whole("z/1.wav"));
+    // Its name is taken, and the name to give it instead is longer than a name may be.
+    let stem = "m".repeat(246);
+    let taken = dir.path().join(format!("{stem}.wav"));
+    fs::write(&taken, "somebody's").unwrap();
+    fs::write(part_path(&taken), vec![0; 444]).unwrap();
+
+    let results = repair(dir.path());
+    assert_eq!(results.len(), 3);
+    let done: Vec<_> = results.iter().flatten().map(|file| file.path.clone()).collect();
+    assert_eq!(done, [before, after]);
+    let errors: Vec<_> = results.iter().filter_map(|result| result.as_ref().err()).collect();
+    assert_eq!(errors[0].path, part_path(&taken));
+    assert!(part_path(&taken).exists(), "left for the next time");
+    assert_eq!(repair(dir.path()).len(), 1, "which tries it again");
+
+    let missing = repair(&dir.path().join("missing"));
+    assert!(matches!(missing.as_slice(), [Err(e)] if e.path.ends_with("missing")), "{missing:?}");
 }

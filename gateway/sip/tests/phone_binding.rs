@@ -76,7 +76,10 @@ fn a_binding_lapses_is_removed_or_wiped() {
         assert!(head(&ok) == "200" && !ok.contains("Contact:"), "{ok}");
         let events = gateway.take_events();
         assert!(
-            matches!(events.as_slice(), [Event::Registered { expires_s: limits::REGISTER_EXPIRES_S_MAX, .. }, Event::Unregistered { .. }]),
+            matches!(
+                events.as_slice(),
+                [Event::Registered { expires_s: limits::REGISTER_EXPIRES_S_MAX, .. }, Event::Unregistered { .. }]
+            ),
             "{events:?}"
         );
     }

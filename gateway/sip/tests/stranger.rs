@@ -38,7 +38,6 @@ fn everything_else_of_a_stranger_meets_silence() {
 
 #[test]
 fn an_address_is_served_a_stranger_or_nobody() {
-    let stranger = addr(STRANGER);
     let standing = |gateway: &Gateway, of: &str| gateway.ep.standing(gateway.now, addr(of).ip());
     let gateway = Gateway::new();
     let of = [TRUNK, PHONE, STRANGER].map(|a| standing(&gateway, a));
@@ -48,15 +47,16 @@ fn an_address_is_served_a_stranger_or_nobody() {
     config.trunks[0].credentials = Some(("roamer".into(), "secret".into()));
     let mut gateway = Gateway::with(config);
     assert_eq!(standing(&gateway, STRANGER), Standing::Stranger);
-    let challenge = gateway.feed(STRANGER, invite("a").text()).remove(0);
+    let text = |branch, cseq, extra| Req { via_host: STRANGER, cseq, extra, call_id: branch, ..invite(branch) }.text();
+    let challenge = gateway.feed(STRANGER, text("a", 1, String::new())).remove(0);
     let auth = authorize(&challenge, digest::Algorithm::Md5, "INVITE", "roamer", "secret", "00000001");
-    gateway.feed(STRANGER, Req { cseq: 2, extra: auth, ..invite("b") }.text());
+    gateway.feed(STRANGER, text("b", 2, auth));
     assert_eq!(standing(&gateway, STRANGER), Standing::Served, "it proved the trunk's password");
     assert_ne!(standing(&gateway, "203.0.113.67:5060"), Standing::Served);
 
     // Whom we called may call back on a connection of its own for as long as the call runs.
     let mut gateway = Gateway::new();
-    gateway.dial_to(stranger);
+    gateway.ep.dial(gateway.now, dial_to(STRANGER)).unwrap();
     assert_eq!(standing(&gateway, STRANGER), Standing::Served);
 }
 

@@ -1,6 +1,10 @@
-//! Calls we owe: when (`schedule`, pure), to whom (`permit`), placing them (`dial`) and the verdict (`verdict`).
+//! Calls we owe: when (`schedule`, pure), to whom (`permit`), for whom there is an operator
+//! (`places`), placing them (`dial`), the verdict (`verdict`) and writing what came of it (`conclude`).
 
+mod conclude;
 pub mod dial;
+mod patience;
 pub mod permit;
+mod places;
 pub mod schedule;
 pub mod verdict;

@@ -1,5 +1,7 @@
 //! When a callback may be tried: pure functions over epoch milliseconds and a local offset (domain rules §4).
 
+use hotline_db::CallbackKind;
+
 use crate::config::Callback;
 
 const DAY_MS: i64 = 86_400_000;
@@ -104,10 +106,26 @@ impl Rules {
         Some(self.next_allowed(t.saturating_add(pause / self.factor)))
     }
 
-    /// When a missed or queued callback is tried again: no windows, the citizen waits for us.
+    /// When a missed or queued callback is tried again: soon at first, the citizen waits for us; then
+    /// another round by the ordinary rules (domain rules §3.4). `None`: both are used up.
     #[must_use]
     pub fn after_missed_attempt(&self, done: i64, t: i64) -> Option<i64> {
-        (done < self.attempts).then(|| self.missed_again(t))
+        if done < self.attempts {
+            return Some(self.missed_again(t));
+        }
+        self.after_attempt(done - self.attempts, t)
+    }
+
+    /// The first moment at or after `t` at which a task with `done` attempts may be dialled.
+    #[must_use]
+    pub fn next_for(&self, kind: CallbackKind, done: i64, t: i64) -> i64 {
+        match kind {
+            CallbackKind::CaseFinished => self.next_allowed(t),
+            _ if done >= self.attempts => self.next_allowed(t),
+            // Who asked for a call just now is awake.
+            CallbackKind::Queued if done == 0 => t,
+            _ => self.next_awake(t),
+        }
     }
 
     /// The same after a failure of ours, which uses up no attempt.
@@ -189,6 +207,35 @@ mod tests {
         assert_eq!(r.next_awake(at(21, 30)), at(24 + 8, 0));
         assert_eq!(r.after_missed_attempt(1, at(13, 0)), Some(at(13, 10)));
         assert_eq!(r.after_missed_attempt(2, at(20, 55)), Some(at(24 + 8, 0)));
+    }
+
+    #[test]
+    fn after_three_quick_tries_a_missed_caller_gets_the_ordinary_ones() {
+        let r = rules();
+        let (mut t, mut tries) = (at(9, 0), vec![at(9, 0)]);
+        while let Some(next) = r.after_missed_attempt(i64::try_from(tries.len()).unwrap(), t) {
+            assert!(next > t);
+            t = next;
+            tries.push(t);
+        }
+        assert_eq!(tries.len(), 6);
+        assert_eq!(tries[..3], [at(9, 0), at(9, 10), at(9, 20)]);
+        for later in tries[3..].windows(2) {
+            assert!(later[1] - later[0] >= HALF_DAY_MS);
+            assert_eq!(r.next_allowed(later[1]), later[1], "inside the windows");
+        }
+        assert!(tries[3] - tries[2] >= 2 * 3_600_000 && tries[5] - tries[3] >= DAY_MS);
+    }
+
+    #[test]
+    fn a_task_that_waited_for_an_operator_is_not_dialled_at_night() {
+        let r = rules();
+        let night = at(23, 0);
+        assert_eq!(r.next_for(CallbackKind::Missed, 0, night), at(24 + 8, 0));
+        assert_eq!(r.next_for(CallbackKind::Queued, 0, night), night, "they asked for it a moment ago");
+        assert_eq!(r.next_for(CallbackKind::Queued, 1, night), at(24 + 8, 0));
+        assert_eq!(r.next_for(CallbackKind::Missed, 3, at(13, 0)), at(14, 0));
+        assert_eq!(r.next_for(CallbackKind::CaseFinished, 0, at(13, 0)), at(14, 0));
     }
 
     #[test]

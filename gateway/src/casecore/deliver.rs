@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hotline_db::{Handoff, Store};
+use hotline_db::{Handoff, HandoffKind, Store};
 use rand::Rng;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -18,11 +18,21 @@ const BATCH: i64 = 16;
 const LEASE_MARGIN_MS: i64 = 30_000;
 const IDLE: Duration = Duration::from_millis(250);
 
+/// What happens with a row that wasn't delivered.
+#[derive(Debug, PartialEq, Eq)]
+enum Fate {
+    /// Tried again.
+    Again,
+    /// Set aside until a person looks.
+    Aside,
+}
+
 /// Runs until cancelled.
 pub async fn run(store: Store, core: Arc<Core>, settings: Settings, cancel: CancellationToken) {
     let lease_ms = i64::try_from(settings.timeout_ms).unwrap_or(10_000) * 2 + LEASE_MARGIN_MS;
+    tell_of_others(&store, core.target()).await;
     loop {
-        let claimed = store.handoff_claim(now_ms(), lease_ms, BATCH).await.unwrap_or_else(|e| {
+        let claimed = store.handoff_claim(core.target(), now_ms(), lease_ms, BATCH).await.unwrap_or_else(|e| {
             warn!(error = %e, "outbox");
             Vec::new()
         });
@@ -37,10 +47,45 @@ pub async fn run(store: Store, core: Arc<Core>, settings: Settings, cancel: Canc
             let (store, core, settings) = (store.clone(), Arc::clone(&core), settings.clone());
             tasks.spawn(async move { deliver_one(&store, &core, &settings, row).await });
         }
-        tasks.join_all().await;
+        finish_all(tasks).await;
         if cancel.is_cancelled() {
             return;
         }
+    }
+}
+
+/// Rows written for another case core wait until it is configured again: a person should know.
+async fn tell_of_others(store: &Store, target: &str) {
+    let waiting = store.handoffs_undelivered(hotline_db::limits::PAGE_LEN_MAX).await.unwrap_or_default();
+    let others = waiting.iter().filter(|row| row.target != target).count();
+    if others > 0 {
+        warn!(
+            others,
+            target, "hand-offs wait for another case core than the configured one: see `hotline outbox list`"
+        );
+    }
+}
+
+/// Waits for every delivery; how many of them broke. A broken one's lease runs out and its row is tried again.
+async fn finish_all(mut tasks: tokio::task::JoinSet<()>) -> usize {
+    let mut broken = 0;
+    while let Some(joined) = tasks.join_next().await {
+        if let Err(e) = joined {
+            error!(error = %e, "a delivery broke off");
+            broken += 1;
+        }
+    }
+    broken
+}
+
+/// "Not there" refuses a command about a case, but to a new case it says only that the address is
+/// wrong or the case core half up.
+fn fate(kind: HandoffKind, error: &DeliverError, attempts: i64, attempts_max: i64) -> Fate {
+    match error {
+        DeliverError::Permanent(_) => Fate::Aside,
+        DeliverError::NotFound if kind != HandoffKind::Create => Fate::Aside,
+        _ if attempts >= attempts_max => Fate::Aside,
+        _ => Fate::Again,
     }
 }
 
@@ -51,17 +96,14 @@ async fn deliver_one(store: &Store, core: &Core, settings: &Settings, row: Hando
             info!(item = %row.item, kind = row.kind.as_str(), case = receipt.case_no, attempts = row.attempts, "handed off");
             store.handoff_delivered(row.id, &receipt.case_no, now_ms()).await.map(|_| ())
         }
-        Err(e @ (DeliverError::Permanent(_) | DeliverError::NotFound)) => {
-            error!(item = %row.item, kind = row.kind.as_str(), error = %e, "case core refuses: a person must look");
-            store.handoff_poison(row.id, &e.to_string()).await.map(|_| ())
-        }
-        Err(e) if row.attempts >= settings.attempts_max => {
-            error!(item = %row.item, error = %e, "hand-off given up after {} attempts: a person must look", row.attempts);
+        Err(e) if fate(row.kind, e, row.attempts, settings.attempts_max) == Fate::Aside => {
+            error!(row = %row.id, item = %row.item, kind = row.kind.as_str(), attempts = row.attempts, error = %e,
+                "hand-off set aside: a person must look, then `hotline outbox retry`");
             store.handoff_poison(row.id, &e.to_string()).await.map(|_| ())
         }
         Err(e) => {
             let pause = backoff_ms(row.attempts, settings, &mut rand::rng());
-            info!(item = %row.item, error = %e, pause_ms = pause, "hand-off will be tried again");
+            warn!(item = %row.item, error = %e, pause_ms = pause, "hand-off will be tried again");
             // Once unknown, always asked first: a failed question answers nothing.
             let unknown = row.unknown_outcome || matches!(e, DeliverError::UnknownOutcome(_));
             store.handoff_retry(row.id, now_ms() + pause, &e.to_string(), unknown).await.map(|_| ())
@@ -103,5 +145,24 @@ mod tests {
             assert!((50..=5_000).contains(&pause), "{attempts}: {pause}");
         }
         assert!(backoff_ms(10, &settings, &mut rng) >= 2_500);
+    }
+
+    #[test]
+    fn only_what_a_person_must_see_is_set_aside() {
+        let of = |kind, e: &DeliverError, attempts| fate(kind, e, attempts, 10);
+        let (create, close) = (HandoffKind::Create, HandoffKind::Close);
+        assert_eq!(of(create, &DeliverError::NotFound, 1), Fate::Again, "a wrong address loses no item");
+        assert_eq!(of(close, &DeliverError::NotFound, 1), Fate::Aside);
+        assert_eq!(of(create, &DeliverError::Permanent("422".into()), 1), Fate::Aside);
+        assert_eq!(of(create, &DeliverError::Transient("401".into()), 9), Fate::Again);
+        assert_eq!(of(create, &DeliverError::Transient("401".into()), 10), Fate::Aside);
+    }
+
+    #[tokio::test]
+    async fn a_delivery_that_breaks_takes_no_other_with_it() {
+        let mut tasks = tokio::task::JoinSet::new();
+        tasks.spawn(async { panic!("broken") });
+        tasks.spawn(async {});
+        assert_eq!(finish_all(tasks).await, 1);
     }
 }

@@ -87,6 +87,8 @@ fn judge(status: StatusCode, body: Vec<u8>) -> Result<Vec<u8>, DeliverError> {
         StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
             Err(DeliverError::Transient(text()))
         }
+        // A token that ran out is renewed one day; the items wait for it.
+        StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => Err(DeliverError::Transient(text())),
         StatusCode::CONFLICT => Err(DeliverError::UnknownOutcome(text())),
         s if s.is_server_error() => Err(DeliverError::UnknownOutcome(text())),
         _ => Err(DeliverError::Permanent(text())),
@@ -182,6 +184,8 @@ mod tests {
         assert!(matches!(of(503), Err(DeliverError::Transient(_))));
         assert!(matches!(of(500), Err(DeliverError::UnknownOutcome(_))));
         assert!(matches!(of(504), Err(DeliverError::UnknownOutcome(_))));
+        assert!(matches!(of(401), Err(DeliverError::Transient(_))));
+        assert!(matches!(of(403), Err(DeliverError::Transient(_))));
         assert!(matches!(of(422), Err(DeliverError::Permanent(_))));
     }
 

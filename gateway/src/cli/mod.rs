@@ -3,6 +3,7 @@
 pub mod doctor;
 pub mod ivr;
 pub mod model;
+pub mod outbox;
 pub mod show;
 pub mod user;
 

@@ -51,7 +51,7 @@ impl MediaRoutes {
     }
 
     fn deliver(&self, event: MediaEvent) {
-        let to = self.routes.lock().unwrap_or_else(PoisonError::into_inner).get(&leg_of(&event)).cloned();
+        let to = self.routes.lock().unwrap_or_else(PoisonError::into_inner).get(&event.leg()).cloned();
         let left = match to {
             Some(to) => match to.try_send(event) {
                 Ok(()) => return,
@@ -65,22 +65,7 @@ impl MediaRoutes {
                 warn!(error = %e, "recording's end dropped: the start-up repair will find it");
             }
         } else {
-            debug!(event = ?left, "media event without a call");
+            debug!(leg = %left.leg(), event = left.name(), "media event without a call");
         }
-    }
-}
-
-/// The leg an event belongs to.
-#[must_use]
-pub const fn leg_of(event: &MediaEvent) -> LegId {
-    match event {
-        MediaEvent::Digit { leg, .. }
-        | MediaEvent::PlayDone { leg, .. }
-        | MediaEvent::FirstPacket { leg }
-        | MediaEvent::Silent { leg }
-        | MediaEvent::Resumed { leg }
-        | MediaEvent::RecordingDone { leg, .. }
-        | MediaEvent::RecordingGap { leg, .. }
-        | MediaEvent::LegClosed { leg, .. } => *leg,
     }
 }

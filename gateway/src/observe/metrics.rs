@@ -1,5 +1,14 @@
+use std::sync::Arc;
+use std::time::Duration;
+
 use prometheus::core::Collector;
 use prometheus::{Encoder, Histogram, HistogramOpts, IntCounter, IntGauge, Registry, TextEncoder};
+use tracing::warn;
+
+use crate::app::{Services, now_ms};
+
+/// The outbox is counted so often.
+const OUTBOX_EVERY: Duration = Duration::from_secs(10);
 
 /// Everything `/metrics` shows. Names end in their unit.
 pub struct Metrics {
@@ -19,6 +28,9 @@ pub struct Metrics {
     /// Wait from queue entry to an operator.
     pub queue_wait_seconds: Histogram,
     calls_live: IntGauge,
+    outbox_pending: IntGauge,
+    outbox_poisoned: IntGauge,
+    outbox_oldest: IntGauge,
     sip_sessions: IntGauge,
     sip_transactions: IntGauge,
     sip_strangers: IntGauge,
@@ -52,6 +64,9 @@ impl Metrics {
                 )?,
             )?,
             calls_live: gauge(&r, "hotline_calls_live", "Calls going on")?,
+            outbox_pending: gauge(&r, "hotline_outbox_pending", "Hand-offs the case core hasn't got yet")?,
+            outbox_poisoned: gauge(&r, "hotline_outbox_poisoned", "Hand-offs set aside for a person")?,
+            outbox_oldest: gauge(&r, "hotline_outbox_oldest_seconds", "Age of the oldest hand-off not yet delivered")?,
             sip_sessions: gauge(&r, "hotline_sip_sessions", "SIP sessions")?,
             sip_transactions: gauge(&r, "hotline_sip_transactions", "SIP transactions")?,
             sip_strangers: gauge(
@@ -66,6 +81,13 @@ impl Metrics {
             rtp_malformed: gauge(&r, "hotline_rtp_malformed", "Malformed RTP dropped since start")?,
             registry: r,
         })
+    }
+
+    /// Takes over what the outbox holds at `now` (epoch ms).
+    pub fn outbox(&self, backlog: &hotline_db::HandoffBacklog, now: i64) {
+        self.outbox_pending.set(backlog.pending);
+        self.outbox_poisoned.set(backlog.poisoned);
+        self.outbox_oldest.set(backlog.oldest_pending_at.map_or(0, |at| now.saturating_sub(at).max(0) / 1000));
     }
 
     /// Brings the gauges up to date and writes the Prometheus text format.
@@ -88,6 +110,20 @@ impl Metrics {
     }
 }
 
+/// Keeps the outbox's gauges up to date until cancelled.
+pub async fn follow_outbox(sv: Arc<Services>) {
+    loop {
+        match sv.store.handoff_backlog().await {
+            Ok(backlog) => sv.metrics.outbox(&backlog, now_ms()),
+            Err(e) => warn!(error = %e, "outbox not counted"),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(OUTBOX_EVERY) => {}
+            () = sv.cancel.cancelled() => return,
+        }
+    }
+}
+
 fn add<C: Collector + Clone + 'static>(registry: &Registry, c: C) -> Result<C, prometheus::Error> {
     registry.register(Box::new(c.clone()))?;
     Ok(c)
@@ -103,4 +139,20 @@ fn gauge(registry: &Registry, name: &str, help: &str) -> Result<IntGauge, promet
 
 fn signed(n: u64) -> i64 {
     i64::try_from(n).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_outbox_shows_what_waits_and_for_how_long() {
+        let metrics = Metrics::new().unwrap();
+        let backlog = hotline_db::HandoffBacklog { pending: 3, poisoned: 1, oldest_pending_at: Some(10_000) };
+        metrics.outbox(&backlog, 75_500);
+        let text = metrics.render(0, &hotline_sip::Stats::default(), &crate::net::media::MediaStats::default());
+        for line in ["hotline_outbox_pending 3", "hotline_outbox_poisoned 1", "hotline_outbox_oldest_seconds 65"] {
+            assert!(text.lines().any(|l| l == line), "{line}: {text}");
+        }
+    }
 }

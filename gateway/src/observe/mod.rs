@@ -4,4 +4,4 @@ pub mod health;
 pub mod logs;
 mod metrics;
 
-pub use metrics::Metrics;
+pub use metrics::{Metrics, follow_outbox};

@@ -19,6 +19,11 @@ pub enum SealError {
         "密钥文件损坏,请从备份恢复 / key file {0} is damaged: restore it from a backup (numbers sealed with it are lost otherwise)"
     )]
     Damaged(String),
+    /// Numbers are sealed already and the key that opens them is gone.
+    #[error(
+        "密钥文件不存在,但库中已有加密号码:请从备份恢复 / key file {0} is missing but numbers are sealed with it: restore it from a backup"
+    )]
+    Missing(String),
     /// The value was sealed with another key or changed.
     #[error("sealed value cannot be opened with this key")]
     Open,
@@ -36,11 +41,15 @@ pub struct Sealer {
 const NONCE_LEN: usize = 12;
 
 impl Sealer {
-    /// Reads the key file, or makes one (0600) at the first start.
-    pub fn open(path: &Path) -> Result<Self, SealError> {
+    /// Reads the key file, or makes one (0600) at the first start. With `may_create` false (numbers
+    /// are sealed already) a missing file is an error: a new key would lock every number away.
+    pub fn open(path: &Path, may_create: bool) -> Result<Self, SealError> {
         let name = path.display().to_string();
         let hex = match fs::read_to_string(path) {
             Ok(text) => text,
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound && !may_create => {
+                return Err(SealError::Missing(name));
+            }
             Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
                 let hex = to_hex(&rand::random::<[u8; 32]>());
                 let mut file = OpenOptions::new()
@@ -155,9 +164,12 @@ mod tests {
     fn the_key_file_is_made_once_and_a_damaged_one_is_refused() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("secret.key");
-        let sealed = Sealer::open(&path).unwrap().seal("1").unwrap();
-        assert_eq!(Sealer::open(&path).unwrap().open_sealed(&sealed).unwrap(), "1");
+        let sealed = Sealer::open(&path, true).unwrap().seal("1").unwrap();
+        assert_eq!(Sealer::open(&path, false).unwrap().open_sealed(&sealed).unwrap(), "1");
         fs::write(&path, "zz").unwrap();
-        assert!(matches!(Sealer::open(&path), Err(SealError::Damaged(_))));
+        assert!(matches!(Sealer::open(&path, true), Err(SealError::Damaged(_))));
+        fs::remove_file(&path).unwrap();
+        assert!(matches!(Sealer::open(&path, false), Err(SealError::Missing(_))));
+        assert!(!path.exists(), "no new key beside numbers sealed with the old one");
     }
 }

@@ -249,7 +249,10 @@ impl Gateway {
     /// [`Error::Io`]; a failing exit status is not an error.
     pub fn run(&self, arguments: &[&str]) -> Result<Output> {
         let mut command = Command::new(binary()?);
-        command.args(arguments).arg("--config").arg(self.config_file());
+        command.args(arguments);
+        if !arguments.contains(&"--config") {
+            command.arg("--config").arg(self.config_file());
+        }
         command.output().map_err(Error::io(format!("hotline {}", arguments.join(" "))))
     }
 

@@ -17,7 +17,7 @@ pub use hash::sha256_file;
 pub use op::{Finish, RecordingKey, Write};
 pub use pool::{Block, BlockPool};
 pub use recording::{Channel, Packet, Placed, Recording};
-pub use repair::{Repaired, repair};
+pub use repair::{RepairError, Repaired, repair};
 pub use timeline::{Stamp, Timeline};
 pub use wav::{HEADER_LEN, WavError, WavHeader, header, parse_header};
 pub use window::Window;

@@ -29,31 +29,52 @@ pub struct Repaired {
     pub sha256: String,
 }
 
+/// A file or folder repair could not finish.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {source}", path.display())]
+pub struct RepairError {
+    /// The `.wav.part`, or the folder that could not be read.
+    pub path: PathBuf,
+    /// Why.
+    pub source: io::Error,
+}
+
 /// Finishes every `*.wav.part` below `dir`, in order of name: the header is written anew from the
 /// file's length, half a frame at the end is cut off, the file is synced and renamed. To be called
 /// before any recording starts. Folders deeper than `REPAIR_DEPTH_MAX` and links are not entered.
 ///
-/// # Errors
-/// The first file or folder that can't be read or written; the ones before it are done, and
-/// calling again goes on with the rest.
-pub fn repair(dir: &Path) -> io::Result<Vec<Repaired>> {
-    let mut parts = Vec::new();
-    collect(dir, 0, &mut parts)?;
+/// One bad file or folder never keeps the others from being repaired: each gives a result of its
+/// own, unreadable folders first, and calling again tries what failed once more.
+#[must_use]
+pub fn repair(dir: &Path) -> Vec<Result<Repaired, RepairError>> {
+    let (mut parts, mut results) = (Vec::new(), Vec::new());
+    let mut failed = |path: &Path, source| results.push(Err(RepairError { path: path.to_owned(), source }));
+    collect(dir, 0, &mut parts, &mut failed);
     parts.sort();
-    parts.iter().map(|part| repair_file(part)).collect()
+    let repaired = |part: PathBuf| repair_file(&part).map_err(|source| RepairError { path: part, source });
+    results.extend(parts.into_iter().map(repaired));
+    results
 }
 
-fn collect(dir: &Path, depth: usize, parts: &mut Vec<PathBuf>) -> io::Result<()> {
-    for entry in fs::read_dir(dir)? {
-        let entry = entry?;
-        let kind = entry.file_type()?;
+fn collect(dir: &Path, depth: usize, parts: &mut Vec<PathBuf>, failed: &mut impl FnMut(&Path, io::Error)) {
+    let entries = match fs::read_dir(dir) {
+        Ok(entries) => entries,
+        Err(source) => return failed(dir, source),
+    };
+    for entry in entries {
+        let (entry, kind) = match entry.and_then(|entry| entry.file_type().map(|kind| (entry, kind))) {
+            Ok(found) => found,
+            Err(source) => {
+                failed(dir, source);
+                continue;
+            }
+        };
         if kind.is_dir() && depth < REPAIR_DEPTH_MAX {
-            collect(&entry.path(), depth + 1, parts)?;
+            collect(&entry.path(), depth + 1, parts, failed);
         } else if kind.is_file() && entry.file_name().as_encoded_bytes().ends_with(b".wav.part") {
             parts.push(entry.path());
         }
     }
-    Ok(())
 }
 
 fn repair_file(part: &Path) -> io::Result<Repaired> {

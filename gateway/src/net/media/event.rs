@@ -78,6 +78,53 @@ pub enum MediaEvent {
     },
 }
 
+impl MediaEvent {
+    /// A recording that was not begun.
+    pub(super) fn refused(leg: LegId, rec: RecordingId, path: PathBuf, reason: &str) -> Self {
+        Self::RecordingDone {
+            leg,
+            rec,
+            path,
+            duration_ms: 0,
+            sha256: String::new(),
+            bytes: 0,
+            gaps_ms: 0,
+            paused_ranges: Vec::new(),
+            error: Some(reason.to_owned()),
+        }
+    }
+
+    /// The leg it belongs to.
+    #[must_use]
+    pub const fn leg(&self) -> LegId {
+        match self {
+            Self::Digit { leg, .. }
+            | Self::PlayDone { leg, .. }
+            | Self::FirstPacket { leg }
+            | Self::Silent { leg }
+            | Self::Resumed { leg }
+            | Self::RecordingDone { leg, .. }
+            | Self::RecordingGap { leg, .. }
+            | Self::LegClosed { leg, .. } => *leg,
+        }
+    }
+
+    /// The variant's name: what a log may say of an event that may carry a digit.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Digit { .. } => "Digit",
+            Self::PlayDone { .. } => "PlayDone",
+            Self::FirstPacket { .. } => "FirstPacket",
+            Self::Silent { .. } => "Silent",
+            Self::Resumed { .. } => "Resumed",
+            Self::RecordingDone { .. } => "RecordingDone",
+            Self::RecordingGap { .. } => "RecordingGap",
+            Self::LegClosed { .. } => "LegClosed",
+        }
+    }
+}
+
 impl From<Event> for MediaEvent {
     fn from(event: Event) -> Self {
         match event {
@@ -87,17 +134,7 @@ impl From<Event> for MediaEvent {
             Event::Silent { leg } => Self::Silent { leg },
             Event::Resumed { leg } => Self::Resumed { leg },
             Event::RecordingGap { leg, ms } => Self::RecordingGap { leg, ms },
-            Event::RecordingRefused { leg, rec, path, reason } => Self::RecordingDone {
-                leg,
-                rec,
-                path,
-                duration_ms: 0,
-                sha256: String::new(),
-                bytes: 0,
-                gaps_ms: 0,
-                paused_ranges: Vec::new(),
-                error: Some(reason.to_owned()),
-            },
+            Event::RecordingRefused { leg, rec, path, reason } => Self::refused(leg, rec, path, reason),
             Event::LegClosed { leg, stats } => Self::LegClosed { leg, stats },
         }
     }
@@ -119,7 +156,8 @@ impl EventSink {
     pub(super) fn push(&mut self, event: MediaEvent) {
         if self.backlog.len() >= EVENTS_BACKLOG_MAX {
             self.shared.count_lost_event();
-            tracing::error!(?event, "event lost: nobody takes media events");
+            // A pressed key may be part of a number: it is named, never shown.
+            tracing::error!(leg = %event.leg(), event = event.name(), "event lost: nobody takes media events");
             return;
         }
         self.backlog.push_back(event);

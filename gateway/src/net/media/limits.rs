@@ -22,5 +22,9 @@ pub(super) const BIND_TRIES_MAX: usize = 64;
 pub(super) const RECV_BUFFER_LEN: usize = 64 * 1024;
 /// Operations waiting for the writer beside one per pool block; more wait in the thread.
 pub(super) const WRITER_QUEUE_EXTRA: usize = 4096;
+/// Operations waiting in one media thread for a full writer queue. From then on new recordings are
+/// refused (`RecordingDone` with an error) and counted; what runs adds at most the pool's blocks and
+/// one end a leg, so the backlog itself stays bounded.
+pub(super) const WRITER_BACKLOG_MAX: usize = 4096;
 /// fdatasync requests waiting; more are skipped (the next interval asks again).
 pub(super) const SYNC_QUEUE_MAX: usize = 1024;

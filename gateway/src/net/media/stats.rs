@@ -28,6 +28,8 @@ pub struct MediaStats {
     pub legs: u64,
     /// Recordings open now.
     pub recordings: u64,
+    /// Recordings refused because the disk was too far behind.
+    pub recordings_refused: u64,
     /// Milliseconds of audio recordings lost because the disk could not keep up.
     pub gaps_ms: u64,
     /// Events lost because nobody took them; 0 unless the program hangs.
@@ -45,6 +47,7 @@ pub(super) struct Shared {
     writer_gaps_ms: AtomicU64,
     events_lost: AtomicU64,
     commands_refused: AtomicU64,
+    recordings_refused: AtomicU64,
 }
 
 impl Shared {
@@ -56,6 +59,7 @@ impl Shared {
             writer_gaps_ms: AtomicU64::new(0),
             events_lost: AtomicU64::new(0),
             commands_refused: AtomicU64::new(0),
+            recordings_refused: AtomicU64::new(0),
         }
     }
 
@@ -92,6 +96,10 @@ impl Shared {
         self.commands_refused.fetch_add(1, Ordering::Relaxed);
     }
 
+    pub(super) fn count_refused_recording(&self) {
+        self.recordings_refused.fetch_add(1, Ordering::Relaxed);
+    }
+
     pub(super) fn snapshot(&self) -> MediaStats {
         let mut stats = MediaStats {
             legs: self.legs_admitted.load(Ordering::Acquire) as u64,
@@ -99,6 +107,7 @@ impl Shared {
             gaps_ms: self.writer_gaps_ms.load(Ordering::Relaxed),
             events_lost: self.events_lost.load(Ordering::Relaxed),
             commands_refused: self.commands_refused.load(Ordering::Relaxed),
+            recordings_refused: self.recordings_refused.load(Ordering::Relaxed),
             ..MediaStats::default()
         };
         for thread in &self.threads {

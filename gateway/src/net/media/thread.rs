@@ -17,14 +17,14 @@ use std::{
 
 use hotline_media::{
     LegId,
-    engine::{Command, Engine, EngineConfig, Event, Input, Output, Port, RecorderOp},
+    engine::{Command, Engine, EngineConfig, Event, Input, Output, Port, RecordSpec, RecorderOp},
 };
 use tokio::sync::mpsc;
 
 use super::{
     MediaConfig, MediaEvent,
     event::EventSink,
-    limits::{COMMANDS_MAX, COMMANDS_PER_TURN_MAX, DATAGRAM_LEN_MAX, RETRY_MS, WAKE_MS_MAX},
+    limits::{COMMANDS_MAX, COMMANDS_PER_TURN_MAX, DATAGRAM_LEN_MAX, RETRY_MS, WAKE_MS_MAX, WRITER_BACKLOG_MAX},
     ports::{Pair, Ports},
     stats::Shared,
     sys::{Poller, Waker},
@@ -96,7 +96,7 @@ struct MediaThread {
     shared: Arc<Shared>,
     events: EventSink,
     writer: WriterHandle,
-    /// Operations a full writer queue refused; bounded by the pool and the number of legs.
+    /// Operations a full writer queue refused, in order; see [`WRITER_BACKLOG_MAX`].
     writer_backlog: VecDeque<RecorderOp>,
     /// A bounded number of orders was taken and more are there.
     more_orders: bool,
@@ -207,6 +207,11 @@ impl MediaThread {
         for _ in 0..COMMANDS_PER_TURN_MAX {
             match self.orders.try_recv() {
                 Ok(Order::Open { leg, pair }) => self.open(now, leg, pair),
+                Ok(Order::Command(Command::Record { leg, spec }))
+                    if self.writer_backlog.len() >= WRITER_BACKLOG_MAX =>
+                {
+                    self.refuse_recording(leg, spec);
+                }
                 Ok(Order::Command(command)) => {
                     self.engine.handle_input(now, Input::Command(command));
                     self.drain();
@@ -239,6 +244,13 @@ impl MediaThread {
             return;
         }
         self.sockets.insert(leg, Sockets { port: pair.port, rtp: pair.rtp, rtcp: pair.rtcp });
+    }
+
+    /// The disk is so far behind that one recording more would only grow memory.
+    fn refuse_recording(&mut self, leg: LegId, spec: RecordSpec) {
+        tracing::error!(%leg, rec = %spec.rec, "recording refused: the disk is too far behind");
+        self.shared.count_refused_recording();
+        self.events.push(MediaEvent::refused(leg, spec.rec, spec.path, "the disk is too far behind"));
     }
 
     fn close_all(&mut self, now: Instant) {

@@ -59,6 +59,15 @@ impl WriterHandle {
     }
 }
 
+#[cfg(test)]
+impl WriterHandle {
+    /// A handle whose writer is what the test makes of the receiver.
+    pub(super) fn for_test(queue: usize) -> (Self, Receiver<(usize, RecorderOp)>) {
+        let (tx, ops) = sync_channel(queue);
+        (Self { tx, source: 0, pool: BlockPool::new(1) }, ops)
+    }
+}
+
 type Key = (usize, RecordingKey);
 
 struct Open {

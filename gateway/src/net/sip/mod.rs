@@ -3,23 +3,28 @@
 //! The endpoint sits behind one lock that is held for microseconds and never across an await:
 //! whoever has something to say to it (a socket, a timer, a call) says it directly.
 
+mod deliver;
 mod tcp;
+#[cfg(test)]
+mod tests;
 mod udp;
+
+pub use deliver::session_of;
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use hotline_sip::{
-    Binding, Dial, DialError, Endpoint, Event, Flow, Incoming, Output, SessionError, SessionId, Transport,
+    Binding, Dial, DialError, Endpoint, Event, Flow, Incoming, Output, SessionError, SessionId, Standing, Transport,
 };
 use tokio::net::UdpSocket;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, info, warn};
+use tracing::debug;
 
 /// New calls waiting for a driver; further ones get 503.
 const INCOMING_MAX: usize = 1_024;
@@ -27,8 +32,12 @@ const INCOMING_MAX: usize = 1_024;
 const SESSION_EVENTS_MAX: usize = 64;
 /// Messages waiting on one TCP connection; a peer that reads so slowly is cut off.
 const CONN_QUEUE_MAX: usize = 64;
-/// TCP connections at once.
+/// TCP connections at once; a further one is closed, and what we wanted to send on it fails.
 const CONN_MAX: usize = 2_048;
+/// TCP connections of sources that have not proved a trunk's password; a further one is closed.
+const STRANGER_CONN_MAX: usize = 64;
+/// Those of one such source, so that one address can't keep all others out.
+const STRANGER_CONN_PER_SOURCE_MAX: usize = 8;
 
 /// A call that has just arrived.
 pub struct NewCall {
@@ -62,8 +71,14 @@ struct Core {
     routes: HashMap<SessionId, mpsc::Sender<Event>>,
 }
 
+struct Conn {
+    queue: mpsc::Sender<Vec<u8>>,
+    /// The source, as long as it is a stranger's.
+    stranger: Option<IpAddr>,
+}
+
 struct Conns {
-    by_id: HashMap<u64, mpsc::Sender<Vec<u8>>>,
+    by_id: HashMap<u64, Conn>,
     by_remote: HashMap<SocketAddr, u64>,
 }
 
@@ -176,12 +191,12 @@ impl Sip {
 
     /// Replaces the table of phones.
     pub fn set_users(&self, users: Vec<hotline_sip::User>) {
-        self.lock().endpoint.set_users(users);
+        self.with(|core, _| core.endpoint.set_users(users));
     }
 
     /// No new calls from now on: 503 with Retry-After.
     pub fn drain(&self) {
-        self.lock().endpoint.drain();
+        self.with(|core, _| core.endpoint.drain());
     }
 
     /// Counters.
@@ -213,7 +228,7 @@ impl Sip {
         let result = f(&mut core, Instant::now());
         while let Some(output) = core.endpoint.poll_output() {
             match output {
-                Output::Transmit { flow, bytes } => self.transmit(flow, bytes),
+                Output::Transmit { flow, bytes } => self.transmit(&core.endpoint, flow, bytes),
                 Output::CloseConn(conn) => self.close_conn(conn),
                 Output::Event(event) => self.deliver(&mut core, event),
             }
@@ -226,7 +241,7 @@ impl Sip {
         result
     }
 
-    fn transmit(&self, flow: Flow, bytes: Vec<u8>) {
+    fn transmit(&self, endpoint: &Endpoint, flow: Flow, bytes: Vec<u8>) {
         match flow.transport {
             Transport::Udp => {
                 let socket = self.inner.udp.iter().find(|(a, _)| *a == flow.local).or_else(|| self.inner.udp.first());
@@ -237,7 +252,7 @@ impl Sip {
                     debug!(remote = %flow.remote, error = %e, "datagram not sent");
                 }
             }
-            Transport::Tcp => tcp::send(self, flow, bytes),
+            Transport::Tcp => tcp::send(self, endpoint, flow, bytes),
         }
     }
 
@@ -249,41 +264,6 @@ impl Sip {
 
     fn conns(&self) -> MutexGuard<'_, Conns> {
         self.inner.tcp.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn deliver(&self, core: &mut Core, event: Event) {
-        match event {
-            Event::Incoming { id, invite } => {
-                let (events_tx, events) = mpsc::channel(SESSION_EVENTS_MAX);
-                core.routes.insert(id, events_tx.clone());
-                if self.inner.incoming.try_send(NewCall { id, invite, events_tx, events }).is_err() {
-                    core.routes.remove(&id);
-                    let _ = core.endpoint.reject(Instant::now(), id, 503, "Service Unavailable");
-                }
-            }
-            Event::Registered { user, .. } => self.notice(Notice::Registered { user }),
-            Event::Unregistered { user } => self.notice(Notice::Unregistered { user }),
-            Event::AuthFailed { user, source } => info!(%user, %source, "digest refused"),
-            Event::Refused { source, method, code } => debug!(%source, %method, ?code, "stranger refused"),
-            event => {
-                let Some(id) = session_of(&event) else { return };
-                let last = matches!(event, Event::Ended { .. } | Event::Failed { .. } | Event::Cancelled { .. });
-                if let Some(to) = core.routes.get(&id)
-                    && let Err(mpsc::error::TrySendError::Full(event)) = to.try_send(event)
-                {
-                    warn!(?id, ?event, "a call's mailbox is full: session event dropped");
-                }
-                if last {
-                    core.routes.remove(&id);
-                }
-            }
-        }
-    }
-
-    fn notice(&self, notice: Notice) {
-        if self.inner.notices.try_send(notice).is_err() {
-            warn!("registration notice dropped: the queue is full");
-        }
     }
 
     async fn run_timers(self) {
@@ -303,24 +283,11 @@ impl Sip {
         }
     }
 
+    fn standing(&self, source: IpAddr) -> Standing {
+        self.lock().endpoint.standing(Instant::now(), source)
+    }
+
     fn next_conn(&self) -> u64 {
         self.inner.conn_next.fetch_add(1, Ordering::Relaxed)
-    }
-}
-
-/// The session an event belongs to.
-#[must_use]
-pub fn session_of(event: &Event) -> Option<SessionId> {
-    match event {
-        Event::Progress { id, .. }
-        | Event::Answered { id, .. }
-        | Event::Confirmed { id, .. }
-        | Event::Failed { id, .. }
-        | Event::Cancelled { id }
-        | Event::Ended { id, .. }
-        | Event::Reoffer { id, .. }
-        | Event::ReofferAnswered { id, .. }
-        | Event::Dtmf { id, .. } => Some(*id),
-        _ => None,
     }
 }
