@@ -93,12 +93,17 @@ pub(crate) fn check_region(region: &str) -> Result<()> {
     Err(DbError::Invalid { field: "region", why: "six digits are expected (GB/T 2260)".into() })
 }
 
+/// The local calendar date of an instant: year, month, day.
+#[must_use]
+pub fn local_date(at: i64, utc_offset_min: i32) -> (i64, i64, i64) {
+    const DAY_MS: i64 = 86_400_000;
+    civil(at.saturating_add(i64::from(utc_offset_min) * 60_000).div_euclid(DAY_MS))
+}
+
 /// The local date of an instant as YYMMDD.
 #[must_use]
 pub fn yymmdd(at: i64, utc_offset_min: i32) -> String {
-    const DAY_MS: i64 = 86_400_000;
-    let days = at.saturating_add(i64::from(utc_offset_min) * 60_000).div_euclid(DAY_MS);
-    let (year, month, day) = civil(days);
+    let (year, month, day) = local_date(at, utc_offset_min);
     format!("{:02}{month:02}{day:02}", year.rem_euclid(100))
 }
 

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::Context;
 use hotline_db::Store;
@@ -17,6 +17,7 @@ use crate::acd::Acd;
 use crate::call::{Control, LiveCalls};
 use crate::callback::schedule::Rules;
 use crate::casecore::{Core, HttpCore, Ledger};
+use crate::clock::now_ms;
 use crate::config::Config;
 use crate::net::address::reachable;
 use crate::net::media::{Media, MediaConfig};
@@ -70,12 +71,6 @@ pub struct Services {
     pub cancel: CancellationToken,
 }
 
-/// Milliseconds since the Unix epoch.
-#[must_use]
-pub fn now_ms() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
-}
-
 /// This gateway's name in shared rows: made once, kept beside its data, so that a new host name
 /// doesn't orphan the calls of the last run.
 fn node_of(data_dir: &Path) -> std::io::Result<String> {
@@ -88,22 +83,6 @@ fn node_of(data_dir: &Path) -> std::io::Result<String> {
             Ok(name)
         }
     }
-}
-
-/// Local calendar date of a moment (proleptic Gregorian; days-from-civil inverted).
-#[must_use]
-pub fn local_date(at_ms: i64, utc_offset_min: i32) -> (i64, u32, u32) {
-    let days = (at_ms + i64::from(utc_offset_min) * 60_000).div_euclid(86_400_000);
-    let z = days + 719_468;
-    let era = z.div_euclid(146_097);
-    let doe = z.rem_euclid(146_097);
-    let yoe = (doe - doe / 1_460 + doe / 36_524 - doe / 146_096) / 365;
-    let doy = doe - (365 * yoe + yoe / 4 - yoe / 100);
-    let mp = (5 * doy + 2) / 153;
-    let day = doy - (153 * mp + 2) / 5 + 1;
-    let month = if mp < 10 { mp + 3 } else { mp - 9 };
-    let year = yoe + era * 400 + i64::from(month <= 2);
-    (year, u32::try_from(month).unwrap_or(1), u32::try_from(day).unwrap_or(1))
 }
 
 /// Runs the gateway until SIGTERM or SIGINT, then drains.
@@ -359,18 +338,4 @@ async fn drain(sv: &Arc<Services>) {
     sv.cancel.cancel();
     let media = sv.media.clone();
     let _ = tokio::task::spawn_blocking(move || media.shutdown(Duration::from_secs(5))).await;
-}
-
-#[cfg(test)]
-mod tests {
-    use super::local_date;
-
-    #[test]
-    fn dates_are_local_and_leap_years_count() {
-        assert_eq!(local_date(0, 0), (1970, 1, 1));
-        assert_eq!(local_date(951_782_400_000, 0), (2000, 2, 29));
-        // 2026-11-20 16:00 UTC is the 21st in China.
-        assert_eq!(local_date(1_795_190_400_000, 480), (2026, 11, 21));
-        assert_eq!(local_date(1_795_190_400_000 - 1, 480), (2026, 11, 20));
-    }
 }

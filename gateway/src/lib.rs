@@ -9,6 +9,7 @@ pub mod call;
 pub mod callback;
 pub mod casecore;
 pub mod cli;
+pub mod clock;
 pub mod config;
 pub mod console;
 pub mod intake;

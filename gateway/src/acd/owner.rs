@@ -9,7 +9,7 @@ use tracing::{info, warn};
 
 use super::assign::Lane;
 use super::core::{Core, Decline, Effect, OperatorRef, OperatorState};
-use crate::app::now_ms;
+use crate::clock::now_ms;
 
 /// Messages waiting for a queue's owner.
 const OWNER_QUEUE_MAX: usize = 4_096;

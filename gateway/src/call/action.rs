@@ -6,8 +6,8 @@ use hotline_db::{CallbackKind, DbError, Id, Item, ItemState, NewCallback};
 use tracing::warn;
 
 use super::driver::Driver;
-use crate::app::now_ms;
 use crate::callback::permit::outgoing;
+use crate::clock::now_ms;
 use crate::privacy::normalize_phone;
 
 /// The citizen still hears the goodbye of this call: calling back sooner would find them busy.
@@ -123,7 +123,7 @@ pub(crate) async fn callback_vars(store: &hotline_db::Store, item: Option<Id>, u
     let Some(item) = item else { return Vars::new() };
     match store.item_get(item).await {
         Ok(Some(item)) => {
-            let (year, month, day) = crate::app::local_date(item.created_at, utc_offset_min);
+            let (year, month, day) = crate::clock::local_date(item.created_at, utc_offset_min);
             [
                 ("query_code".to_owned(), item.query_code),
                 ("accepted_on".to_owned(), format!("{year:04}-{month:02}-{day:02}")),

@@ -5,7 +5,7 @@ use hotline_ivr::Input;
 use hotline_sip::{EndedBy, Event};
 
 use super::driver::{Driver, Side, Stage};
-use crate::app::now_ms;
+use crate::clock::now_ms;
 
 impl Driver {
     pub(crate) async fn on_citizen(&mut self, event: Event) {

@@ -10,7 +10,8 @@ use tracing::{error, info};
 use super::driver::{Driver, Origin, Side, Stage, Verdict};
 use super::recording::{Purpose, TALK_MAX_MS};
 use super::story::patiently;
-use crate::app::{Services, now_ms};
+use crate::app::Services;
+use crate::clock::now_ms;
 
 /// A recording's last write may wait so long for a stalled disk; the start-up repair finishes it otherwise.
 const RECORDING_WAIT_S: u64 = 15;

@@ -11,7 +11,7 @@ use tracing::warn;
 use super::driver::{Driver, Side, Stage};
 use super::recording::Purpose;
 use crate::acd::{AcdError, Lane};
-use crate::app::now_ms;
+use crate::clock::now_ms;
 
 impl Driver {
     /// Until the flow has nothing more to say.

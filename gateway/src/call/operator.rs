@@ -11,7 +11,7 @@ use super::driver::{Driver, Side, Stage};
 use super::leg::Leg;
 use super::recording::{Purpose, TALK_MAX_MS};
 use crate::acd::{Decline, Lane, OperatorRef};
-use crate::app::now_ms;
+use crate::clock::now_ms;
 use crate::privacy::mask_phone;
 
 /// The operator's side of a call.

@@ -11,7 +11,8 @@ use tracing::{error, warn};
 
 use super::driver::Driver;
 use super::story::patiently;
-use crate::app::{Services, now_ms};
+use crate::app::Services;
+use crate::clock::now_ms;
 use crate::net::media::MediaEvent;
 
 /// The longest talk a recording holds; 常州's longest call took 4,751 s.
@@ -147,6 +148,6 @@ fn signed(n: u64) -> i64 {
 
 /// `2026/11/21/ID.wav` in local time: a day's evidence is one folder.
 fn relative_path(id: &Id, at: i64, utc_offset_min: i32) -> PathBuf {
-    let (y, m, d) = crate::app::local_date(at, utc_offset_min);
+    let (y, m, d) = crate::clock::local_date(at, utc_offset_min);
     PathBuf::from(format!("{y:04}/{m:02}/{d:02}/{id}.wav"))
 }

@@ -13,8 +13,9 @@ use hotline_media::{RepairError, Repaired};
 use tracing::{error, info, warn};
 
 use super::story::patiently;
-use crate::app::{Services, now_ms};
+use crate::app::Services;
 use crate::callback::schedule::Rules;
+use crate::clock::now_ms;
 
 /// Why recovery stopped.
 #[derive(Debug, thiserror::Error)]

@@ -9,7 +9,8 @@ use tokio::task::JoinHandle;
 use tracing::{error, warn};
 
 use super::recording::store_done;
-use crate::app::{Services, now_ms};
+use crate::app::Services;
+use crate::clock::now_ms;
 use crate::net::media::MediaEvent;
 
 /// Lines waiting for a slow database; beyond it events are dropped with a warning, the call goes on.

@@ -6,8 +6,9 @@ use tracing::{info, warn};
 
 use super::patience::patiently;
 use super::verdict::{Answers, Decision, decide, read};
-use crate::app::{Services, now_ms};
+use crate::app::Services;
 use crate::call::{Finished, SHUTDOWN};
+use crate::clock::now_ms;
 
 pub(super) async fn conclude(sv: &Services, task: &CallbackTask, finished: Finished) -> Result<(), DbError> {
     let at = now_ms();

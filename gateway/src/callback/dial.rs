@@ -11,8 +11,9 @@ use super::conclude::{conclude, finish, not_placed};
 use super::patience::patiently;
 use super::permit::{Refusal, outgoing};
 use super::places::{Places, Promise};
-use crate::app::{Services, now_ms};
+use crate::app::Services;
 use crate::call::outbound;
+use crate::clock::now_ms;
 use crate::privacy::{Pii, SealError};
 
 /// A claimed task is ours for so long without renewal; after a crash it is free again.

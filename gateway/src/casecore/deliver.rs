@@ -9,7 +9,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use super::contract::{CaseCore, Core, DeliverError, Receipt};
-use crate::app::now_ms;
+use crate::clock::now_ms;
 use crate::config::CaseCore as Settings;
 
 /// Rows claimed at once; they are delivered side by side.

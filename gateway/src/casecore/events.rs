@@ -9,8 +9,8 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
 use super::contract::{CaseCore, Core, StatusEvent};
-use crate::app::now_ms;
 use crate::callback::schedule::Rules;
+use crate::clock::now_ms;
 
 /// An event of a case we don't know holds up the cursor for so long.
 const UNKNOWN_CASE_MS: i64 = 5 * 60_000;

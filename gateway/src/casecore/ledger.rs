@@ -3,7 +3,7 @@
 use hotline_db::{DbError, Handoff, HandoffKind, LedgerCommand, Store};
 
 use super::contract::{CaseCore, DeliverError, Receipt, StatusEvent};
-use crate::app::now_ms;
+use crate::clock::now_ms;
 
 /// Events fetched at once.
 const BATCH: i64 = 200;

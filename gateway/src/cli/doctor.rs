@@ -6,7 +6,8 @@ use std::path::Path;
 use hotline_db::Store;
 
 use super::say;
-use crate::app::{now_ms, transcription_config};
+use crate::app::transcription_config;
+use crate::clock::now_ms;
 use crate::config::Config;
 use crate::voice::{Voice, sounds_dir};
 

@@ -4,7 +4,7 @@ use anyhow::{Context, bail};
 use hotline_db::{Handoff, HandoffState, Id, NewAudit, Store};
 
 use super::say;
-use crate::app::{local_date, now_ms};
+use crate::clock::{local_date, now_ms};
 use crate::config::Config;
 
 /// Lists rows that wait or were set aside, oldest first.

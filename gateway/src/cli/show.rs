@@ -4,7 +4,7 @@ use anyhow::Context;
 use hotline_db::{CallFilter, CallbackFilter, Item, Store};
 
 use super::say;
-use crate::app::local_date;
+use crate::clock::local_date;
 use crate::config::Config;
 
 /// Prints the story of an acceptance number or query code.

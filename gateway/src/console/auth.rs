@@ -16,7 +16,7 @@ use tokio::sync::Semaphore;
 
 use super::Api;
 use super::error::ApiError;
-use crate::app::now_ms;
+use crate::clock::now_ms;
 use crate::privacy::{hash_password, random_token, sha256_hex, verify_password};
 
 const COOKIE: &str = "hotline_session";

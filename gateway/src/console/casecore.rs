@@ -11,8 +11,8 @@ use serde::Deserialize;
 use super::auth::{Role, User};
 use super::error::ApiError;
 use super::{Api, audit};
-use crate::app::now_ms;
 use crate::casecore::{StatusEvent, apply};
+use crate::clock::now_ms;
 use crate::privacy::{constant_time_eq, hmac_hex};
 
 /// A stage of the embedded ledger.

@@ -105,7 +105,9 @@ async fn security_headers(mut response: axum::response::Response) -> axum::respo
     let headers = response.headers_mut();
     headers.insert(
         "content-security-policy",
-        HeaderValue::from_static("default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'"),
+        HeaderValue::from_static(
+            "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+        ),
     );
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     headers.insert("referrer-policy", HeaderValue::from_static("no-referrer"));
@@ -132,7 +134,7 @@ pub(crate) async fn audit_as(
     reason: Option<&str>,
 ) -> Result<(), ApiError> {
     let row = hotline_db::NewAudit {
-        at: crate::app::now_ms(),
+        at: crate::clock::now_ms(),
         actor: actor.into(),
         action: action.into(),
         object: object.into(),

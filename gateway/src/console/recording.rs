@@ -14,7 +14,7 @@ use tokio::io::{AsyncReadExt, AsyncSeekExt};
 use super::auth::{Role, User};
 use super::error::ApiError;
 use super::{Api, audit, id_of, reason_of};
-use crate::app::now_ms;
+use crate::clock::now_ms;
 
 /// The largest piece one request gets; players ask again.
 const RANGE_MAX_BYTES: u64 = 8 * 1024 * 1024;

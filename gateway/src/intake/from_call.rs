@@ -9,7 +9,8 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::item::{CHANNEL_PHONE, create};
-use crate::app::{Services, now_ms};
+use crate::app::Services;
+use crate::clock::now_ms;
 
 /// Calls looked at in one sweep.
 const BATCH: i64 = 50;

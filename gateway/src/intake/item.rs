@@ -2,8 +2,9 @@
 
 use hotline_db::{DbError, Item, ItemHandoff, NewItem};
 
-use crate::app::{Services, now_ms};
+use crate::app::Services;
 use crate::casecore::item_payload;
+use crate::clock::now_ms;
 
 /// 渠道 digit of the acceptance number for the telephone.
 pub const CHANNEL_PHONE: u8 = 1;

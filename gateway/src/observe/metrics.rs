@@ -5,7 +5,8 @@ use prometheus::core::Collector;
 use prometheus::{Encoder, Histogram, HistogramOpts, IntCounter, IntGauge, Registry, TextEncoder};
 use tracing::warn;
 
-use crate::app::{Services, now_ms};
+use crate::app::Services;
+use crate::clock::now_ms;
 
 /// The outbox is counted so often.
 const OUTBOX_EVERY: Duration = Duration::from_secs(10);
@@ -39,6 +40,7 @@ pub struct Metrics {
     rtp_out: IntGauge,
     rtp_foreign: IntGauge,
     rtp_malformed: IntGauge,
+    recordings_refused: IntGauge,
 }
 
 impl Metrics {
@@ -78,6 +80,11 @@ impl Metrics {
             rtp_in: gauge(&r, "hotline_rtp_packets_in", "RTP packets received since start")?,
             rtp_out: gauge(&r, "hotline_rtp_packets_out", "RTP packets sent since start")?,
             rtp_foreign: gauge(&r, "hotline_rtp_dropped_foreign", "RTP from foreign sources dropped since start")?,
+            recordings_refused: gauge(
+                &r,
+                "hotline_recordings_refused",
+                "Recordings refused since start: the writer is behind",
+            )?,
             rtp_malformed: gauge(&r, "hotline_rtp_malformed", "Malformed RTP dropped since start")?,
             registry: r,
         })
@@ -101,6 +108,7 @@ impl Metrics {
         self.rtp_in.set(signed(media.packets_in));
         self.rtp_out.set(signed(media.packets_out));
         self.rtp_foreign.set(signed(media.dropped_foreign));
+        self.recordings_refused.set(signed(media.recordings_refused));
         self.rtp_malformed.set(signed(media.malformed));
         let mut out = Vec::new();
         if TextEncoder::new().encode(&self.registry.gather(), &mut out).is_err() {

@@ -1,0 +1,25 @@
+//! The one place that reads the wall clock.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+pub use hotline_db::number::local_date;
+
+/// Milliseconds since the Unix epoch.
+#[must_use]
+pub fn now_ms() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_millis()).unwrap_or(i64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::local_date;
+
+    #[test]
+    fn dates_are_local_and_leap_years_count() {
+        assert_eq!(local_date(0, 0), (1970, 1, 1));
+        assert_eq!(local_date(951_782_400_000, 0), (2000, 2, 29));
+        // 2026-11-20 16:00 UTC is the 21st in China.
+        assert_eq!(local_date(1_795_190_400_000, 480), (2026, 11, 21));
+        assert_eq!(local_date(1_795_190_400_000 - 1, 480), (2026, 11, 20));
+    }
+}
