@@ -15,5 +15,6 @@ pub mod console;
 pub mod intake;
 pub mod net;
 pub mod observe;
+mod patience;
 pub mod privacy;
 pub mod voice;

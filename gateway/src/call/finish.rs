@@ -9,9 +9,9 @@ use tracing::{error, info};
 
 use super::driver::{Driver, Origin, Side, Stage, Verdict};
 use super::recording::{Purpose, TALK_MAX_MS};
-use super::story::patiently;
 use crate::app::Services;
 use crate::clock::now_ms;
+use crate::patience::patiently;
 
 /// A recording's last write may wait so long for a stalled disk; the start-up repair finishes it otherwise.
 const RECORDING_WAIT_S: u64 = 15;
@@ -181,7 +181,7 @@ impl Driver {
             served: talked && self.origin == Origin::Inbound,
         };
         // The last word about a citizen's call is worth patience.
-        if let Err(e) = patiently(|| self.sv.store.call_end(self.call, end.clone())).await {
+        if let Err(e) = patiently("end of call", || self.sv.store.call_end(self.call, end.clone())).await {
             error!(call = %self.call, error = %e, "end of call not written: the next start will");
         }
     }
@@ -236,7 +236,7 @@ pub(crate) async fn end_unplaced(sv: &Services, call: Id, why: &str) {
         missed: None,
         served: false,
     };
-    if let Err(e) = patiently(|| sv.store.call_end(call, end.clone())).await {
+    if let Err(e) = patiently("end of call", || sv.store.call_end(call, end.clone())).await {
         error!(%call, error = %e, "end of call not written");
     }
 }

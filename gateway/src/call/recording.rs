@@ -10,10 +10,10 @@ use tokio::sync::mpsc;
 use tracing::{error, warn};
 
 use super::driver::Driver;
-use super::story::patiently;
 use crate::app::Services;
 use crate::clock::now_ms;
 use crate::net::media::MediaEvent;
+use crate::patience::patiently;
 
 /// The longest talk a recording holds; 常州's longest call took 4,751 s.
 pub(crate) const TALK_MAX_MS: u64 = 4 * 3600 * 1000;
@@ -122,7 +122,7 @@ pub(crate) async fn store_done(sv: &Services, event: MediaEvent) {
         Some(why) => {
             error!(recording = %id, why, "recording failed");
             sv.metrics.recordings_failed.inc();
-            patiently(|| sv.store.recording_lost(id, at, &why)).await
+            patiently("end of recording", || sv.store.recording_lost(id, at, &why)).await
         }
         None => {
             let done = RecordingDone {
@@ -134,7 +134,7 @@ pub(crate) async fn store_done(sv: &Services, event: MediaEvent) {
                 transcribe: true,
                 at,
             };
-            patiently(|| sv.store.recording_finish(id, done.clone())).await
+            patiently("end of recording", || sv.store.recording_finish(id, done.clone())).await
         }
     };
     if let Err(e) = stored {

@@ -12,10 +12,10 @@ use hotline_media::recorder::{HEADER_LEN, parse_header, part_path, sha256_file};
 use hotline_media::{RepairError, Repaired};
 use tracing::{error, info, warn};
 
-use super::story::patiently;
 use crate::app::Services;
 use crate::callback::schedule::Rules;
 use crate::clock::now_ms;
+use crate::patience::patiently;
 
 /// Why recovery stopped.
 #[derive(Debug, thiserror::Error)]
@@ -36,7 +36,7 @@ pub async fn recover(sv: &Arc<Services>) -> Result<(), RecoverError> {
 async fn end_cut_calls(store: &Store, rules: &Rules, node: &str) -> Result<(), RecoverError> {
     for call in store.calls_open(Some(node)).await? {
         let end = cut_end(rules, &call, now_ms());
-        match patiently(|| store.call_end(call.id, end.clone())).await {
+        match patiently("end of call", || store.call_end(call.id, end.clone())).await {
             Ok(true) => warn!(call = %call.id, "call cut by the last stop: the citizen is called back"),
             Ok(false) => {}
             Err(e) => error!(call = %call.id, error = %e, "cut call not ended: the next start tries again"),
@@ -95,7 +95,7 @@ async fn finish_repaired(store: &Store, file: Repaired) {
         return error!(%path, "repaired recording whose name is no id: no row can be finished");
     };
     let done = done(file.duration_ms, file.bytes, file.sha256);
-    match patiently(|| store.recording_finish(id, done.clone())).await {
+    match patiently("end of recording", || store.recording_finish(id, done.clone())).await {
         Ok(true) if file.was_broken => info!(%path, duration_ms = done.duration_ms, "recording repaired"),
         Ok(true) => info!(%path, duration_ms = done.duration_ms, "recording finished"),
         Ok(false) => error!(%path, "repaired recording whose row was complete before: its hash is another's"),

@@ -12,13 +12,12 @@ use super::recording::store_done;
 use crate::app::Services;
 use crate::clock::now_ms;
 use crate::net::media::MediaEvent;
+use crate::patience::patiently;
 
 /// Lines waiting for a slow database; beyond it events are dropped with a warning, the call goes on.
 const LINES_MAX: usize = 1_024;
 /// How long the end of a call waits for its story.
 const CLOSE_S: u64 = 60;
-/// Tries of a row that must not be missing.
-const TRIES_MS: [u64; 5] = [0, 200, 1_000, 5_000, 20_000];
 
 enum Line {
     Event { at: i64, kind: String, data: serde_json::Value },
@@ -96,24 +95,9 @@ async fn write(sv: Arc<Services>, call: Id, mut lines: mpsc::Receiver<Line>) {
 }
 
 async fn patched(store: &Store, call: Id, patch: CallPatch) -> Result<(), DbError> {
-    patiently(|| store.call_patch(call, patch.clone())).await
+    patiently("call", || store.call_patch(call, patch.clone())).await
 }
 
 async fn begun(store: &Store, row: NewRecording) -> Result<(), DbError> {
-    patiently(|| store.recording_begin(row.clone())).await
-}
-
-/// Repeats what a busy database refused.
-pub(crate) async fn patiently<T, F: Future<Output = Result<T, DbError>>>(
-    mut attempt: impl FnMut() -> F,
-) -> Result<T, DbError> {
-    let mut last = DbError::Busy;
-    for pause_ms in TRIES_MS {
-        tokio::time::sleep(Duration::from_millis(pause_ms)).await;
-        match attempt().await {
-            Err(e) if e.is_transient() => last = e,
-            settled => return settled,
-        }
-    }
-    Err(last)
+    patiently("recording", || store.recording_begin(row.clone())).await
 }

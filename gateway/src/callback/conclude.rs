@@ -4,11 +4,11 @@ use hotline_db::{CallbackKind, CallbackResult, CallbackTask, DbError, HandoffKin
 use hotline_db::{Solved, Survey};
 use tracing::{info, warn};
 
-use super::patience::patiently;
 use super::verdict::{Answers, Decision, decide, read};
 use crate::app::Services;
 use crate::call::{Finished, SHUTDOWN};
 use crate::clock::now_ms;
+use crate::patience::patiently;
 
 pub(super) async fn conclude(sv: &Services, task: &CallbackTask, finished: Finished) -> Result<(), DbError> {
     let at = now_ms();

@@ -8,12 +8,12 @@ use tokio::sync::Semaphore;
 use tracing::{error, info, warn};
 
 use super::conclude::{conclude, finish, not_placed};
-use super::patience::patiently;
 use super::permit::{Refusal, outgoing};
 use super::places::{Places, Promise};
 use crate::app::Services;
 use crate::call::outbound;
 use crate::clock::now_ms;
+use crate::patience::patiently;
 use crate::privacy::{Pii, SealError};
 
 /// A claimed task is ours for so long without renewal; after a crash it is free again.

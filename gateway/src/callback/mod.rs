@@ -3,7 +3,6 @@
 
 mod conclude;
 pub mod dial;
-mod patience;
 pub mod permit;
 mod places;
 pub mod schedule;

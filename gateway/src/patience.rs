@@ -1,4 +1,4 @@
-//! A result is worth patience: what a citizen said is written, however busy the database is.
+//! Rows that must not be missing are worth patience, however busy the database is.
 
 use std::future::Future;
 use std::time::Duration;
@@ -6,12 +6,12 @@ use std::time::Duration;
 use hotline_db::DbError;
 use tracing::warn;
 
-/// Pauses before each try; the task's lease is renewed meanwhile.
+/// Pauses before each try.
 const PAUSES_MS: [u64; 5] = [0, 200, 1_000, 5_000, 20_000];
 
 /// Tries `write` until it succeeds, fails for good or the pauses are used up. It must be safe to
 /// repeat: a commit whose outcome is unknown is tried again too.
-pub(super) async fn patiently<T, F, W>(what: &str, write: F) -> Result<T, DbError>
+pub(crate) async fn patiently<T, F, W>(what: &str, write: F) -> Result<T, DbError>
 where
     F: FnMut() -> W,
     W: Future<Output = Result<T, DbError>>,
