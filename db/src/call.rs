@@ -281,6 +281,32 @@ async fn end(c: &mut Conn, id: Id, end: CallEnd) -> Result<bool> {
     Ok(true)
 }
 
+/// Writes what a patch names and leaves the rest.
+pub(crate) async fn apply_patch(c: &mut Conn, call: Id, patch: CallPatch) -> Result<()> {
+    let query = sql("UPDATE call SET answer_at = COALESCE($2, answer_at), \
+         queue_at = COALESCE($3, queue_at), \
+         operator_answer_at = COALESCE($4, operator_answer_at), \
+         queue = COALESCE($5, queue), operator = COALESCE($6, operator), \
+         codec = COALESCE($7, codec), stage = COALESCE($8, stage), \
+         wait_ms = COALESCE($9, wait_ms), wrap_ms = COALESCE($10, wrap_ms), \
+         mos = COALESCE($11, mos) WHERE id = $1")
+    .bind(call)
+    .bind(patch.answer_at)
+    .bind(patch.queue_at)
+    .bind(patch.operator_answer_at)
+    .bind(patch.queue)
+    .bind(patch.operator)
+    .bind(patch.codec)
+    .bind(patch.stage)
+    .bind(patch.wait_ms)
+    .bind(patch.wrap_ms)
+    .bind(patch.mos);
+    match c.run(query).await? {
+        0 => Err(DbError::NotFound),
+        _ => Ok(()),
+    }
+}
+
 impl Store {
     /// Stores a call with its contact, its arrival number and its first event.
     ///
@@ -297,33 +323,7 @@ impl Store {
     /// # Errors
     /// [`DbError::NotFound`] when there is no such call.
     pub async fn call_patch(&self, call: Id, patch: CallPatch) -> Result<()> {
-        let query = sql("UPDATE call SET answer_at = COALESCE($2, answer_at), \
-             queue_at = COALESCE($3, queue_at), \
-             operator_answer_at = COALESCE($4, operator_answer_at), \
-             queue = COALESCE($5, queue), operator = COALESCE($6, operator), \
-             codec = COALESCE($7, codec), stage = COALESCE($8, stage), \
-             wait_ms = COALESCE($9, wait_ms), wrap_ms = COALESCE($10, wrap_ms), \
-             mos = COALESCE($11, mos) WHERE id = $1")
-        .bind(call)
-        .bind(patch.answer_at)
-        .bind(patch.queue_at)
-        .bind(patch.operator_answer_at)
-        .bind(patch.queue)
-        .bind(patch.operator)
-        .bind(patch.codec)
-        .bind(patch.stage)
-        .bind(patch.wait_ms)
-        .bind(patch.wrap_ms)
-        .bind(patch.mos);
-        self.write(|c| {
-            Box::pin(async move {
-                match c.run(query).await? {
-                    0 => Err(DbError::NotFound),
-                    _ => Ok(()),
-                }
-            })
-        })
-        .await
+        self.write(move |c| Box::pin(apply_patch(c, call, patch))).await
     }
 
     /// Ends a call: the row, its last event, its place in the queue and, for a missed call, the

@@ -4,7 +4,16 @@ use serde::Serialize;
 use serde_json::Value;
 use sqlx::FromRow;
 
-use crate::{conn::Conn, error::Result, id::Id, limits, pool::Store, sql::sql, text::Json};
+use crate::{
+    call::{CallPatch, apply_patch},
+    conn::Conn,
+    error::Result,
+    id::Id,
+    limits,
+    pool::Store,
+    sql::sql,
+    text::Json,
+};
 
 /// One event of a call.
 #[derive(Debug, Clone, Serialize, FromRow)]
@@ -38,7 +47,44 @@ pub(crate) async fn insert(c: &mut Conn, call: Id, at: i64, kind: &str, data: &V
     Ok(n)
 }
 
+/// A line of a call's story.
+#[derive(Debug, Clone)]
+pub enum CallLine {
+    /// Something happened.
+    Event {
+        /// When.
+        at: i64,
+        /// A word of the call driver.
+        kind: String,
+        /// Details.
+        data: Value,
+    },
+    /// The row has new facts.
+    Patch(CallPatch),
+}
+
+async fn insert_lines(c: &mut Conn, call: Id, lines: Vec<CallLine>) -> Result<()> {
+    for line in lines {
+        match line {
+            CallLine::Event { at, kind, data } => {
+                limits::text("kind", &kind, limits::SHORT_TEXT_CHARS_MAX)?;
+                insert(c, call, at, &kind, &data).await?;
+            }
+            CallLine::Patch(patch) => apply_patch(c, call, patch).await?,
+        }
+    }
+    Ok(())
+}
+
 impl Store {
+    /// Adds several lines in their order, in one transaction: one commit instead of one a line.
+    ///
+    /// # Errors
+    /// [`crate::DbError::NotFound`] when there is no such call; nothing of the lines is kept then.
+    pub async fn call_lines(&self, call: Id, lines: Vec<CallLine>) -> Result<()> {
+        self.write(move |c| Box::pin(insert_lines(c, call, lines))).await
+    }
+
     /// Adds an event to a call; its place in the call's list.
     ///
     /// # Errors

@@ -42,7 +42,7 @@ mod writer;
 
 pub use audit::{Audit, ChainCheck, NewAudit};
 pub use call::{Call, CallEnd, CallFilter, CallPatch, Direction, EndSide, NewCall};
-pub use call_event::CallEvent;
+pub use call_event::{CallEvent, CallLine};
 pub use callback::{
     CallbackAttempt, CallbackFilter, CallbackKind, CallbackResult, CallbackState, CallbackTask, NewAttempt, NewCallback,
 };

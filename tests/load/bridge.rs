@@ -4,14 +4,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use hotline_tests::gateway::{Gateway, NewUser};
+use hotline_tests::gateway::{Gateway, GatewayConfig, NewUser};
 use hotline_tests::rtp::{PTIME_MS, RtpStream, Source};
 use hotline_tests::sip::{Call, Citizen, CitizenConfig, Credentials, Phone, PhoneConfig};
 use hotline_tests::tone;
 use hotline_tests::{Result, until};
 
-use crate::limit::{self, Limit};
-use crate::memory::{metric, process_id};
+use crate::limit::{Limit, Relay};
+use crate::memory::{LEGS_SPARE, metric, process_id};
 use crate::options::Options;
 use crate::process::Cpu;
 use crate::setup::config;
@@ -36,22 +36,28 @@ struct Figures {
     cpu_ms_per_call_minute: f64,
 }
 
+/// Legs the gateway may need at once.
+fn legs(options: &Options) -> u32 {
+    options.calls * 2 + LEGS_SPARE
+}
+
 pub(crate) async fn run(options: &Options) -> Result<()> {
     let (calls, hold_s) = (options.calls, options.hold_s);
     let command = format!("ops/bench bridge --calls {calls} --hold {hold_s}");
     let title = format!("recorded bridge: {calls} talks, {hold_s} s measured, G.711 A-law both ways");
     head(&title, &command, &["", "CPU ms/min", "packets in", "delivered %", "late %", "gap p99 ms"]);
-    let relay = limit::program();
+    // Its ports now, while there are ranges.
+    let relay = Relay::find(calls)?;
     if relay.is_none() {
         note("skipped: iobench bridge (HOTLINE_IOBENCH names no program; ops/bench builds it from HOTLINE_BENCH_DIR)");
     }
-    let (gateway, desks) = open_desks(calls).await?;
+    let (gateway, desks) = open_desks(config(legs(options))?, calls).await?;
     idle(&gateway).await?;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for round in 1..=options.rounds {
         ours.push(of_gateway(&gateway, &desks, options, round).await?);
-        if let Some(program) = &relay {
-            let limit = Limit::start(program.clone(), calls).await?;
+        if let Some(relay) = &relay {
+            let limit = Limit::start(relay).await?;
             tokio::time::sleep(STEADY).await;
             let (figures, _) =
                 measure(&format!("round {round}  iobench bridge"), limit.id(), &limit.streams, options).await?;
@@ -75,8 +81,8 @@ pub(crate) fn voice(stream: usize) -> Source {
 }
 
 /// The gateway with an operator for every call, phones registered, all ready.
-async fn open_desks(calls: u32) -> Result<(Gateway, Vec<Desk>)> {
-    let mut gateway = Gateway::prepare(config()?)?;
+async fn open_desks(config: GatewayConfig, calls: u32) -> Result<(Gateway, Vec<Desk>)> {
+    let mut gateway = Gateway::prepare(config)?;
     let users: Vec<NewUser> = (0..calls).map(|n| NewUser::operator(&format!("{}", 2_000 + n))).collect();
     let started = Instant::now();
     for user in &users {

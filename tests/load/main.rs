@@ -14,8 +14,9 @@ mod process;
 mod setup;
 mod table;
 
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
+use hotline_tests::Error;
 use options::{Options, Request};
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
@@ -41,6 +42,12 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: &Options) -> hotline_tests::Result<()> {
+    let names = options.names();
+    if names.len() > 1 {
+        // Each in a process of its own: a citizen takes ports anywhere and never gives them back
+        // to the harness, so after some hundred calls no gateway finds its range any more.
+        return names.iter().try_for_each(|name| alone(name, options));
+    }
     if options.setup {
         setup::run(options).await?;
     }
@@ -51,4 +58,16 @@ async fn run(options: &Options) -> hotline_tests::Result<()> {
         bridge::run(options).await?;
     }
     Ok(())
+}
+
+/// Runs one benchmark as this program's child and passes its output on.
+fn alone(name: &str, options: &Options) -> hotline_tests::Result<()> {
+    let program = std::env::current_exe().map_err(Error::io("current exe"))?;
+    let mut command = Command::new(program);
+    let status = command.arg(name).args(options.numbers()).status().map_err(Error::io(format!("run load {name}")))?;
+    if status.success() {
+        return Ok(());
+    }
+    let detail = format!("ended with {status}; the reason stands above");
+    Err(Error::Process { program: format!("load {name}"), detail, log: String::new() })
 }

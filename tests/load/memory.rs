@@ -11,8 +11,8 @@ use crate::process::resident_kib;
 use crate::setup::config;
 use crate::table::{head, note, row};
 
-/// RTP ports of the gateway under load: 1,000 legs.
-pub(crate) const RTP_PORTS: u16 = 2_000;
+/// Legs beyond those that wait: a port just given back rests a while.
+pub(crate) const LEGS_SPARE: u32 = 50;
 /// New calls a second.
 const RATE: u32 = 50;
 /// Time the calls wait beyond the last one's arrival, milliseconds.
@@ -20,12 +20,17 @@ const WAIT_MS: u64 = 10_000;
 /// SIP over UDP keeps transactions for 32 s (RFC 3261 timers H, J).
 const TRANSACTIONS_GONE_MS: u64 = 60_000;
 
+/// Legs the gateway may need at once.
+fn legs(options: &Options) -> u32 {
+    options.waiting + LEGS_SPARE
+}
+
 pub(crate) async fn run(options: &Options) -> Result<()> {
     let waiting = options.waiting;
     let command = format!("ops/bench memory --waiting {waiting}");
     let title = format!("memory: VmRSS with {waiting} calls that hear the waiting prompts");
     head(&title, &command, &["", "before KiB", "during KiB", "KiB/call", "after KiB"]);
-    let gateway = Gateway::start(config()?).await?;
+    let gateway = Gateway::start(config(legs(options))?).await?;
     let id = process_id(&gateway)?;
     tokio::time::sleep(Duration::from_secs(1)).await;
     for round in 1..=options.rounds {

@@ -91,6 +91,25 @@ impl Options {
         }
         Ok(Request::Run(options))
     }
+
+    /// The benchmarks chosen.
+    pub(crate) fn names(&self) -> Vec<&'static str> {
+        let all = [("setup", self.setup), ("memory", self.memory), ("bridge", self.bridge)];
+        all.into_iter().filter(|(_, chosen)| *chosen).map(|(name, _)| name).collect()
+    }
+
+    /// Everything but the names, as arguments again.
+    pub(crate) fn numbers(&self) -> Vec<String> {
+        let all = [
+            ("--rounds", self.rounds),
+            ("--rate", self.rate),
+            ("--seconds", self.seconds),
+            ("--waiting", self.waiting),
+            ("--calls", self.calls),
+            ("--hold", self.hold_s),
+        ];
+        all.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value.to_string()]).collect()
+    }
 }
 
 #[cfg(test)]
@@ -107,6 +126,13 @@ mod tests {
         assert_eq!(parse(""), Ok(Request::Run(all)));
         let one = Options { bridge: true, calls: 10, hold_s: 5, ..Options::default() };
         assert_eq!(parse("bridge --calls 10 --hold 5"), Ok(Request::Run(one)));
+    }
+
+    #[test]
+    fn the_arguments_written_are_the_ones_read() {
+        let options = Options { memory: true, rounds: 3, waiting: 7, ..Options::default() };
+        let written = options.names().into_iter().map(str::to_owned).chain(options.numbers());
+        assert_eq!(Options::parse(written), Ok(Request::Run(options)));
     }
 
     #[test]

@@ -23,6 +23,8 @@ use crate::{disk, memory};
 const TALK_MS: u64 = 100;
 /// One call in so many is a timed one.
 const TIMED_ONE_IN: u32 = 5;
+/// A leg's ports are free again within so many seconds of its INVITE, on a slow disk too.
+const LEGS_S: u32 = 4;
 /// Longest wait for one timed answer.
 const ANSWER_MS: u64 = 10_000;
 /// Rows of the last calls are written within this time of their BYE.
@@ -44,13 +46,18 @@ struct Report {
     timed_failed: u64,
 }
 
+/// Legs the gateway may need at once.
+fn legs(options: &Options) -> u32 {
+    options.rate * LEGS_S
+}
+
 pub(crate) async fn run(options: &Options) -> Result<()> {
     let calls = options.rate * options.seconds;
     let command = format!("ops/bench setup --rate {} --seconds {}", options.rate, options.seconds);
     let title = format!("set-up: {calls} calls at {}/s, answered, BYE after {TALK_MS} ms", options.rate);
     let columns = ["", "p50 ms", "p95 ms", "by SIPp ms", "CPU ms/call", "ok", "failed", "repeats"];
     head(&title, &command, &columns);
-    let gateway = Gateway::start(config()?).await?;
+    let gateway = Gateway::start(config(legs(options))?).await?;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for round in 1..=options.rounds {
         ours.push(of_gateway(&gateway, options, round).await?);
@@ -65,12 +72,14 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
-/// The whole product on SQLite; callbacks wait, so that a run at noon equals one at night.
-pub(crate) fn config() -> Result<GatewayConfig> {
-    let first = free_ports(GATEWAY_IP, memory::RTP_PORTS)?;
+/// The whole product on SQLite with RTP ports for `legs` legs; callbacks wait, so that a run at
+/// noon equals one at night.
+pub(crate) fn config(legs: u32) -> Result<GatewayConfig> {
+    let ports = u16::try_from(legs * 2).unwrap_or(u16::MAX);
+    let first = free_ports(GATEWAY_IP, ports)?;
     Ok(GatewayConfig::default()
         .with("media.port_min", i64::from(first))
-        .with("media.port_max", i64::from(first + memory::RTP_PORTS - 1))
+        .with("media.port_max", i64::from(first + ports - 1))
         .with("callback.enabled", false)
         .with("log.level", "info"))
 }

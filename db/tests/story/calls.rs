@@ -1,8 +1,8 @@
 //! Calls, their events, the queue and operators' states.
 
 use hotline_db::{
-    AgentState, CallFilter, CallPatch, CallbackFilter, CallbackKind, CallbackState, DbError, Direction, EndSide, Id,
-    NewCallback, NewContact, QueueEntry,
+    AgentState, CallFilter, CallLine, CallPatch, CallbackFilter, CallbackKind, CallbackState, DbError, Direction,
+    EndSide, Id, NewCallback, NewContact, QueueEntry,
 };
 use serde_json::json;
 
@@ -41,6 +41,20 @@ story!(a_call_is_told_from_ring_to_end, |s: Stage| async move {
     let told: Vec<_> = events.iter().map(|e| (e.n, e.kind.as_str())).collect();
     assert_eq!(told, [(1, "begin"), (2, "answer"), (3, "end")]);
     assert_eq!(events[1].data["codec"], "PCMA");
+});
+
+story!(lines_of_a_story_are_one_commit_or_none, |s: Stage| async move {
+    let store = &s.store;
+    let begun = call(store, None).await;
+    let line = |kind: &str| CallLine::Event { at: T0 + 1, kind: kind.into(), data: json!({}) };
+    let patch = CallLine::Patch(CallPatch { stage: Some("talk".into()), ..CallPatch::default() });
+    store.call_lines(begun.id, vec![line("a"), patch, line("b")]).await.unwrap();
+    let long = line(&"x".repeat(100_000));
+    assert!(matches!(store.call_lines(begun.id, vec![line("c"), long]).await, Err(DbError::Invalid { .. })));
+    let events = store.call_events(begun.id).await.unwrap();
+    let told: Vec<_> = events.iter().map(|e| (e.n, e.kind.as_str())).collect();
+    assert_eq!(told, [(1, "begin"), (2, "a"), (3, "b")], "in order, and nothing of the refused lines");
+    assert_eq!(store.call_get(begun.id).await.unwrap().unwrap().stage, "talk");
 });
 
 story!(unknown_calls_are_not_found, |s: Stage| async move {

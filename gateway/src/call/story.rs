@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hotline_db::{CallPatch, DbError, Id, NewRecording, Store};
+use hotline_db::{CallLine, CallPatch, DbError, Id, NewRecording, Store};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{error, warn};
@@ -19,9 +19,11 @@ const LINES_MAX: usize = 1_024;
 /// How long the end of a call waits for its story.
 const CLOSE_S: u64 = 60;
 
+/// Lines gathered into one commit; a quiet call's single line waits for nobody.
+const GATHERED_MAX: usize = 64;
+
 enum Line {
-    Event { at: i64, kind: String, data: serde_json::Value },
-    Patch(CallPatch),
+    Row(CallLine),
     RecordingBegun(NewRecording),
     RecordingDone(MediaEvent),
 }
@@ -42,12 +44,12 @@ impl Story {
 
     /// A line of the call's event log.
     pub(crate) fn event(&self, kind: &str, data: serde_json::Value) {
-        self.push(Line::Event { at: now_ms(), kind: kind.into(), data });
+        self.push(Line::Row(CallLine::Event { at: now_ms(), kind: kind.into(), data }));
     }
 
     /// New facts for the call's row.
     pub(crate) fn patch(&self, patch: CallPatch) {
-        self.push(Line::Patch(patch));
+        self.push(Line::Row(CallLine::Patch(patch)));
     }
 
     /// A recording's row; written before its end can be.
@@ -78,26 +80,47 @@ impl Story {
 }
 
 async fn write(sv: Arc<Services>, call: Id, mut lines: mpsc::Receiver<Line>) {
-    while let Some(line) = lines.recv().await {
-        let written = match line {
-            Line::Event { at, kind, data } => sv.store.call_event(call, at, &kind, data).await.map(drop),
-            Line::Patch(patch) => patched(&sv.store, call, patch).await,
-            Line::RecordingBegun(row) => begun(&sv.store, row).await,
-            Line::RecordingDone(event) => {
-                store_done(&sv, event).await;
-                Ok(())
+    let mut gathered = Vec::with_capacity(GATHERED_MAX);
+    while lines.recv_many(&mut gathered, GATHERED_MAX).await > 0 {
+        let mut rows = Vec::new();
+        for line in gathered.drain(..) {
+            match line {
+                Line::Row(row) => rows.push(row),
+                // A recording's rows keep their place among the others.
+                Line::RecordingBegun(row) => {
+                    flush(&sv.store, call, &mut rows).await;
+                    let begun = patiently("recording", || sv.store.recording_begin(row.clone())).await;
+                    report(call, begun);
+                }
+                Line::RecordingDone(event) => {
+                    flush(&sv.store, call, &mut rows).await;
+                    store_done(&sv, event).await;
+                }
             }
-        };
-        if let Err(e) = written {
-            error!(%call, error = %e, "a line of the call's story is not written");
         }
+        flush(&sv.store, call, &mut rows).await;
     }
 }
 
-async fn patched(store: &Store, call: Id, patch: CallPatch) -> Result<(), DbError> {
-    patiently("call", || store.call_patch(call, patch.clone())).await
+async fn flush(store: &Store, call: Id, rows: &mut Vec<CallLine>) {
+    let rows = std::mem::take(rows);
+    if rows.is_empty() {
+        return;
+    }
+    let together = patiently("story", || store.call_lines(call, rows.clone())).await;
+    match together {
+        // One line the store refuses must not take its neighbours along.
+        Err(DbError::Invalid { .. }) => {
+            for row in rows {
+                report(call, store.call_lines(call, vec![row]).await);
+            }
+        }
+        settled => report(call, settled),
+    }
 }
 
-async fn begun(store: &Store, row: NewRecording) -> Result<(), DbError> {
-    patiently("recording", || store.recording_begin(row.clone())).await
+fn report(call: Id, written: Result<(), DbError>) {
+    if let Err(e) = written {
+        error!(%call, error = %e, "lines of the call's story are not written");
+    }
 }

@@ -17,7 +17,7 @@ pub async fn show(config: &Config, number: &str) -> anyhow::Result<()> {
     .with_context(|| format!("没有 {number} / no item {number}: 核对号码 / check the number"))?;
     head(&item);
     let mut lines = story(&store, &item).await?;
-    lines.sort();
+    lines.sort_by_key(|(at, _)| *at);
     for (at, line) in lines {
         say(&format!("  {}  {line}", clock(at, config.site.utc_offset_min)));
     }
@@ -72,8 +72,9 @@ async fn story(store: &Store, item: &Item) -> anyhow::Result<Vec<(i64, String)>>
     let filter = CallbackFilter { limit: 50, item: Some(item.id), ..CallbackFilter::default() };
     for task in store.callbacks(filter).await? {
         out.push((task.created_at, format!("{} {}", task.kind, task.state)));
-        for a in store.callback_attempts(task.id).await? {
-            out.push((a.at, format!("{} 第 {} 次: {}", task.kind, if a.counted { "计" } else { "不计" }, a.outcome)));
+        for (n, a) in store.callback_attempts(task.id).await?.into_iter().enumerate() {
+            let counted = if a.counted { "" } else { "(不计次)" };
+            out.push((a.at, format!("{} 第 {} 次{counted}: {}", task.kind, n + 1, a.outcome)));
         }
     }
     for s in store.surveys_of_item(item.id).await? {

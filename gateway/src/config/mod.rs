@@ -7,6 +7,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+mod judge;
+
+pub use judge::digest_algorithm;
+
 /// A configuration file that cannot be used: where, what, and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -482,178 +486,6 @@ impl Config {
         names.dedup();
         names
     }
-
-    /// Judges what types can't express.
-    pub fn validate(&self, path: &Path) -> Result<(), ConfigError> {
-        let judged = self
-            .judge_site()
-            .and_then(|()| self.judge_sip())
-            .and_then(|()| self.trunks.iter().enumerate().try_for_each(|(i, t)| judge_trunk(i, t)))
-            .and_then(|()| self.judge_bounds())
-            .and_then(|()| self.judge_names())
-            .and_then(|()| self.judge_casecore())
-            .and_then(|()| self.judge_callback());
-        judged.map_err(|Fault { key, problem, remedy }| ConfigError::Value {
-            path: path.into(),
-            key,
-            problem,
-            remedy: remedy.into(),
-        })
-    }
-
-    fn judge_site(&self) -> Result<(), Fault> {
-        let (site, media) = (&self.site, &self.media);
-        if site.region.len() != 6 || !site.region.bytes().all(|b| b.is_ascii_digit()) {
-            let problem = format!("{:?} is not six digits", site.region);
-            return fault("site.region", problem, "填写六位行政区划代码 / use the six-digit division code");
-        }
-        if !(-720..=840).contains(&site.utc_offset_min) {
-            let problem = format!("{} is outside -720…840", site.utc_offset_min);
-            return fault("site.utc_offset_min", problem, "中国为 480 / China is 480");
-        }
-        if !media.port_min.is_multiple_of(2) || media.port_min < 1024 || media.port_max <= media.port_min {
-            let problem = format!("{}–{} is no port range", media.port_min, media.port_max);
-            return fault(
-                "media.port_min",
-                problem,
-                "起始为偶数且小于结束 / start even, at least 1024, below port_max",
-            );
-        }
-        Ok(())
-    }
-
-    fn judge_sip(&self) -> Result<(), Fault> {
-        if self.sip.listen.is_empty() {
-            return fault("sip.listen", "no address".into(), "至少一个监听地址 / name at least one address");
-        }
-        if self.sip.digest.is_empty() || self.sip.digest.iter().any(|a| digest_algorithm(a).is_none()) {
-            return fault("sip.digest", format!("{:?}", self.sip.digest), "SHA-256, MD5 或两者 / SHA-256, MD5 or both");
-        }
-        for net in &self.sip.phone_networks {
-            if net.parse::<hotline_sip::IpNet>().is_err() {
-                let problem = format!("{net:?} is no network");
-                return fault("sip.phone_networks", problem, "如 192.168.0.0/16 / write 192.168.0.0/16");
-            }
-        }
-        Ok(())
-    }
-
-    fn judge_bounds(&self) -> Result<(), Fault> {
-        let within = |key: &str, value: u64, least: u64, most: u64| {
-            if (least..=most).contains(&value) {
-                return Ok(());
-            }
-            fault(key, format!("{value} is outside {least}…{most}"), "取范围内的值 / choose a value inside")
-        };
-        within("http.session_hours", self.http.session_hours, 1, 168)?;
-        within("media.rtp_silence_ms", self.media.rtp_silence_ms, 1_000, 60_000)?;
-        within("media.rtp_dead_ms", self.media.rtp_dead_ms, self.media.rtp_silence_ms, 600_000)?;
-        within("callback.ring_s", self.callback.ring_s, 1, 120)?;
-        within("callback.retry_s", self.callback.retry_s, 1, 604_800)?;
-        within("callback.missed_retry_s", self.callback.missed_retry_s, 1, 604_800)?;
-        within("callback.span_days", self.callback.span_days, 0, 30)?;
-        within("callback.attempts", self.callback.attempts.unsigned_abs(), 1, 20)?;
-        within("casecore.timeout_ms", self.casecore.timeout_ms, 100, 120_000)?;
-        within("intake.form_grace_s", self.intake.form_grace_s, 0, 86_400)?;
-        for (name, queue) in &self.queues {
-            within(&format!("queue.{name}.ring_timeout_s"), queue.ring_timeout_s, 3, 180)?;
-            within(&format!("queue.{name}.wrap_s"), queue.wrap_s, 0, 3_600)?;
-        }
-        Ok(())
-    }
-
-    fn judge_names(&self) -> Result<(), Fault> {
-        let twice = |names: Vec<&str>| {
-            names.iter().enumerate().find(|(i, n)| names[..*i].contains(n)).map(|(_, n)| (*n).to_owned())
-        };
-        if let Some(number) = twice(self.hotlines.iter().map(|h| h.number.as_str()).collect()) {
-            return fault(
-                "hotline.number",
-                format!("{number} stands twice"),
-                "每个号码只写一次 / write each number once",
-            );
-        }
-        if let Some(name) = twice(self.trunks.iter().map(|t| t.name.as_str()).collect()) {
-            return fault(
-                "trunk.name",
-                format!("{name} stands twice"),
-                "中继名称不可重复 / give each trunk a name of its own",
-            );
-        }
-        let wanted = &self.callback.trunk;
-        if !wanted.is_empty() && !self.trunks.iter().any(|t| t.name == *wanted) {
-            return fault(
-                "callback.trunk",
-                format!("no trunk is named {wanted:?}"),
-                "填写已有中继的名称 / name one of the trunks",
-            );
-        }
-        Ok(())
-    }
-
-    fn judge_casecore(&self) -> Result<(), Fault> {
-        let core = &self.casecore;
-        if !matches!(core.kind.as_str(), "ledger" | "http") {
-            return fault("casecore.kind", format!("{:?} is unknown", core.kind), "ledger 或 http / ledger or http");
-        }
-        if core.kind == "http" && core.url.is_empty() {
-            return fault("casecore.url", "is empty".into(), "填写案件核心地址 / give the case core's address");
-        }
-        Ok(())
-    }
-
-    fn judge_callback(&self) -> Result<(), Fault> {
-        let callback = &self.callback;
-        for window in callback.windows.iter().chain(Some(&callback.waking).filter(|w| !w.is_empty())) {
-            if crate::callback::schedule::Window::parse(window).is_none() {
-                let problem = format!("{window:?} is no window");
-                return fault("callback.windows", problem, "写作 08:30-12:00 / write 08:30-12:00");
-            }
-        }
-        if callback.time_factor == 0 {
-            return fault("callback.time_factor", "0 would divide by zero".into(), "生产环境为 1 / 1 in service");
-        }
-        Ok(())
-    }
-}
-
-/// A value that makes no sense.
-struct Fault {
-    key: String,
-    problem: String,
-    remedy: &'static str,
-}
-
-fn fault(key: &str, problem: String, remedy: &'static str) -> Result<(), Fault> {
-    Err(Fault { key: key.into(), problem, remedy })
-}
-
-fn judge_trunk(i: usize, trunk: &Trunk) -> Result<(), Fault> {
-    if trunk.name.is_empty() {
-        return fault(&format!("trunk[{i}].name"), "is empty".into(), "给中继命名 / name the trunk");
-    }
-    for source in &trunk.sources {
-        if source.parse::<hotline_sip::IpNet>().is_err() {
-            let problem = format!("{source:?} is no address or network");
-            let remedy = "如 203.0.113.7 或 203.0.113.0/24 / write 203.0.113.7 or 203.0.113.0/24";
-            return fault(&format!("trunk[{i}].sources"), problem, remedy);
-        }
-    }
-    if trunk.user.is_some() != trunk.password.is_some() {
-        let problem = "user and password go together".into();
-        return fault(&format!("trunk[{i}].password"), problem, "两项都填或都不填 / set both or neither");
-    }
-    Ok(())
-}
-
-/// RFC 7616's names.
-#[must_use]
-pub fn digest_algorithm(name: &str) -> Option<hotline_sip::digest::Algorithm> {
-    match name {
-        "SHA-256" => Some(hotline_sip::digest::Algorithm::Sha256),
-        "MD5" => Some(hotline_sip::digest::Algorithm::Md5),
-        _ => None,
-    }
 }
 
 #[cfg(test)]
@@ -662,7 +494,7 @@ mod tests {
 
     #[test]
     fn the_example_file_states_exactly_the_defaults() {
-        let text = include_str!("../../ops/hotline.example.toml");
+        let text = include_str!("../../../ops/hotline.example.toml");
         let example = Config::parse(Path::new("hotline.example.toml"), text).unwrap();
         let mut defaults = Config::default();
         // The lists a site must fill in are shown with one entry each.
