@@ -96,13 +96,18 @@ impl Recording {
 
     /// Places a packet's audio.
     pub fn place(&mut self, now: Instant, packet: &Packet<'_>) -> Placed {
-        let wall = i64::try_from(self.wall(now)).unwrap_or(i64::MAX);
+        // A packet arrives when its last sample has been spoken: its audio lies before the arrival. Placed
+        // after it, the last words before a hang-up would fall off the end.
+        let spoken = i64::try_from(packet.payload.len()).unwrap_or(0);
+        let wall = i64::try_from(self.wall(now)).unwrap_or(i64::MAX) - spoken;
         let timeline = &mut self.timelines[packet.channel as usize];
         // The timeline runs on in a pause, so that nothing jumps after it.
         let Some(at) = timeline.place(wall, packet.stamp) else {
             return Placed::TooLate;
         };
-        if self.paused_since_ms.is_some() {
+        // What came after the pause began may still hold words from before it.
+        let until = self.paused_since_ms.map_or(i64::MAX, |since| (since * SAMPLES_PER_MS) as i64);
+        if at >= until {
             return Placed::Paused;
         }
         self.decoded.clear();
@@ -110,7 +115,8 @@ impl Recording {
         // What was said during a pause stays out even if its packet comes after it.
         let resumed_at = self.paused_ranges.last().map_or(i64::MIN, |(_, end)| (*end * SAMPLES_PER_MS) as i64);
         let skip = usize::try_from(resumed_at.saturating_sub(at)).unwrap_or(0).min(self.decoded.len());
-        self.window.write(packet.channel as usize, at + skip as i64, &self.decoded[skip..]);
+        let keep = usize::try_from(until.saturating_sub(at)).unwrap_or(0).clamp(skip, self.decoded.len());
+        self.window.write(packet.channel as usize, at + skip as i64, &self.decoded[skip..keep]);
         Placed::Stored
     }
 
@@ -206,6 +212,18 @@ mod tests {
         assert_eq!((finish.duration_ms(), finish.tail.len()), (1000, 8000 * 4));
         let loud = |ms: usize| finish.tail[ms * 32..][..2] != [0, 0];
         assert!(loud(199) && !loud(200) && !loud(399) && loud(400));
+    }
+
+    #[test]
+    fn the_last_words_before_the_end_are_kept() {
+        let start = Instant::now();
+        let mut recording = recording(start);
+        for n in 1..=50u32 {
+            recording.place(start + Duration::from_millis(u64::from(n) * 20), &packet(n, &[0x80; 160]));
+        }
+        // The hang-up follows the last packet at once.
+        let finish = recording.finish(start + Duration::from_secs(1), LegId(1));
+        assert!(finish.tail.chunks_exact(4).all(|frame| frame[..2] != [0, 0]), "every sample that came is there");
     }
 
     #[test]

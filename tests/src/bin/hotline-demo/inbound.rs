@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use hotline_tests::sip::{Call, Side};
+use hotline_tests::until;
 use hotline_tests::wav::Wav;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
@@ -128,6 +129,9 @@ async fn talk(show: &mut Show, desk: &Desk, line: &mut Line, operator: &Call) ->
     show.step("受理员答复后按“结束”", "the operator replies and presses “end”", 30_000, async {
         operator.rtp().play(lines.promise.source());
         let heard = line.citizen_ear.hear(&lines.promise.speech, 20_000).await?;
+        // Nobody presses a button within the last syllable: the pause after the sentence
+        // belongs to the talk, and keeps its last packets inside the recording.
+        until("the operator's pause", 5_000, || async { operator.rtp().has_played().then_some(()) }).await?;
         desk.api.end_call(&line.call, None).await?;
         operator.wait_ended(5_000).await?;
         let event = look::event(&desk.api, &line.call, "talk_end", |e| e["kind"] == "talk_end").await?;
