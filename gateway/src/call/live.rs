@@ -58,12 +58,6 @@ impl LiveCalls {
         self.lock().get(call).map(|e| e.control.clone())
     }
 
-    /// The call an operator has.
-    #[must_use]
-    pub fn of_operator(&self, operator: &str) -> Option<String> {
-        self.lock().values().find(|e| e.view.operator.as_deref() == Some(operator)).map(|e| e.view.call.clone())
-    }
-
     /// All of them, oldest first.
     #[must_use]
     pub fn list(&self) -> Vec<LiveCall> {

@@ -59,12 +59,6 @@ impl Rules {
         }
     }
 
-    /// Attempts before 无法联系.
-    #[must_use]
-    pub const fn attempts(&self) -> i64 {
-        self.attempts
-    }
-
     /// The first moment at or after `t` inside a window. Without windows every moment is allowed.
     #[must_use]
     pub fn next_allowed(&self, t: i64) -> i64 {

@@ -153,11 +153,6 @@ impl Sip {
         })
     }
 
-    /// Sends a provisional answer.
-    pub fn ring(&self, id: SessionId, code: u16, sdp: Option<&[u8]>) -> Result<(), SessionError> {
-        self.with(|core, now| core.endpoint.ring(now, id, code, sdp))
-    }
-
     /// Answers a call.
     pub fn accept(&self, id: SessionId, sdp: &[u8]) -> Result<(), SessionError> {
         self.with(|core, now| core.endpoint.accept(now, id, sdp))
