@@ -244,6 +244,7 @@ fn sip_config(config: &Config) -> hotline_sip::Config {
             name: t.name.clone(),
             sources: t.sources.iter().filter_map(|s| s.parse().ok()).collect(),
             credentials: t.user.clone().zip(t.password.clone()),
+            ..hotline_sip::Trunk::default()
         })
         .collect();
     c.algorithms = config.sip.digest.iter().filter_map(|a| crate::config::digest_algorithm(a)).collect();

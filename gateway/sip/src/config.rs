@@ -62,10 +62,13 @@ impl Config {
 }
 
 /// A carrier's trunk
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Trunk {
     /// Name in events and logs
     pub name: String,
+    /// A listener of its own: who calls there belongs to this trunk or to nobody; `None`
+    /// shares the listeners of phones and other trunks
+    pub listen: Option<SocketAddr>,
     /// Addresses whose INVITEs need no digest
     pub sources: Vec<IpNet>,
     /// (user, password): an INVITE from any address may authenticate as this trunk

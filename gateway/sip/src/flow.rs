@@ -11,38 +11,57 @@ pub enum Transport {
     Udp,
     /// TCP: a byte stream framed by `Content-Length` (RFC 3261 §18.3)
     Tcp,
+    /// TLS over TCP (RFC 3261 §26.2); the driver has the handshake
+    Tls,
 }
 
 impl Transport {
-    /// The token in a `Via` header: `UDP` or `TCP`
+    /// The token in a `Via` header: `UDP`, `TCP` or `TLS`
     #[must_use]
     pub fn via_token(self) -> &'static str {
         match self {
             Self::Udp => "UDP",
             Self::Tcp => "TCP",
+            Self::Tls => "TLS",
+        }
+    }
+
+    /// The port where a URI names none (RFC 3261 §19.1.2)
+    #[must_use]
+    pub fn default_port(self) -> u16 {
+        if self == Self::Tls { 5061 } else { 5060 }
+    }
+
+    /// The URI parameter that leads back to this transport; UDP needs none
+    #[must_use]
+    pub fn uri_param(self) -> &'static str {
+        match self {
+            Self::Udp => "",
+            Self::Tcp => ";transport=tcp",
+            Self::Tls => ";transport=tls",
         }
     }
 
     /// Whether the transport itself delivers or fails loudly
     #[must_use]
     pub fn is_reliable(self) -> bool {
-        matches!(self, Self::Tcp)
+        !matches!(self, Self::Udp)
     }
 }
 
 /// Where a datagram or stream message came from or goes to
 ///
-/// For TCP `conn` names the connection; `None` in an output asks the driver
+/// On a stream `conn` names the connection; `None` in an output asks the driver
 /// to reuse a connection to `remote` or to open one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Flow {
-    /// UDP or TCP
+    /// What carries it
     pub transport: Transport,
-    /// Our listening address (for TCP: of the listener, not the ephemeral port)
+    /// Our listening address (for a stream: of the listener, not the ephemeral port)
     pub local: SocketAddr,
     /// The peer's address as the socket shows it
     pub remote: SocketAddr,
-    /// The driver's number of the TCP connection
+    /// The driver's number of the connection
     pub conn: Option<u64>,
 }
 

@@ -38,7 +38,7 @@ fn everything_else_of_a_stranger_meets_silence() {
 
 #[test]
 fn an_address_is_served_a_stranger_or_nobody() {
-    let standing = |gateway: &Gateway, of: &str| gateway.ep.standing(gateway.now, addr(of).ip());
+    let standing = |gateway: &Gateway, of: &str| gateway.ep.standing(gateway.now, addr(GATEWAY), addr(of).ip());
     let gateway = Gateway::new();
     let of = [TRUNK, PHONE, STRANGER].map(|a| standing(&gateway, a));
     assert_eq!(of, [Standing::Served, Standing::Served, Standing::Nobody]);

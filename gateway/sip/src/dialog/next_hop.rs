@@ -21,15 +21,22 @@ pub(crate) fn next_hop(uri: &[u8], flow: Flow, is_phone: bool) -> Flow {
     if unusable || (is_private(ip) && !is_private(peer)) {
         return flow;
     }
-    let transport = match uri.param("transport") {
-        Some(t) if t.eq_ignore_ascii_case(b"tcp") => Transport::Tcp,
-        Some(t) if t.eq_ignore_ascii_case(b"udp") => Transport::Udp,
-        _ => flow.transport,
+    let is_named = |name: &[u8]| uri.param("transport").is_some_and(|t| t.eq_ignore_ascii_case(name));
+    let wants_tls = is_named(b"tls") || uri.scheme.eq_ignore_ascii_case("sips");
+    let transport = match flow.transport {
+        // What came in encrypted stays so, whatever a Contact says.
+        Transport::Tls => Transport::Tls,
+        // No certificate was asked for on this side: the peer is reached where it came from.
+        _ if wants_tls => return flow,
+        _ if is_named(b"tcp") => Transport::Tcp,
+        _ if is_named(b"udp") => Transport::Udp,
+        same => same,
     };
-    if transport == Transport::Tcp && flow.transport == Transport::Tcp && ip == peer && flow.conn.is_some() {
+    if transport.is_reliable() && transport == flow.transport && ip == peer && flow.conn.is_some() {
         return flow;
     }
-    Flow { transport, local: flow.local, remote: SocketAddr::new(ip, uri.port.unwrap_or(5060)), conn: None }
+    let remote = SocketAddr::new(ip, uri.port.unwrap_or(transport.default_port()));
+    Flow { transport, local: flow.local, remote, conn: None }
 }
 
 fn is_private(ip: IpAddr) -> bool {
@@ -67,5 +74,16 @@ mod tests {
         let tcp = flow(Transport::Tcp, "192.0.2.9:40000", Some(3));
         assert_eq!(next_hop(b"sip:a@192.0.2.9:5060", tcp, false), tcp);
         assert_eq!(next_hop(b"sip:a@192.0.2.8:5060", tcp, false).conn, None);
+    }
+
+    #[test]
+    fn a_dialog_never_leaves_tls_and_never_enters_it() {
+        let tls = flow(Transport::Tls, "192.0.2.9:40000", Some(3));
+        assert_eq!(next_hop(b"sip:a@192.0.2.9:5060;transport=udp", tls, false), tls);
+        let other = next_hop(b"sip:a@192.0.2.8;transport=tcp", tls, false);
+        assert_eq!((other.transport, other.remote.to_string()), (Transport::Tls, "192.0.2.8:5061".to_owned()));
+        let udp = flow(Transport::Udp, "192.0.2.9:5060", None);
+        assert_eq!(next_hop(b"sip:a@192.0.2.8;transport=tls", udp, false), udp);
+        assert_eq!(next_hop(b"sips:a@192.0.2.8", udp, false), udp);
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Endpoint;
 use super::authenticate::{Among, Identity};
+use super::is_sips;
 use crate::dialog::Dialog;
 use crate::event::{Event, Incoming, SessionId};
 use crate::flow::Flow;
@@ -14,8 +15,8 @@ use std::time::{Duration, Instant};
 impl Endpoint {
     pub(super) fn receive_invite(&mut self, now: Instant, flow: Flow, message: Message) {
         let ip = flow.remote.ip();
-        let trunk = self.trunk_of(ip).map(str::to_owned);
-        let is_phone_network = self.is_phone_network(ip);
+        let trunk = self.trunk_of(flow.local, ip).map(str::to_owned);
+        let is_phone_network = self.is_phone_network(flow.local, ip);
         // Where a range belongs to both, a phone is known by its credentials or its registration.
         let as_phone = is_phone_network
             && (trunk.is_none() || self.credentials_of(&message).is_some() || self.registrar.has_flow(now, flow));
@@ -28,6 +29,9 @@ impl Endpoint {
         match self.authenticate(now, flow, &message, Among::All) {
             Identity::Unknown { stale } => self.challenge(now, flow, &message, stale),
             Identity::Wrong(user) => self.refuse_credentials(flow, &message, user),
+            Identity::Trunk(name) if !self.is_trunk_at(&name, flow.local) => {
+                self.refuse_credentials(flow, &message, name);
+            }
             identity => self.admit(now, flow, message, identity),
         }
     }
@@ -39,10 +43,13 @@ impl Endpoint {
 
     /// An address of no trunk and no phone: only a trunk's password opens the door
     fn receive_roaming(&mut self, now: Instant, flow: Flow, message: Message) {
-        if self.trunk_users.is_empty() {
+        if !self.has_roaming_trunk(flow.local) {
             return self.refuse_stranger(now, flow, &message);
         }
         match self.authenticate(now, flow, &message, Among::Trunks) {
+            Identity::Trunk(trunk) if !self.is_trunk_at(&trunk, flow.local) => {
+                self.refuse_stranger(now, flow, &message);
+            }
             Identity::Trunk(trunk) => {
                 self.note_proven(now, flow);
                 self.admit(now, flow, message, Identity::Trunk(trunk));
@@ -84,6 +91,8 @@ impl Endpoint {
         let local_tag = self.random.token();
         let invite = describe(&message, &identity, flow, sdp);
         let dialog = Dialog::of_invite(&message, local_tag.clone());
+        // RFC 3261 §12.1.1: a call to a sips URI has a sips Contact.
+        let contact = self.contact(flow, &invite.request_user, is_sips(message.uri()));
         let Some(tx) = self.open_server(now, flow, message, Some(local_tag)) else {
             return;
         };
@@ -96,7 +105,7 @@ impl Endpoint {
             flow,
             is_phone: matches!(identity, Identity::Phone(_)),
             is_caller: false,
-            contact: self.contact(flow, &invite.request_user),
+            contact,
             credentials: None,
             ring_until: Some(now + Duration::from_millis(self.config.ring_timeout_ms)),
             early_sdp: None,

@@ -10,7 +10,7 @@ use std::time::Instant;
 impl Endpoint {
     pub(super) fn receive_cancel(&mut self, now: Instant, flow: Flow, known: Option<u64>, message: &Message) {
         let Some(tx) = known.and_then(|id| self.servers.get(&id)) else {
-            return if self.serves(flow.remote.ip()) {
+            return if self.serves(flow) {
                 self.reply(flow, message, 481, "", &[]);
             } else {
                 self.ignore_stranger(now, flow, message);

@@ -1,7 +1,7 @@
 //! Placing a call
 
 use super::client_tx::{Order, Owner};
-use super::{DialError, Endpoint, escape_user};
+use super::{DialError, Endpoint, escape_user, is_sips};
 use crate::config::{Dial, Target};
 use crate::dialog::{Dialog, Outgoing};
 use crate::event::SessionId;
@@ -35,11 +35,11 @@ impl Endpoint {
             return Err(DialError::BadUri);
         }
         let local_tag = self.random.token();
-        let contact = self.contact(flow, &dial.from);
+        let contact = self.contact(flow, &dial.from, is_sips(uri.as_bytes()));
         let request = Outgoing {
             method: Method::Invite,
             routes: Vec::new(),
-            from: self.caller_value(flow, &dial, &local_tag).into_bytes(),
+            from: self.caller_value(flow, &dial, &local_tag, is_sips(uri.as_bytes())).into_bytes(),
             to: format!("<{to}>").into_bytes(),
             call_id: format!("{}{}", self.random.token(), self.random.token()).into_bytes(),
             cseq: 1,
@@ -89,7 +89,7 @@ impl Endpoint {
         }
     }
 
-    fn caller_value(&self, flow: Flow, dial: &Dial, tag: &str) -> String {
+    fn caller_value(&self, flow: Flow, dial: &Dial, tag: &str, secure: bool) -> String {
         let display = dial.display.as_deref().map(|d| quote(d) + " ").unwrap_or_default();
         let user = escape_user(&dial.from);
         let at = if user.is_empty() { "" } else { "@" };
@@ -97,6 +97,7 @@ impl Endpoint {
             std::net::IpAddr::V4(ip) => ip.to_string(),
             std::net::IpAddr::V6(ip) => format!("[{ip}]"),
         };
-        format!("{display}<sip:{user}{at}{host}>;tag={tag}")
+        let scheme = if secure { "sips" } else { "sip" };
+        format!("{display}<{scheme}:{user}{at}{host}>;tag={tag}")
     }
 }

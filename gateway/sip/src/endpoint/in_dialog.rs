@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 impl Endpoint {
     pub(super) fn receive_in_dialog(&mut self, now: Instant, flow: Flow, message: Message) {
         let Some(id) = self.find_session(&message) else {
-            return if !self.serves(flow.remote.ip()) {
+            return if !self.serves(flow) {
                 self.ignore_stranger(now, flow, &message);
             } else if message.method() == Method::Options {
                 self.reply_options(flow, &message);

@@ -37,7 +37,7 @@ impl Endpoint {
             Err(error) if error.kind == ParseErrorKind::Empty => {}
             Err(error) => {
                 self.counters.parse_errors += 1;
-                if let Some(request) = error.partial.as_deref().filter(|_| self.serves(flow.remote.ip())) {
+                if let Some(request) = error.partial.as_deref().filter(|_| self.serves(flow)) {
                     let reason = error.kind.to_string();
                     self.reply(flow, request, error.code(), &reason, &[]);
                 }

@@ -32,7 +32,7 @@ pub use refuse::Standing;
 use crate::config::{Binding, Config, Stats, Trunk, User};
 use crate::digest::{NonceBook, ha1_md5, ha1_sha256};
 use crate::event::{Event, Output, SessionId};
-use crate::flow::Flow;
+use crate::flow::{Flow, Transport};
 use crate::random::Random;
 use crate::registrar::Registrar;
 use crate::session::Session;
@@ -199,13 +199,17 @@ impl Endpoint {
         listed.map_or(flow.local, |(_, _, address)| *address)
     }
 
-    /// Our `Contact` value
-    fn contact(&self, flow: Flow, user: &str) -> String {
+    /// Our `Contact` value; `secure` where the request named a sips URI
+    fn contact(&self, flow: Flow, user: &str, secure: bool) -> String {
         let address = self.advertised(flow);
         let user = escape_user(user);
         let at = if user.is_empty() { "" } else { "@" };
-        let transport = if flow.transport.is_reliable() { ";transport=tcp" } else { "" };
-        format!("<sip:{user}{at}{address}{transport}>")
+        // RFC 3261 §26.2.2: sips says TLS by itself, and `transport` would name what lies below.
+        if secure && flow.transport == Transport::Tls {
+            return format!("<sips:{user}{at}{address}>");
+        }
+        let scheme = if secure { "sips" } else { "sip" };
+        format!("<{scheme}:{user}{at}{address}{}>", flow.transport.uri_param())
     }
 
     fn arm_session(&mut self, id: SessionId) {
@@ -237,6 +241,11 @@ fn escape_user(user: &str) -> String {
         }
         out
     })
+}
+
+/// Whether a URI's scheme is sips
+fn is_sips(uri: &[u8]) -> bool {
+    uri.get(..5).is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"sips:"))
 }
 
 fn account(name: &str, realm: &str, password: &str) -> User {

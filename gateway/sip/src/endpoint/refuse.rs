@@ -5,7 +5,7 @@ use crate::event::Event;
 use crate::flow::Flow;
 use crate::limits;
 use crate::message::Message;
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 
 /// What an address may expect of us before it has said anything
@@ -20,13 +20,13 @@ pub enum Standing {
 }
 
 impl Endpoint {
-    /// Whom a connection from `ip` would belong to: the driver keeps few for strangers and none for nobodies
+    /// Whom a connection from `ip` to our listener `local` would belong to: the driver keeps few for strangers and none for nobodies
     #[must_use]
-    pub fn standing(&self, now: Instant, ip: IpAddr) -> Standing {
+    pub fn standing(&self, now: Instant, local: SocketAddr, ip: IpAddr) -> Standing {
         let is_peer = || self.sessions.values().any(|s| s.flow.remote.ip() == ip);
-        if self.serves(ip) || self.is_proven(now, ip) || is_peer() {
+        if self.serves_at(local, ip) || self.is_proven(now, ip) || is_peer() {
             Standing::Served
-        } else if self.trunk_users.is_empty() {
+        } else if !self.has_roaming_trunk(local) {
             Standing::Nobody
         } else {
             Standing::Stranger

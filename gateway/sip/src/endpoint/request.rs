@@ -1,26 +1,54 @@
 //! Sorting requests
 
 use super::Endpoint;
+use crate::config::Trunk;
 use crate::flow::Flow;
 use crate::message::{Message, Method};
 use crate::session::DTMF_TYPES;
 use crate::transaction::{OnRequest, server_key};
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
 
 impl Endpoint {
-    /// Whether this address belongs to a trunk or a phone network
-    pub(super) fn serves(&self, ip: IpAddr) -> bool {
-        self.is_phone_network(ip) || self.trunk_of(ip).is_some()
+    /// Whether this address belongs to a trunk or a phone network of that listener
+    pub(super) fn serves(&self, flow: Flow) -> bool {
+        self.serves_at(flow.local, flow.remote.ip())
     }
 
-    pub(super) fn is_phone_network(&self, ip: IpAddr) -> bool {
-        self.config.phone_networks.iter().any(|net| net.contains(ip))
+    pub(super) fn serves_at(&self, local: SocketAddr, ip: IpAddr) -> bool {
+        self.is_phone_network(local, ip) || self.trunk_of(local, ip).is_some()
+    }
+
+    /// Phones live on the shared listeners only
+    pub(super) fn is_phone_network(&self, local: SocketAddr, ip: IpAddr) -> bool {
+        self.config.phone_networks.iter().any(|net| net.contains(ip)) && self.owner_of(local).is_none()
     }
 
     /// The name of the trunk this address belongs to
-    pub(super) fn trunk_of(&self, ip: IpAddr) -> Option<&str> {
-        self.config.trunks.iter().find(|t| t.sources.iter().any(|net| net.contains(ip))).map(|t| t.name.as_str())
+    pub(super) fn trunk_of(&self, local: SocketAddr, ip: IpAddr) -> Option<&str> {
+        let mut here = self.trunks_at(local);
+        here.find(|t| t.sources.iter().any(|net| net.contains(ip))).map(|t| t.name.as_str())
+    }
+
+    /// The trunks that may be reached at a listener: its owner alone, or all that have none
+    fn trunks_at(&self, local: SocketAddr) -> impl Iterator<Item = &Trunk> {
+        let owner = self.owner_of(local);
+        self.config.trunks.iter().filter(move |t| t.listen == owner)
+    }
+
+    /// `local`, if it is a trunk's own listener
+    fn owner_of(&self, local: SocketAddr) -> Option<SocketAddr> {
+        self.config.trunks.iter().any(|t| t.listen == Some(local)).then_some(local)
+    }
+
+    /// Whether a trunk's password opens the door at this listener to any address
+    pub(super) fn has_roaming_trunk(&self, local: SocketAddr) -> bool {
+        self.trunks_at(local).any(|t| t.credentials.is_some())
+    }
+
+    /// Whether this trunk is served at this listener
+    pub(super) fn is_trunk_at(&self, name: &str, local: SocketAddr) -> bool {
+        self.trunks_at(local).any(|t| t.name == name)
     }
 
     pub(super) fn receive_request(&mut self, now: Instant, flow: Flow, message: Message) {
@@ -51,8 +79,8 @@ impl Endpoint {
         if method == Method::Invite {
             return self.receive_invite(now, flow, message);
         }
-        let ip = flow.remote.ip();
-        if !self.serves(ip) || (method == Method::Register && !self.is_phone_network(ip)) {
+        let is_phone = self.is_phone_network(flow.local, flow.remote.ip());
+        if !self.serves(flow) || (method == Method::Register && !is_phone) {
             return self.ignore_stranger(now, flow, &message);
         }
         match method {

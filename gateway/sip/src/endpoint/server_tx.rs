@@ -3,7 +3,7 @@
 use super::Endpoint;
 use crate::dialog::ALLOW;
 use crate::event::SessionId;
-use crate::flow::{Flow, Transport};
+use crate::flow::Flow;
 use crate::limits;
 use crate::message::{HeaderName, Message, Method, Writer, response};
 use crate::transaction::{InviteServer, OnRequest, OnTimeout, Server, TimerKey, merge_key, server_key};
@@ -78,7 +78,7 @@ pub(super) struct ServerTx {
 
 /// Where the response to a request goes (RFC 3261 §18.2.2, RFC 3581 §4)
 pub(super) fn reply_flow(flow: Flow, request: &Message) -> Flow {
-    if flow.transport == Transport::Tcp {
+    if flow.transport.is_reliable() {
         return flow;
     }
     let Some(via) = request.via() else {

@@ -38,7 +38,7 @@ pub fn user(name: &str, password: &str) -> User {
 pub fn config(trunk_sources: &str, seed: u8) -> Config {
     let mut config = Config::new(REALM, [seed; 32]);
     config.trunks =
-        vec![Trunk { name: "carrier".into(), sources: vec![trunk_sources.parse().unwrap()], credentials: None }];
+        vec![Trunk { name: "carrier".into(), sources: vec![trunk_sources.parse().unwrap()], ..Trunk::default() }];
     config.phone_networks = vec!["10.0.1.0/24".parse().unwrap()];
     config
 }

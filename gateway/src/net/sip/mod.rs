@@ -247,7 +247,7 @@ impl Sip {
                     debug!(remote = %flow.remote, error = %e, "datagram not sent");
                 }
             }
-            Transport::Tcp => tcp::send(self, endpoint, flow, bytes),
+            Transport::Tcp | Transport::Tls => tcp::send(self, endpoint, flow, bytes),
         }
     }
 
@@ -278,8 +278,8 @@ impl Sip {
         }
     }
 
-    fn standing(&self, source: IpAddr) -> Standing {
-        self.lock().endpoint.standing(Instant::now(), source)
+    fn standing(&self, local: SocketAddr, source: IpAddr) -> Standing {
+        self.lock().endpoint.standing(Instant::now(), local, source)
     }
 
     fn next_conn(&self) -> u64 {

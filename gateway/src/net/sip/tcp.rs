@@ -40,7 +40,7 @@ pub(super) async fn accept(sip: Sip, local: SocketAddr, listener: TcpListener) {
         };
         match accepted {
             Ok((stream, remote)) => {
-                let standing = sip.standing(remote.ip());
+                let standing = sip.standing(local, remote.ip());
                 if standing == Standing::Nobody {
                     debug!(%remote, "TCP connection of a stranger closed");
                     continue;
@@ -103,7 +103,7 @@ pub(super) fn send(sip: &Sip, endpoint: &Endpoint, flow: Flow, bytes: Vec<u8>) {
     }
     // Who asked and hung up is not called back, unless it is somebody we serve: else a stranger
     // could make us open connections by the thousand.
-    if flow.conn.is_some() && endpoint.standing(Instant::now(), flow.remote.ip()) != Standing::Served {
+    if flow.conn.is_some() && endpoint.standing(Instant::now(), flow.local, flow.remote.ip()) != Standing::Served {
         return fail(sip, flow);
     }
     let conn = sip.next_conn();
@@ -184,7 +184,7 @@ async fn read(sip: &Sip, flow: Flow, mut reader: OwnedReadHalf) {
 
 /// Whether a stranger has become somebody we serve; its connection then counts as such.
 fn now_served(sip: &Sip, flow: Flow) -> bool {
-    let is_served = sip.standing(flow.remote.ip()) == Standing::Served;
+    let is_served = sip.standing(flow.local, flow.remote.ip()) == Standing::Served;
     if is_served
         && let Some(id) = flow.conn
         && let Some(conn) = sip.conns().by_id.get_mut(&id)

@@ -19,7 +19,8 @@ fn config(trunk_password: bool) -> Config {
     config.phone_networks = vec![PHONES.parse().unwrap()];
     config.algorithms = vec![digest::Algorithm::Sha256];
     let credentials = trunk_password.then(|| ("roamer".to_owned(), "pw".to_owned()));
-    config.trunks = vec![Trunk { name: "carrier".into(), sources: vec!["127.0.4.1".parse().unwrap()], credentials }];
+    let sources = vec!["127.0.4.1".parse().unwrap()];
+    config.trunks = vec![Trunk { name: "carrier".into(), sources, credentials, ..Trunk::default() }];
     config
 }
 
