@@ -1,4 +1,5 @@
-//! SIPp as the citizen: one scenario run, its counts and response times.
+//! SIPp as the citizen, or as a phone that is called: one scenario run, its counts and
+//! response times.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -13,10 +14,10 @@ use crate::{Error, Result, repo_root, tone};
 
 /// The audio file's name in every scenario: raw A-law in SIPp's working folder.
 const AUDIO_FILE: &str = "audio.alaw";
-/// Time SIPp gets beyond the calls themselves before its own time limit, seconds.
+/// Time SIPp gets beyond the calls themselves before its own time limit, seconds; also [`SippConfig`]'s default.
 const SPARE_S: u64 = 30;
 
-/// A scenario of this package by name: `citizen`, `abandon`, `setup`, `options`.
+/// A scenario of this package by name: `citizen`, `abandon`, `setup` … (`tests/sipp`).
 #[must_use]
 pub fn scenario(name: &str) -> PathBuf {
     repo_root().join("tests/sipp").join(format!("{name}.xml"))
@@ -31,6 +32,8 @@ pub struct SippConfig {
     pub target: SocketAddr,
     /// Address it lives on; the default lies in the trunk network.
     pub ip: IpAddr,
+    /// Its SIP port; 0 takes a free one.
+    pub port: u16,
     /// Number it dials.
     pub number: String,
     /// Calls in all.
@@ -47,6 +50,12 @@ pub struct SippConfig {
     pub audio: Vec<i16>,
     /// Values of `[name]` in the scenario (`-key`).
     pub keys: Vec<(String, String)>,
+    /// Datagrams it loses in both directions, per cent (`-lost`).
+    pub loss_percent: u8,
+    /// False (`-nr`) sends nothing twice and shows the scenario every repeated message.
+    pub retransmits: bool,
+    /// Time it may take beyond the calls themselves, seconds.
+    pub spare_s: u64,
 }
 
 impl SippConfig {
@@ -57,6 +66,7 @@ impl SippConfig {
             scenario: scenario("citizen"),
             target,
             ip: TRUNK_IP,
+            port: 0,
             number: "12319".into(),
             calls: 1,
             rate: 1,
@@ -65,7 +75,16 @@ impl SippConfig {
             tcp: false,
             audio: tone::sine(440.0, -16.0, 10_000, tone::RATE_HZ),
             keys: Vec::new(),
+            loss_percent: 0,
+            retransmits: true,
+            spare_s: SPARE_S,
         }
+    }
+
+    /// As [`SippConfig::citizen`] with another scenario of this package.
+    #[must_use]
+    pub fn scenario(target: SocketAddr, name: &str, pause_ms: u64) -> Self {
+        Self { scenario: scenario(name), ..Self::citizen(target, pause_ms) }
     }
 }
 
@@ -111,8 +130,8 @@ impl Sipp {
         let dir = TempDir::with_prefix("sipp-").map_err(Error::io("temp dir for SIPp"))?;
         write_alaw(&dir.path().join(AUDIO_FILE), &config.audio)?;
         let starting_s = u64::from(config.calls / config.rate.max(1));
-        let time_limit_s = starting_s + config.talk_ms / 1_000 + SPARE_S;
-        let port = free_ports(config.ip, 2)?;
+        let time_limit_s = starting_s + config.talk_ms / 1_000 + config.spare_s;
+        let port = if config.port == 0 { free_ports(config.ip, 2)? } else { config.port };
         let media_port = free_ports(config.ip, 2)?;
         let mut command = Command::new(program);
         command
@@ -129,6 +148,12 @@ impl Sipp {
             .args(["-trace_stat", "-stf", "stat.csv", "-fd", "1"])
             .args(["-trace_rtt", "-rtt_freq", "1"])
             .args(["-trace_err", "-error_file", "errors.log"]);
+        if !config.retransmits {
+            command.arg("-nr");
+        }
+        if config.loss_percent > 0 {
+            command.args(["-lost", &config.loss_percent.to_string()]);
+        }
         for (name, value) in &config.keys {
             command.args(["-key", name, value]);
         }

@@ -47,6 +47,8 @@ pub struct PhoneConfig {
     pub credentials: Credentials,
     /// Own address; the default lies in the phone network.
     pub ip: IpAddr,
+    /// Own port; 0 takes a free one.
+    pub port: u16,
     /// UDP or TCP.
     pub transport: Transport,
     /// Hash to choose when both are offered.
@@ -67,6 +69,7 @@ impl PhoneConfig {
             gateway,
             credentials,
             ip: PHONE_IP,
+            port: 0,
             transport: Transport::Udp,
             prefer: None,
             expires_s: 300,
@@ -128,6 +131,7 @@ impl Phone {
     /// [`Error::Io`].
     pub async fn unregistered(config: PhoneConfig) -> Result<Self> {
         let mut agent = AgentConfig::new(config.ip, &config.credentials.user);
+        agent.port = config.port;
         agent.transport = config.transport;
         agent.prefer = config.prefer;
         agent.credentials = Some(config.credentials.clone());
