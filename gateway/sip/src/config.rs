@@ -172,6 +172,8 @@ pub struct Stats {
     pub transactions: usize,
     /// Live bindings of phones (gauge)
     pub bindings: usize,
+    /// Transfers phones asked for, as long as we report on them (gauge)
+    pub transfers: usize,
     /// Requests from addresses we don't serve
     pub refused_strangers: u64,
     /// Messages that could not be parsed

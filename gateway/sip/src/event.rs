@@ -44,6 +44,29 @@ pub struct Incoming {
     pub flow: Flow,
     /// The offer; `None` asks us to offer in the 2xx
     pub sdp: Option<Vec<u8>>,
+    /// The session this call is to take the place of (RFC 3891), from phones only:
+    /// accept this one, then hang the other up
+    pub replaces: Option<SessionId>,
+}
+
+/// Where a phone wants its peer to be sent (the `Refer-To` of RFC 3515)
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransferTarget {
+    /// The URI without its headers
+    pub uri: String,
+    /// Its number or user alone; empty when there is none
+    pub number: String,
+    /// The session the target is in with us: an attended transfer (RFC 3891)
+    pub replaces: Option<SessionId>,
+}
+
+/// A `Contact` of a redirection (RFC 3261 §8.1.3.4)
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RedirectContact {
+    /// The URI
+    pub uri: String,
+    /// Preference in thousandths, 0–1000
+    pub q: u16,
 }
 
 /// Who or what ended a session
@@ -63,7 +86,7 @@ pub enum EndedBy {
 /// [`Event::Cancelled`] and [`Event::Ended`]; nothing about it follows.
 #[derive(Clone, Debug)]
 pub enum Event {
-    /// A call came in and got its 100 Trying; answer with `ring`, `accept` or `reject`
+    /// A call came in and got its 100 Trying; answer with `provisional`, `accept` or `reject`
     Incoming {
         /// The new session
         id: SessionId,
@@ -101,11 +124,15 @@ pub enum Event {
         code: u16,
         /// Reason phrase
         reason: String,
+        /// Where a 300, 301 or 302 points to, preferred first; nobody was called there
+        contacts: Vec<RedirectContact>,
     },
     /// The caller gave up before we answered
     Cancelled {
         /// The session, now gone
         id: SessionId,
+        /// `Reason` header (RFC 3326) of the peer's CANCEL
+        reason: Option<String>,
     },
     /// The session is over
     Ended {
@@ -143,6 +170,18 @@ pub enum Event {
         digit: char,
         /// How long it was held
         duration_ms: u32,
+    },
+    /// A phone asks us to send its peer elsewhere (REFER, RFC 3515)
+    ///
+    /// Answer with `accept_transfer`, then tell its course with
+    /// `transfer_progress`, or with `reject_transfer`.
+    Transfer {
+        /// The session of the phone that asks
+        id: SessionId,
+        /// Where to
+        target: TransferTarget,
+        /// `Referred-By` as sent (RFC 3892)
+        referred_by: Option<String>,
     },
     /// A phone registered or refreshed
     Registered {
@@ -193,6 +232,7 @@ impl Event {
             Self::Reoffer { .. } => "Reoffer",
             Self::ReofferAnswered { .. } => "ReofferAnswered",
             Self::Dtmf { .. } => "Dtmf",
+            Self::Transfer { .. } => "Transfer",
             Self::Registered { .. } => "Registered",
             Self::Unregistered { .. } => "Unregistered",
             Self::AuthFailed { .. } => "AuthFailed",

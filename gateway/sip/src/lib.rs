@@ -21,5 +21,5 @@ mod transaction;
 
 pub use config::{Binding, Config, Dial, Stats, Target, Trunk, User};
 pub use endpoint::{DialError, Endpoint, SessionError, Standing};
-pub use event::{EndedBy, Event, Incoming, Output, SessionId};
+pub use event::{EndedBy, Event, Incoming, Output, RedirectContact, SessionId, TransferTarget};
 pub use flow::{Flow, IpNet, IpNetError, Transport};

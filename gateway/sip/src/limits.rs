@@ -58,3 +58,11 @@ pub const RETRY_AFTER_S: u32 = 10;
 pub const EXTRA_HEADER_COUNT_MAX: usize = 32;
 /// How long the driver may take to answer a re-offer, then 500
 pub const REOFFER_ANSWER_MS_MAX: u64 = 20_000;
+/// Contacts of a redirection told to the driver; further ones are left out
+pub const REDIRECT_CONTACT_COUNT_MAX: usize = 8;
+/// Transfers under way, also of sessions that are gone; one more REFER gets 500 with `Retry-After`
+pub const TRANSFER_COUNT_MAX: usize = 4_096;
+/// How long the driver may take to answer a REFER, then 603
+pub const TRANSFER_ANSWER_MS_MAX: u64 = 20_000;
+/// How long a transfer may run; then its subscription ends with a NOTIFY of 504
+pub const TRANSFER_MS_MAX: u64 = 240_000;

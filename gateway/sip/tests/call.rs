@@ -11,7 +11,7 @@ fn a_call_rings_is_answered_and_ended_by_the_caller() {
     let caller = net.dial(1);
     net.pass(50);
     let called = net.incoming(0);
-    net.nodes[0].ep.ring(net.now, called, 180, None).unwrap();
+    net.nodes[0].ep.provisional(net.now, called, 180, None).unwrap();
     net.pass(50);
     assert!(matches!(net.take(1).as_slice(), [Event::Progress { code: 180, sdp: None, .. }]));
     net.nodes[0].ep.accept(net.now, called, ANSWER.as_bytes()).unwrap();
@@ -49,7 +49,7 @@ fn a_refusal_carries_its_code_and_reason() {
     net.pass(50);
     let events = net.take(1);
     assert!(
-        matches!(events.as_slice(), [Event::Failed { id, code: 486, reason }] if *id == caller && reason == "Busy Queue")
+        matches!(events.as_slice(), [Event::Failed { id, code: 486, reason, .. }] if *id == caller && reason == "Busy Queue")
     );
     assert!(matches!(net.take(0).as_slice(), [Event::Ended { by: EndedBy::Local, .. }]));
     net.assert_nothing_left();
@@ -61,10 +61,10 @@ fn nobody_answers_in_time() {
     net.dial(1);
     net.pass(50);
     let called = net.incoming(0);
-    net.nodes[0].ep.ring(net.now, called, 180, None).unwrap();
+    net.nodes[0].ep.provisional(net.now, called, 180, None).unwrap();
     net.pass(31_000);
     assert!(matches!(net.take(1).as_slice(), [Event::Progress { .. }, Event::Failed { code: 408, .. }]));
-    assert!(matches!(net.take(0).as_slice(), [Event::Cancelled { id }] if *id == called));
+    assert!(matches!(net.take(0).as_slice(), [Event::Cancelled { id, .. }] if *id == called));
     net.assert_nothing_left();
 }
 
@@ -143,7 +143,7 @@ fn the_ack_of_a_2xx_follows_record_route_and_contact() {
     let id = gateway.ep.dial(gateway.now, dial_to(TRUNK)).unwrap();
     let invite = gateway.drain().remove(0);
     assert!(header(&invite, "From").starts_with("\"城管热线\" <sip:12319@10.0.0.1>;tag="));
-    assert!(!invite.contains("Supported"));
+    assert!(invite.contains("\r\nSupported: "));
     let extra = "Record-Route: <sip:192.0.2.30;lr>\r\nRecord-Route: <sip:192.0.2.31;lr>\r\nContact: <sip:x@192.0.2.50:5090>\r\n";
     let ack = gateway.feed(TRUNK, answer(&invite, 200, "rt", extra, ANSWER)).remove(0);
     assert!(ack.starts_with("ACK sip:x@192.0.2.50:5090 "));

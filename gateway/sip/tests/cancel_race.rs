@@ -13,7 +13,7 @@ fn a_cancel_before_the_answer_ends_both_sides() {
     let called = net.incoming(0);
     net.nodes[1].ep.hang_up(net.now, caller, "").unwrap();
     net.pass(50);
-    assert!(matches!(net.take(0).as_slice(), [Event::Cancelled { id }] if *id == called));
+    assert!(matches!(net.take(0).as_slice(), [Event::Cancelled { id, .. }] if *id == called));
     assert!(matches!(net.take(1).as_slice(), [Event::Ended { by: EndedBy::Local, .. }]));
     assert_eq!(net.nodes[0].ep.accept(net.now, called, ANSWER.as_bytes()), Err(SessionError::Unknown));
     assert_eq!((net.count(1, "CANCEL"), net.count(0, "487"), net.count(1, "ACK")), (1, 1, 1));

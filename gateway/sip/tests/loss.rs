@@ -28,7 +28,7 @@ fn act(net: &mut Net, node: usize, dice: &mut Dice, ends: &mut BTreeMap<(usize, 
                 ends.insert((node, id), 0);
                 match dice.roll(6) {
                     0 => drop(ep.reject(now, id, 486, "")),
-                    1 => drop(ep.ring(now, id, 180, None)),
+                    1 => drop(ep.provisional(now, id, 180, None)),
                     2 => drop(ep.hang_up(now, id, "")),
                     _ => drop(ep.accept(now, id, ANSWER.as_bytes())),
                 }
@@ -43,7 +43,7 @@ fn act(net: &mut Net, node: usize, dice: &mut Dice, ends: &mut BTreeMap<(usize, 
                 0 => drop(ep.reject_reoffer(now, id, 488)),
                 _ => drop(ep.answer_reoffer(now, id, ANSWER.as_bytes())),
             },
-            Event::Failed { id, .. } | Event::Cancelled { id } | Event::Ended { id, .. } => {
+            Event::Failed { id, .. } | Event::Cancelled { id, .. } | Event::Ended { id, .. } => {
                 *ends.get_mut(&(node, id)).unwrap() += 1
             }
             Event::Progress { .. } | Event::ReofferAnswered { .. } => {}

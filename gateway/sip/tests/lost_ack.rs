@@ -59,7 +59,7 @@ fn a_repeated_invite_makes_no_second_call() {
     assert_eq!(heads(&gateway.feed(TRUNK, invite("a").text())), ["100"]);
     let (id, _) = gateway.incoming();
     assert_eq!(heads(&gateway.feed(TRUNK, invite("a").text())), ["100"]);
-    gateway.ep.ring(gateway.now, id, 180, None).unwrap();
+    gateway.ep.provisional(gateway.now, id, 180, None).unwrap();
     gateway.drain();
     assert_eq!(heads(&gateway.feed(TRUNK, invite("a").text())), ["180"]);
     gateway.ep.accept(gateway.now, id, ANSWER.as_bytes()).unwrap();

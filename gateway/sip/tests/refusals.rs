@@ -38,12 +38,16 @@ fn an_unusable_invite_is_named() {
 #[test]
 fn methods_we_do_not_serve_are_told_apart() {
     let mut gateway = Gateway::new();
-    for method in ["SUBSCRIBE", "NOTIFY", "PUBLISH", "MESSAGE", "REFER"] {
+    for method in ["PUBLISH", "MESSAGE"] {
         let (code, text) = refused(&mut gateway, req(method, "a").text());
         assert!(code == "405" && header(&text, "Allow").contains("INVITE"), "{method}");
     }
     assert_eq!(refused(&mut gateway, req("NEWMETHOD", "a").text()).0, "501");
-    for method in ["BYE", "INFO", "UPDATE", "PRACK"] {
+    let (code, text) =
+        refused(&mut gateway, Req { extra: "Event: presence\r\n".into(), ..req("SUBSCRIBE", "a") }.text());
+    assert_eq!((code.as_str(), header(&text, "Allow-Events").as_str()), ("489", "refer"));
+    assert_eq!(refused(&mut gateway, req("REFER", "a").text()).0, "403");
+    for method in ["BYE", "INFO", "UPDATE", "PRACK", "NOTIFY"] {
         assert_eq!(refused(&mut gateway, Req { to_tag: "x", ..req(method, "a") }.text()).0, "481");
         assert_eq!(refused(&mut gateway, req(method, "b").text()).0, "481");
     }
@@ -116,7 +120,7 @@ fn the_drivers_own_mistakes_are_errors() {
     assert_eq!(g.dial(now, bad(&|d| d.extra_headers = vec![("a b".into(), "c".into())])), Err(DialError::BadHeaders));
     let id = g.dial(now, bad(&|d| d.extra_headers = vec![("X-A".into(), "b\r\nEvil: 1".into())])).unwrap();
     assert_eq!(g.accept(now, id, ANSWER.as_bytes()), Err(SessionError::WrongState));
-    assert_eq!(g.ring(now, id, 100, None), Err(SessionError::BadCode));
+    assert_eq!(g.provisional(now, id, 100, None), Err(SessionError::BadCode));
     assert_eq!(g.reject(now, id, 200, ""), Err(SessionError::BadCode));
     assert_eq!(g.accept(now, id, b""), Err(SessionError::BadSdp));
     assert_eq!(g.reoffer(now, SessionId(999), OFFER.as_bytes()), Err(SessionError::Unknown));

@@ -4,7 +4,7 @@ mod next_hop;
 mod outgoing;
 
 pub(crate) use next_hop::next_hop;
-pub(crate) use outgoing::{ALLOW, Outgoing};
+pub(crate) use outgoing::{ALLOW, Outgoing, SUPPORTED};
 
 use crate::limits;
 use crate::message::{HeaderName, Message, Method, NameAddr};

@@ -16,11 +16,15 @@ pub(crate) struct Outgoing {
     pub(crate) headers: Vec<(String, String)>,
     /// Answer to a challenge: (header name, value)
     pub(crate) auth: Option<(String, String)>,
+    /// The body: SDP, or a NOTIFY's status line
     pub(crate) sdp: Vec<u8>,
 }
 
 /// Methods we serve
-pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REGISTER";
+pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REFER, SUBSCRIBE, REGISTER";
+
+/// Option tags of the extensions we support
+pub(crate) const SUPPORTED: &str = "replaces, norefersub";
 
 impl Outgoing {
     /// The bytes; `via` is the whole `Via` value
@@ -42,12 +46,13 @@ impl Outgoing {
             writer.header(name, value);
         }
         if self.method == Method::Invite {
-            writer.header("Allow", ALLOW);
+            writer.header("Allow", ALLOW).header("Supported", SUPPORTED);
         }
         if !matches!(self.method, Method::Ack | Method::Cancel) {
             writer.header("User-Agent", user_agent);
         }
-        writer.finish(Some(("application/sdp", &self.sdp)))
+        let body_type = if self.method == Method::Notify { "message/sipfrag;version=2.0" } else { "application/sdp" };
+        writer.finish(Some((body_type, &self.sdp)))
     }
 
     fn follower(&self, method: Method) -> Self {

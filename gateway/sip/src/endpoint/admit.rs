@@ -84,12 +84,16 @@ impl Endpoint {
                 return self.reply(flow, &message, error.code(), "", &[("Accept", "application/sdp")]);
             }
         };
+        let replaces = match self.judge_replaces(&message, &identity) {
+            Ok(replaces) => replaces,
+            Err(code) => return self.reply(flow, &message, code, "", &[]),
+        };
         if self.draining || self.sessions.len() >= self.config.session_count_max {
             self.counters.refused_overload += 1;
             return self.reply(flow, &message, 503, "", &[("Retry-After", &limits::RETRY_AFTER_S.to_string())]);
         }
         let local_tag = self.random.token();
-        let invite = describe(&message, &identity, flow, sdp);
+        let invite = Incoming { replaces, ..describe(&message, &identity, flow, sdp) };
         let dialog = Dialog::of_invite(&message, local_tag.clone());
         // RFC 3261 §12.1.1: a call to a sips URI has a sips Contact.
         let contact = self.contact(flow, &invite.request_user, is_sips(message.uri()));
@@ -114,6 +118,7 @@ impl Endpoint {
             reoffer_in: None,
             reoffer_out: None,
             bye_after_ack: None,
+            was_referred: false,
         };
         self.own_server(tx, id);
         self.add_session(id, session);
@@ -144,17 +149,6 @@ impl Endpoint {
         }
         self.refuse_extensions(flow, message)
     }
-
-    /// Answers 420 where `Require` names anything: we support no extension; true if it did
-    pub(super) fn refuse_extensions(&mut self, flow: Flow, message: &Message) -> bool {
-        let required: Vec<_> = message.elements(HeaderName::Require).map(String::from_utf8_lossy).collect();
-        if required.is_empty() {
-            return false;
-        }
-        let list = required.join(", ");
-        self.reply(flow, message, 420, "", &[("Unsupported", &list)]);
-        true
-    }
 }
 
 fn describe(message: &Message, identity: &Identity, flow: Flow, sdp: Option<Vec<u8>>) -> Incoming {
@@ -176,5 +170,6 @@ fn describe(message: &Message, identity: &Identity, flow: Flow, sdp: Option<Vec<
         user,
         flow,
         sdp,
+        replaces: None,
     }
 }

@@ -3,7 +3,7 @@
 use super::Endpoint;
 use crate::event::{Event, SessionId};
 use crate::flow::Flow;
-use crate::message::Message;
+use crate::message::{HeaderName, Message};
 use crate::session::State;
 use std::time::Instant;
 
@@ -17,6 +17,7 @@ impl Endpoint {
             };
         };
         let (is_open, session) = (tx.fsm.is_open(), tx.session);
+        let reason = reason_of(message);
         self.reply(flow, message, 200, "", &[]);
         let Some(invite) = known.filter(|_| is_open) else {
             return;
@@ -26,7 +27,7 @@ impl Endpoint {
         match self.sessions.get_mut(&id) {
             Some(session) if session.state == (State::Incoming { invite }) => {
                 self.remove_session(id);
-                self.emit(Event::Cancelled { id });
+                self.emit(Event::Cancelled { id, reason });
             }
             // A re-INVITE taken back: the driver's answer will find nothing to answer.
             Some(session) => {
@@ -43,5 +44,11 @@ impl Endpoint {
         if let Some(reoffer) = pending {
             self.respond(now, reoffer.tx, 487, "", &[], b"");
         }
+        self.drop_refer(now, id);
     }
+}
+
+/// The peer's `Reason` (RFC 3326), of a CANCEL or BYE
+pub(super) fn reason_of(message: &Message) -> Option<String> {
+    message.header(HeaderName::Reason).map(|r| String::from_utf8_lossy(r).into_owned())
 }

@@ -61,6 +61,8 @@ pub(super) enum Owner {
     Reoffer(SessionId),
     /// A BYE that ends a session
     Bye(SessionId),
+    /// A NOTIFY about a session's transfer
+    Notify(SessionId),
     /// A CANCEL, or the BYE of a fork nobody wants
     Nobody,
 }
@@ -243,11 +245,17 @@ impl Endpoint {
         let uri = String::from_utf8_lossy(&request.uri).into_owned();
         request.auth = Some(authorization(&challenge, request.method.text(), &uri, &user, &password, &cnonce));
         request.cseq += 1;
-        if let Owner::Reoffer(session) | Owner::Bye(session) = order.owner
-            && let Some(session) = self.sessions.get_mut(&session)
-        {
-            session.dialog.local_cseq = request.cseq;
+        if let Owner::Reoffer(session) | Owner::Bye(session) | Owner::Notify(session) = order.owner {
+            self.note_cseq(session, request.cseq);
         }
         Some(self.open_client(now, request, order))
+    }
+
+    fn note_cseq(&mut self, id: SessionId, cseq: u32) {
+        if let Some(session) = self.sessions.get_mut(&id) {
+            session.dialog.local_cseq = cseq;
+        } else if let Some(orphan) = self.transfers.get_mut(&id).and_then(|t| t.orphan.as_mut()) {
+            orphan.dialog.local_cseq = cseq;
+        }
     }
 }

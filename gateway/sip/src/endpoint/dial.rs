@@ -70,6 +70,7 @@ impl Endpoint {
             reoffer_in: None,
             reoffer_out: None,
             bye_after_ack: None,
+            was_referred: false,
         };
         self.add_session(id, session);
         Ok(id)

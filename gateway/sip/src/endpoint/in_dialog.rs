@@ -1,10 +1,11 @@
 //! Requests inside a dialog
 
 use super::Endpoint;
+use super::cancel::reason_of;
 use crate::event::{EndedBy, Event, SessionId};
 use crate::flow::Flow;
 use crate::limits;
-use crate::message::{HeaderName, Message, Method};
+use crate::message::{Message, Method};
 use crate::session::{DTMF_TYPES, ReofferIn, State, dtmf_of, sdp_of};
 use std::time::{Duration, Instant};
 
@@ -36,13 +37,17 @@ impl Endpoint {
             Method::Info => self.receive_info(now, flow, id, message),
             Method::Invite | Method::Update => self.receive_reoffer(now, flow, id, message),
             Method::Options => self.reply_options(flow, &message),
+            Method::Refer => self.receive_refer(now, flow, id, message),
+            Method::Subscribe => self.receive_subscribe(now, flow, id, message),
+            // We subscribe to nothing.
+            Method::Notify | Method::Prack => self.reply(flow, &message, 481, "", &[]),
             Method::Other => self.reply(flow, &message, 501, "", &[]),
             _ => self.reply(flow, &message, 405, "", &[]),
         }
     }
 
     fn receive_bye(&mut self, now: Instant, flow: Flow, id: SessionId, message: Message) {
-        let reason = message.header(HeaderName::Reason).map(|r| String::from_utf8_lossy(r).into_owned());
+        let reason = reason_of(&message);
         let Some(state) = self.sessions.get(&id).map(|s| s.state) else {
             return;
         };
@@ -55,7 +60,7 @@ impl Endpoint {
         match state {
             State::Incoming { invite } => {
                 self.respond(now, invite, 487, "", &[], b"");
-                self.emit(Event::Cancelled { id });
+                self.emit(Event::Cancelled { id, reason });
             }
             State::Ending => {}
             _ => self.emit(Event::Ended { id, by: EndedBy::Remote, reason }),

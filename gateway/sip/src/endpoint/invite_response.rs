@@ -2,6 +2,7 @@
 
 use super::Endpoint;
 use super::client_tx::{Fork, Order, Owner};
+use super::redirect::redirect_contacts;
 use crate::dialog::{Dialog, next_hop};
 use crate::event::{Event, SessionId};
 use crate::flow::Flow;
@@ -27,7 +28,7 @@ impl Endpoint {
                 }
                 self.remove_session(id);
                 let reason = String::from_utf8_lossy(message.reason()).into_owned();
-                self.emit(Event::Failed { id, code, reason });
+                self.emit(Event::Failed { id, code, reason, contacts: redirect_contacts(message) });
             }
         }
     }

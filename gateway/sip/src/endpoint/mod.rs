@@ -1,7 +1,7 @@
 //! The façade: one endpoint holds all transactions, sessions and bindings
 //!
 //! A file per verb: `input` and `timeout` feed it; `request` and `response`
-//! sort what came; `dial`, `ring`, `accept`, `reject`, `hang_up` and `reoffer`
+//! sort what came; `dial`, `provisional`, `accept`, `reject`, `hang_up` and `reoffer`
 //! are the driver's verbs.
 
 mod accept;
@@ -12,17 +12,22 @@ mod cancel;
 mod client_tx;
 mod dial;
 mod error;
+mod extension;
 mod hang_up;
 mod in_dialog;
 mod input;
 mod invite_response;
+mod notify;
+mod provisional;
+mod redirect;
+mod refer;
 mod refuse;
 mod register;
 mod reject;
 mod reoffer;
+mod replaces;
 mod request;
 mod response;
-mod ring;
 mod server_tx;
 mod timeout;
 
@@ -35,7 +40,7 @@ use crate::event::{Event, Output, SessionId};
 use crate::flow::{Flow, Transport};
 use crate::random::Random;
 use crate::registrar::Registrar;
-use crate::session::Session;
+use crate::session::{Orphan, Session, Transfer};
 use crate::transaction::{TimerKey, Timers, Timing};
 use client_tx::ClientTx;
 use input::Stream;
@@ -71,6 +76,7 @@ pub struct Endpoint {
     clients: HashMap<u64, ClientTx>,
     sessions: HashMap<SessionId, Session>,
     by_tag: HashMap<Vec<u8>, SessionId>,
+    transfers: HashMap<SessionId, Transfer>,
     registrar: Registrar,
     /// When a stranger was last answered
     strangers: HashMap<IpAddr, Instant>,
@@ -112,6 +118,7 @@ impl Endpoint {
             clients: HashMap::new(),
             sessions: HashMap::new(),
             by_tag: HashMap::new(),
+            transfers: HashMap::new(),
             registrar: Registrar::default(),
             strangers: HashMap::new(),
             proven: HashMap::new(),
@@ -165,6 +172,7 @@ impl Endpoint {
             sessions: self.sessions.len(),
             transactions: self.servers.len() + self.clients.len(),
             bindings: self.registrar.binding_count(),
+            transfers: self.transfers.len(),
             ..self.counters
         }
     }
@@ -227,6 +235,11 @@ impl Endpoint {
         let session = self.sessions.remove(&id)?;
         self.by_tag.remove(session.dialog.local_tag.as_bytes());
         self.timers.set(TimerKey::Session(id.0), None);
+        if self.transfers.contains_key(&id) {
+            let Session { dialog, flow, contact, credentials, .. } = &session;
+            let (dialog, contact, credentials) = (dialog.clone(), contact.clone(), credentials.clone());
+            self.orphan_transfer(id, Orphan { dialog, flow: *flow, contact, credentials });
+        }
         Some(session)
     }
 }

@@ -86,7 +86,13 @@ impl Endpoint {
         match method {
             Method::Register => self.receive_register(now, flow, message),
             Method::Options => self.reply_options(flow, &message),
-            Method::Bye | Method::Info | Method::Update | Method::Prack => self.reply(flow, &message, 481, "", &[]),
+            // Requests that make sense only inside a dialog, or a subscription we'd have asked for.
+            Method::Bye | Method::Info | Method::Update | Method::Prack | Method::Notify => {
+                self.reply(flow, &message, 481, "", &[]);
+            }
+            Method::Refer => self.reply(flow, &message, 403, "", &[]),
+            // The one event there is belongs to a REFER.
+            Method::Subscribe => self.reply(flow, &message, 489, "", &[("Allow-Events", "refer")]),
             Method::Other => self.reply(flow, &message, 501, "", &[]),
             _ => self.reply(flow, &message, 405, "", &[]),
         }

@@ -29,6 +29,7 @@ impl Endpoint {
                 Owner::Dial(session) => self.dial_response(now, flow, id, session, message),
                 Owner::Reoffer(session) => self.reoffer_response(now, flow, id, session, message),
                 Owner::Bye(session) => self.bye_response(now, id, session, message),
+                Owner::Notify(session) => self.notify_response(now, id, session, message),
                 Owner::Nobody => {}
             }
         }
@@ -54,13 +55,15 @@ impl Endpoint {
         match owner {
             Owner::Dial(session) => {
                 if self.remove_session(session).is_some() {
-                    self.emit(Event::Failed { id: session, code, reason: reason_phrase(code).to_owned() });
+                    let reason = reason_phrase(code).to_owned();
+                    self.emit(Event::Failed { id: session, code, reason, contacts: Vec::new() });
                 }
             }
             Owner::Reoffer(session) => self.reoffer_lost(now, session),
             Owner::Bye(session) => {
                 self.remove_session(session);
             }
+            Owner::Notify(session) => self.notify_done(now, session, false),
             Owner::Nobody => {}
         }
     }

@@ -1,7 +1,7 @@
 //! Server transactions and responses
 
 use super::Endpoint;
-use crate::dialog::ALLOW;
+use crate::dialog::{ALLOW, SUPPORTED};
 use crate::event::SessionId;
 use crate::flow::Flow;
 use crate::limits;
@@ -216,7 +216,7 @@ fn put_headers(writer: &mut Writer, code: u16, headers: &[(&str, &str)], user_ag
         writer.header(name, value);
     }
     if code == 405 || (200..300).contains(&code) {
-        writer.header("Allow", ALLOW);
+        writer.header("Allow", ALLOW).header("Supported", SUPPORTED);
     }
     if code > 100 {
         writer.header("Server", user_agent);

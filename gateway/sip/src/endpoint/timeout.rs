@@ -15,6 +15,7 @@ impl Endpoint {
                 TimerKey::Server(id) => self.server_timeout(now, id),
                 TimerKey::Client(id) => self.client_timeout(now, id),
                 TimerKey::Session(id) => self.session_timeout(now, SessionId(id)),
+                TimerKey::Transfer(id) => self.transfer_timeout(now, SessionId(id)),
                 TimerKey::Stream(conn) => self.close_stream(conn),
                 TimerKey::Registrar => {
                     let lost = self.registrar.expire(now);
@@ -90,7 +91,7 @@ impl Endpoint {
             Some(State::Dialing { invite }) => {
                 self.remove_session(id);
                 self.cancel_invite(now, invite, None);
-                self.emit(Event::Failed { id, code: 408, reason: "Request Timeout".to_owned() });
+                self.emit(Event::Failed { id, code: 408, reason: "Request Timeout".to_owned(), contacts: Vec::new() });
             }
             _ => {}
         }

@@ -25,10 +25,22 @@ pub enum HeaderName {
     PAssertedIdentity,
     Reason,
     RetryAfter,
+    Supported,
+    Allow,
+    RSeq,
+    RAck,
+    SessionExpires,
+    MinSe,
+    ReferTo,
+    ReferredBy,
+    ReferSub,
+    Replaces,
+    Event,
+    SubscriptionState,
     Other,
 }
 
-const NAMES: [(&str, HeaderName); 29] = [
+const NAMES: [(&str, HeaderName); 46] = [
     ("via", HeaderName::Via),
     ("v", HeaderName::Via),
     ("from", HeaderName::From),
@@ -58,6 +70,23 @@ const NAMES: [(&str, HeaderName); 29] = [
     ("p-asserted-identity", HeaderName::PAssertedIdentity),
     ("reason", HeaderName::Reason),
     ("retry-after", HeaderName::RetryAfter),
+    ("supported", HeaderName::Supported),
+    ("k", HeaderName::Supported),
+    ("allow", HeaderName::Allow),
+    ("rseq", HeaderName::RSeq),
+    ("rack", HeaderName::RAck),
+    ("session-expires", HeaderName::SessionExpires),
+    ("x", HeaderName::SessionExpires),
+    ("min-se", HeaderName::MinSe),
+    ("refer-to", HeaderName::ReferTo),
+    ("r", HeaderName::ReferTo),
+    ("referred-by", HeaderName::ReferredBy),
+    ("b", HeaderName::ReferredBy),
+    ("refer-sub", HeaderName::ReferSub),
+    ("replaces", HeaderName::Replaces),
+    ("event", HeaderName::Event),
+    ("o", HeaderName::Event),
+    ("subscription-state", HeaderName::SubscriptionState),
 ];
 
 impl HeaderName {

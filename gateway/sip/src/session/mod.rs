@@ -2,9 +2,11 @@
 
 mod body;
 mod dtmf;
+mod transfer;
 
 pub(crate) use body::sdp_of;
 pub(crate) use dtmf::{DTMF_TYPES, dtmf_of};
+pub(crate) use transfer::{Orphan, Transfer};
 
 use crate::dialog::Dialog;
 use crate::flow::Flow;
@@ -79,6 +81,8 @@ pub(crate) struct Session {
     pub(crate) reoffer_out: Option<ReofferOut>,
     /// Send BYE with this reason once the ACK is there
     pub(crate) bye_after_ack: Option<String>,
+    /// A REFER came before: the next one's event has an id
+    pub(crate) was_referred: bool,
 }
 
 impl Session {
@@ -89,6 +93,11 @@ impl Session {
             self.reoffer_in.map(|r| r.give_up_at),
             self.reoffer_out.as_ref().and_then(|r| r.retry_at),
         ])
+    }
+
+    /// Whether this is the dialog with that Call-ID and that tag of the peer's
+    pub(crate) fn is_named(&self, call_id: &[u8], remote_tag: &[u8]) -> bool {
+        self.dialog.call_id == call_id && self.dialog.remote_tag == remote_tag
     }
 
     /// Neither side has an unanswered offer (RFC 3264 §4)

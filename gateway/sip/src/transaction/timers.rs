@@ -47,6 +47,7 @@ pub(crate) enum TimerKey {
     Server(u64),
     Client(u64),
     Session(u64),
+    Transfer(u64),
     Stream(u64),
     Registrar,
 }

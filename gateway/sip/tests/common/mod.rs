@@ -1,6 +1,8 @@
 //! A gateway fed by hand, and two endpoints joined by a lossy network in simulated time
 #![allow(dead_code, unreachable_pub)] // every test file uses a part
 
+pub mod calls;
+
 use hotline_sip::{
     Config, Dial, Endpoint, Event, Flow, Incoming, Output, SessionId, Target, Transport, Trunk, User, digest,
 };

@@ -65,11 +65,12 @@ pub fn session_of(event: &Event) -> Option<SessionId> {
         | Event::Answered { id, .. }
         | Event::Confirmed { id, .. }
         | Event::Failed { id, .. }
-        | Event::Cancelled { id }
+        | Event::Cancelled { id, .. }
         | Event::Ended { id, .. }
         | Event::Reoffer { id, .. }
         | Event::ReofferAnswered { id, .. }
-        | Event::Dtmf { id, .. } => Some(*id),
+        | Event::Dtmf { id, .. }
+        | Event::Transfer { id, .. } => Some(*id),
         _ => None,
     }
 }

@@ -75,8 +75,8 @@ async fn a_full_mailbox_never_loses_the_end_of_a_session() {
     let id = SessionId(900);
     let ends = [
         Event::Ended { id, by: EndedBy::Remote, reason: None },
-        Event::Failed { id, code: 486, reason: "Busy Here".into() },
-        Event::Cancelled { id },
+        Event::Failed { id, code: 486, reason: "Busy Here".into(), contacts: Vec::new() },
+        Event::Cancelled { id, reason: None },
     ];
     for end in ends {
         let name = end.name();

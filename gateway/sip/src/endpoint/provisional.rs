@@ -11,7 +11,13 @@ impl Endpoint {
     ///
     /// # Errors
     /// [`SessionError`]; `WrongState` once the call is answered or was ours.
-    pub fn ring(&mut self, now: Instant, id: SessionId, code: u16, sdp: Option<&[u8]>) -> Result<(), SessionError> {
+    pub fn provisional(
+        &mut self,
+        now: Instant,
+        id: SessionId,
+        code: u16,
+        sdp: Option<&[u8]>,
+    ) -> Result<(), SessionError> {
         if !(101..200).contains(&code) {
             return Err(SessionError::BadCode);
         }

@@ -1,0 +1,21 @@
+//! Option tags: which extensions a message asks for (RFC 3261 §19.2)
+
+use super::Endpoint;
+use crate::dialog::SUPPORTED;
+use crate::flow::Flow;
+use crate::message::{HeaderName, Message};
+
+impl Endpoint {
+    /// Answers 420 where `Require` names what we don't support; true if it did
+    pub(super) fn refuse_extensions(&mut self, flow: Flow, message: &Message) -> bool {
+        let is_known = |tag: &[u8]| SUPPORTED.split(", ").any(|known| tag.eq_ignore_ascii_case(known.as_bytes()));
+        let unknown: Vec<_> =
+            message.elements(HeaderName::Require).filter(|tag| !is_known(tag)).map(String::from_utf8_lossy).collect();
+        if unknown.is_empty() {
+            return false;
+        }
+        let list = unknown.join(", ");
+        self.reply(flow, message, 420, "", &[("Unsupported", &list)]);
+        true
+    }
+}
