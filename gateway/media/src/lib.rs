@@ -17,6 +17,7 @@ pub mod recorder;
 pub mod rtcp;
 pub mod rtp;
 pub mod sdp;
+pub mod srtp;
 pub mod tone;
 mod types;
 

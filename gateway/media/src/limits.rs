@@ -105,3 +105,14 @@ pub const SDP_LINES_MAX: usize = 512;
 pub const SDP_MEDIA_MAX: usize = 16;
 /// Formats of one m-line.
 pub const SDP_FORMATS_MAX: usize = 64;
+/// Usable `a=crypto` lines kept of one media description; later ones are passed over.
+pub const SDP_CRYPTO_MAX: usize = 8;
+
+/// Packet indices behind the newest that are told apart (RFC 3711 §3.3.2 wants 64); older packets are refused.
+pub const SRTP_WINDOW: u64 = 128;
+/// Streams of one peer whose indices are kept; a further one replaces the longest unused.
+pub const SRTP_STREAMS_MAX: usize = 8;
+/// Last RTP packet index of a key (2^48 packets, RFC 3711 §9.2); nothing is sent or taken beyond it.
+pub const SRTP_RTP_INDEX_MAX: u64 = (1 << 48) - 1;
+/// Last RTCP packet index of a key (2^31 packets); no report is sent beyond it.
+pub const SRTP_RTCP_INDEX_MAX: u32 = (1 << 31) - 1;

@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use crate::srtp::{SrtpParams, Suite};
+
 /// Names one leg (one RTP session with one peer); unique for the life of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct LegId(pub u64);
@@ -70,6 +72,8 @@ pub struct LegParams {
     pub send: bool,
     /// We take media from the peer; when false its audio is neither bridged nor recorded.
     pub recv: bool,
+    /// Encryption; `None` is plain RTP. Equal keys go on, others begin anew with the next packet.
+    pub srtp: Option<SrtpParams>,
 }
 
 /// Counters of one leg, for the call's record.
@@ -85,6 +89,10 @@ pub struct LegStats {
     pub jitter_ms: u32,
     /// Packets refused: foreign source, malformed, duplicate or too late.
     pub dropped: u64,
+    /// Packets of an encrypted leg, RTCP too, that were not authentic or came twice.
+    pub srtp_refused: u64,
+    /// How the leg was encrypted at its end.
+    pub srtp: Option<Suite>,
     /// Where the peer's accepted packets last came from.
     pub last_source: Option<SocketAddr>,
 }

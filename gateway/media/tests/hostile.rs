@@ -6,22 +6,28 @@ use common::*;
 use hotline_media::{
     Codec,
     engine::Command,
-    sdp::{self, LocalAudio},
+    sdp::{self, LocalAudio, LocalKeys, Security},
 };
 
-const SEEDS: [&str; 3] = [
+const SEEDS: [&str; 4] = [
     "v=0\r\no=- 1 1 IN IP4 10.0.0.1\r\ns=-\r\nc=IN IP4 10.0.0.1\r\nt=0 0\r\nm=audio 4000 RTP/AVP 8 0 101\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-15\r\na=ptime:20\r\na=sendrecv\r\n",
     "v=0\nc=IN IP6 2001:db8::1\na=inactive\nm=video 5 RTP/AVP 96\nm=audio 4000/2 RTP/AVP 97 8\na=rtpmap:97 opus/48000/2\na=rtcp:9 IN IP6 ::1\na=rtcp-mux\nc=IN IP4 0.0.0.0\n",
     "v=0\r\nm=audio 65535 RTP/AVP 127 0\r\nc=IN IP4 224.0.0.1/127\r\na=ptime:4294967295\r\na=rtpmap:127 telephone-event/8000\r\n",
+    "v=0\r\nc=IN IP4 10.0.0.1\r\nm=audio 4 RTP/SAVP 8\r\na=crypto:1 AES_CM_128_HMAC_SHA1_32 inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz|2^20 KDR=0\r\nm=audio 6 RTP/AVP 8\r\n",
 ];
 
 #[test]
 fn mutated_and_truncated_sdp_never_panics_and_answers_stay_well_formed() {
-    let local = LocalAudio::new(addr("192.0.2.1:30000"), 1);
+    let keys = LocalKeys::generate(|key| {
+        key.fill(9);
+        Ok::<(), ()>(())
+    });
+    let security = Security::Preferred(keys.unwrap());
+    let local = LocalAudio { security, ..LocalAudio::new(addr("192.0.2.1:30000"), 1) };
     let mut lcg = Lcg(11);
     let mut answered = 0;
     for round in 0..30_000u32 {
-        let mut bytes = SEEDS[round as usize % 3].as_bytes().to_vec();
+        let mut bytes = SEEDS[round as usize % 4].as_bytes().to_vec();
         for _ in 0..lcg.below(4) {
             if bytes.is_empty() {
                 break;

@@ -241,7 +241,8 @@ impl Driver {
                 self.story.event(
                     "media_stats",
                     serde_json::json!({ "leg": if leg == citizen { "citizen" } else { "operator" }, "packets_in": stats.packets_in,
-                        "packets_out": stats.packets_out, "lost": stats.lost, "jitter_ms": stats.jitter_ms, "dropped": stats.dropped }),
+                        "packets_out": stats.packets_out, "lost": stats.lost, "jitter_ms": stats.jitter_ms, "dropped": stats.dropped,
+                        "srtp": stats.srtp.map(hotline_media::srtp::Suite::name), "srtp_refused": stats.srtp_refused }),
                 );
             }
             _ => {}

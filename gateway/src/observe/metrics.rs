@@ -40,6 +40,7 @@ pub struct Metrics {
     rtp_out: IntGauge,
     rtp_foreign: IntGauge,
     rtp_malformed: IntGauge,
+    srtp_refused: IntGauge,
     recordings_refused: IntGauge,
 }
 
@@ -86,6 +87,7 @@ impl Metrics {
                 "Recordings refused since start: the writer is behind",
             )?,
             rtp_malformed: gauge(&r, "hotline_rtp_malformed", "Malformed RTP dropped since start")?,
+            srtp_refused: gauge(&r, "hotline_srtp_refused", "Unauthentic or replayed SRTP dropped since start")?,
             registry: r,
         })
     }
@@ -110,6 +112,7 @@ impl Metrics {
         self.rtp_foreign.set(signed(media.dropped_foreign));
         self.recordings_refused.set(signed(media.recordings_refused));
         self.rtp_malformed.set(signed(media.malformed));
+        self.srtp_refused.set(signed(media.srtp_refused));
         let mut out = Vec::new();
         if TextEncoder::new().encode(&self.registry.gather(), &mut out).is_err() {
             return String::new();

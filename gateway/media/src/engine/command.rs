@@ -90,6 +90,7 @@ impl Engine {
             leg.heard_at = now;
             leg.silent = false;
         }
+        leg.secure(&params);
         leg.params = Some(params);
     }
 

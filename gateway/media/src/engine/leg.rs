@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::Random;
+use super::{Random, secure::Secured};
 use crate::{
     Codec, LegId, LegParams, LegStats, dtmf,
     latch::Latch,
@@ -32,6 +32,7 @@ pub(super) struct Leg {
     pub(super) params: Option<LegParams>,
     pub(super) latch: Option<Latch>,
     pub(super) source: Option<Source>,
+    pub(super) srtp: Option<Box<Secured>>,
     pub(super) out: Outgoing,
     /// Newest number sent, to tell relayed stragglers.
     pub(super) newest_out: Option<u16>,
@@ -50,6 +51,7 @@ pub(super) struct Leg {
     pub(super) packets_out: u64,
     pub(super) octets_out: u64,
     pub(super) dropped: u64,
+    pub(super) srtp_refused: u64,
     /// Lost in streams that have ended.
     pub(super) lost_before: u64,
     pub(super) last_source: Option<SocketAddr>,
@@ -70,7 +72,10 @@ impl Leg {
             params: None,
             latch: None,
             source: None,
-            out: Outgoing::new(now, ssrc as u32, start as u16, (start >> 32) as u32),
+            srtp: None,
+            // The first number lies in the lower half, so that a peer who misses the first packets of an
+            // encrypted stream knows its roll-over count (RFC 3711 §3.3.1).
+            out: Outgoing::new(now, ssrc as u32, start as u16 & 0x7FFF, (start >> 32) as u32),
             newest_out: None,
             coded: Vec::with_capacity(FRAME_SAMPLES),
             peer: None,
@@ -85,6 +90,7 @@ impl Leg {
             packets_out: 0,
             octets_out: 0,
             dropped: 0,
+            srtp_refused: 0,
             lost_before: 0,
             last_source: None,
             rtcp_source: None,
@@ -132,6 +138,8 @@ impl Leg {
             lost: self.lost_before + source.map_or(0, Source::lost),
             jitter_ms: jitter / SAMPLES_PER_MS as u32,
             dropped: self.dropped,
+            srtp_refused: self.srtp_refused,
+            srtp: self.params.as_ref().and_then(|params| params.srtp.as_ref()).map(|srtp| srtp.suite),
             last_source: self.last_source,
         }
     }

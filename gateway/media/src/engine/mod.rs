@@ -10,6 +10,7 @@ mod leg;
 mod output;
 mod receive;
 mod report;
+mod secure;
 mod send;
 mod wheel;
 
@@ -82,6 +83,8 @@ pub struct Totals {
     pub malformed: u64,
     /// Packets refused for other reasons (duplicates, unknown payload types, unproven streams).
     pub dropped_other: u64,
+    /// Packets of encrypted legs refused: not authentic, replayed, or a key used up.
+    pub srtp_refused: u64,
     /// Output dropped because nobody polled it.
     pub output_overflow: u64,
     /// Milliseconds of audio that recordings lost to a stalled disk.
@@ -103,6 +106,8 @@ pub struct Engine {
     totals: Totals,
     random: Random,
     recording_next: u64,
+    /// The packet being decrypted; kept for its allocation.
+    plain: Vec<u8>,
     housekeeping_at: Instant,
 }
 
@@ -119,6 +124,7 @@ impl Engine {
             out: Outbox::default(),
             totals: Totals::default(),
             recording_next: 1,
+            plain: Vec::new(),
             housekeeping_at: now,
         }
     }
@@ -138,8 +144,8 @@ impl Engine {
     /// Takes a datagram or a command.
     pub fn handle_input(&mut self, now: Instant, input: Input<'_>) {
         match input {
-            Input::Rtp { leg, from, bytes } => self.handle_rtp(now, leg, from, bytes),
-            Input::Rtcp { leg, from, bytes } => self.handle_rtcp(now, leg, from, bytes),
+            Input::Rtp { leg, from, bytes } => self.receive(now, leg, from, bytes, false),
+            Input::Rtcp { leg, from, bytes } => self.receive(now, leg, from, bytes, true),
             Input::Command(command) => self.handle_command(now, command),
         }
     }
@@ -173,7 +179,12 @@ impl Engine {
     /// A snapshot of the counters.
     #[must_use]
     pub fn totals(&self) -> Totals {
-        Totals { legs: self.legs.len() as u64, output_overflow: self.out.overflow(), ..self.totals }
+        Totals {
+            legs: self.legs.len() as u64,
+            output_overflow: self.out.overflow(),
+            srtp_refused: self.totals.srtp_refused + self.out.unprotected(),
+            ..self.totals
+        }
     }
 
     /// The legs open now.

@@ -132,17 +132,29 @@ pub(super) struct Outbox {
     packets: VecDeque<Queued>,
     others: VecDeque<Output<'static>>,
     overflow: u64,
+    unprotected: u64,
 }
 
 impl Outbox {
-    /// Queues a packet that `write` appends. Returns false, without writing, if the queue is full.
-    pub(super) fn packet(&mut self, leg: LegId, port: Port, to: SocketAddr, write: impl FnOnce(&mut Vec<u8>)) -> bool {
+    /// Queues a packet that `write` appends. Returns false if the queue is full (nothing is written) or
+    /// if `write` does: the packet could not be protected.
+    pub(super) fn packet(
+        &mut self,
+        leg: LegId,
+        port: Port,
+        to: SocketAddr,
+        write: impl FnOnce(&mut Vec<u8>) -> bool,
+    ) -> bool {
         if self.packets.len() >= OUTPUT_PACKETS_MAX {
             self.overflow += 1;
             return false;
         }
         let start = self.bytes.len();
-        write(&mut self.bytes);
+        if !write(&mut self.bytes) {
+            self.bytes.truncate(start);
+            self.unprotected += 1;
+            return false;
+        }
         self.packets.push_back(Queued { leg, port, to, start, end: self.bytes.len() });
         true
     }
@@ -165,6 +177,10 @@ impl Outbox {
 
     pub(super) fn overflow(&self) -> u64 {
         self.overflow
+    }
+
+    pub(super) fn unprotected(&self) -> u64 {
+        self.unprotected
     }
 
     pub(super) fn poll(&mut self) -> Option<Output<'_>> {

@@ -64,7 +64,12 @@ impl Engine {
         // The name identifies the stream, not a person or a host (RFC 7022).
         let cname = format!("{:08x}@hotline", leg.out.ssrc());
         let compound = CompoundReport { ssrc: leg.out.ssrc(), sender, report, cname: &cname, bye };
-        self.out.packet(leg.id, rtcp_port(is_mux), to, |bytes| rtcp::write_report(&compound, bytes));
+        let srtp = leg.srtp.as_deref_mut();
+        self.out.packet(leg.id, rtcp_port(is_mux), to, |bytes| {
+            let start = bytes.len();
+            rtcp::write_report(&compound, bytes);
+            srtp.is_none_or(|secured| secured.protector.protect_rtcp(bytes, start).is_ok())
+        });
     }
 }
 

@@ -7,6 +7,7 @@ use super::{
     Engine, Event, Totals,
     leg::Leg,
     output::{Outbox, Port},
+    secure::seal,
 };
 use crate::{
     Codec, LegId, codec,
@@ -42,12 +43,15 @@ impl Engine {
             self.totals.late += 1;
             return;
         };
+        let srtp = leg.srtp.as_deref_mut();
         let sent = self.out.packet(to, Port::Rtp, target, |bytes| {
+            let start = bytes.len();
             header.write(bytes);
             match codec {
                 Some(codec) => codec::transcode_into(codec, own_codec, packet.payload, bytes),
                 None => bytes.extend_from_slice(packet.payload),
             }
+            seal(srtp, bytes, start)
         });
         if !sent {
             return;
@@ -139,10 +143,12 @@ fn send_frame(leg: &mut Leg, at: Instant, samples: &[i16; FRAME_SAMPLES], totals
     let header = leg.out.own(at, payload_type, FRAME_SAMPLES as u32);
     leg.coded.clear();
     codec::encode_into(codec, samples, &mut leg.coded);
-    let coded = &leg.coded;
+    let (coded, srtp) = (&leg.coded, leg.srtp.as_deref_mut());
     let sent = out.packet(leg.id, Port::Rtp, target, |bytes| {
+        let start = bytes.len();
         header.write(bytes);
         bytes.extend_from_slice(coded);
+        seal(srtp, bytes, start)
     });
     if !sent {
         return;
@@ -175,9 +181,12 @@ fn send_event(
         let end = leg.event_timestamp.wrapping_add(u32::from(payload.duration));
         leg.out.own_at(dtmf_pt, leg.event_timestamp, false, end)
     };
+    let srtp = leg.srtp.as_deref_mut();
     let sent = out.packet(leg.id, Port::Rtp, target, |bytes| {
+        let start = bytes.len();
         header.write(bytes);
         bytes.extend_from_slice(&payload.bytes());
+        seal(srtp, bytes, start)
     });
     if sent {
         note_newest(leg, &header);

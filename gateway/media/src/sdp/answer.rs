@@ -3,17 +3,23 @@
 use std::net::SocketAddr;
 
 use super::{
-    Agreed, Direction, LocalAudio, MediaLine, Sdp,
-    offer::{session, write_audio, write_rejected},
+    Agreed, Crypto, Direction, LocalAudio, MediaLine, Sdp, Security,
+    offer::{Audio, session, write_audio, write_rejected},
 };
-use crate::Codec;
+use crate::{Codec, srtp::SrtpParams};
 
 /// Why there is no agreement; the SIP side answers 488 (Not Acceptable Here).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AnswerError {
-    /// No audio over plain RTP with an address and a codec we share.
-    #[error("no audio description with G.711 over RTP/AVP and a plain address")]
+    /// No audio over RTP with an address and a codec we share.
+    #[error("no audio description with G.711 over RTP/AVP or RTP/SAVP and a plain address")]
     NoAudio,
+    /// Audio we could take, were it encrypted with a suite and a key we can use.
+    #[error("SRTP with a usable a=crypto line is required here")]
+    NotEncrypted,
+    /// Audio we could take, were it not encrypted.
+    #[error("SRTP is off here")]
+    Encrypted,
     /// The answer rejects our audio.
     #[error("the peer rejects our audio")]
     Rejected,
@@ -28,22 +34,37 @@ pub struct Negotiated {
     pub agreed: Agreed,
 }
 
-/// Answers an offer: the first usable audio description is taken, all others are rejected in
-/// place; the codec is the first of the offer we speak; a hold is mirrored (RFC 3264 §6.1).
+impl AnswerError {
+    /// What is wrong is the profile, RTP/AVP or RTP/SAVP: warning 302 of RFC 3261 §20.43.
+    #[must_use]
+    pub const fn is_about_encryption(self) -> bool {
+        matches!(self, Self::NotEncrypted | Self::Encrypted)
+    }
+}
+
+/// Answers an offer: one usable audio description is taken, all others are rejected in place; the
+/// codec is the first of the offer we speak, so is the `a=crypto` line; a hold is mirrored (RFC 3264
+/// §6.1). Of several descriptions the first is taken, an encrypted one before if that is preferred.
 ///
 /// # Errors
 /// See [`AnswerError`].
 pub fn answer(offer: &Sdp, local: &LocalAudio) -> Result<Negotiated, AnswerError> {
-    let usable = |media: &MediaLine| media.is_usable_audio() && common_codec(media, local).is_some();
-    let place = offer.media.iter().position(|media| usable(media) && offer.address(media).is_some());
-    let place = place.ok_or(AnswerError::NoAudio)?;
-    let agreed = agree(offer, &offer.media[place], local).ok_or(AnswerError::NoAudio)?;
+    let place = choose(offer, local)?;
+    let line = offer.media[place].crypto.first().filter(|_| offer.media[place].is_encrypted());
+    let agreed = agree(offer, &offer.media[place], local, line).ok_or(AnswerError::NoAudio)?;
     let mut text = session(local);
     for (index, media) in offer.media.iter().enumerate() {
         if index == place {
-            let direction = Direction::new(agreed.send, agreed.recv);
-            let format = [(agreed.payload_type, agreed.codec)];
-            write_audio(&mut text, local, &format, agreed.dtmf_pt, direction, media.rtcp_mux);
+            let own = line.zip(agreed.srtp.as_ref());
+            let own = own.map(|(line, srtp)| Crypto { key: srtp.local.clone(), ..line.clone() });
+            let audio = Audio {
+                formats: &[(agreed.payload_type, agreed.codec)],
+                dtmf_pt: agreed.dtmf_pt,
+                direction: Direction::new(agreed.send, agreed.recv),
+                rtcp_mux: media.rtcp_mux,
+                crypto: own.as_slice(),
+            };
+            write_audio(&mut text, local, &audio);
         } else {
             write_rejected(&mut text, media);
         }
@@ -51,7 +72,26 @@ pub fn answer(offer: &Sdp, local: &LocalAudio) -> Result<Negotiated, AnswerError
     Ok(Negotiated { sdp: text.into_bytes(), agreed })
 }
 
-/// Takes the answer to our offer.
+/// The description to take.
+fn choose(offer: &Sdp, local: &LocalAudio) -> Result<usize, AnswerError> {
+    let find = |is_encrypted: bool| {
+        offer.media.iter().position(|media| {
+            media.is_usable_audio()
+                && media.is_encrypted() == is_encrypted
+                && common_codec(media, local).is_some()
+                && offer.address(media).is_some()
+        })
+    };
+    let (plain, encrypted) = (find(false), find(true));
+    match &local.security {
+        Security::Plain => plain.ok_or(encrypted.map_or(AnswerError::NoAudio, |_| AnswerError::Encrypted)),
+        Security::Preferred(_) => encrypted.or(plain).ok_or(AnswerError::NoAudio),
+        Security::Required(_) => encrypted.ok_or(plain.map_or(AnswerError::NoAudio, |_| AnswerError::NotEncrypted)),
+    }
+}
+
+/// Takes the answer to our offer. What was offered encrypted has to be answered encrypted, with a
+/// line of the offer and a key of the peer's own (RFC 4568 §5.1.3); nothing falls back in silence.
 ///
 /// # Errors
 /// See [`AnswerError`].
@@ -60,17 +100,28 @@ pub fn accept_answer(answer: &Sdp, local: &LocalAudio) -> Result<Agreed, AnswerE
     if audio.port == 0 {
         return Err(AnswerError::Rejected);
     }
+    let line = match local.security.keys() {
+        None if audio.is_encrypted() => return Err(AnswerError::Encrypted),
+        None => None,
+        Some(keys) => {
+            let offered = keys.offered();
+            let is_ours = |line: &&Crypto| offered.iter().any(|ours| ours.tag == line.tag && ours.suite == line.suite);
+            let line = audio.crypto.iter().find(is_ours).filter(|_| audio.is_encrypted());
+            Some(line.ok_or(AnswerError::NotEncrypted)?)
+        }
+    };
     if !audio.is_usable_audio() {
         return Err(AnswerError::NoAudio);
     }
-    agree(answer, audio, local).ok_or(AnswerError::NoAudio)
+    agree(answer, audio, local, line).ok_or(AnswerError::NoAudio)
 }
 
 fn common_codec(media: &MediaLine, local: &LocalAudio) -> Option<(u8, Codec)> {
     media.formats.iter().filter_map(|format| media.codec(format)).find(|(_, codec)| local.codecs.contains(codec))
 }
 
-fn agree(remote: &Sdp, media: &MediaLine, local: &LocalAudio) -> Option<Agreed> {
+/// `line`: the peer's line that holds, where audio is encrypted.
+fn agree(remote: &Sdp, media: &MediaLine, local: &LocalAudio, line: Option<&Crypto>) -> Option<Agreed> {
     let address = remote.address(media)?;
     let (payload_type, codec) = common_codec(media, local)?;
     let direction = remote.direction(media);
@@ -88,6 +139,14 @@ fn agree(remote: &Sdp, media: &MediaLine, local: &LocalAudio) -> Option<Agreed> 
         ptime_ms: media.ptime_ms,
         send: local.send && direction.receives(),
         recv: local.recv && direction.sends(),
+        srtp: match line {
+            Some(Crypto { suite, key, .. }) => Some(SrtpParams {
+                suite: *suite,
+                local: local.security.keys()?.of(*suite).clone(),
+                remote: key.clone(),
+            }),
+            None => None,
+        },
         version: local.version,
     })
 }
@@ -174,6 +233,74 @@ mod tests {
         assert_eq!(answer(&sdp("m=video 4000 RTP/AVP 31\r\n"), &local()).unwrap_err(), AnswerError::NoAudio);
         assert_eq!(accept_answer(&sdp("m=audio 0 RTP/AVP 8\r\n"), &local()).unwrap_err(), AnswerError::Rejected);
         assert_eq!(accept_answer(&sdp(""), &local()).unwrap_err(), AnswerError::NoAudio);
+    }
+
+    fn keys(byte: u8) -> super::super::LocalKeys {
+        super::super::LocalKeys::generate(|key| {
+            key.fill(byte);
+            key[0] ^= key.len() as u8;
+            Ok::<(), ()>(())
+        })
+        .unwrap()
+    }
+
+    fn side(security: Security) -> LocalAudio {
+        LocalAudio { security, ..local() }
+    }
+
+    const KEY: &str = "inline:WVNfX19zZW1jdGwgKCkgewkyMjA7fQp9CnVubGVz";
+
+    #[test]
+    fn an_encrypted_offer_is_answered_with_its_tag_and_a_key_of_our_own() {
+        let caller = side(Security::Required(keys(1)));
+        let offered = parse(&offer(&caller)).unwrap();
+        assert_eq!((offered.media[0].proto.as_str(), offered.media[0].crypto.len()), ("RTP/SAVP", 2));
+        let answered = answer(&offered, &side(Security::Preferred(keys(2)))).unwrap();
+        let text = String::from_utf8(answered.sdp.clone()).unwrap();
+        assert!(text.contains("m=audio 30000 RTP/SAVP 8 101\r\n"), "{text}");
+        assert_eq!(text.matches("a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:").count(), 1, "{text}");
+        assert_eq!(text.matches("a=crypto").count(), 1);
+        let theirs = answered.agreed.srtp.unwrap();
+        let ours = accept_answer(&parse(&answered.sdp).unwrap(), &caller).unwrap().srtp.unwrap();
+        assert_eq!((ours.suite, &ours.local, &ours.remote), (theirs.suite, &theirs.remote, &theirs.local));
+        assert_ne!(ours.local, ours.remote);
+    }
+
+    #[test]
+    fn of_two_descriptions_the_policy_takes_its_own() {
+        let both = format!(
+            "m=audio 4000 RTP/AVP 8\r\nm=audio 4002 RTP/SAVP 8\r\na=crypto:9 AES_CM_128_HMAC_SHA1_32 {KEY}\r\n"
+        );
+        let port = |security| answer(&sdp(&both), &side(security)).map(|n| n.agreed.remote.port());
+        assert_eq!(port(Security::Plain), Ok(4000));
+        assert_eq!(port(Security::Preferred(keys(1))), Ok(4002));
+        assert_eq!(port(Security::Required(keys(1))), Ok(4002));
+        let plain = "m=audio 4000 RTP/AVP 8\r\n";
+        let preferred = answer(&sdp(plain), &side(Security::Preferred(keys(1)))).unwrap();
+        assert_eq!(preferred.agreed.srtp, None);
+        assert!(!String::from_utf8(preferred.sdp).unwrap().contains("crypto"));
+        assert_eq!(answer(&sdp(plain), &side(Security::Required(keys(1)))), Err(AnswerError::NotEncrypted));
+        let unusable = format!("m=audio 4000 RTP/SAVP 8\r\na=crypto:1 F8_128_HMAC_SHA1_80 {KEY}\r\n");
+        assert_eq!(answer(&sdp(&unusable), &side(Security::Required(keys(1)))), Err(AnswerError::NoAudio));
+        let secure = format!("m=audio 4000 RTP/SAVP 8\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 {KEY}\r\n");
+        assert_eq!(answer(&sdp(&secure), &local()), Err(AnswerError::Encrypted));
+    }
+
+    #[test]
+    fn an_answer_that_drops_or_changes_the_encryption_is_refused() {
+        let caller = side(Security::Preferred(keys(1)));
+        let line = |profile: &str, crypto: &str| sdp(&format!("m=audio 4000 {profile} 8\r\n{crypto}\r\n"));
+        let take = |answer: Sdp| accept_answer(&answer, &caller).map(|agreed| agreed.srtp.is_some());
+        let good = format!("a=crypto:2 AES_CM_128_HMAC_SHA1_32 {KEY}");
+        assert_eq!(take(line("RTP/SAVP", &good)), Ok(true));
+        assert_eq!(take(line("RTP/AVP", "a=ptime:20")), Err(AnswerError::NotEncrypted));
+        assert_eq!(take(line("RTP/AVP", &good)), Err(AnswerError::NotEncrypted));
+        assert_eq!(take(line("RTP/SAVP", "a=ptime:20")), Err(AnswerError::NotEncrypted));
+        let other_tag = format!("a=crypto:3 AES_CM_128_HMAC_SHA1_32 {KEY}");
+        assert_eq!(take(line("RTP/SAVP", &other_tag)), Err(AnswerError::NotEncrypted));
+        let other_suite = format!("a=crypto:1 AES_CM_128_HMAC_SHA1_32 {KEY}");
+        assert_eq!(take(line("RTP/SAVP", &other_suite)), Err(AnswerError::NotEncrypted));
+        assert_eq!(accept_answer(&line("RTP/SAVP", &good), &local()), Err(AnswerError::Encrypted));
     }
 
     #[test]

@@ -1,16 +1,19 @@
-//! SDP (RFC 8866) and offer/answer (RFC 3264) for one G.711 audio stream with telephone events.
+//! SDP (RFC 8866) and offer/answer (RFC 3264) for one G.711 audio stream with telephone events,
+//! plain or encrypted (RFC 4568).
 
 mod answer;
+mod crypto;
 mod offer;
 mod parse;
 
 pub use answer::{AnswerError, Negotiated, accept_answer, answer};
+pub use crypto::{Crypto, LocalKeys, mask_sdp_keys};
 pub use offer::{offer, reoffer};
 pub use parse::{SdpError, parse};
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::{Codec, LegParams};
+use crate::{Codec, LegParams, srtp::SrtpParams};
 
 /// Who sends, seen from the side that wrote the attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,7 +82,7 @@ pub struct MediaLine {
     pub kind: String,
     /// 0: rejected or switched off.
     pub port: u16,
-    /// `RTP/AVP` is the one we speak.
+    /// `RTP/AVP` and `RTP/SAVP` are the ones we speak.
     pub proto: String,
     /// Payload types or other formats, in order of preference.
     pub formats: Vec<String>,
@@ -95,6 +98,8 @@ pub struct MediaLine {
     pub rtcp: Option<(u16, Option<IpAddr>)>,
     /// `a=rtcp-mux` (RFC 5761).
     pub rtcp_mux: bool,
+    /// The `a=crypto` lines we can use, preferred first (RFC 4568 §5.1.1).
+    pub crypto: Vec<Crypto>,
 }
 
 /// A parsed session description.
@@ -111,7 +116,8 @@ pub struct Sdp {
 }
 
 impl Sdp {
-    /// Index of the audio description we would take: audio, RTP/AVP, port not 0, G.711 offered.
+    /// Index of the audio description we would take: audio, port not 0, G.711 offered, over RTP/AVP
+    /// or over RTP/SAVP with a key.
     #[must_use]
     pub fn audio(&self) -> Option<usize> {
         self.media.iter().position(|media| media.is_usable_audio() && self.address(media).is_some())
@@ -167,11 +173,40 @@ impl MediaLine {
             .map(|map| map.payload_type)
     }
 
+    fn is_plain(&self) -> bool {
+        self.proto.eq_ignore_ascii_case("RTP/AVP")
+    }
+
+    fn is_encrypted(&self) -> bool {
+        self.proto.eq_ignore_ascii_case("RTP/SAVP")
+    }
+
     fn is_usable_audio(&self) -> bool {
         self.kind == "audio"
             && self.port != 0
-            && self.proto.eq_ignore_ascii_case("RTP/AVP")
+            && (self.is_plain() || (self.is_encrypted() && !self.crypto.is_empty()))
             && self.formats.iter().any(|format| self.codec(format).is_some())
+    }
+}
+
+/// Whether audio is to be encrypted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Security {
+    /// RTP/AVP only.
+    #[default]
+    Plain,
+    /// We offer RTP/SAVP only; offered both, we take it; offered RTP/AVP alone, we take that.
+    Preferred(LocalKeys),
+    /// RTP/SAVP only.
+    Required(LocalKeys),
+}
+
+impl Security {
+    const fn keys(&self) -> Option<&LocalKeys> {
+        match self {
+            Self::Plain => None,
+            Self::Preferred(keys) | Self::Required(keys) => Some(keys),
+        }
     }
 }
 
@@ -188,6 +223,8 @@ pub struct LocalAudio {
     pub send: bool,
     /// We want to receive.
     pub recv: bool,
+    /// Encryption.
+    pub security: Security,
     /// `o=` session id: one per session of ours.
     pub session_id: u64,
     /// `o=` version: raised by one for each changed description (RFC 3264 §8).
@@ -195,7 +232,7 @@ pub struct LocalAudio {
 }
 
 impl LocalAudio {
-    /// Both codecs (A-law first), telephone events, both directions, version 1.
+    /// Both codecs (A-law first), telephone events, both directions, unencrypted, version 1.
     #[must_use]
     pub fn new(address: SocketAddr, session_id: u64) -> Self {
         Self {
@@ -204,6 +241,7 @@ impl LocalAudio {
             dtmf: true,
             send: true,
             recv: true,
+            security: Security::Plain,
             session_id,
             version: 1,
         }
@@ -229,6 +267,8 @@ pub struct Agreed {
     pub send: bool,
     /// We take what comes.
     pub recv: bool,
+    /// How it is encrypted.
+    pub srtp: Option<SrtpParams>,
     /// Our SDP that was sent or will be; the next one of the session has version + 1.
     pub version: u64,
 }
@@ -246,6 +286,7 @@ impl Agreed {
             latch_any_ip,
             send: self.send,
             recv: self.recv,
+            srtp: self.srtp.clone(),
         }
     }
 }

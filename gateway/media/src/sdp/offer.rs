@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Direction, LocalAudio, MediaLine, Sdp, ip_text};
+use super::{Direction, LocalAudio, MediaLine, Sdp, crypto, crypto::Crypto, ip_text};
 use crate::Codec;
 
 /// Payload type of telephone events in our own offers.
@@ -20,7 +20,9 @@ pub fn offer(local: &LocalAudio) -> Vec<u8> {
 fn write_own(text: &mut String, local: &LocalAudio) {
     let formats: Vec<(u8, Codec)> = local.codecs.iter().map(|&codec| (codec.static_payload_type(), codec)).collect();
     let dtmf_pt = local.dtmf.then_some(TELEPHONE_EVENT_PT);
-    write_audio(text, local, &formats, dtmf_pt, Direction::new(local.send, local.recv), false);
+    let direction = Direction::new(local.send, local.recv);
+    let crypto = offered_keys(local);
+    write_audio(text, local, &Audio { formats: &formats, dtmf_pt, direction, rtcp_mux: false, crypto: &crypto });
 }
 
 /// An offer within a session whose peer last described itself as `remote`: the descriptions keep
@@ -41,7 +43,9 @@ pub fn reoffer(local: &LocalAudio, remote: &Sdp) -> Vec<u8> {
         };
         let formats: Vec<(u8, Codec)> = local.codecs.iter().map(|&codec| known(codec)).collect();
         let dtmf_pt = local.dtmf.then(|| media.telephone_event().unwrap_or(TELEPHONE_EVENT_PT));
-        write_audio(&mut text, local, &formats, dtmf_pt, Direction::new(local.send, local.recv), media.rtcp_mux);
+        let direction = Direction::new(local.send, local.recv);
+        let (rtcp_mux, crypto) = (media.rtcp_mux, offered_keys(local));
+        write_audio(&mut text, local, &Audio { formats: &formats, dtmf_pt, direction, rtcp_mux, crypto: &crypto });
     }
     if place.is_none() {
         write_own(&mut text, local);
@@ -55,16 +59,25 @@ pub(super) fn session(local: &LocalAudio) -> String {
     format!("v=0\r\no=hotline {} {} {ip}\r\ns=-\r\nc={ip}\r\nt=0 0\r\n", local.session_id, local.version)
 }
 
+fn offered_keys(local: &LocalAudio) -> Vec<Crypto> {
+    local.security.keys().map(super::LocalKeys::offered).unwrap_or_default()
+}
+
+/// What our audio description says.
+pub(super) struct Audio<'a> {
+    pub(super) formats: &'a [(u8, Codec)],
+    pub(super) dtmf_pt: Option<u8>,
+    pub(super) direction: Direction,
+    pub(super) rtcp_mux: bool,
+    /// With any: RTP/SAVP.
+    pub(super) crypto: &'a [Crypto],
+}
+
 /// Our audio description.
-pub(super) fn write_audio(
-    text: &mut String,
-    local: &LocalAudio,
-    formats: &[(u8, Codec)],
-    dtmf_pt: Option<u8>,
-    direction: Direction,
-    rtcp_mux: bool,
-) {
-    let _ = write!(text, "m=audio {} RTP/AVP", local.address.port());
+pub(super) fn write_audio(text: &mut String, local: &LocalAudio, audio: &Audio<'_>) {
+    let Audio { formats, dtmf_pt, direction, rtcp_mux, crypto } = *audio;
+    let profile = if crypto.is_empty() { "RTP/AVP" } else { "RTP/SAVP" };
+    let _ = write!(text, "m=audio {} {profile}", local.address.port());
     for payload_type in formats.iter().map(|(pt, _)| *pt).chain(dtmf_pt) {
         let _ = write!(text, " {payload_type}");
     }
@@ -74,6 +87,9 @@ pub(super) fn write_audio(
     }
     if let Some(pt) = dtmf_pt {
         let _ = write!(text, "a=rtpmap:{pt} telephone-event/8000\r\na=fmtp:{pt} 0-15\r\n");
+    }
+    for line in crypto {
+        crypto::write(text, line);
     }
     let _ = write!(text, "a=ptime:20\r\na={}\r\n", direction.name());
     if rtcp_mux {

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 
-use super::{Direction, MediaLine, RtpMap, Sdp};
-use crate::limits::{SDP_FORMATS_MAX, SDP_LEN_MAX, SDP_LINES_MAX, SDP_MEDIA_MAX};
+use super::{Direction, MediaLine, RtpMap, Sdp, crypto};
+use crate::limits::{SDP_CRYPTO_MAX, SDP_FORMATS_MAX, SDP_LEN_MAX, SDP_LINES_MAX, SDP_MEDIA_MAX};
 
 /// Why bytes are no usable SDP. `line` counts from 1.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -145,6 +145,7 @@ fn media(value: &str) -> Result<MediaLine, &'static str> {
         direction: None,
         rtcp: None,
         rtcp_mux: false,
+        crypto: Vec::new(),
     })
 }
 
@@ -166,6 +167,7 @@ fn attribute(sdp: &mut Sdp, value: &str) -> Result<(), &'static str> {
         "rtpmap" if media.rtpmaps.len() < SDP_FORMATS_MAX => media.rtpmaps.extend(rtpmap(rest)),
         "ptime" => media.ptime_ms = rest.parse::<u32>().ok().filter(|ms| (1..=200).contains(ms)),
         "rtcp-mux" => media.rtcp_mux = true,
+        "crypto" if media.crypto.len() < SDP_CRYPTO_MAX => media.crypto.extend(crypto::parse(rest)),
         "rtcp" => media.rtcp = Some(rtcp(rest)?),
         _ => {}
     }

@@ -195,6 +195,7 @@ pub fn params(remote: &str, codec: Codec) -> LegParams {
         latch_any_ip: false,
         send: true,
         recv: true,
+        srtp: None,
     }
 }
 

@@ -22,6 +22,8 @@ pub struct MediaStats {
     pub malformed: u64,
     /// Packets refused for other reasons: duplicates, unknown payload types, unproven streams.
     pub dropped_other: u64,
+    /// Packets of encrypted legs refused: not authentic, replayed, or a key used up.
+    pub srtp_refused: u64,
     /// Datagrams the kernel did not take.
     pub send_errors: u64,
     /// Legs open now.
@@ -118,6 +120,7 @@ impl Shared {
             stats.dropped_foreign += totals.dropped_foreign;
             stats.malformed += totals.malformed;
             stats.dropped_other += totals.dropped_other + totals.output_overflow;
+            stats.srtp_refused += totals.srtp_refused;
             stats.gaps_ms += totals.gaps_ms;
             stats.recordings += totals.recordings;
         }

@@ -62,6 +62,7 @@ impl Phone {
             latch_any_ip: false,
             send: true,
             recv: true,
+            srtp: None,
         }
     }
 

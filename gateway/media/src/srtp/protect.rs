@@ -1,0 +1,90 @@
+//! Sending: encrypt, then append the tag.
+
+use super::{
+    MasterKey, SrtpError, Suite,
+    session::{RTCP, RTP, Session},
+    stream::Window,
+    unprotect::{RTCP_HEAD_LEN, RTCP_TAG_LEN, head_len, word},
+};
+use crate::limits::SRTP_RTCP_INDEX_MAX;
+
+/// Protects the one stream a leg sends.
+#[derive(Debug)]
+pub struct Protector {
+    rtp: Session,
+    rtcp: Session,
+    ssrc: Option<u32>,
+    /// What was sent: an index sent twice would use the same key stream twice (RFC 3711 §9.1).
+    sent: Window,
+    rtcp_next: u32,
+}
+
+impl Protector {
+    /// Begins with roll-over count 0 and SRTCP index 0.
+    #[must_use]
+    pub fn new(suite: Suite, master: &MasterKey) -> Self {
+        Self {
+            rtp: Session::new(master, RTP, suite.rtp_tag_len()),
+            rtcp: Session::new(master, RTCP, RTCP_TAG_LEN),
+            ssrc: None,
+            sent: Window::default(),
+            rtcp_next: 0,
+        }
+    }
+
+    /// Goes on with another suite or key; the indices go on too (RFC 3711 §3.3.1).
+    pub fn rekey(&mut self, suite: Suite, master: &MasterKey) {
+        self.rtp = Session::new(master, RTP, suite.rtp_tag_len());
+        self.rtcp = Session::new(master, RTCP, RTCP_TAG_LEN);
+    }
+
+    fn claim(&mut self, ssrc: u32) -> Result<(), SrtpError> {
+        if *self.ssrc.get_or_insert(ssrc) == ssrc { Ok(()) } else { Err(SrtpError::OtherStream) }
+    }
+
+    /// Turns the RTP packet that begins at `start` of `buffer` and ends with it into SRTP.
+    ///
+    /// # Errors
+    /// See [`SrtpError`]; the buffer is as it was.
+    pub fn protect_rtp(&mut self, buffer: &mut Vec<u8>, start: usize) -> Result<(), SrtpError> {
+        let packet = buffer.get_mut(start..).ok_or(SrtpError::Malformed)?;
+        let head_len = head_len(packet)?;
+        let seq = u16::from_be_bytes([packet[2], packet[3]]);
+        let ssrc = word(packet, 8).ok_or(SrtpError::Malformed)?;
+        self.claim(ssrc)?;
+        let index = self.sent.estimate(seq)?;
+        self.sent.check(index)?;
+        self.rtp.crypt(ssrc, index, &mut packet[head_len..]);
+        let tag = self.rtp.tag(packet, &roc(index));
+        buffer.extend_from_slice(&tag[..self.rtp.tag_len]);
+        self.sent.note(index);
+        Ok(())
+    }
+
+    /// Turns the compound RTCP packet that begins at `start` of `buffer` and ends with it into SRTCP.
+    ///
+    /// # Errors
+    /// See [`SrtpError`]; the buffer is as it was.
+    pub fn protect_rtcp(&mut self, buffer: &mut Vec<u8>, start: usize) -> Result<(), SrtpError> {
+        let packet = buffer.get_mut(start..).filter(|packet| packet.len() >= RTCP_HEAD_LEN);
+        let packet = packet.ok_or(SrtpError::Malformed)?;
+        let ssrc = word(packet, 4).ok_or(SrtpError::Malformed)?;
+        self.claim(ssrc)?;
+        let index = self.rtcp_next;
+        if index > SRTP_RTCP_INDEX_MAX {
+            return Err(SrtpError::Exhausted);
+        }
+        self.rtcp_next = index + 1;
+        self.rtcp.crypt(ssrc, u64::from(index), &mut packet[RTCP_HEAD_LEN..]);
+        // The E bit: this one is encrypted (RFC 3711 §3.4).
+        buffer.extend_from_slice(&(index | 1 << 31).to_be_bytes());
+        let tag = self.rtcp.tag(&buffer[start..], &[]);
+        buffer.extend_from_slice(&tag[..self.rtcp.tag_len]);
+        Ok(())
+    }
+}
+
+/// The roll-over counter of an index.
+pub(super) fn roc(index: u64) -> [u8; 4] {
+    ((index >> 16) as u32).to_be_bytes()
+}
