@@ -1,6 +1,7 @@
 //! Child processes with their output in a file, stopped when dropped.
 
 use std::fs::File;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
@@ -49,6 +50,18 @@ impl Process {
     /// # Errors
     /// [`Error::Missing`] when the program isn't installed, [`Error::Io`] otherwise.
     pub fn start(name: &str, command: &mut Command, log: &Path) -> Result<Self> {
+        Self::spawn(name, command.stdin(Stdio::null()), log)
+    }
+
+    /// As [`Process::start`] for a program that is spoken to by [`Process::say`].
+    ///
+    /// # Errors
+    /// As [`Process::start`].
+    pub fn start_listening(name: &str, command: &mut Command, log: &Path) -> Result<Self> {
+        Self::spawn(name, command.stdin(Stdio::piped()), log)
+    }
+
+    fn spawn(name: &str, command: &mut Command, log: &Path) -> Result<Self> {
         let open = || {
             File::options()
                 .create(true)
@@ -56,7 +69,7 @@ impl Process {
                 .open(log)
                 .map_err(Error::io(format!("open log {}", log.display())))
         };
-        command.stdin(Stdio::null()).stdout(open()?).stderr(open()?);
+        command.stdout(open()?).stderr(open()?);
         let child = command.spawn().map_err(|source| {
             if source.kind() == std::io::ErrorKind::NotFound {
                 Error::Missing { program: name.into(), remedy: "run ops/install --test".into() }
@@ -65,6 +78,18 @@ impl Process {
             }
         })?;
         Ok(Self { name: name.into(), child, log: log.into() })
+    }
+
+    /// Writes a line to its input.
+    ///
+    /// # Errors
+    /// [`Error::Process`] when it was started without input or doesn't read any more.
+    pub fn say(&mut self, line: &str) -> Result<()> {
+        let written = self.child.stdin.as_mut().map(|input| writeln!(input, "{line}"));
+        match written {
+            Some(Ok(())) => Ok(()),
+            _ => Err(self.failed(format!("doesn't listen to `{line}`"))),
+        }
     }
 
     /// The process id.

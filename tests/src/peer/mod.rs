@@ -1,10 +1,12 @@
-//! Real peers as child processes: SIPp, baresip, PostgreSQL.
+//! Real peers as child processes: SIPp, baresip, linphonec, PostgreSQL.
 
 mod baresip;
+mod linphone;
 mod postgres;
 mod sipp;
 
 pub use baresip::{Baresip, BaresipConfig};
+pub use linphone::{Linphone, LinphoneConfig};
 pub use postgres::Postgres;
 pub use sipp::{Sipp, SippConfig, SippReport, scenario, write_alaw};
 
