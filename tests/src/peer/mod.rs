@@ -1,11 +1,13 @@
-//! Real peers as child processes: SIPp, baresip, linphonec, PostgreSQL.
+//! Real peers as child processes: SIPp, baresip, linphonec, Kamailio, PostgreSQL.
 
 mod baresip;
+mod kamailio;
 mod linphone;
 mod postgres;
 mod sipp;
 
 pub use baresip::{Baresip, BaresipConfig};
+pub use kamailio::{Kamailio, KamailioConfig};
 pub use linphone::{Linphone, LinphoneConfig};
 pub use postgres::Postgres;
 pub use sipp::{Sipp, SippConfig, SippReport, scenario, write_alaw};
