@@ -1,6 +1,6 @@
 //! Start order and drain order of the whole gateway.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -122,9 +122,10 @@ async fn build(config: Arc<Config>, cancel: CancellationToken) -> anyhow::Result
     media_routes.carry(media_rx);
     let mut endpoint = Endpoint::new(sip_config(&config));
     endpoint.set_users(sip_users(&store).await?);
-    let (sip, events) = Sip::start(endpoint, &config.sip.listen, cancel.clone()).await.with_context(|| {
-        format!("SIP {:?}: 端口被占用? / is the port in use? `hotline doctor` tells", config.sip.listen)
-    })?;
+    let sockets = crate::trunk::sockets(&config)?;
+    let (sip, events) = Sip::start(endpoint, sockets, cancel.clone())
+        .await
+        .context("SIP: 端口被占用? / is the port in use? `hotline doctor` tells")?;
     let node = node_of(data)?;
     let acd = Acd::start(&config, &store, &node);
     let sv = Services {
@@ -209,7 +210,7 @@ fn first_model(dir: &Path) -> std::path::PathBuf {
 
 fn media_config(config: &Config) -> MediaConfig {
     let m = &config.media;
-    let towards = config.trunks.iter().find_map(|t| t.outbound);
+    let towards = config.trunks.iter().find_map(crate::trunk::towards);
     MediaConfig {
         bind: m.bind,
         advertise: m.advertise.or(config.sip.advertise).unwrap_or_else(|| {
@@ -228,25 +229,10 @@ fn media_config(config: &Config) -> MediaConfig {
 fn sip_config(config: &Config) -> hotline_sip::Config {
     let mut c = hotline_sip::Config::new(&config.sip.realm, rand::random());
     c.user_agent = concat!("hotline-gateway/", env!("CARGO_PKG_VERSION")).into();
-    let towards = config.trunks.iter().find_map(|t| t.outbound);
-    for &listener in &config.sip.listen {
-        let ip: IpAddr = config.sip.advertise.unwrap_or_else(|| reachable(listener.ip(), towards));
-        for transport in [hotline_sip::Transport::Udp, hotline_sip::Transport::Tcp] {
-            c.advertised.push((transport, listener, SocketAddr::new(ip, listener.port())));
-        }
-    }
+    c.advertised = crate::trunk::advertised(config);
     // What doesn't parse was refused when the configuration was read.
     c.phone_networks = config.sip.phone_networks.iter().filter_map(|n| n.parse().ok()).collect();
-    c.trunks = config
-        .trunks
-        .iter()
-        .map(|t| hotline_sip::Trunk {
-            name: t.name.clone(),
-            sources: t.sources.iter().filter_map(|s| s.parse().ok()).collect(),
-            credentials: t.user.clone().zip(t.password.clone()),
-            ..hotline_sip::Trunk::default()
-        })
-        .collect();
+    c.trunks = crate::trunk::core_trunks(config);
     c.algorithms = config.sip.digest.iter().filter_map(|a| crate::config::digest_algorithm(a)).collect();
     c.session_count_max = config.sip.sessions_max;
     c

@@ -17,4 +17,5 @@ pub mod net;
 pub mod observe;
 mod patience;
 pub mod privacy;
+pub mod trunk;
 pub mod voice;

@@ -19,7 +19,6 @@ use crate::acd::Lane;
 use crate::app::Services;
 use crate::callback::permit;
 use crate::clock::now_ms;
-use crate::config::TransportName;
 use crate::intake::accept::{self, PhoneContact};
 use crate::net::sip::NewCall as IncomingCall;
 use crate::privacy::{Pii, mask_phone, normalize_phone};
@@ -112,13 +111,15 @@ pub async fn outbound(sv: Arc<Services>, task: CallbackTask, number: Pii<String>
     } else {
         trunk.caller_id.clone()
     };
-    let remote = trunk.outbound.ok_or("trunk without `outbound`")?;
+    let transport = Transport::from(trunk.transport);
+    let outbound = trunk.outbound.as_ref().ok_or("trunk without `outbound`")?;
+    let remote = outbound.address(transport.default_port()).ok_or("`outbound` is a name")?;
     let dial = Dial {
         target: Target::Uri {
             uri: format!("sip:{digits}@{remote}"),
-            transport: if trunk.transport == TransportName::Tcp { Transport::Tcp } else { Transport::Udp },
+            transport,
             remote,
-            local: sv.sip.local(),
+            local: crate::trunk::local_of(&sv.config, trunk),
         },
         from: did.clone(),
         display: None,

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::{Config, ConfigError, Trunk};
+use super::{Config, ConfigError};
 
 impl Config {
     /// Judges what types can't express.
@@ -10,7 +10,7 @@ impl Config {
         let judged = self
             .judge_site()
             .and_then(|()| self.judge_sip())
-            .and_then(|()| self.trunks.iter().enumerate().try_for_each(|(i, t)| judge_trunk(i, t)))
+            .and_then(|()| self.judge_trunks())
             .and_then(|()| self.judge_bounds())
             .and_then(|()| self.judge_names())
             .and_then(|()| self.judge_casecore())
@@ -140,32 +140,14 @@ impl Config {
 }
 
 /// A value that makes no sense.
-struct Fault {
+pub(super) struct Fault {
     key: String,
     problem: String,
     remedy: &'static str,
 }
 
-fn fault(key: &str, problem: String, remedy: &'static str) -> Result<(), Fault> {
+pub(super) fn fault(key: &str, problem: String, remedy: &'static str) -> Result<(), Fault> {
     Err(Fault { key: key.into(), problem, remedy })
-}
-
-fn judge_trunk(i: usize, trunk: &Trunk) -> Result<(), Fault> {
-    if trunk.name.is_empty() {
-        return fault(&format!("trunk[{i}].name"), "is empty".into(), "给中继命名 / name the trunk");
-    }
-    for source in &trunk.sources {
-        if source.parse::<hotline_sip::IpNet>().is_err() {
-            let problem = format!("{source:?} is no address or network");
-            let remedy = "如 203.0.113.7 或 203.0.113.0/24 / write 203.0.113.7 or 203.0.113.0/24";
-            return fault(&format!("trunk[{i}].sources"), problem, remedy);
-        }
-    }
-    if trunk.user.is_some() != trunk.password.is_some() {
-        let problem = "user and password go together".into();
-        return fault(&format!("trunk[{i}].password"), problem, "两项都填或都不填 / set both or neither");
-    }
-    Ok(())
 }
 
 /// RFC 7616's names.

@@ -8,8 +8,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 mod judge;
+mod judge_trunk;
+mod trunk;
 
 pub use judge::digest_algorithm;
+pub use trunk::{BadHostPort, ClientCertificate, HostPort, SipTls, TransportName, Trunk, TrunkTls};
 
 /// A configuration file that cannot be used: where, what, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -147,6 +150,8 @@ impl Storage {
 pub struct Sip {
     /// UDP and TCP are both opened on each address.
     pub listen: Vec<SocketAddr>,
+    /// TLS listeners and their certificate.
+    pub tls: SipTls,
     /// The address written into Via and Contact; empty: the listener's own.
     pub advertise: Option<IpAddr>,
     /// Digest realm.
@@ -163,6 +168,7 @@ impl Default for Sip {
     fn default() -> Self {
         Self {
             listen: vec![SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 5060)],
+            tls: SipTls::default(),
             advertise: None,
             realm: "hotline".into(),
             digest: vec!["SHA-256".into(), "MD5".into()],
@@ -175,39 +181,6 @@ impl Default for Sip {
             sessions_max: 3000,
         }
     }
-}
-
-/// One carrier trunk.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
-#[serde(default, deny_unknown_fields)]
-pub struct Trunk {
-    /// Name in rows and metrics.
-    pub name: String,
-    /// Addresses or networks its calls come from.
-    pub sources: Vec<String>,
-    /// Digest user, where the carrier authenticates instead of having a fixed address; also used for our own calls.
-    pub user: Option<String>,
-    /// Digest password.
-    pub password: Option<String>,
-    /// `host:port` our own calls go to; absent: no outgoing calls on this trunk.
-    pub outbound: Option<SocketAddr>,
-    /// `udp` or `tcp` for our own calls.
-    pub transport: TransportName,
-    /// The caller's number we show; empty: the first hotline number.
-    pub caller_id: String,
-    /// Number prefixes we may dial; empty: mainland mobile and fixed numbers.
-    pub dial_prefixes: Vec<String>,
-}
-
-/// SIP transports of this version.
-#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
-#[serde(rename_all = "lowercase")]
-pub enum TransportName {
-    /// RFC 3261 over UDP.
-    #[default]
-    Udp,
-    /// RFC 3261 over TCP.
-    Tcp,
 }
 
 /// RTP.

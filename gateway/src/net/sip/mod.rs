@@ -7,6 +7,7 @@ mod deliver;
 mod tcp;
 #[cfg(test)]
 mod tests;
+pub mod tls;
 mod udp;
 
 pub use deliver::session_of;
@@ -21,10 +22,13 @@ use std::time::Instant;
 use hotline_sip::{
     Binding, Dial, DialError, Endpoint, Event, Flow, Incoming, Output, SessionError, SessionId, Standing, Transport,
 };
-use tokio::net::UdpSocket;
+use tokio::net::{TcpListener, UdpSocket};
 use tokio::sync::{Notify, mpsc};
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
+
+use tls::{Certificate, ClientTls, ServerTls, TlsPeers};
 
 /// New calls waiting for a driver; further ones get 503.
 const INCOMING_MAX: usize = 1_024;
@@ -79,13 +83,32 @@ struct Conn {
 
 struct Conns {
     by_id: HashMap<u64, Conn>,
-    by_remote: HashMap<SocketAddr, u64>,
+    by_peer: HashMap<Peer, u64>,
+}
+
+/// Both ends of a connection; a trunk's certificate belongs to its own listener.
+type Peer = (Transport, SocketAddr, SocketAddr);
+
+fn peer_of(flow: Flow) -> Peer {
+    (flow.transport, flow.local, flow.remote)
+}
+
+/// What to listen on, and how TLS connections of our own are opened.
+#[derive(Default)]
+pub struct Sockets {
+    /// UDP and TCP are both opened on each address; our own calls leave from the first.
+    pub plain: Vec<SocketAddr>,
+    /// TLS listeners.
+    pub tls: Vec<(SocketAddr, ServerTls)>,
+    /// (listener they speak for, where they lead, context) of our own TLS connections.
+    pub clients: Vec<(SocketAddr, Vec<SocketAddr>, Arc<ClientTls>)>,
 }
 
 struct Inner {
     core: Mutex<Core>,
     udp: Vec<(SocketAddr, UdpSocket)>,
     tcp: Mutex<Conns>,
+    tls_peers: TlsPeers,
     conn_next: AtomicU64,
     timer_changed: Notify,
     incoming: mpsc::Sender<NewCall>,
@@ -108,17 +131,29 @@ pub struct SipEvents {
 }
 
 impl Sip {
-    /// Opens UDP and TCP on every address of `listen` and starts serving.
+    /// Opens every socket and starts serving.
     pub async fn start(
         endpoint: Endpoint,
-        listen: &[SocketAddr],
+        sockets: Sockets,
         cancel: CancellationToken,
     ) -> io::Result<(Self, SipEvents)> {
+        let named = |address: SocketAddr| move |e: io::Error| io::Error::new(e.kind(), format!("{address}: {e}"));
         let mut udp = Vec::new();
         let mut listeners = Vec::new();
-        for &address in listen {
-            udp.push((address, udp::bind(address)?));
-            listeners.push((address, tokio::net::TcpListener::bind(address).await?));
+        for address in sockets.plain {
+            udp.push((address, udp::bind(address).map_err(named(address))?));
+            let listener = TcpListener::bind(address).await.map_err(named(address))?;
+            listeners.push((address, listener, None));
+        }
+        let mut certificates: Vec<_> = sockets.clients.iter().filter_map(|(_, _, c)| c.certificate()).collect();
+        for (address, tls) in sockets.tls {
+            certificates.push(tls.certificate());
+            let listener = TcpListener::bind(address).await.map_err(named(address))?;
+            listeners.push((address, listener, Some(TlsAcceptor::from(tls.config()))));
+        }
+        let tls_peers = TlsPeers::default();
+        for (local, remotes, client) in sockets.clients {
+            tls_peers.set(local, remotes, &client);
         }
         let (incoming_tx, incoming) = mpsc::channel(INCOMING_MAX);
         let (notices_tx, notices) = mpsc::channel(INCOMING_MAX);
@@ -126,7 +161,8 @@ impl Sip {
             inner: Arc::new(Inner {
                 core: Mutex::new(Core { endpoint, routes: HashMap::new() }),
                 udp,
-                tcp: Mutex::new(Conns { by_id: HashMap::new(), by_remote: HashMap::new() }),
+                tcp: Mutex::new(Conns { by_id: HashMap::new(), by_peer: HashMap::new() }),
+                tls_peers,
                 conn_next: AtomicU64::new(1),
                 timer_changed: Notify::new(),
                 incoming: incoming_tx,
@@ -137,8 +173,11 @@ impl Sip {
         for index in 0..sip.inner.udp.len() {
             tokio::spawn(udp::read(sip.clone(), index));
         }
-        for (address, listener) in listeners {
-            tokio::spawn(tcp::accept(sip.clone(), address, listener));
+        for (address, listener, tls) in listeners {
+            tokio::spawn(tcp::accept(sip.clone(), address, listener, tls));
+        }
+        if !certificates.is_empty() {
+            tokio::spawn(renew_certificates(certificates, sip.inner.cancel.clone()));
         }
         tokio::spawn(sip.clone().run_timers());
         Ok((sip, SipEvents { incoming, notices }))
@@ -254,7 +293,7 @@ impl Sip {
     fn close_conn(&self, conn: u64) {
         let mut conns = self.conns();
         conns.by_id.remove(&conn);
-        conns.by_remote.retain(|_, id| *id != conn);
+        conns.by_peer.retain(|_, id| *id != conn);
     }
 
     fn conns(&self) -> MutexGuard<'_, Conns> {
@@ -284,5 +323,19 @@ impl Sip {
 
     fn next_conn(&self) -> u64 {
         self.inner.conn_next.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+/// Looks at certificate files again and again, so that a renewed one needs no restart.
+async fn renew_certificates(certificates: Vec<Arc<Certificate>>, cancel: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(tls::RELOAD_EVERY) => {}
+            () = cancel.cancelled() => return,
+        }
+        let certificates = certificates.clone();
+        let reading = tokio::task::spawn_blocking(move || certificates.iter().for_each(|c| c.reload_if_changed()));
+        // A panic in there would be told by the runtime; the old certificates stay.
+        let _ = reading.await;
     }
 }

@@ -1,17 +1,19 @@
-//! SIP over TCP: a queue and two loops a connection, and who may have one.
+//! SIP over TCP and TLS: a queue and two loops a connection, and who may have one.
 
+use std::io;
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use hotline_sip::{Endpoint, Flow, Standing, Transport};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::tcp::OwnedReadHalf;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::mpsc;
 use tokio::time::timeout_at;
-use tracing::{debug, warn};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+use tracing::{debug, info, warn};
 
-use super::{CONN_MAX, CONN_QUEUE_MAX, Conn, STRANGER_CONN_MAX, STRANGER_CONN_PER_SOURCE_MAX, Sip};
+use super::tls::HANDSHAKE;
+use super::{CONN_MAX, CONN_QUEUE_MAX, Conn, STRANGER_CONN_MAX, STRANGER_CONN_PER_SOURCE_MAX, Sip, peer_of};
 
 /// A connection that says nothing for so long is closed; registered phones send keep-alives.
 const IDLE_S: u64 = 4_000;
@@ -32,7 +34,8 @@ enum NoPlace {
     Strangers,
 }
 
-pub(super) async fn accept(sip: Sip, local: SocketAddr, listener: TcpListener) {
+pub(super) async fn accept(sip: Sip, local: SocketAddr, listener: TcpListener, tls: Option<TlsAcceptor>) {
+    let transport = if tls.is_some() { Transport::Tls } else { Transport::Tcp };
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
@@ -42,16 +45,15 @@ pub(super) async fn accept(sip: Sip, local: SocketAddr, listener: TcpListener) {
             Ok((stream, remote)) => {
                 let standing = sip.standing(local, remote.ip());
                 if standing == Standing::Nobody {
-                    debug!(%remote, "TCP connection of a stranger closed");
+                    debug!(%remote, "connection of a stranger closed");
                     continue;
                 }
-                let conn = sip.next_conn();
-                match register(&sip, conn, remote, standing == Standing::Stranger) {
+                let flow = Flow { transport, local, remote, conn: Some(sip.next_conn()) };
+                match register(&sip, flow, standing == Standing::Stranger) {
                     Ok(queue) => {
-                        let flow = Flow { transport: Transport::Tcp, local, remote, conn: Some(conn) };
-                        tokio::spawn(serve(sip.clone(), stream, flow, queue));
+                        tokio::spawn(serve_accepted(sip.clone(), stream, flow, queue, tls.clone()));
                     }
-                    Err(why) => debug!(%remote, %why, "TCP connection refused"),
+                    Err(why) => debug!(%remote, %why, "connection refused"),
                 }
             }
             Err(e) => {
@@ -63,12 +65,41 @@ pub(super) async fn accept(sip: Sip, local: SocketAddr, listener: TcpListener) {
     }
 }
 
-fn register(sip: &Sip, conn: u64, remote: SocketAddr, is_stranger: bool) -> Result<mpsc::Receiver<Vec<u8>>, NoPlace> {
+async fn serve_accepted(
+    sip: Sip,
+    stream: TcpStream,
+    flow: Flow,
+    queue: mpsc::Receiver<Vec<u8>>,
+    tls: Option<TlsAcceptor>,
+) {
+    let _ = stream.set_nodelay(true);
+    let Some(tls) = tls else {
+        let (reader, writer) = stream.into_split();
+        return serve(sip, reader, writer, flow, queue).await;
+    };
+    match tokio::time::timeout(HANDSHAKE, tls.accept(stream)).await {
+        Ok(Ok(stream)) => {
+            let (reader, writer) = tokio::io::split(stream);
+            serve(sip, reader, writer, flow, queue).await;
+        }
+        other => {
+            let why = other.map_or_else(
+                |_| "no handshake in time".to_owned(),
+                |r| r.err().map_or_else(String::new, |e| e.to_string()),
+            );
+            info!(remote = %flow.remote, why, "TLS connection refused");
+            closed(&sip, flow);
+        }
+    }
+}
+
+fn register(sip: &Sip, flow: Flow, is_stranger: bool) -> Result<mpsc::Receiver<Vec<u8>>, NoPlace> {
+    let conn = flow.conn.unwrap_or_default();
     let mut conns = sip.conns();
     if conns.by_id.len() >= CONN_MAX {
         return Err(NoPlace::Full);
     }
-    let stranger = is_stranger.then_some(remote.ip());
+    let stranger = is_stranger.then_some(flow.remote.ip());
     if stranger.is_some() {
         let of_strangers = || conns.by_id.values().filter_map(|c| c.stranger);
         let of_this_one = of_strangers().filter(|ip| Some(*ip) == stranger).count();
@@ -78,7 +109,7 @@ fn register(sip: &Sip, conn: u64, remote: SocketAddr, is_stranger: bool) -> Resu
     }
     let (queue, rx) = mpsc::channel(CONN_QUEUE_MAX);
     conns.by_id.insert(conn, Conn { queue, stranger });
-    conns.by_remote.insert(remote, conn);
+    conns.by_peer.insert(peer_of(flow), conn);
     Ok(rx)
 }
 
@@ -89,7 +120,7 @@ pub(super) fn send(sip: &Sip, endpoint: &Endpoint, flow: Flow, bytes: Vec<u8>) {
     let open = {
         let conns = sip.conns();
         let conn = flow.conn.filter(|c| conns.by_id.contains_key(c));
-        let conn = conn.or_else(|| conns.by_remote.get(&flow.remote).copied());
+        let conn = conn.or_else(|| conns.by_peer.get(&peer_of(flow)).copied());
         conn.and_then(|conn| Some((conn, conns.by_id.get(&conn)?.queue.clone())))
     };
     if let Some((conn, queue)) = open {
@@ -97,7 +128,8 @@ pub(super) fn send(sip: &Sip, endpoint: &Endpoint, flow: Flow, bytes: Vec<u8>) {
             debug!(conn, remote = %flow.remote, "peer reads too slowly: connection closed");
             sip.close_conn(conn);
             let sip = sip.clone();
-            tokio::spawn(async move { closed(&sip, conn) });
+            let gone = Flow { conn: Some(conn), ..flow };
+            tokio::spawn(async move { closed(&sip, gone) });
         }
         return;
     }
@@ -107,17 +139,18 @@ pub(super) fn send(sip: &Sip, endpoint: &Endpoint, flow: Flow, bytes: Vec<u8>) {
         return fail(sip, flow);
     }
     let conn = sip.next_conn();
-    let queue = match register(sip, conn, flow.remote, false) {
+    let opened = Flow { conn: Some(conn), ..flow };
+    let queue = match register(sip, opened, false) {
         Ok(queue) => queue,
         Err(why) => {
-            warn!(remote = %flow.remote, %why, "SIP over TCP: message not sent");
+            warn!(remote = %flow.remote, %why, "no connection: message not sent");
             return fail(sip, flow);
         }
     };
     if let Some(to) = sip.conns().by_id.get(&conn) {
         let _ = to.queue.try_send(bytes);
     }
-    tokio::spawn(connect(sip.clone(), flow, conn, queue));
+    tokio::spawn(connect(sip.clone(), flow, opened, queue));
 }
 
 /// Tells the endpoint, once it can listen, that a message went nowhere.
@@ -126,47 +159,97 @@ fn fail(sip: &Sip, flow: Flow) {
     tokio::spawn(async move { sip.with(|core, now| core.endpoint.send_failed(now, flow)) });
 }
 
-async fn connect(sip: Sip, flow: Flow, conn: u64, queue: mpsc::Receiver<Vec<u8>>) {
-    let connecting = tokio::time::timeout(Duration::from_secs(CONNECT_S), TcpStream::connect(flow.remote));
-    match connecting.await {
-        Ok(Ok(stream)) => serve(sip, stream, Flow { conn: Some(conn), ..flow }, queue).await,
-        other => {
-            debug!(remote = %flow.remote, ?other, "SIP over TCP: no connection");
-            sip.with(|core, now| core.endpoint.send_failed(now, flow));
-            closed(&sip, conn);
+/// Opens a connection for `asked`, which is `flow` once it stands.
+async fn connect(sip: Sip, asked: Flow, flow: Flow, queue: mpsc::Receiver<Vec<u8>>) {
+    let opening = async {
+        let stream = tokio::time::timeout(Duration::from_secs(CONNECT_S), open(flow)).await??;
+        let _ = stream.set_nodelay(true);
+        if flow.transport != Transport::Tls {
+            return Ok(Opened::Plain(stream));
+        }
+        let client = sip.inner.tls_peers.find(flow.local, flow.remote);
+        let client = client.ok_or_else(|| io::Error::other("no TLS trunk leads there"))?;
+        let (config, name) = client.connector();
+        let handshake = TlsConnector::from(config).connect(name, stream);
+        let stream = tokio::time::timeout(HANDSHAKE, handshake).await??;
+        Ok::<_, io::Error>(Opened::Tls(Box::new(stream)))
+    };
+    match opening.await {
+        Ok(Opened::Plain(stream)) => {
+            let (reader, writer) = stream.into_split();
+            serve(sip, reader, writer, flow, queue).await;
+        }
+        Ok(Opened::Tls(stream)) => {
+            let (reader, writer) = tokio::io::split(*stream);
+            serve(sip, reader, writer, flow, queue).await;
+        }
+        Err(e) => {
+            warn!(remote = %flow.remote, transport = flow.transport.via_token(), error = %e, "no connection");
+            sip.with(|core, now| core.endpoint.send_failed(now, asked));
+            closed(&sip, flow);
         }
     }
 }
 
-fn closed(sip: &Sip, conn: u64) {
-    sip.close_conn(conn);
-    sip.with(|core, now| core.endpoint.conn_closed(now, conn));
+enum Opened {
+    Plain(TcpStream),
+    Tls(Box<tokio_rustls::client::TlsStream<TcpStream>>),
 }
 
-async fn serve(sip: Sip, stream: TcpStream, flow: Flow, mut queue: mpsc::Receiver<Vec<u8>>) {
-    let Some(conn) = flow.conn else { return };
-    let _ = stream.set_nodelay(true);
-    let (reader, mut writer) = stream.into_split();
+/// From the listener's own address, where it has one: carriers let known addresses in.
+async fn open(flow: Flow) -> io::Result<TcpStream> {
+    let socket = if flow.remote.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    let local = flow.local.ip();
+    if !local.is_unspecified() && local.is_ipv4() == flow.remote.is_ipv4() {
+        socket.bind(SocketAddr::new(local, 0))?;
+    }
+    socket.connect(flow.remote).await
+}
+
+/// Tells the endpoint that a connection is gone. Requests of ours that opened it don't carry its number,
+/// so they are failed by where they went, unless a newer connection leads there already.
+fn closed(sip: &Sip, flow: Flow) {
+    let conn = flow.conn.unwrap_or_default();
+    sip.with(|core, now| {
+        sip.close_conn(conn);
+        core.endpoint.conn_closed(now, conn);
+        if !sip.conns().by_peer.contains_key(&peer_of(flow)) {
+            core.endpoint.send_failed(now, Flow { conn: None, ..flow });
+        }
+    });
+}
+
+async fn serve(
+    sip: Sip,
+    reader: impl AsyncRead + Unpin,
+    mut writer: impl AsyncWrite + Unpin,
+    flow: Flow,
+    mut queue: mpsc::Receiver<Vec<u8>>,
+) {
+    let patience = Duration::from_secs(WRITE_S);
     let writing = async move {
         while let Some(bytes) = queue.recv().await {
-            let written = tokio::time::timeout(Duration::from_secs(WRITE_S), writer.write_all(&bytes)).await;
-            if !matches!(written, Ok(Ok(()))) {
+            let written = tokio::time::timeout(patience, async {
+                writer.write_all(&bytes).await?;
+                writer.flush().await
+            });
+            if !matches!(written.await, Ok(Ok(()))) {
                 break;
             }
         }
-        let _ = writer.shutdown().await;
+        let _ = tokio::time::timeout(patience, writer.shutdown()).await;
     };
     tokio::select! {
         () = writing => {}
         () = read(&sip, flow, reader) => {}
         () = sip.inner.cancel.cancelled() => {}
     }
-    closed(&sip, conn);
+    closed(&sip, flow);
 }
 
 /// Reads until the peer ends, or has been silent for too long: a stranger's time runs until its next
 /// whole valid message, however many bytes it drips.
-async fn read(sip: &Sip, flow: Flow, mut reader: OwnedReadHalf) {
+async fn read(sip: &Sip, flow: Flow, mut reader: impl AsyncRead + Unpin) {
     let conn = flow.conn.unwrap_or_default();
     let is_stranger = sip.conns().by_id.get(&conn).is_some_and(|c| c.stranger.is_some());
     let quiet = Duration::from_millis(STRANGER_QUIET_MS);

@@ -30,7 +30,9 @@ async fn start(config: Config) -> (Sip, SipEvents, SocketAddr) {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let mut endpoint = Endpoint::new(config.clone());
         endpoint.set_users(vec![phone_user()]);
-        if let Ok((sip, events)) = Sip::start(endpoint, &[free], CancellationToken::new()).await {
+        if let Ok((sip, events)) =
+            Sip::start(endpoint, Sockets { plain: vec![free], ..Sockets::default() }, CancellationToken::new()).await
+        {
             return (sip, events, free);
         }
     }
@@ -167,6 +169,19 @@ async fn strangers_get_few_connections_and_lose_them_when_they_say_nothing() {
     assert_eq!(sip.conns().by_id.len(), 2);
 }
 
+fn tcp_dial(remote: SocketAddr, local: SocketAddr) -> Dial {
+    Dial {
+        target: Target::Uri { uri: "sip:1@127.0.4.1".into(), transport: Transport::Tcp, remote, local },
+        from: "12319".into(),
+        display: None,
+        to: None,
+        sdp: b"v=0\r\n".to_vec(),
+        credentials: None,
+        ring_timeout_ms: 30_000,
+        extra_headers: Vec::new(),
+    }
+}
+
 #[tokio::test]
 async fn a_call_that_finds_no_place_for_its_connection_fails_at_once() {
     let (sip, _events, local) = start(config(false)).await;
@@ -176,17 +191,7 @@ async fn a_call_that_finds_no_place_for_its_connection_fails_at_once() {
     }
     let (tx, mut events) = mpsc::channel(8);
     let remote: SocketAddr = "127.0.4.1:5060".parse().unwrap();
-    let dial = Dial {
-        target: Target::Uri { uri: "sip:1@127.0.4.1".into(), transport: Transport::Tcp, remote, local },
-        from: "12319".into(),
-        display: None,
-        to: None,
-        sdp: b"v=0\r\n".to_vec(),
-        credentials: None,
-        ring_timeout_ms: 30_000,
-        extra_headers: Vec::new(),
-    };
-    sip.dial(dial, tx).unwrap();
+    sip.dial(tcp_dial(remote, local), tx).unwrap();
     let event = tokio::time::timeout(WAIT, events.recv()).await.unwrap().unwrap();
     assert!(matches!(event, Event::Failed { code: 503, .. }), "{}", event.name());
 }
@@ -235,4 +240,20 @@ async fn an_account_taken_away_is_told_at_once_without_a_packet() {
     assert!(matches!(notice, Ok(Notice::Unregistered { user }) if user == "1001"), "told before set_users returns");
     sip.drain();
     assert!(sip.lock().endpoint.poll_output().is_none(), "nothing waits for the next packet");
+}
+
+#[tokio::test]
+async fn a_call_whose_connection_breaks_before_any_answer_fails_at_once() {
+    let (sip, _events, local) = start(config(false)).await;
+    let listener = tokio::net::TcpListener::bind("127.0.4.1:0").await.unwrap();
+    let remote = listener.local_addr().unwrap();
+    let (tx, mut events) = mpsc::channel(8);
+    sip.dial(tcp_dial(remote, local), tx).unwrap();
+    let (mut stream, _) = tokio::time::timeout(WAIT, listener.accept()).await.unwrap().unwrap();
+    let mut buffer = [0; 6];
+    stream.read_exact(&mut buffer).await.unwrap();
+    assert_eq!(&buffer, b"INVITE");
+    drop(stream);
+    let event = tokio::time::timeout(WAIT, events.recv()).await.unwrap().unwrap();
+    assert!(matches!(event, Event::Failed { code: 503, .. }), "{}", event.name());
 }

@@ -1,0 +1,214 @@
+//! Carrier trunks and TLS as a site sets them.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// One carrier trunk.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct Trunk {
+    /// Name in rows and metrics.
+    pub name: String,
+    /// A listener of this trunk's own: calls arriving there are its alone. Absent: `sip.listen`, or `sip.tls.listen`.
+    pub listen: Option<SocketAddr>,
+    /// The address written into Via and Contact at `listen`; absent: `sip.advertise`, or the listener's own.
+    pub advertise: Option<IpAddr>,
+    /// Addresses or networks its calls come from.
+    pub sources: Vec<String>,
+    /// Digest user, where the carrier authenticates instead of having a fixed address; also used for our own calls.
+    pub user: Option<String>,
+    /// Digest password.
+    pub password: Option<String>,
+    /// `host` or `host:port` our own calls go to; absent: no outgoing calls on this trunk.
+    pub outbound: Option<HostPort>,
+    /// `udp`, `tcp` or `tls`: of our own calls and of `listen`.
+    pub transport: TransportName,
+    /// Certificates of a TLS trunk.
+    pub tls: TrunkTls,
+    /// The caller's number we show; empty: the first hotline number.
+    pub caller_id: String,
+    /// Number prefixes we may dial; empty: mainland mobile and fixed numbers.
+    pub dial_prefixes: Vec<String>,
+}
+
+/// SIP transports.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum TransportName {
+    /// RFC 3261 over UDP.
+    #[default]
+    Udp,
+    /// RFC 3261 over TCP.
+    Tcp,
+    /// RFC 3261 over TLS.
+    Tls,
+}
+
+impl From<TransportName> for hotline_sip::Transport {
+    fn from(name: TransportName) -> Self {
+        match name {
+            TransportName::Udp => Self::Udp,
+            TransportName::Tcp => Self::Tcp,
+            TransportName::Tls => Self::Tls,
+        }
+    }
+}
+
+/// Whether a TLS listener wants to see the peer's certificate.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum ClientCertificate {
+    /// It isn't asked for.
+    #[default]
+    Off,
+    /// Asked for; one that is shown must be good.
+    Optional,
+    /// Without a good one there is no connection.
+    Required,
+}
+
+/// TLS listeners shared by phones and trunks.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct SipTls {
+    /// Addresses; 5061 is the usual port.
+    pub listen: Vec<SocketAddr>,
+    /// PEM file: our certificate, then what leads to its root.
+    pub certificate: Option<PathBuf>,
+    /// PEM file: its private key.
+    pub key: Option<PathBuf>,
+    /// PEM file: who signs the certificates of those who connect.
+    pub client_ca: Option<PathBuf>,
+    /// `off`, `optional` or `required`.
+    pub client_certificate: ClientCertificate,
+}
+
+/// Certificates of one TLS trunk.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrunkTls {
+    /// PEM file: our certificate towards this carrier; absent: that of `[sip.tls]`.
+    pub certificate: Option<PathBuf>,
+    /// PEM file: its private key.
+    pub key: Option<PathBuf>,
+    /// PEM file: who signs the carrier's certificate; absent: the system's roots.
+    pub ca: Option<PathBuf>,
+    /// The name the carrier's certificate must carry; empty: the host of `outbound`.
+    pub server_name: String,
+    /// Whether the carrier must show a certificate of `ca` when it connects to `listen`.
+    pub client_certificate: ClientCertificate,
+    /// Accept whatever certificate the carrier shows: encrypted, but anybody in between can listen.
+    pub insecure_accept_any_certificate: bool,
+}
+
+/// `host`, `host:port`, `address`, `address:port` or `[v6]:port`.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct HostPort {
+    /// A name or an address, without brackets.
+    pub host: String,
+    /// The port; absent: what DNS or the transport says.
+    pub port: Option<u16>,
+}
+
+impl HostPort {
+    /// The host, if it is an address.
+    #[must_use]
+    pub fn ip(&self) -> Option<IpAddr> {
+        self.host.parse().ok()
+    }
+
+    /// The socket address, if the host is one.
+    #[must_use]
+    pub fn address(&self, default_port: u16) -> Option<SocketAddr> {
+        Some(SocketAddr::new(self.ip()?, self.port.unwrap_or(default_port)))
+    }
+}
+
+impl From<SocketAddr> for HostPort {
+    fn from(address: SocketAddr) -> Self {
+        Self { host: address.ip().to_string(), port: Some(address.port()) }
+    }
+}
+
+impl fmt::Display for HostPort {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.host.contains(':') {
+            write!(f, "[{}]", self.host)?;
+        } else {
+            f.write_str(&self.host)?;
+        }
+        self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
+    }
+}
+
+/// Why a text is no `host:port`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("写作 host:port,如 203.0.113.7:5060 或 sbc.example:5061 / write host:port, e.g. 203.0.113.7:5060")]
+pub struct BadHostPort;
+
+impl FromStr for HostPort {
+    type Err = BadHostPort;
+
+    fn from_str(text: &str) -> Result<Self, BadHostPort> {
+        let text = text.trim();
+        if let Ok(ip) = text.parse::<IpAddr>() {
+            return Ok(Self { host: ip.to_string(), port: None });
+        }
+        let (host, port) = match text.strip_prefix('[') {
+            Some(rest) => {
+                let (host, rest) = rest.split_once(']').ok_or(BadHostPort)?;
+                host.parse::<std::net::Ipv6Addr>().map_err(|_| BadHostPort)?;
+                (host, rest.strip_prefix(':').map(Some).or(rest.is_empty().then_some(None)).ok_or(BadHostPort)?)
+            }
+            None => text.split_once(':').map_or((text, None), |(host, port)| (host, Some(port))),
+        };
+        let port = port.map(|p| p.parse().ok().filter(|p| *p > 0).ok_or(BadHostPort)).transpose()?;
+        // RFC 1123 names; the underscore stands in service names.
+        let is_name = |b: u8| b.is_ascii_alphanumeric() || b"-._".contains(&b);
+        let is_host = host.contains(':') || (!host.starts_with('.') && host.bytes().all(is_name));
+        if host.is_empty() || host.len() > 253 || !is_host {
+            return Err(BadHostPort);
+        }
+        Ok(Self { host: host.trim_end_matches('.').to_ascii_lowercase(), port })
+    }
+}
+
+impl<'de> Deserialize<'de> for HostPort {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        text.parse().map_err(|e| serde::de::Error::custom(format!("{text:?}: {e}")))
+    }
+}
+
+impl Serialize for HostPort {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(self)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hosts_and_ports_are_read_and_written_alike() {
+        for (text, host, port) in [
+            ("203.0.113.7:5060", "203.0.113.7", Some(5060)),
+            ("SBC.example.", "sbc.example", None),
+            ("[2001:db8::1]:5061", "2001:db8::1", Some(5061)),
+            ("2001:db8::1", "2001:db8::1", None),
+            ("_sip._udp.carrier.example:5070", "_sip._udp.carrier.example", Some(5070)),
+        ] {
+            let read: HostPort = text.parse().unwrap();
+            assert_eq!((read.host.as_str(), read.port), (host, port), "{text}");
+            assert_eq!(read.to_string().parse::<HostPort>().unwrap(), read);
+        }
+        for bad in ["", ":5060", "a b", "h:0", "h:99999", "[::1", "[h]:1", "h:1:2", "sip:h", ".x", "ü.example"] {
+            assert_eq!(bad.parse::<HostPort>(), Err(BadHostPort), "{bad}");
+        }
+    }
+}
