@@ -40,6 +40,8 @@ pub struct Audit {
     pub hash: String,
 }
 
+crate::lite::row!(Audit { n, at, actor, action, object, reason, data, prev_hash, hash });
+
 /// A row to append.
 #[derive(Debug, Clone, Default)]
 pub struct NewAudit {
@@ -95,6 +97,8 @@ struct Link {
     prev_hash: String,
     hash: String,
 }
+
+crate::lite::row!(Link { n, at, actor, action, object, reason, data, prev_hash, hash });
 
 impl Link {
     fn expected_hash(&self) -> String {

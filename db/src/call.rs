@@ -105,6 +105,38 @@ pub struct Call {
     pub mos: Option<f64>,
 }
 
+crate::lite::row!(Call {
+    id,
+    contact,
+    seq,
+    direction,
+    channel,
+    party,
+    item,
+    did,
+    caller_masked,
+    trunk,
+    sip_call_id,
+    node,
+    ring_at,
+    answer_at,
+    queue_at,
+    operator_answer_at,
+    end_at,
+    wait_ms,
+    talk_ms,
+    hold_ms,
+    wrap_ms,
+    queue,
+    operator,
+    end_side,
+    end_reason,
+    stage,
+    stage_abandoned,
+    codec,
+    mos
+});
+
 /// A call that begins.
 #[derive(Debug, Clone)]
 pub struct NewCall {

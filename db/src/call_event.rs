@@ -32,6 +32,8 @@ pub struct CallEvent {
     pub data: Json,
 }
 
+crate::lite::row!(CallEvent { id, call, n, at, kind, data });
+
 pub(crate) async fn insert(c: &mut Conn, call: Id, at: i64, kind: &str, data: &Value) -> Result<i64> {
     let data = limits::json("data", data)?;
     c.lock(format!("call_event:{call}")).await?;

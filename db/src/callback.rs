@@ -91,6 +91,26 @@ pub struct CallbackTask {
     pub finished_at: Option<i64>,
 }
 
+crate::lite::row!(CallbackTask {
+    id,
+    kind,
+    item,
+    call,
+    party,
+    phone_sealed,
+    preferred_window,
+    excluded,
+    assignee,
+    state,
+    attempt_no,
+    due_at,
+    next_at,
+    lease_until,
+    result,
+    created_at,
+    finished_at
+});
+
 /// A task to make.
 #[derive(Debug, Clone)]
 pub struct NewCallback {
@@ -145,6 +165,8 @@ pub struct CallbackAttempt {
     /// Whether it counts; a failure of ours doesn't.
     pub counted: bool,
 }
+
+crate::lite::row!(CallbackAttempt { id, task, call, at, outcome, counted });
 
 /// An attempt to note.
 #[derive(Debug, Clone)]

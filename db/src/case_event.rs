@@ -77,6 +77,8 @@ pub struct HandoffUpdate {
     pub note: Option<String>,
 }
 
+crate::lite::row!(HandoffUpdate { id, event_id, item, case_no, stage, at, note });
+
 /// What an event does to an item.
 #[derive(Debug, PartialEq, Eq)]
 enum Effect {

@@ -9,3 +9,5 @@ use crate::id::Id;
 pub(crate) struct IdRow {
     pub(crate) id: Id,
 }
+
+crate::lite::row!(IdRow { id });

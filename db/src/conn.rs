@@ -9,13 +9,14 @@ use sqlx::{
 
 use crate::{
     error::{DbError, Result},
+    lite::{Lite, LiteRow},
     sql::{Arg, Sql, sql},
 };
 
 /// A connection, perhaps inside a transaction.
 pub(crate) enum Conn {
-    /// SQLite's writer, owned by the writer task.
-    SqliteWriter(SqliteConnection),
+    /// SQLite's writer, owned by the writer's thread: its statements never wait.
+    SqliteWriter(Lite),
     /// A reader of SQLite.
     SqliteReader(PoolConnection<Sqlite>),
     /// PostgreSQL outside a transaction, for reading.
@@ -25,14 +26,18 @@ pub(crate) enum Conn {
 }
 
 enum Link<'a> {
+    Lite(&'a mut Lite),
     Sqlite(&'a mut SqliteConnection),
     Pg(&'a mut PgConnection),
 }
 
 /// A row type both engines can fill.
-pub(crate) trait Row: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
+pub(crate) trait Row:
+    for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + LiteRow + Send + Unpin
+{
+}
 
-impl<T> Row for T where T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
+impl<T> Row for T where T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + LiteRow + Send + Unpin {}
 
 fn sqlite_args(args: Vec<Arg>) -> Result<SqliteArguments, sqlx::Error> {
     use sqlx::Arguments;
@@ -69,7 +74,7 @@ fn pg_args(args: Vec<Arg>) -> Result<PgArguments, sqlx::Error> {
 impl Conn {
     fn link(&mut self) -> Link<'_> {
         match self {
-            Self::SqliteWriter(c) => Link::Sqlite(c),
+            Self::SqliteWriter(c) => Link::Lite(c),
             Self::SqliteReader(c) => Link::Sqlite(c),
             Self::PgReader(c) => Link::Pg(c),
             Self::PgTx(c) => Link::Pg(c),
@@ -79,6 +84,7 @@ impl Conn {
     /// Every row of the answer.
     pub(crate) async fn all<T: Row>(&mut self, query: Sql) -> Result<Vec<T>> {
         Ok(match self.link() {
+            Link::Lite(c) => c.all(query)?,
             Link::Sqlite(c) => {
                 let args = sqlite_args(query.args)?;
                 sqlx::query_as_with::<Sqlite, T, _>(query.sqlite, args).fetch_all(c).await?
@@ -93,6 +99,7 @@ impl Conn {
     /// The first row of the answer, if any.
     pub(crate) async fn opt<T: Row>(&mut self, query: Sql) -> Result<Option<T>> {
         Ok(match self.link() {
+            Link::Lite(c) => c.opt(query)?,
             Link::Sqlite(c) => {
                 let args = sqlite_args(query.args)?;
                 sqlx::query_as_with::<Sqlite, T, _>(query.sqlite, args).fetch_optional(c).await?
@@ -112,6 +119,7 @@ impl Conn {
     /// Runs a statement; the number of rows it touched.
     pub(crate) async fn run(&mut self, query: Sql) -> Result<u64> {
         Ok(match self.link() {
+            Link::Lite(c) => c.run(query)?,
             Link::Sqlite(c) => {
                 let args = sqlite_args(query.args)?;
                 sqlx::query_with::<Sqlite, _>(query.sqlite, args).execute(c).await?.rows_affected()
@@ -126,7 +134,7 @@ impl Conn {
     /// Holds `name` for the rest of the transaction, so that a look-up followed by an insert is
     /// one step. SQLite has a single writer: nothing to do there.
     pub(crate) async fn lock(&mut self, name: String) -> Result<()> {
-        if matches!(self.link(), Link::Sqlite(_)) {
+        if !matches!(self.link(), Link::Pg(_)) {
             return Ok(());
         }
         let query = sql("SELECT pg_advisory_xact_lock(hashtextextended($1, 12345))");

@@ -31,6 +31,8 @@ pub struct Contact {
     pub raw_ref: Option<String>,
 }
 
+crate::lite::row!(Contact { id, channel, direction, seq, arrived_at, provider_time, party, item, raw_ref });
+
 /// A contact to number.
 #[derive(Debug, Clone)]
 pub struct NewContact {

@@ -42,6 +42,9 @@ pub enum DbError {
     /// Anything else the engine reported.
     #[error("database: {0}")]
     Sqlx(sqlx::Error),
+    /// Anything else SQLite's writer reported.
+    #[error("database: {0}")]
+    Sqlite(rusqlite::Error),
 }
 
 impl DbError {

@@ -86,6 +86,27 @@ pub struct Handoff {
     pub delivered_at: Option<i64>,
 }
 
+crate::lite::row!(Handoff {
+    id,
+    item,
+    ord,
+    target,
+    kind,
+    idempotency_key,
+    payload,
+    payload_hash,
+    case_no,
+    state,
+    stage,
+    attempts,
+    next_at,
+    lease_until,
+    unknown_outcome,
+    last_error,
+    created_at,
+    delivered_at
+});
+
 /// A row to write.
 #[derive(Debug, Clone)]
 pub struct NewHandoff {

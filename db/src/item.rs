@@ -100,6 +100,33 @@ pub struct Item {
     pub created_at: i64,
 }
 
+crate::lite::row!(Item {
+    id,
+    acceptance_no,
+    query_code,
+    region,
+    channel,
+    kind,
+    urgency,
+    title,
+    detail,
+    occurred_at,
+    state,
+    state_at,
+    ledger_flag,
+    source,
+    first_contact,
+    party,
+    class_code,
+    location_text,
+    lon,
+    lat,
+    merged_into,
+    due_at,
+    created_by,
+    created_at
+});
+
 /// An item to take down.
 #[derive(Debug, Clone, Default)]
 pub struct NewItem {

@@ -47,6 +47,8 @@ pub struct ItemContact {
     pub channel: String,
 }
 
+crate::lite::row!(ItemContact { item, contact, role, rank, at, seq, channel });
+
 /// Which items to list, newest first.
 #[derive(Debug, Clone, Default)]
 pub struct ItemFilter {

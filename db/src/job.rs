@@ -57,6 +57,19 @@ pub struct Job {
     pub finished_at: Option<i64>,
 }
 
+crate::lite::row!(Job {
+    id,
+    recording,
+    state,
+    attempts,
+    next_at,
+    lease_until,
+    worker,
+    last_error,
+    created_at,
+    finished_at
+});
+
 /// How many jobs are in each state.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[allow(missing_docs, reason = "the fields are the words of `JobState`")]

@@ -32,6 +32,8 @@ pub struct LedgerCase {
     pub updated_at: i64,
 }
 
+crate::lite::row!(LedgerCase { case_no, idempotency_key, payload, stage, created_at, updated_at });
+
 /// An event of the ledger, to be read in order of `seq`.
 #[derive(Debug, Clone, Serialize, FromRow)]
 pub struct LedgerEvent {
@@ -50,6 +52,8 @@ pub struct LedgerEvent {
     /// When.
     pub at: i64,
 }
+
+crate::lite::row!(LedgerEvent { seq, event_id, case_no, command, stage, note, at });
 
 /// What can be asked of a case.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -25,6 +25,7 @@ mod item_list;
 mod job;
 mod ledger;
 pub mod limits;
+mod lite;
 pub mod number;
 mod party;
 mod pool;

@@ -12,6 +12,8 @@ pub const POSTGRES_CONNECTIONS_MAX: u32 = 16;
 pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Longest wait for SQLite's file lock held by another process; then [`DbError::Busy`].
 pub const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Prepared statements SQLite's writer keeps; a further one replaces the least used.
+pub const STATEMENTS_KEPT_MAX: usize = 256;
 /// Write jobs waiting for SQLite's one writer; a further job waits, then [`DbError::Busy`].
 pub const WRITE_QUEUE_LEN_MAX: usize = 1024;
 /// Write jobs gathered into one commit; the rest go into the next one.

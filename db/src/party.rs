@@ -30,6 +30,18 @@ pub struct Party {
     pub language: Option<String>,
 }
 
+crate::lite::row!(Party {
+    id,
+    phone_hash,
+    phone_sealed,
+    phone_mask,
+    anonymous,
+    confidential,
+    do_not_call,
+    preferred_window,
+    language
+});
+
 macro_rules! select_party {
     ($tail:literal) => {
         sql(concat!(

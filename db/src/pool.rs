@@ -13,6 +13,7 @@ use crate::{
     conn::Conn,
     error::{DbError, Result},
     limits,
+    lite::Lite,
     sql::sql,
     writer::{Fut, Writer},
 };
@@ -152,7 +153,12 @@ async fn open_sqlite(url: &str) -> Result<Engine> {
         .connect_with(options.create_if_missing(false).pragma("query_only", "on"))
         .await
         .map_err(|error| DbError::Open(sqlite_remedy(&path, &error)))?;
-    Ok(Engine::Sqlite { readers, writer: Writer::start(Conn::SqliteWriter(writer)) })
+    // The tables are up to date: from here on the writer has its own way in.
+    writer.close().await.map_err(|error| DbError::Open(sqlite_remedy(&path, &error)))?;
+    let writer =
+        Lite::open(&path, limits::SQLITE_BUSY_TIMEOUT).map_err(|error| DbError::Open(sqlite_remedy(&path, &error)))?;
+    let writer = Writer::start(writer).map_err(|error| DbError::Open(format!("no thread for the writer: {error}")))?;
+    Ok(Engine::Sqlite { readers, writer })
 }
 
 async fn open_postgres(url: &str) -> Result<Engine> {
@@ -175,7 +181,7 @@ async fn open_postgres(url: &str) -> Result<Engine> {
     Ok(Engine::Postgres { pool })
 }
 
-fn sqlite_remedy(path: &Path, error: &sqlx::Error) -> String {
+fn sqlite_remedy(path: &Path, error: &dyn std::error::Error) -> String {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let shown = path.display();
     if folder.is_dir() {

@@ -50,6 +50,8 @@ pub struct QueueEntry {
     pub operator: Option<Id>,
 }
 
+crate::lite::row!(QueueEntry { call, queue, lane, node, entered_at, state, operator });
+
 /// A stretch of time an operator spent in one state.
 #[derive(Debug, Clone, Serialize, FromRow)]
 pub struct OperatorState {
@@ -66,6 +68,8 @@ pub struct OperatorState {
     /// Its end; `None` for the current one.
     pub to_at: Option<i64>,
 }
+
+crate::lite::row!(OperatorState { id, operator, state, reason, from_at, to_at });
 
 impl Store {
     /// Puts a call into a queue; a call already there is moved.

@@ -87,6 +87,29 @@ pub struct Recording {
     pub chain_hash: Option<String>,
 }
 
+crate::lite::row!(Recording {
+    id,
+    call,
+    path,
+    kind,
+    channels,
+    state,
+    started_at,
+    finished_at,
+    duration_ms,
+    bytes,
+    sha256,
+    gaps_ms,
+    paused_ranges,
+    notice_played,
+    lost_reason,
+    retention_class,
+    hold_until,
+    chain_n,
+    prev_hash,
+    chain_hash
+});
+
 /// A recording that begins.
 #[derive(Debug, Clone)]
 pub struct NewRecording {

@@ -56,6 +56,20 @@ pub struct Survey {
     pub at: i64,
 }
 
+crate::lite::row!(Survey {
+    id,
+    task,
+    call,
+    item,
+    contacted,
+    solved,
+    satisfied,
+    may_close,
+    reason,
+    reason_recording,
+    at
+});
+
 /// A survey to store.
 #[derive(Debug, Clone, Default)]
 pub struct NewSurvey {

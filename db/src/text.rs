@@ -40,6 +40,13 @@ macro_rules! text_column {
             }
         }
 
+        impl rusqlite::types::FromSql for $name {
+            fn column_result(value: rusqlite::types::ValueRef<'_>) -> rusqlite::types::FromSqlResult<Self> {
+                let text = value.as_str()?;
+                text.parse::<$name>().map_err(|error| rusqlite::types::FromSqlError::Other(Box::new(error)))
+            }
+        }
+
         impl From<$name> for crate::sql::Arg {
             fn from(value: $name) -> Self {
                 Self::Text(Some(value.to_string()))

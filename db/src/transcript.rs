@@ -30,6 +30,8 @@ pub struct Transcript {
     pub at: i64,
 }
 
+crate::lite::row!(Transcript { id, recording, job, engine, model, version, segments, text, redacted_text, at });
+
 /// A transcript to store.
 #[derive(Debug, Clone)]
 pub struct NewTranscript {

@@ -20,6 +20,8 @@ pub struct UnfiledCall {
     pub text: String,
 }
 
+crate::lite::row!(UnfiledCall { call, contact, party, at, text });
+
 impl Store {
     /// Incoming calls ended before `ended_before` whose talk or message is transcribed and which
     /// nobody made an item of, in the order of arrival. A call with two transcripts appears twice.

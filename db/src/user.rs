@@ -38,6 +38,8 @@ pub struct User {
     pub active: bool,
 }
 
+crate::lite::row!(User { id, login, name, password_hash, roles, sip_user, ha1_md5, ha1_sha256, active });
+
 impl User {
     /// Whether the person has a role.
     #[must_use]

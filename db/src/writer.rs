@@ -1,4 +1,4 @@
-//! SQLite's one writer: a task that gathers the waiting jobs into one commit.
+//! SQLite's one writer: a thread that gathers the waiting jobs into one commit.
 //!
 //! A commit with `synchronous=FULL` waits for the disk; on a busy disk that is most of a
 //! transaction's time. Whatever queued up during one commit goes into the next one together, and
@@ -13,6 +13,7 @@ use crate::{
     conn::Conn,
     error::{DbError, Result},
     limits::WRITE_GROUP_LEN_MAX,
+    lite::Lite,
     sql::sql,
 };
 
@@ -43,11 +44,15 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Starts the task on its connection.
-    pub(crate) fn start(conn: Conn) -> Self {
+    /// Starts the thread on its connection. Called inside a runtime: jobs are futures, though
+    /// their statements never wait.
+    pub(crate) fn start(conn: Lite) -> std::io::Result<Self> {
         let (inbox, messages) = mpsc::channel(crate::limits::WRITE_QUEUE_LEN_MAX);
-        tokio::spawn(serve(conn, messages));
-        Self { inbox }
+        let runtime = tokio::runtime::Handle::current();
+        std::thread::Builder::new()
+            .name("db-writer".into())
+            .spawn(move || runtime.block_on(serve(Conn::SqliteWriter(conn), messages)))?;
+        Ok(Self { inbox })
     }
 
     /// Runs `work` in a transaction and waits for its commit. If the caller goes away meanwhile,
@@ -103,11 +108,10 @@ async fn serve(mut conn: Conn, mut messages: mpsc::Receiver<Message>) {
         }
     }
     messages.close();
-    if let Conn::SqliteWriter(c) = conn {
-        use sqlx::Connection;
-        if let Err(error) = c.close().await {
-            tracing::warn!(%error, "the writer connection did not close cleanly");
-        }
+    if let Conn::SqliteWriter(c) = conn
+        && let Err(error) = c.close()
+    {
+        tracing::warn!(%error, "the writer connection did not close cleanly");
     }
     if let Some(tell) = closing {
         let _ = tell.send(());
@@ -188,21 +192,16 @@ async fn roll_back(conn: &mut Conn) {
 mod tests {
     use std::time::Duration;
 
-    use sqlx::{Connection, SqliteConnection, sqlite::SqliteConnectOptions};
-
     use super::*;
-
-    async fn connect(path: &std::path::Path) -> SqliteConnection {
-        let options = SqliteConnectOptions::new().filename(path).create_if_missing(true).busy_timeout(Duration::ZERO);
-        SqliteConnection::connect_with(&options).await.unwrap()
-    }
 
     /// A writer on a fresh table, and a second connection to look at it.
     async fn stage(folder: &tempfile::TempDir) -> (Writer, Conn) {
         let path = folder.path().join("t.db");
-        let mut writer = Conn::SqliteWriter(connect(&path).await);
-        writer.run(sql("CREATE TABLE t (n INTEGER PRIMARY KEY)")).await.unwrap();
-        (Writer::start(writer), Conn::SqliteWriter(connect(&path).await))
+        std::fs::File::create(&path).unwrap();
+        let connect = || Lite::open(&path, Duration::ZERO).unwrap();
+        let mut writer = connect();
+        writer.run(sql("CREATE TABLE t (n INTEGER PRIMARY KEY)")).unwrap();
+        (Writer::start(writer).unwrap(), Conn::SqliteWriter(connect()))
     }
 
     async fn add(writer: &Writer, n: i64) -> Result<()> {
