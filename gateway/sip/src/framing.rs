@@ -18,9 +18,19 @@ pub(crate) enum FramingError {
     /// A message longer than `limits::MESSAGE_BYTES_MAX`
     #[error("message too large")]
     TooLarge,
-    /// `Content-Length` is no number
+    /// `Content-Length` is no number, or given twice with different values (RFC 4475 §3.3.9)
     #[error("bad Content-Length")]
     ContentLength,
+}
+
+impl FramingError {
+    /// The status code that answers it, where the head can still be read
+    pub(crate) fn code(self) -> u16 {
+        match self {
+            Self::TooLarge => 513,
+            Self::ContentLength => 400,
+        }
+    }
 }
 
 /// Collects the bytes of one connection
@@ -31,12 +41,15 @@ pub(crate) struct Framer {
     start: usize,
     /// Up to here no end of headers was found
     scanned: usize,
+    /// Where the message that is being collected ends, once its headers are complete
+    end: Option<usize>,
 }
 
 impl Framer {
     pub(crate) fn push(&mut self, bytes: &[u8]) {
         self.buf.drain(..self.start);
         self.scanned = self.scanned.saturating_sub(self.start);
+        self.end = self.end.map(|end| end - self.start);
         self.start = 0;
         self.buf.extend_from_slice(bytes);
     }
@@ -46,13 +59,38 @@ impl Framer {
         self.start == self.buf.len()
     }
 
+    /// What can't be followed: at most one message's worth of bytes
+    pub(crate) fn broken(&self) -> &[u8] {
+        let rest = &self.buf[self.start..];
+        &rest[..rest.len().min(limits::MESSAGE_BYTES_MAX)]
+    }
+
     /// The next frame; `Ok(None)` when more bytes are needed
     pub(crate) fn next(&mut self) -> Result<Option<Frame>, FramingError> {
-        if let Some(frame) = self.skip_line_breaks() {
-            return Ok(Some(frame));
+        let end = match self.end {
+            Some(end) => end,
+            None => {
+                if let Some(frame) = self.skip_line_breaks() {
+                    return Ok(Some(frame));
+                }
+                let Some(end) = self.find_end()? else {
+                    return Ok(None);
+                };
+                self.end = Some(end);
+                end
+            }
+        };
+        if self.buf.len() < end {
+            return Ok(None);
         }
-        let from = self.scanned.max(self.start);
-        let Some(end) = header_end(&self.buf, self.start, from) else {
+        let message = self.buf[self.start..end].to_vec();
+        (self.start, self.scanned, self.end) = (end, end, None);
+        Ok(Some(Frame::Message(message)))
+    }
+
+    /// Where the message ends, if its headers are complete
+    fn find_end(&mut self) -> Result<Option<usize>, FramingError> {
+        let Some(head) = header_end(&self.buf, self.start, self.scanned.max(self.start)) else {
             self.scanned = self.buf.len().saturating_sub(3).max(self.start);
             return if self.buf.len() - self.start > limits::MESSAGE_BYTES_MAX {
                 Err(FramingError::TooLarge)
@@ -60,17 +98,9 @@ impl Framer {
                 Ok(None)
             };
         };
-        let body = content_length(&self.buf[self.start..end])?;
-        let total = (end - self.start).checked_add(body).filter(|total| *total <= limits::MESSAGE_BYTES_MAX);
-        let total = total.ok_or(FramingError::TooLarge)?;
-        if self.buf.len() - self.start < total {
-            self.scanned = from;
-            return Ok(None);
-        }
-        let message = self.buf[self.start..self.start + total].to_vec();
-        self.start += total;
-        self.scanned = self.start;
-        Ok(Some(Frame::Message(message)))
+        let body = content_length(&self.buf[self.start..head])?;
+        let total = (head - self.start).checked_add(body).filter(|total| *total <= limits::MESSAGE_BYTES_MAX);
+        total.map(|total| Some(self.start + total)).ok_or(FramingError::TooLarge)
     }
 
     fn skip_line_breaks(&mut self) -> Option<Frame> {
@@ -113,6 +143,7 @@ fn header_end(buf: &[u8], start: usize, from: usize) -> Option<usize> {
 
 /// The length a header block announces; none counts as 0
 fn content_length(headers: &[u8]) -> Result<usize, FramingError> {
+    let mut length = None;
     let mut lines = headers.split(|b| *b == b'\n').peekable();
     while let Some(line) = lines.next() {
         let Some(colon) = line.iter().position(|b| *b == b':') else {
@@ -127,10 +158,15 @@ fn content_length(headers: &[u8]) -> Result<usize, FramingError> {
         while let Some(fold) = lines.next_if(|l| matches!(l.first(), Some(b' ' | b'\t'))) {
             value.extend_from_slice(trim(fold));
         }
-        let text = std::str::from_utf8(&value).ok().filter(|v| v.bytes().all(|b| b.is_ascii_digit()));
-        return text.and_then(|v| v.parse().ok()).ok_or(FramingError::ContentLength);
+        let text = std::str::from_utf8(&value).ok().filter(|v| !v.is_empty() && v.bytes().all(|b| b.is_ascii_digit()));
+        // A number of too many digits is a length like any other, only too large.
+        let value = text.map(|v| v.parse().unwrap_or(usize::MAX)).ok_or(FramingError::ContentLength)?;
+        if length.is_some_and(|known| known != value) {
+            return Err(FramingError::ContentLength);
+        }
+        length = Some(value);
     }
-    Ok(0)
+    Ok(length.unwrap_or(0))
 }
 
 #[cfg(test)]
@@ -160,12 +196,43 @@ mod tests {
     }
 
     #[test]
+    fn random_pieces_give_the_same_messages() {
+        let stream = [TWO, b"\r\n\r\n", ONE, ONE, b"\r\n", TWO].concat();
+        let mut state = 0x9E37_79B9_7F4A_7C15_u64;
+        for _ in 0..2_000 {
+            let (mut framer, mut frames, mut rest) = (Framer::default(), Vec::new(), &stream[..]);
+            while !rest.is_empty() {
+                state ^= state << 13;
+                state ^= state >> 7;
+                state ^= state << 17;
+                let size = usize::try_from(state % 40).unwrap().clamp(1, rest.len());
+                framer.push(&rest[..size]);
+                rest = &rest[size..];
+                while let Some(frame) = framer.next().unwrap() {
+                    frames.push(frame);
+                }
+            }
+            let message = |m: &[u8]| Frame::Message(m.to_vec());
+            assert_eq!(frames, [message(TWO), Frame::Ping, message(ONE), message(ONE), message(TWO)]);
+        }
+    }
+
+    #[test]
+    fn a_length_given_twice_counts_only_if_it_is_the_same() {
+        let mut framer = Framer::default();
+        framer.push(b"A b SIP/2.0\r\nContent-Length: 2\r\nl: 2\r\n\r\nab");
+        assert!(matches!(framer.next(), Ok(Some(Frame::Message(_)))));
+        framer.push(b"A b SIP/2.0\r\nContent-Length: 13\r\nl: 5\r\n\r\n");
+        assert_eq!(framer.next(), Err(FramingError::ContentLength));
+    }
+
+    #[test]
     fn a_stream_that_cannot_be_followed_is_an_error() {
         let mut framer = Framer::default();
         framer.push(b"A b SIP/2.0\r\nContent-Length: 5x\r\n\r\n");
         assert_eq!(framer.next(), Err(FramingError::ContentLength));
         let mut framer = Framer::default();
-        framer.push(b"A b SIP/2.0\r\nContent-Length: 99999999999\r\n\r\n");
+        framer.push(b"A b SIP/2.0\r\nContent-Length: 99999999999999999999999\r\n\r\n");
         assert_eq!(framer.next(), Err(FramingError::TooLarge));
         let mut framer = Framer::default();
         framer.push(&vec![b'a'; limits::MESSAGE_BYTES_MAX + 1]);

@@ -1,8 +1,8 @@
 //! Every limit of this package, with what happens when it is reached
 
-/// A whole message; a longer datagram is dropped, a longer stream message closes its connection
+/// A whole message; a longer stream message gets 513 where its head can be read, and its connection is closed
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;
-/// Header fields in a message; more is answered with 400
+/// Header fields in a message; more is answered with 513
 pub const HEADER_COUNT_MAX: usize = 128;
 /// A session description; a longer one is answered with 413
 pub const SDP_BYTES_MAX: usize = 16 * 1024;

@@ -32,7 +32,7 @@ fn an_unusable_invite_is_named() {
     let routes = "Record-Route: <sip:192.0.2.20;lr>\r\n".repeat(17);
     assert_eq!(refused(g, Req { extra: routes, ..invite("a") }.text()).0, "400");
     let fields = "X-Y: z\r\n".repeat(130);
-    assert_eq!(refused(g, Req { extra: fields, ..invite("a") }.text()).0, "400");
+    assert_eq!(refused(g, Req { extra: fields, ..invite("a") }.text()).0, "513");
 }
 
 #[test]

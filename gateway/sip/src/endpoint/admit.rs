@@ -132,14 +132,7 @@ impl Endpoint {
             self.reply(flow, message, 483, "", &[]);
             return true;
         }
-        let scheme = Uri::parse(message.uri()).map(|uri| uri.is_sip() || uri.scheme.eq_ignore_ascii_case("tel"));
-        let code = match scheme {
-            Ok(true) => 0,
-            Ok(false) => 416,
-            Err(_) => 400,
-        };
-        if code != 0 {
-            self.reply(flow, message, code, "", &[]);
+        if self.refuse_uri(flow, message) {
             return true;
         }
         if message.elements(HeaderName::RecordRoute).count() > limits::ROUTE_COUNT_MAX || message.from_tag().len() > 256
@@ -147,7 +140,7 @@ impl Endpoint {
             self.reply(flow, message, 400, "", &[]);
             return true;
         }
-        self.refuse_extensions(flow, message)
+        self.refuse_extensions(flow, message) || self.refuse_accept(flow, message)
     }
 }
 

@@ -81,7 +81,10 @@ impl Endpoint {
         match target {
             Target::Binding { user } => {
                 let newest = self.registrar.live(now, user).into_iter().next().ok_or(DialError::NotRegistered)?;
-                Ok((newest.contact, newest.flow, true))
+                // Header fields of a contact have no place in a Request-URI (RFC 3261 §19.1.1).
+                let host = newest.contact.find('@').unwrap_or(0);
+                let end = newest.contact[host..].find('?').map_or(newest.contact.len(), |at| host + at);
+                Ok((newest.contact[..end].to_owned(), newest.flow, true))
             }
             Target::Uri { uri, transport, remote, local } => {
                 let flow = Flow { transport: *transport, local: *local, remote: *remote, conn: None };

@@ -5,7 +5,7 @@ use crate::event::Output;
 use crate::flow::Flow;
 use crate::framing::{Frame, Framer};
 use crate::limits;
-use crate::message::{Message, ParseErrorKind};
+use crate::message::{Message, Method, ParseErrorKind};
 use crate::transaction::TimerKey;
 use std::time::{Duration, Instant};
 
@@ -69,8 +69,9 @@ impl Endpoint {
                 }
                 Ok(Some(Frame::Ping)) => self.transmit(flow, b"\r\n".to_vec()),
                 Ok(None) => break,
-                Err(_) => {
+                Err(error) => {
                     self.counters.parse_errors += 1;
+                    self.answer_broken(flow, stream.framer.broken(), error.code());
                     self.close_stream(conn);
                     return valid;
                 }
@@ -85,6 +86,17 @@ impl Endpoint {
             self.streams.insert(conn, stream);
         }
         valid
+    }
+
+    /// Tells the peer why its connection is about to be closed, where the head says whom to answer
+    fn answer_broken(&mut self, flow: Flow, bytes: &[u8], code: u16) {
+        let request = match Message::parse(bytes) {
+            Ok(message) => Some(message).filter(Message::is_request),
+            Err(error) => error.partial.map(|partial| *partial),
+        };
+        if let Some(request) = request.filter(|r| r.method() != Method::Ack && self.serves(flow.remote.ip())) {
+            self.reply(flow, &request, code, "", &[]);
+        }
     }
 
     pub(super) fn close_stream(&mut self, conn: u64) {

@@ -16,6 +16,7 @@ mod extension;
 mod hang_up;
 mod in_dialog;
 mod input;
+mod inspect;
 mod invite_response;
 mod notify;
 mod provisional;

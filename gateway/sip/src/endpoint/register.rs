@@ -22,6 +22,10 @@ enum Wish {
 
 impl Endpoint {
     pub(super) fn receive_register(&mut self, now: Instant, flow: Flow, message: Message) {
+        // An address of record is a SIP or SIPS URI (RFC 3261 §10.3).
+        if !message.to().and_then(|to| to.parsed_uri()).is_some_and(|uri| uri.is_sip()) {
+            return self.reply(flow, &message, 400, "Bad From or To", &[]);
+        }
         let user = match self.authenticate(now, flow, &message, Among::Phones) {
             Identity::Phone(user) => user,
             Identity::Wrong(user) => return self.refuse_credentials(flow, &message, user),

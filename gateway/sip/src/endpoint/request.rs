@@ -84,7 +84,9 @@ impl Endpoint {
             return self.ignore_stranger(now, flow, &message);
         }
         match method {
+            Method::Register | Method::Options if self.refuse_uri(flow, &message) => {}
             Method::Register => self.receive_register(now, flow, message),
+            Method::Options if self.refuse_extensions(flow, &message) => {}
             Method::Options => self.reply_options(flow, &message),
             // Requests that make sense only inside a dialog, or a subscription we'd have asked for.
             Method::Bye | Method::Info | Method::Update | Method::Prack | Method::Notify => {

@@ -16,7 +16,8 @@ pub struct NameAddr<'a> {
 impl<'a> NameAddr<'a> {
     /// Reads one address; `None` when there is no URI or a quote or bracket stays open
     ///
-    /// Without brackets, `;` and `?` belong to the header (RFC 3261 §20.10).
+    /// Without brackets `;` belongs to the header, and a `?` is refused:
+    /// such a URI has to be enclosed (RFC 3261 §20.10).
     #[must_use]
     pub fn parse(text: &'a [u8]) -> Option<Self> {
         let text = trim(text);
@@ -38,8 +39,13 @@ impl<'a> NameAddr<'a> {
             (Some(open), Some(close), _) => {
                 (trim(&text[..open]), trim(&text[open + 1..close]), trim(&text[close + 1..]))
             }
-            (None, _, Some(at)) => (&b""[..], trim(&text[..at]), &text[at..]),
-            (None, _, None) => (&b""[..], text, &b""[..]),
+            (None, _, at) => {
+                let (uri, params) = text.split_at(at.unwrap_or(text.len()));
+                if uri.contains(&b'?') {
+                    return None;
+                }
+                (&b""[..], trim(uri), params)
+            }
             (Some(_), None, _) => return None,
         };
         let params_follow = params.is_empty() || params[0] == b';';
@@ -108,5 +114,6 @@ mod tests {
         assert_eq!(NameAddr::parse(b"<sip:j@h"), None);
         assert_eq!(NameAddr::parse(b"<sip:j@h> junk"), None);
         assert_eq!(NameAddr::parse(b""), None);
+        assert_eq!(NameAddr::parse(b"sip:j@h?Route=%3Csip:x%3E"), None);
     }
 }

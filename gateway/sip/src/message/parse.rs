@@ -42,6 +42,9 @@ pub enum ParseErrorKind {
     /// `CSeq` is no number below 2^31 with the request's method
     #[error("Bad CSeq")]
     CSeq,
+    /// An unknown method, and a `CSeq` that names another one: 501 tells more than 400 (RFC 4475 §3.1.2.18)
+    #[error("Not Implemented")]
+    Method,
     /// `Content-Length` is no number, or larger than what came
     #[error("Bad Content-Length")]
     ContentLength,
@@ -65,12 +68,17 @@ impl ParseError {
     #[must_use]
     pub fn code(&self) -> u16 {
         match self.kind {
+            ParseErrorKind::Method => 501,
             ParseErrorKind::Version => 505,
-            ParseErrorKind::TooLarge => 513,
+            ParseErrorKind::TooLarge | ParseErrorKind::TooManyHeaders => 513,
             _ => 400,
         }
     }
 }
+
+/// The fields every response repeats (RFC 3261 §8.2.6.2)
+const ANSWER_NEEDS: [HeaderName; 5] =
+    [HeaderName::Via, HeaderName::From, HeaderName::To, HeaderName::CallId, HeaderName::CSeq];
 
 fn bare(kind: ParseErrorKind) -> ParseError {
     ParseError { kind, partial: None }
@@ -113,12 +121,15 @@ fn line(buf: &[u8], at: usize) -> Option<(Range<usize>, usize)> {
 }
 
 /// Reads header lines up to the empty one; folds are overwritten with spaces
+///
+/// Beyond the limit only what an answer needs is still kept.
 fn header_lines(message: &mut Message, at: &mut usize) -> Result<(), ParseErrorKind> {
+    let mut problem = None;
     loop {
         let (mut span, mut next) = line(&message.buf, *at).ok_or(ParseErrorKind::HeaderLine)?;
         if span.is_empty() {
             *at = next;
-            return Ok(());
+            return problem.map_or(Ok(()), Err);
         }
         while matches!(message.buf.get(next), Some(b' ' | b'\t')) {
             let (more, after) = line(&message.buf, next).ok_or(ParseErrorKind::HeaderLine)?;
@@ -127,9 +138,6 @@ fn header_lines(message: &mut Message, at: &mut usize) -> Result<(), ParseErrorK
             next = after;
         }
         *at = next;
-        if message.headers.len() == limits::HEADER_COUNT_MAX {
-            return Err(ParseErrorKind::TooManyHeaders);
-        }
         let text = &message.buf[span.clone()];
         let colon = text.iter().position(|b| *b == b':').ok_or(ParseErrorKind::HeaderLine)?;
         let name = text[..colon].trim_ascii_end();
@@ -139,7 +147,14 @@ fn header_lines(message: &mut Message, at: &mut usize) -> Result<(), ParseErrorK
         let value = &text[colon + 1..];
         let start = span.start + colon + 1 + (value.len() - value.trim_ascii_start().len());
         let value = start..start + trim(value).len();
-        message.headers.push(Header { id: HeaderName::of(name), name: span.start..span.start + name.len(), value });
+        let id = HeaderName::of(name);
+        if message.headers.len() >= limits::HEADER_COUNT_MAX {
+            problem = Some(ParseErrorKind::TooManyHeaders);
+            if !ANSWER_NEEDS.contains(&id) || message.header(id).is_some() {
+                continue;
+            }
+        }
+        message.headers.push(Header { id, name: span.start..span.start + name.len(), value });
     }
 }
 
@@ -155,8 +170,7 @@ fn check(message: &mut Message) -> Result<(), ParseErrorKind> {
             return Err(ParseErrorKind::Repeated);
         }
     }
-    let needed = [HeaderName::Via, HeaderName::From, HeaderName::To, HeaderName::CallId, HeaderName::CSeq];
-    if needed.iter().any(|id| message.header(*id).is_none_or(<[u8]>::is_empty)) {
+    if ANSWER_NEEDS.iter().any(|id| message.header(*id).is_none_or(<[u8]>::is_empty)) {
         return Err(ParseErrorKind::Missing);
     }
     if message.header_all(HeaderName::Via).flat_map(super::split_list).any(|via| Via::parse(via).is_none()) {
@@ -188,7 +202,8 @@ fn check_cseq(message: &mut Message) -> Result<(), ParseErrorKind> {
         return Err(ParseErrorKind::CSeq);
     }
     if message.is_request() && method != message.method_text().as_bytes() {
-        return Err(ParseErrorKind::CSeq);
+        let is_unknown = message.method() == Method::Other;
+        return Err(if is_unknown { ParseErrorKind::Method } else { ParseErrorKind::CSeq });
     }
     let method = Method::of(method);
     message.cseq = number;

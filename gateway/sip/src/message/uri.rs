@@ -1,7 +1,7 @@
 //! URIs: sip, sips, tel, and whatever else comes
 
 use super::text::{param, percent_decode};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 /// A URI as borrowed parts
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,7 +57,7 @@ impl<'a> Uri<'a> {
         let bare = Self { scheme, user: None, host: "", port: None, params: b"", headers: b"" };
         if bare.is_sip() {
             Self::parse_sip(bare, rest)
-        } else if scheme.eq_ignore_ascii_case("tel") {
+        } else if bare.is_tel() {
             let (number, params) = split_at_byte(rest, b';');
             if number.is_empty() {
                 return Err(UriError::Host);
@@ -89,6 +89,12 @@ impl<'a> Uri<'a> {
         self.scheme.eq_ignore_ascii_case("sip") || self.scheme.eq_ignore_ascii_case("sips")
     }
 
+    /// Whether the scheme is `tel` (RFC 3966)
+    #[must_use]
+    pub fn is_tel(&self) -> bool {
+        self.scheme.eq_ignore_ascii_case("tel")
+    }
+
     /// The value of a URI parameter
     #[must_use]
     pub fn param(&self, name: &str) -> Option<&'a [u8]> {
@@ -106,8 +112,7 @@ impl<'a> Uri<'a> {
         let user = if is_number_host { self.host.as_bytes() } else { self.user.unwrap_or(b"") };
         let (user, _) = split_at_byte(user, b';');
         let text = String::from_utf8_lossy(&percent_decode(user)).into_owned();
-        let is_phone = self.scheme.eq_ignore_ascii_case("tel")
-            || self.param("user").is_some_and(|v| v.eq_ignore_ascii_case(b"phone"));
+        let is_phone = self.is_tel() || self.param("user").is_some_and(|v| v.eq_ignore_ascii_case(b"phone"));
         if is_phone && text.bytes().all(|b| b.is_ascii_digit() || b"+-.()*#".contains(&b)) {
             return text.chars().filter(|c| !matches!(c, '-' | '.' | '(' | ')')).collect();
         }
@@ -117,8 +122,13 @@ impl<'a> Uri<'a> {
     /// The host, if it is an address
     #[must_use]
     pub fn ip(&self) -> Option<IpAddr> {
-        self.host.parse().ok()
+        self.host.parse().ok().or_else(|| parse_ipv6(self.host).map(IpAddr::V6))
     }
+}
+
+// RFC 3261's grammar allowed a third colon before an IPv4 part: RFC 5118 §4.10 wants it tolerated.
+fn parse_ipv6(host: &str) -> Option<Ipv6Addr> {
+    host.parse().ok().or_else(|| host.replacen(":::", "::", 1).parse().ok().filter(|_| host.contains('.')))
 }
 
 fn split_at_byte(text: &[u8], byte: u8) -> (&[u8], &[u8]) {
@@ -133,7 +143,7 @@ pub(super) fn parse_host_port(text: &[u8]) -> Result<(&str, Option<u16>), UriErr
     let text = std::str::from_utf8(text).map_err(|_| UriError::Host)?.trim();
     let (host, port) = if let Some(rest) = text.strip_prefix('[') {
         let (host, rest) = rest.split_once(']').ok_or(UriError::Host)?;
-        host.parse::<std::net::Ipv6Addr>().map_err(|_| UriError::Host)?;
+        parse_ipv6(host).ok_or(UriError::Host)?;
         match rest.trim_start() {
             "" => (host, None),
             rest => (host, Some(rest.strip_prefix(':').ok_or(UriError::Port)?)),
