@@ -94,7 +94,7 @@ impl Endpoint {
             Ok(message) => Some(message).filter(Message::is_request),
             Err(error) => error.partial.map(|partial| *partial),
         };
-        if let Some(request) = request.filter(|r| r.method() != Method::Ack && self.serves(flow.remote.ip())) {
+        if let Some(request) = request.filter(|r| r.method() != Method::Ack && self.serves(flow)) {
             self.reply(flow, &request, code, "", &[]);
         }
     }
