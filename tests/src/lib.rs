@@ -5,7 +5,7 @@
 //!   [`sip::Registrar`]), its messages parsed and built by `rsip`;
 //! - [`rtp`]: G.711 media streams that send tones and keep what they hear;
 //! - [`tone`], [`wav`]: what is in a piece of audio or in a recording;
-//! - [`peer`]: SIPp, baresip, linphonec, Kamailio and PostgreSQL as child processes;
+//! - [`peer`]: SIPp, baresip, linphonec, Kamailio, sipvicious and PostgreSQL as child processes;
 //! - [`gateway`], [`api`]: the `hotline` binary and its REST interface;
 //! - [`casecore`]: a case core that keeps cases and fails on request;
 //! - [`chaos`]: TCP faults, UDP loss and seeded moments.

@@ -1,16 +1,19 @@
-//! Real peers as child processes: SIPp, baresip, linphonec, Kamailio, PostgreSQL.
+//! Real peers as child processes: SIPp, baresip, linphonec, Kamailio,
+//! sipvicious, PostgreSQL.
 
 mod baresip;
 mod kamailio;
 mod linphone;
 mod postgres;
 mod sipp;
+mod sipvicious;
 
 pub use baresip::{Baresip, BaresipConfig};
 pub use kamailio::{Kamailio, KamailioConfig};
 pub use linphone::{Linphone, LinphoneConfig};
 pub use postgres::Postgres;
 pub use sipp::{Sipp, SippConfig, SippReport, scenario, write_alaw};
+pub use sipvicious::{Scan, scan};
 
 use std::path::PathBuf;
 
