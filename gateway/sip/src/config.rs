@@ -131,6 +131,52 @@ pub enum Target {
     },
 }
 
+/// A request outside any dialog; see [`crate::Endpoint::ask`]
+#[derive(Clone)]
+pub struct Ask {
+    /// REGISTER or OPTIONS
+    pub method: AskMethod,
+    /// Request-URI
+    pub uri: String,
+    /// URI of `From`
+    pub from: String,
+    /// URI of `To`
+    pub to: String,
+    /// User part of our `Contact`
+    pub user: String,
+    /// Transport to use
+    pub transport: Transport,
+    /// Where to send it
+    pub remote: SocketAddr,
+    /// Which of our listeners to send from
+    pub local: SocketAddr,
+    /// `Call-ID`; registrations of one contact share theirs (RFC 3261 §10.2.4). `None`: a new one
+    pub call_id: Option<String>,
+    /// `CSeq`; higher than that of the last [`crate::Reply`] with this `Call-ID`
+    pub cseq: u32,
+    /// (user, password) that answer a 401 or 407
+    pub credentials: Option<(String, String)>,
+}
+
+/// What is asked
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AskMethod {
+    /// Are you there?
+    Options,
+    /// Send our calls to our `Contact`
+    Register {
+        /// For so long; 0 ends it
+        expires_s: u32,
+    },
+}
+
+// Secrets never reach a log through Debug.
+impl fmt::Debug for Ask {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ask").field("method", &self.method).field("remote", &self.remote).finish_non_exhaustive()
+    }
+}
+
 /// A call to place; see [`crate::Endpoint::dial`]
 #[derive(Clone)]
 pub struct Dial {
@@ -148,6 +194,9 @@ pub struct Dial {
     pub credentials: Option<(String, String)>,
     /// How long to wait for an answer before CANCEL and `Event::Failed` with 408
     pub ring_timeout_ms: u64,
+    /// How long to wait for any response, where another trunk would serve; then `Event::Failed`
+    /// with 408, and whatever comes later is cancelled. `None` waits 64·T1 (timer B)
+    pub first_response_ms: Option<u64>,
     /// More header fields, for example `P-Asserted-Identity`
     pub extra_headers: Vec<(String, String)>,
 }

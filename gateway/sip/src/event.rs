@@ -7,6 +7,29 @@ use std::net::IpAddr;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SessionId(pub u64);
 
+/// Names a request of [`crate::Endpoint::ask`]; never reused
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AskId(pub u64);
+
+/// The final answer to a request outside any dialog
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reply {
+    /// Status code
+    pub code: u16,
+    /// Reason phrase
+    pub reason: String,
+    /// `CSeq` it answers
+    pub cseq: u32,
+    /// How long our contact is kept, from a 2xx to REGISTER
+    pub expires_s: Option<u32>,
+    /// `Min-Expires` of a 423
+    pub min_expires_s: Option<u32>,
+    /// `Retry-After`
+    pub retry_after_s: Option<u32>,
+    /// Made here: nobody answered (408), or the request could not be sent (503)
+    pub is_local: bool,
+}
+
 /// What the driver has to do next
 #[derive(Clone, Debug)]
 pub enum Output {
@@ -124,6 +147,8 @@ pub enum Event {
         code: u16,
         /// Reason phrase
         reason: String,
+        /// `Retry-After`: the peer wants no call for so long
+        retry_after_s: Option<u32>,
         /// Where a 300, 301 or 302 points to, preferred first; nobody was called there
         contacts: Vec<RedirectContact>,
     },
@@ -183,6 +208,13 @@ pub enum Event {
         /// `Referred-By` as sent (RFC 3892)
         referred_by: Option<String>,
     },
+    /// The answer to a request outside any dialog
+    Replied {
+        /// Which request
+        id: AskId,
+        /// What was answered
+        reply: Reply,
+    },
     /// A phone registered or refreshed
     Registered {
         /// Its user name
@@ -233,6 +265,7 @@ impl Event {
             Self::ReofferAnswered { .. } => "ReofferAnswered",
             Self::Dtmf { .. } => "Dtmf",
             Self::Transfer { .. } => "Transfer",
+            Self::Replied { .. } => "Replied",
             Self::Registered { .. } => "Registered",
             Self::Unregistered { .. } => "Unregistered",
             Self::AuthFailed { .. } => "AuthFailed",

@@ -19,7 +19,7 @@ mod registrar;
 mod session;
 mod transaction;
 
-pub use config::{Binding, Config, Dial, Stats, Target, Trunk, User};
-pub use endpoint::{DialError, Endpoint, SessionError, Standing};
-pub use event::{EndedBy, Event, Incoming, Output, RedirectContact, SessionId, TransferTarget};
+pub use config::{Ask, AskMethod, Binding, Config, Dial, Stats, Target, Trunk, User};
+pub use endpoint::{AskError, DialError, Endpoint, SessionError, Standing};
+pub use event::{AskId, EndedBy, Event, Incoming, Output, RedirectContact, Reply, SessionId, TransferTarget};
 pub use flow::{Flow, IpNet, IpNetError, Transport};

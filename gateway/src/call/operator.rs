@@ -54,6 +54,7 @@ impl Driver {
             sdp: Leg::first_offer(&media),
             credentials: None,
             ring_timeout_ms: self.sv.config.queue(&self.queue).ring_timeout_s * 1000,
+            first_response_ms: None,
             extra_headers: vec![("X-Hotline-Call".to_owned(), self.call.to_string())],
         };
         match self.sv.sip.dial(dial, self.sip_tx.clone()) {

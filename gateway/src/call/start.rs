@@ -127,6 +127,7 @@ pub async fn outbound(sv: Arc<Services>, task: CallbackTask, number: Pii<String>
         sdp: Leg::first_offer(&media),
         credentials: trunk.user.clone().zip(trunk.password.clone()),
         ring_timeout_ms: sv.config.callback.ring_s * 1000,
+        first_response_ms: None,
         extra_headers: Vec::new(),
     };
     let contact = PhoneContact {

@@ -112,6 +112,7 @@ impl Endpoint {
             contact,
             credentials: None,
             ring_until: Some(now + Duration::from_millis(self.config.ring_timeout_ms)),
+            first_response_until: None,
             early_sdp: None,
             had_offer: invite.sdp.is_some(),
             ok: None,

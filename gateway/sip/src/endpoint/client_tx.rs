@@ -3,7 +3,7 @@
 use super::Endpoint;
 use crate::dialog::Outgoing;
 use crate::digest::{authorization, strongest};
-use crate::event::SessionId;
+use crate::event::{AskId, SessionId};
 use crate::flow::Flow;
 use crate::limits;
 use crate::message::{BRANCH_COOKIE, Message, Method};
@@ -63,6 +63,8 @@ pub(super) enum Owner {
     Bye(SessionId),
     /// A NOTIFY about a session's transfer
     Notify(SessionId),
+    /// A REGISTER or OPTIONS of ours
+    Ask(AskId),
     /// A CANCEL, or the BYE of a fork nobody wants
     Nobody,
 }

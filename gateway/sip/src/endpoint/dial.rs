@@ -64,6 +64,7 @@ impl Endpoint {
             contact,
             credentials,
             ring_until: Some(now + Duration::from_millis(dial.ring_timeout_ms)),
+            first_response_until: dial.first_response_ms.map(|ms| now + Duration::from_millis(ms)),
             early_sdp: None,
             had_offer,
             ok: None,

@@ -20,6 +20,17 @@ pub enum DialError {
     BadHeaders,
 }
 
+/// Why a request outside any dialog was not sent
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AskError {
+    /// The transaction limit is reached
+    #[error("too many transactions")]
+    Busy,
+    /// A text is no usable SIP URI
+    #[error("not a usable URI")]
+    BadUri,
+}
+
 /// Why an operation on a session was refused
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SessionError {

@@ -1,6 +1,7 @@
 //! Responses to a dial's INVITE
 
 use super::Endpoint;
+use super::ask::retry_after;
 use super::client_tx::{Fork, Order, Owner};
 use super::redirect::redirect_contacts;
 use crate::dialog::{Dialog, next_hop};
@@ -28,7 +29,8 @@ impl Endpoint {
                 }
                 self.remove_session(id);
                 let reason = String::from_utf8_lossy(message.reason()).into_owned();
-                self.emit(Event::Failed { id, code, reason, contacts: redirect_contacts(message) });
+                let (retry_after_s, contacts) = (retry_after(message), redirect_contacts(message));
+                self.emit(Event::Failed { id, code, reason, retry_after_s, contacts });
             }
         }
     }
@@ -36,6 +38,12 @@ impl Endpoint {
     fn dial_progress(&mut self, now: Instant, tx: u64, id: SessionId, message: &Message) {
         self.cancel_if_possible(now, tx);
         let code = message.code();
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        if session.first_response_until.take().is_some() {
+            self.arm_session(id);
+        }
         let Some(session) = self.sessions.get_mut(&id).filter(|_| code > 100) else {
             return;
         };
@@ -92,6 +100,7 @@ impl Endpoint {
         session.flow = flow;
         session.state = State::Confirmed;
         session.ring_until = None;
+        session.first_response_until = None;
         let early = session.early_sdp.take();
         let sdp = sdp_of(message).ok().flatten().or(early);
         self.arm_session(id);

@@ -7,6 +7,7 @@
 mod accept;
 mod ack;
 mod admit;
+mod ask;
 mod authenticate;
 mod cancel;
 mod client_tx;
@@ -32,7 +33,7 @@ mod response;
 mod server_tx;
 mod timeout;
 
-pub use error::{DialError, SessionError};
+pub use error::{AskError, DialError, SessionError};
 pub use refuse::Standing;
 
 use crate::config::{Binding, Config, Stats, Trunk, User};

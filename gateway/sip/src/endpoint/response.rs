@@ -30,6 +30,7 @@ impl Endpoint {
                 Owner::Reoffer(session) => self.reoffer_response(now, flow, id, session, message),
                 Owner::Bye(session) => self.bye_response(now, id, session, message),
                 Owner::Notify(session) => self.notify_response(now, id, session, message),
+                Owner::Ask(ask) => self.ask_response(now, id, ask, message),
                 Owner::Nobody => {}
             }
         }
@@ -48,7 +49,7 @@ impl Endpoint {
 
     /// No final response will come: it timed out (408), or the transport failed (503)
     pub(super) fn client_failed(&mut self, now: Instant, id: u64, code: u16) {
-        let Some(owner) = self.clients.get(&id).map(|tx| tx.owner) else {
+        let Some((owner, cseq)) = self.clients.get(&id).map(|tx| (tx.owner, tx.request.cseq)) else {
             return;
         };
         self.remove_client(id);
@@ -56,7 +57,7 @@ impl Endpoint {
             Owner::Dial(session) => {
                 if self.remove_session(session).is_some() {
                     let reason = reason_phrase(code).to_owned();
-                    self.emit(Event::Failed { id: session, code, reason, contacts: Vec::new() });
+                    self.emit(Event::Failed { id: session, code, reason, retry_after_s: None, contacts: Vec::new() });
                 }
             }
             Owner::Reoffer(session) => self.reoffer_lost(now, session),
@@ -64,6 +65,7 @@ impl Endpoint {
                 self.remove_session(session);
             }
             Owner::Notify(session) => self.notify_done(now, session, false),
+            Owner::Ask(ask) => self.ask_failed(ask, cseq, code),
             Owner::Nobody => {}
         }
     }

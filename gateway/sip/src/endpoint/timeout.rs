@@ -63,8 +63,9 @@ impl Endpoint {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        if session.ring_until.is_some_and(|at| at <= now) {
-            session.ring_until = None;
+        let is_silent = session.first_response_until.is_some_and(|at| at <= now);
+        if is_silent || session.ring_until.is_some_and(|at| at <= now) {
+            (session.ring_until, session.first_response_until) = (None, None);
             return self.ring_timeout(now, id);
         }
         if session.ok.as_ref().is_some_and(|ok| ok.give_up_at <= now) {
@@ -91,7 +92,8 @@ impl Endpoint {
             Some(State::Dialing { invite }) => {
                 self.remove_session(id);
                 self.cancel_invite(now, invite, None);
-                self.emit(Event::Failed { id, code: 408, reason: "Request Timeout".to_owned(), contacts: Vec::new() });
+                let reason = "Request Timeout".to_owned();
+                self.emit(Event::Failed { id, code: 408, reason, retry_after_s: None, contacts: Vec::new() });
             }
             _ => {}
         }

@@ -72,6 +72,8 @@ pub(crate) struct Session {
     pub(crate) contact: String,
     pub(crate) credentials: Option<(String, String)>,
     pub(crate) ring_until: Option<Instant>,
+    /// Without any response until then, our call has failed
+    pub(crate) first_response_until: Option<Instant>,
     /// SDP of the last provisional
     pub(crate) early_sdp: Option<Vec<u8>>,
     /// The first INVITE carried an offer
@@ -89,6 +91,7 @@ impl Session {
     pub(crate) fn deadline(&self) -> Option<Instant> {
         earliest(&[
             self.ring_until,
+            self.first_response_until,
             self.ok.as_ref().map(|ok| ok.resend.at.min(ok.give_up_at)),
             self.reoffer_in.map(|r| r.give_up_at),
             self.reoffer_out.as_ref().and_then(|r| r.retry_at),

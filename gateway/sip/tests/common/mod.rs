@@ -227,6 +227,7 @@ pub fn dial_to(remote: &str) -> Dial {
         sdp: OFFER.as_bytes().to_vec(),
         credentials: None,
         ring_timeout_ms: 30_000,
+        first_response_ms: None,
         extra_headers: Vec::new(),
     }
 }

@@ -19,6 +19,10 @@ impl Sip {
                     let _ = core.endpoint.reject(Instant::now(), id, 503, "Service Unavailable");
                 }
             }
+            Event::Replied { id, reply } => {
+                // Who asked may have given up waiting.
+                let _ = core.asks.remove(&id).map(|asker| asker.send(reply));
+            }
             Event::Registered { user, .. } => self.notice(Notice::Registered { user }),
             Event::Unregistered { user } => self.notice(Notice::Unregistered { user }),
             Event::AuthFailed { user, source } => info!(%user, %source, "digest refused"),

@@ -20,10 +20,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use hotline_sip::{
-    Binding, Dial, DialError, Endpoint, Event, Flow, Incoming, Output, SessionError, SessionId, Standing, Transport,
+    Ask, AskError, AskId, Binding, Dial, DialError, Endpoint, Event, Flow, Incoming, Output, Reply, SessionError,
+    SessionId, Standing, Transport,
 };
 use tokio::net::{TcpListener, UdpSocket};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
@@ -73,6 +74,8 @@ pub enum Notice {
 struct Core {
     endpoint: Endpoint,
     routes: HashMap<SessionId, mpsc::Sender<Event>>,
+    /// Who waits for the answer to a REGISTER or OPTIONS of ours
+    asks: HashMap<AskId, oneshot::Sender<Reply>>,
 }
 
 struct Conn {
@@ -159,7 +162,7 @@ impl Sip {
         let (notices_tx, notices) = mpsc::channel(INCOMING_MAX);
         let sip = Self {
             inner: Arc::new(Inner {
-                core: Mutex::new(Core { endpoint, routes: HashMap::new() }),
+                core: Mutex::new(Core { endpoint, routes: HashMap::new(), asks: HashMap::new() }),
                 udp,
                 tcp: Mutex::new(Conns { by_id: HashMap::new(), by_peer: HashMap::new() }),
                 tls_peers,
@@ -190,6 +193,19 @@ impl Sip {
             core.routes.insert(id, events);
             Ok(id)
         })
+    }
+
+    /// Sends a request outside any dialog and waits for its answer, 64·T1 at most. Dropping the
+    /// future doesn't take the request back.
+    pub async fn ask(&self, ask: Ask) -> Result<Reply, AskError> {
+        let (asker, reply) = oneshot::channel();
+        self.with(|core, now| {
+            let id = core.endpoint.ask(now, ask)?;
+            core.asks.insert(id, asker);
+            Ok(())
+        })?;
+        // The endpoint answers every request; a closed channel means it is gone.
+        reply.await.map_err(|_| AskError::Busy)
     }
 
     /// Answers a call.

@@ -77,7 +77,7 @@ async fn a_full_mailbox_never_loses_the_end_of_a_session() {
     let id = SessionId(900);
     let ends = [
         Event::Ended { id, by: EndedBy::Remote, reason: None },
-        Event::Failed { id, code: 486, reason: "Busy Here".into(), contacts: Vec::new() },
+        Event::Failed { id, code: 486, reason: "Busy Here".into(), retry_after_s: None, contacts: Vec::new() },
         Event::Cancelled { id, reason: None },
     ];
     for end in ends {
@@ -178,6 +178,7 @@ fn tcp_dial(remote: SocketAddr, local: SocketAddr) -> Dial {
         sdp: b"v=0\r\n".to_vec(),
         credentials: None,
         ring_timeout_ms: 30_000,
+        first_response_ms: None,
         extra_headers: Vec::new(),
     }
 }

@@ -77,6 +77,7 @@ async fn call(client: ClientTls, remote: SocketAddr) -> (Sip, mpsc::Receiver<Eve
         sdp: b"v=0\r\n".to_vec(),
         credentials: None,
         ring_timeout_ms: 30_000,
+        first_response_ms: None,
         extra_headers: Vec::new(),
     };
     let (tx, events) = mpsc::channel(8);
