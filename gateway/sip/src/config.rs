@@ -2,6 +2,7 @@
 
 use crate::digest::Algorithm;
 use crate::flow::{Flow, IpNet, Transport};
+use crate::guard::GuardConfig;
 use std::fmt;
 use std::net::SocketAddr;
 use std::time::Instant;
@@ -20,6 +21,10 @@ pub struct Config {
     pub trunks: Vec<Trunk>,
     /// Where operators' phones live: only from here may a phone register or call
     pub phone_networks: Vec<IpNet>,
+    /// (listener, networks it hears); a listener that isn't listed hears everybody
+    pub listeners: Vec<(SocketAddr, Vec<IpNet>)>,
+    /// Rates before parsing, failures and bans
+    pub guard: GuardConfig,
     /// Live sessions at once; one more INVITE gets 503
     pub session_count_max: usize,
     /// How long an incoming call may ring before it gets 480
@@ -50,6 +55,8 @@ impl Config {
             advertised: Vec::new(),
             trunks: Vec::new(),
             phone_networks: Vec::new(),
+            listeners: Vec::new(),
+            guard: GuardConfig::default(),
             session_count_max: crate::limits::SESSION_COUNT_MAX_DEFAULT,
             ring_timeout_ms: crate::limits::RING_TIMEOUT_MS_DEFAULT,
             seed,
@@ -231,6 +238,14 @@ pub struct Stats {
     pub refused_overload: u64,
     /// Wrong or unknown credentials
     pub auth_failures: u64,
+    /// Attempts dropped because their source or user had to wait
+    pub auth_paused: u64,
+    /// Messages dropped before parsing because their source's bucket was empty
+    pub rate_limited: u64,
+    /// Messages and connections of banned sources dropped
+    pub refused_banned: u64,
+    /// Bans since the start
+    pub bans_total: u64,
     /// Retransmissions sent by our timers
     pub retransmissions: u64,
     /// INVITEs admitted

@@ -238,6 +238,11 @@ pub enum Event {
         /// Where it came from
         source: IpAddr,
     },
+    /// A source is banned: nothing it sends is looked at before `ban.until`
+    Banned {
+        /// Whom, why and for how long
+        ban: crate::guard::Ban,
+    },
     /// A stranger was turned away; at most one event per source and period
     Refused {
         /// Where it came from
@@ -269,6 +274,7 @@ impl Event {
             Self::Registered { .. } => "Registered",
             Self::Unregistered { .. } => "Unregistered",
             Self::AuthFailed { .. } => "AuthFailed",
+            Self::Banned { .. } => "Banned",
             Self::Refused { .. } => "Refused",
         }
     }

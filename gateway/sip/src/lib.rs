@@ -12,6 +12,7 @@ pub mod endpoint;
 mod event;
 mod flow;
 mod framing;
+mod guard;
 pub mod limits;
 pub mod message;
 mod random;
@@ -23,3 +24,4 @@ pub use config::{Ask, AskMethod, Binding, Config, Dial, Stats, Target, Trunk, Us
 pub use endpoint::{AskError, DialError, Endpoint, SessionError, Standing};
 pub use event::{AskId, EndedBy, Event, Incoming, Output, RedirectContact, Reply, SessionId, TransferTarget};
 pub use flow::{Flow, IpNet, IpNetError, Transport};
+pub use guard::{Ban, BanReason, GuardConfig, Rate};

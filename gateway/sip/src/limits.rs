@@ -66,3 +66,35 @@ pub const TRANSFER_COUNT_MAX: usize = 4_096;
 pub const TRANSFER_ANSWER_MS_MAX: u64 = 20_000;
 /// How long a transfer may run; then its subscription ends with a NOTIFY of 504
 pub const TRANSFER_MS_MAX: u64 = 240_000;
+/// Sources of a class with a token bucket of their own; the rest share one
+pub const BUCKET_COUNT_MAX: usize = 16_384;
+/// Full tables of the guard are looked through at most this often
+pub const SWEEP_PAUSE_MS: u64 = 1_000;
+/// Sources, and claimed users, whose failures are counted; the rest share one count
+pub const FAILURE_RECORD_COUNT_MAX: usize = 8_192;
+/// After so long without a failure the earlier ones are forgotten
+pub const FAILURE_WINDOW_MS: u64 = 600_000;
+/// Wrong passwords of a source before it has to wait
+pub const SOURCE_FAILURES_FREE: u32 = 3;
+/// Wrong passwords for a user, from wherever, before sources it isn't registered from have to wait
+pub const USER_FAILURES_FREE: u32 = 10;
+/// The first wait; it doubles with every further failure. What comes during it is dropped
+pub const PAUSE_FIRST_MS: u64 = 1_000;
+/// The longest wait
+pub const PAUSE_MS_MAX: u64 = 30_000;
+/// Challenges an address in a phone network leaves unanswered before it is banned
+pub const PHONE_IDLE_MAX: u32 = 200;
+/// Refused requests of a stranger before it is banned
+pub const STRANGER_IDLE_MAX: u32 = 50;
+/// A request by a known scanner's name counts so often
+pub const SCANNER_WEIGHT: u32 = 10;
+/// Bans at once; beyond, the one that ends first makes room
+pub const BAN_COUNT_MAX: usize = 4_096;
+/// How long an ended ban makes the next one longer
+pub const BAN_MEMORY_MS: u64 = 86_400_000;
+/// Addresses we sent requests to that are remembered; a further one counts as a stranger
+pub const CONTACTED_COUNT_MAX: usize = 4_096;
+/// How long they are
+pub const CONTACTED_MS: u64 = 3_600_000;
+/// Characters kept of a user name somebody claims
+pub const CLAIMED_USER_CHARS: usize = 64;

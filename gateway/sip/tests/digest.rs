@@ -159,7 +159,7 @@ fn our_dial_answers_a_challenge_with_the_strongest_algorithm() {
         let first = gateway.drain().remove(0);
         let extra = challenge_line(name, "MD5", "n1", "")
             + &challenge_line(name, "SHA-256", "n2", ", opaque=\"o\"")
-            + &challenge_line(name, "SHA-512-256", "n3", "");
+            + &challenge_line(name, "SHA-384", "n3", "");
         let sent = gateway.feed(TRUNK, answer(&first, code, "e", &extra, ""));
         assert_eq!(heads(&sent), ["ACK", "INVITE"]);
         assert_eq!(header(&sent[0], "Via"), header(&first, "Via"));
@@ -207,4 +207,107 @@ fn a_stale_nonce_of_the_carrier_is_tried_once_more_and_the_call_goes_on() {
     assert_eq!((heads(&sent), header(&sent[0], "CSeq")), (vec!["BYE".to_owned()], "5 BYE".to_owned()));
     gateway.feed(TRUNK, answer(&sent[0], 200, "", "", ""));
     assert_eq!(gateway.ep.stats().sessions, 0);
+}
+
+#[test]
+fn counts_come_in_any_order_within_a_window_and_none_twice() {
+    let mut gateway = Gateway::new();
+    let challenge = gateway.feed(PHONE, phone_invite("a", 1, String::new())).remove(0);
+    let mut send = |count: u32, n: u32| {
+        let auth = authorize(&challenge, Algorithm::Sha256, "INVITE", "1001", "secret", &format!("{count:08x}"));
+        head(&gateway.feed(PHONE, phone_invite(&format!("b{n}"), 2, auth))[0])
+    };
+    let order = [64, 1, 33, 2, 128, 66, 65];
+    for (n, count) in (0..).zip(order) {
+        assert_eq!(send(count, n), "100", "{count}");
+    }
+    for (n, count) in (100..).zip([64, 1, 128, 63]) {
+        assert_eq!(send(count, n), "401", "{count} was taken or is too far back");
+    }
+}
+
+#[test]
+fn what_cannot_be_checked_is_challenged_again() {
+    let mut gateway = Gateway::new();
+    let challenge = gateway.feed(PHONE, phone_invite("a", 1, String::new())).remove(0);
+    let auth = authorize(&challenge, Algorithm::Sha256, "INVITE", "1001", "secret", "00000001");
+    let cases = [
+        ("qop=auth,", "qop=auth-int,"),
+        ("qop=auth,", "qop=\"none\","),
+        ("nc=00000001", "nc=-1"),
+        ("nc=00000001", "nc=000000000001ffff1"),
+        ("cnonce=", "xnonce="),
+        ("username=\"1001\"", "username=\"1001\", userhash=true"),
+        ("algorithm=SHA-256", "algorithm=SHA-256-sess"),
+        ("algorithm=SHA-256", "algorithm=SHA-512-256"),
+        ("Digest username", "Basic username"),
+        ("response=", "answer="),
+    ];
+    for (n, (good, bad)) in (0..).zip(cases) {
+        let sent = gateway.feed(PHONE, phone_invite(&format!("c{n}"), 2, auth.replace(good, bad)));
+        assert_eq!(heads(&sent), ["401"], "{bad}");
+        assert!(!sent[0].contains("stale"), "{bad}");
+    }
+    assert_eq!(gateway.ep.stats().auth_failures, 0);
+    let unquoted = auth.replace("qop=auth,", "qop=\"auth\",").replace("algorithm=SHA-256", "algorithm=\"sha-256\"");
+    let extended = unquoted.replace("username=\"1001\"", "username*=UTF-8''%31001");
+    assert_eq!(heads(&gateway.feed(PHONE, phone_invite("d", 2, extended))), ["100"]);
+}
+
+#[test]
+fn credentials_count_for_the_number_they_were_made_for() {
+    let mut gateway = Gateway::new();
+    let challenge = gateway.feed(PHONE, phone_invite("a", 1, String::new())).remove(0);
+    let auth = authorize(&challenge, Algorithm::Sha256, "INVITE", "1001", "secret", "00000001");
+    let to = |uri: &'static str, branch: &'static str| {
+        Req { uri, via_host: PHONE, user: "1001", cseq: 2, extra: auth.clone(), call_id: branch, ..invite(branch) }
+            .text()
+    };
+    assert_eq!(heads(&gateway.feed(PHONE, to("sip:95588@10.0.0.1", "b"))), ["400"]);
+    let same = to("sip:12319@hotline.test:5060;transport=udp", "c");
+    assert_eq!(heads(&gateway.feed(PHONE, same)), ["100"], "a proxy may have rewritten the host");
+}
+
+#[test]
+fn a_phone_calls_under_its_own_name_only() {
+    let mut gateway = Gateway::new();
+    let challenge = gateway.feed(PHONE, phone_invite("a", 1, String::new())).remove(0);
+    let auth = authorize(&challenge, Algorithm::Sha256, "INVITE", "1001", "secret", "00000001");
+    let text = phone_invite("b", 2, auth).replace("From: <sip:1001@", "From: \"1001\" <sip:1002@");
+    assert_eq!(heads(&gateway.feed(PHONE, text)), ["403"]);
+    assert!(gateway.take_events().is_empty());
+}
+
+/// All but what names the request itself
+fn shape(answer: &str) -> Vec<String> {
+    let varies = ["via:", "from:", "to:", "call-id:", "cseq:"];
+    let lines = answer.lines().filter(|l| !varies.iter().any(|v| l.to_ascii_lowercase().starts_with(v)));
+    // A nonce is as long as any other; its digits differ.
+    lines.map(|l| l.split("nonce=\"").map(|p| p.split_once('"').map_or(p, |x| x.1)).collect()).collect()
+}
+
+#[test]
+fn nothing_tells_an_extension_from_none() {
+    for method in ["REGISTER", "INVITE", "OPTIONS"] {
+        let mut answers = Vec::new();
+        for name in ["1001", "9999"] {
+            let mut gateway = Gateway::new();
+            let uri = format!("sip:{name}@10.0.0.1");
+            let ask = |branch, extra| {
+                let request = Req { uri: &uri, via_host: PHONE, user: name, extra, ..req(method, branch) };
+                request.text().replace("To: <sip:12319@", &format!("To: <sip:{name}@"))
+            };
+            let first = gateway.feed(PHONE, ask("a", String::new())).remove(0);
+            let mut both = vec![(first.len(), shape(&first))];
+            if method != "OPTIONS" {
+                let auth = authorize(&first, Algorithm::Sha256, method, name, "guess", "00000001");
+                let auth = auth.replace("sip:12319@", &format!("sip:{name}@"));
+                let second = gateway.feed(PHONE, ask("b", auth)).remove(0);
+                assert_eq!(head(&second), "403");
+                both.push((second.len(), shape(&second)));
+            }
+            answers.push(both);
+        }
+        assert_eq!(answers[0], answers[1], "{method}");
+    }
 }

@@ -1,6 +1,6 @@
 //! Answering a 401 or 407 as client
 
-use super::{Algorithm, Credentials, ha1_md5, ha1_sha256, response};
+use super::{Algorithm, Credentials, response};
 use crate::message::{HeaderName, Message, quote};
 
 /// A challenge we can answer
@@ -58,10 +58,7 @@ pub fn authorization(
     password: &str,
     cnonce: &str,
 ) -> (String, String) {
-    let ha1 = match challenge.algorithm {
-        Algorithm::Md5 => ha1_md5(user, &challenge.realm, password),
-        Algorithm::Sha256 => ha1_sha256(user, &challenge.realm, password),
-    };
+    let ha1 = super::ha1(challenge.algorithm, user, &challenge.realm, password);
     // A nonce of the peer serves one request here, so its count is always 1.
     let nc = "00000001";
     let qop = challenge.qop.then_some((nc, cnonce));

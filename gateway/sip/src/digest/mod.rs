@@ -9,7 +9,7 @@ pub use credentials::Credentials;
 pub use nonce::{NonceBook, NonceState};
 
 use md5::Md5;
-use sha2::{Digest, Sha256};
+use sha2::{Digest, Sha256, Sha512_256};
 
 /// A hash algorithm of digest
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,6 +18,8 @@ pub enum Algorithm {
     Md5,
     /// `SHA-256`
     Sha256,
+    /// `SHA-512-256`; accounts keep no hash of it, so we answer its challenges and offer none
+    Sha512256,
 }
 
 impl Algorithm {
@@ -28,6 +30,7 @@ impl Algorithm {
             None => Some(Self::Md5),
             Some(text) if text.eq_ignore_ascii_case("MD5") => Some(Self::Md5),
             Some(text) if text.eq_ignore_ascii_case("SHA-256") => Some(Self::Sha256),
+            Some(text) if text.eq_ignore_ascii_case("SHA-512-256") => Some(Self::Sha512256),
             Some(_) => None,
         }
     }
@@ -38,6 +41,7 @@ impl Algorithm {
         match self {
             Self::Md5 => "MD5",
             Self::Sha256 => "SHA-256",
+            Self::Sha512256 => "SHA-512-256",
         }
     }
 
@@ -46,6 +50,7 @@ impl Algorithm {
         match self {
             Self::Md5 => to_hex(&Md5::digest(text)),
             Self::Sha256 => to_hex(&Sha256::digest(text)),
+            Self::Sha512256 => to_hex(&Sha512_256::digest(text)),
         }
     }
 }
@@ -59,16 +64,22 @@ pub(crate) fn to_hex(bytes: &[u8]) -> String {
     })
 }
 
+/// Hex hash of `user:realm:password`
+#[must_use]
+pub fn ha1(algorithm: Algorithm, user: &str, realm: &str, password: &str) -> String {
+    algorithm.hex(&[user, realm, password])
+}
+
 /// Hex MD5 of `user:realm:password`
 #[must_use]
 pub fn ha1_md5(user: &str, realm: &str, password: &str) -> String {
-    Algorithm::Md5.hex(&[user, realm, password])
+    ha1(Algorithm::Md5, user, realm, password)
 }
 
 /// Hex SHA-256 of `user:realm:password`
 #[must_use]
 pub fn ha1_sha256(user: &str, realm: &str, password: &str) -> String {
-    Algorithm::Sha256.hex(&[user, realm, password])
+    ha1(Algorithm::Sha256, user, realm, password)
 }
 
 /// The `response` parameter (RFC 7616 §3.4.1); `qop` is (nc, cnonce) for qop=auth

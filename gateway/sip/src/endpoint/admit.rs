@@ -32,6 +32,11 @@ impl Endpoint {
             Identity::Trunk(name) if !self.is_trunk_at(&name, flow.local) => {
                 self.refuse_credentials(flow, &message, name);
             }
+            Identity::Mismatch => self.reply(flow, &message, 400, "Digest URI Mismatch", &[]),
+            Identity::Paused => {}
+            Identity::Phone(user) if Self::is_borrowed_name(&message, &user) => {
+                self.reply(flow, &message, 403, "", &[]);
+            }
             identity => self.admit(now, flow, message, identity),
         }
     }
@@ -67,7 +72,8 @@ impl Endpoint {
                     self.refuse_credentials(flow, &message, user);
                 }
             }
-            Identity::Phone(_) => self.refuse_stranger(now, flow, &message),
+            Identity::Phone(_) | Identity::Mismatch => self.refuse_stranger(now, flow, &message),
+            Identity::Paused => self.counters.refused_strangers += 1,
         }
     }
 

@@ -4,6 +4,7 @@ use super::Endpoint;
 use crate::config::User;
 use crate::digest::{Algorithm, Credentials, NonceState, response};
 use crate::flow::Flow;
+use crate::guard::user_key;
 use crate::message::{HeaderName, Message, quote};
 use std::time::Instant;
 use subtle::ConstantTimeEq;
@@ -27,6 +28,10 @@ pub(super) enum Identity {
     },
     /// Wrong password or no such user; nothing tells them apart
     Wrong(String),
+    /// The credentials name another number than the request
+    Mismatch,
+    /// Too many failures: not even looked at
+    Paused,
 }
 
 impl Endpoint {
@@ -38,12 +43,16 @@ impl Endpoint {
             .find(|c| c.get("realm") == Some(self.config.realm.as_str()))
     }
 
+    /// Who sent a request
+    ///
+    /// Whatever a password's worth, the way to the answer is the same for users that exist and
+    /// users that don't: pauses and failures go by the claimed name.
     pub(super) fn authenticate(&mut self, now: Instant, flow: Flow, message: &Message, among: Among) -> Identity {
         let fresh = Identity::Unknown { stale: false };
         let Some(given) = self.credentials_of(message) else {
             return fresh;
         };
-        let fields = (given.get("username"), given.get("nonce"), given.get("uri"), given.get("response"));
+        let fields = (given.user(), given.get("nonce"), given.get("uri"), given.get("response"));
         let (Some(name), Some(nonce), Some(uri), Some(answer)) = fields else {
             return fresh;
         };
@@ -51,40 +60,60 @@ impl Endpoint {
         let Some(algorithm) = Algorithm::of(given.get("algorithm")).filter(offered) else {
             return fresh;
         };
+        let Some((qop, count)) = qop_of(&given) else {
+            return fresh;
+        };
         let now_ms = self.clock_ms(now);
         let NonceState::Fresh(nonce_id) = self.nonces.check(now_ms, flow.remote.ip(), nonce) else {
             return Identity::Unknown { stale: true };
         };
-        let (qop, count) = match given.get("qop") {
-            // RFC 2069 style has no count, so such a nonce serves once.
-            None => (None, 1),
-            Some(qop) if qop.eq_ignore_ascii_case("auth") => {
-                let (Some(nc), Some(cnonce)) = (given.get("nc"), given.get("cnonce")) else {
-                    return fresh;
-                };
-                let Ok(count) = u32::from_str_radix(nc, 16) else {
-                    return fresh;
-                };
-                (Some((nc, cnonce)), count)
-            }
-            Some(_) => return fresh,
-        };
-        let (user, identity) = self.account_of(name, among);
+        if self.has_to_wait(now, flow, &name) {
+            return Identity::Paused;
+        }
+        if Self::is_for_another(message, uri) {
+            return Identity::Mismatch;
+        }
+        let (user, identity) = self.account_of(&name, among);
         let ha1 = match algorithm {
-            Algorithm::Md5 => &user.ha1_md5,
-            Algorithm::Sha256 => &user.ha1_sha256,
+            Algorithm::Md5 => user.ha1_md5.as_str(),
+            Algorithm::Sha256 => user.ha1_sha256.as_str(),
+            Algorithm::Sha512256 => "",
         };
         let usable = !ha1.is_empty();
         let expected = response(algorithm, &ha1.to_ascii_lowercase(), nonce, message.method_text(), uri, qop);
         let same = bool::from(expected.as_bytes().ct_eq(answer.to_ascii_lowercase().as_bytes()));
+        let ip = flow.remote.ip();
+        let class = self.class_of(now, flow.local, ip);
         match identity.filter(|_| usable && same) {
             None => {
                 self.counters.auth_failures += 1;
-                Identity::Wrong(name.to_owned())
+                let ban = self.guard.note_failure(now, class, ip, &name);
+                self.tell_banned(ban);
+                Identity::Wrong(user_key(&name))
             }
             Some(_) if !self.nonces.take(now_ms, nonce_id, count) => Identity::Unknown { stale: true },
-            Some(identity) => identity,
+            Some(identity) => {
+                self.guard.note_success(class, ip);
+                identity
+            }
         }
+    }
+
+    /// Whether this source, or this name from a source it isn't registered at, failed too often
+    ///
+    /// A flow somebody registered from and an address the user is at don't wait: nobody else's
+    /// guesses may cut off a working phone.
+    fn has_to_wait(&mut self, now: Instant, flow: Flow, name: &str) -> bool {
+        let ip = flow.remote.ip();
+        let class = self.class_of(now, flow.local, ip);
+        let waits = (self.guard.is_source_paused(now, class, ip) && !self.registrar.has_flow(now, flow))
+            || (self.guard.is_user_paused(now, name) && !self.registrar.is_at(now, name, ip));
+        if waits {
+            self.counters.auth_paused += 1;
+            let ban = self.guard.note_impatience(now, class, ip);
+            self.tell_banned(ban);
+        }
+        waits
     }
 
     fn account_of(&self, name: &str, among: Among) -> (&User, Option<Identity>) {
@@ -99,6 +128,7 @@ impl Endpoint {
 
     /// A stateless 401, one field an algorithm, preferred first (RFC 8760 §2.3)
     pub(super) fn challenge(&mut self, now: Instant, flow: Flow, message: &Message, stale: bool) {
+        self.note_idle(now, flow, message);
         let now_ms = self.clock_ms(now);
         let nonce = self.nonces.issue(now_ms, flow.remote.ip());
         let stale = if stale { ", stale=true" } else { "" };
@@ -111,5 +141,20 @@ impl Endpoint {
             .collect();
         let headers: Vec<(&str, &str)> = values.iter().map(|v| ("WWW-Authenticate", v.as_str())).collect();
         self.reply(flow, message, 401, "", &headers);
+    }
+}
+
+/// ((nc, cnonce), count) for qop=auth; `None` for what can't be checked, auth-int included
+fn qop_of(given: &Credentials) -> Option<(Option<(&str, &str)>, u32)> {
+    match given.get("qop") {
+        // RFC 2069 style has no count, so such a nonce serves once.
+        None => Some((None, 1)),
+        Some(qop) if qop.eq_ignore_ascii_case("auth") => {
+            let (nc, cnonce) = (given.get("nc")?, given.get("cnonce")?);
+            let is_hex = nc.len() <= 8 && nc.bytes().all(|b| b.is_ascii_hexdigit());
+            let count = u32::from_str_radix(nc, 16).ok().filter(|_| is_hex)?;
+            Some((Some((nc, cnonce)), count))
+        }
+        Some(_) => None,
     }
 }

@@ -122,6 +122,7 @@ impl Endpoint {
             Method::Invite => ClientFsm::Invite(InviteClient::new(now, self.timing, reliable)),
             _ => ClientFsm::Other(Client::new(now, self.timing, reliable)),
         };
+        self.guard.note_contacted(now, order.flow.remote.ip());
         self.transmit(order.flow, bytes.clone());
         let Order { flow, owner, credentials, local_tag, try_count } = order;
         let (give_up, cancel_tx, forks) = (None, None, Vec::new());

@@ -19,7 +19,9 @@ pub(super) struct Stream {
 impl Endpoint {
     /// Takes one datagram, or one whole message of any transport
     pub fn handle_datagram(&mut self, now: Instant, flow: Flow, bytes: &[u8]) {
-        self.take(now, flow, bytes);
+        if self.passes(now, flow, bytes) {
+            self.take(now, flow, bytes);
+        }
     }
 
     /// Whether `bytes` were a valid message
@@ -53,8 +55,13 @@ impl Endpoint {
     /// Returns how many whole, valid messages these bytes completed.
     pub fn handle_stream(&mut self, now: Instant, flow: Flow, bytes: &[u8]) -> usize {
         let Some(conn) = flow.conn else {
-            return usize::from(self.take(now, flow, bytes));
+            return usize::from(self.passes(now, flow, bytes) && self.take(now, flow, bytes));
         };
+        if self.is_banned_conn(now, flow) {
+            self.counters.refused_banned += 1;
+            self.close_stream(conn);
+            return 0;
+        }
         let mut valid = 0;
         let known = self.streams.remove(&conn);
         let was_waiting = known.is_some();
@@ -65,7 +72,7 @@ impl Endpoint {
             match stream.framer.next() {
                 Ok(Some(Frame::Message(message))) => {
                     stream.due_at = due_at;
-                    valid += usize::from(self.take(now, flow, &message));
+                    valid += usize::from(self.passes(now, flow, &message) && self.take(now, flow, &message));
                 }
                 Ok(Some(Frame::Ping)) => self.transmit(flow, b"\r\n".to_vec()),
                 Ok(None) => break,

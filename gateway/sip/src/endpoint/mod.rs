@@ -14,6 +14,7 @@ mod client_tx;
 mod dial;
 mod error;
 mod extension;
+mod guarded;
 mod hang_up;
 mod in_dialog;
 mod input;
@@ -40,6 +41,7 @@ use crate::config::{Binding, Config, Stats, Trunk, User};
 use crate::digest::{NonceBook, ha1_md5, ha1_sha256};
 use crate::event::{Event, Output, SessionId};
 use crate::flow::{Flow, Transport};
+use crate::guard::Guard;
 use crate::random::Random;
 use crate::registrar::Registrar;
 use crate::session::{Orphan, Session, Transfer};
@@ -85,6 +87,7 @@ pub struct Endpoint {
     /// When a source last proved a trunk's password
     proven: HashMap<IpAddr, Instant>,
     streams: HashMap<u64, Stream>,
+    guard: Guard,
     draining: bool,
     counters: Stats,
 }
@@ -102,6 +105,7 @@ impl Endpoint {
         let nonces = NonceBook::new(random.mac(&[b"nonce key"]));
         let decoy = account(&random.token(), &config.realm, &random.token());
         let trunk_users = trunk_accounts(&config);
+        let guard = Guard::new(config.guard);
         Self {
             config,
             timing,
@@ -125,6 +129,7 @@ impl Endpoint {
             strangers: HashMap::new(),
             proven: HashMap::new(),
             streams: HashMap::new(),
+            guard,
             draining: false,
             counters: Stats::default(),
         }

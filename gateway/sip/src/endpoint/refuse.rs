@@ -23,6 +23,9 @@ impl Endpoint {
     /// Whom a connection from `ip` to our listener `local` would belong to: the driver keeps few for strangers and none for nobodies
     #[must_use]
     pub fn standing(&self, now: Instant, local: SocketAddr, ip: IpAddr) -> Standing {
+        if self.guard.is_banned(now, self.class_of(now, local, ip), ip) {
+            return Standing::Nobody;
+        }
         let is_peer = || self.sessions.values().any(|s| s.flow.remote.ip() == ip);
         if self.serves_at(local, ip) || self.is_proven(now, ip) || is_peer() {
             Standing::Served
@@ -54,6 +57,7 @@ impl Endpoint {
     /// Turns a stranger's INVITE away: stateless, so nothing is ever sent again
     pub(super) fn refuse_stranger(&mut self, now: Instant, flow: Flow, message: &Message) {
         self.counters.refused_strangers += 1;
+        self.note_idle(now, flow, message);
         if self.may_answer_stranger(now, flow) {
             self.reply(flow, message, 403, "", &[]);
             self.tell_refused(flow, message, Some(403));
@@ -63,6 +67,7 @@ impl Endpoint {
     /// Other methods of strangers: silence, so that a scanner learns nothing
     pub(super) fn ignore_stranger(&mut self, now: Instant, flow: Flow, message: &Message) {
         self.counters.refused_strangers += 1;
+        self.note_idle(now, flow, message);
         if self.may_answer_stranger(now, flow) {
             self.tell_refused(flow, message, None);
         }

@@ -30,7 +30,8 @@ impl Endpoint {
             Identity::Phone(user) => user,
             Identity::Wrong(user) => return self.refuse_credentials(flow, &message, user),
             Identity::Unknown { stale } => return self.challenge(now, flow, &message, stale),
-            Identity::Trunk(_) => return self.challenge(now, flow, &message, false),
+            Identity::Trunk(_) | Identity::Mismatch => return self.challenge(now, flow, &message, false),
+            Identity::Paused => return,
         };
         // A phone may register its own address of record and no other.
         if message.to().map(|to| to.number()).as_deref() != Some(&user) {

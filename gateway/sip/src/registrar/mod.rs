@@ -114,6 +114,12 @@ impl Registrar {
             .any(|e| e.expires_at > now && e.flow.remote == flow.remote && e.flow.transport == flow.transport)
     }
 
+    /// Whether `user` registered from this address
+    pub(crate) fn is_at(&self, now: Instant, user: &str, ip: std::net::IpAddr) -> bool {
+        let entries = self.phones.get(user).map_or(&[][..], Vec::as_slice);
+        entries.iter().any(|e| e.expires_at > now && e.flow.remote.ip() == ip)
+    }
+
     /// Drops what `gone` names; gives the users left without binding
     fn sweep(&mut self, gone: impl Fn(&Entry) -> bool) -> Vec<String> {
         let mut lost = Vec::new();

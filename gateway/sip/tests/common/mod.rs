@@ -247,13 +247,11 @@ pub fn authorize(
     let value = line.unwrap().split_once(':').unwrap().1;
     let given = digest::Credentials::parse(value.as_bytes()).unwrap();
     let nonce = given.get("nonce").unwrap();
-    let ha1 = match algorithm {
-        digest::Algorithm::Md5 => digest::ha1_md5(name, REALM, password),
-        digest::Algorithm::Sha256 => digest::ha1_sha256(name, REALM, password),
-    };
-    let response = digest::response(algorithm, &ha1, nonce, method, "sip:x", Some((nc, "cn")));
+    let ha1 = digest::ha1(algorithm, name, REALM, password);
+    let uri = "sip:12319@10.0.0.1";
+    let response = digest::response(algorithm, &ha1, nonce, method, uri, Some((nc, "cn")));
     format!(
-        "Authorization: Digest username=\"{name}\", realm=\"{REALM}\", nonce=\"{nonce}\", uri=\"sip:x\", \
+        "Authorization: Digest username=\"{name}\", realm=\"{REALM}\", nonce=\"{nonce}\", uri=\"{uri}\", \
          response=\"{response}\", algorithm={}, qop=auth, nc={nc}, cnonce=\"cn\"\r\n",
         algorithm.text()
     )

@@ -26,6 +26,9 @@ impl Sip {
             Event::Registered { user, .. } => self.notice(Notice::Registered { user }),
             Event::Unregistered { user } => self.notice(Notice::Unregistered { user }),
             Event::AuthFailed { user, source } => info!(%user, %source, "digest refused"),
+            Event::Banned { ban } => {
+                warn!(source = %ban.source, reason = %ban.reason, times = ban.times, "SIP source banned");
+            }
             Event::Refused { source, method, code } => debug!(%source, %method, ?code, "stranger refused"),
             event => to_call(core, event),
         }
