@@ -18,6 +18,7 @@ pub mod message;
 mod random;
 mod registrar;
 mod session;
+mod tap;
 mod transaction;
 
 pub use config::{Ask, AskMethod, Binding, Config, Dial, Stats, Target, Trunk, User};
@@ -25,3 +26,4 @@ pub use endpoint::{AskError, DialError, Endpoint, SessionError, Standing};
 pub use event::{AskId, EndedBy, Event, Incoming, Output, RedirectContact, Reply, SessionId, TransferTarget};
 pub use flow::{Flow, IpNet, IpNetError, Transport};
 pub use guard::{Ban, BanReason, GuardConfig, Rate};
+pub use tap::Tap;

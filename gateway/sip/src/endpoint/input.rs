@@ -29,6 +29,7 @@ impl Endpoint {
         self.clock_ms(now);
         match Message::parse(bytes) {
             Ok(message) => {
+                self.show_received(now, flow, bytes, &message);
                 if message.is_request() {
                     self.receive_request(now, flow, message);
                 } else {
@@ -46,6 +47,14 @@ impl Endpoint {
             }
         }
         false
+    }
+
+    fn show_received(&mut self, now: Instant, flow: Flow, bytes: &[u8], message: &Message) {
+        if let Some(mut tap) = self.tap.take() {
+            let is_served = self.serves(flow.remote.ip()) || self.is_proven(now, flow.remote.ip());
+            tap.received(flow, bytes, message, is_served);
+            self.tap = Some(tap);
+        }
     }
 
     /// Takes bytes of a TCP connection, cut anywhere; `flow.conn` names the connection

@@ -45,6 +45,7 @@ use crate::guard::Guard;
 use crate::random::Random;
 use crate::registrar::Registrar;
 use crate::session::{Orphan, Session, Transfer};
+use crate::tap::Tap;
 use crate::transaction::{TimerKey, Timers, Timing};
 use client_tx::ClientTx;
 use input::Stream;
@@ -90,6 +91,7 @@ pub struct Endpoint {
     guard: Guard,
     draining: bool,
     counters: Stats,
+    tap: Option<Box<dyn Tap>>,
 }
 
 impl Endpoint {
@@ -132,6 +134,7 @@ impl Endpoint {
             guard,
             draining: false,
             counters: Stats::default(),
+            tap: None,
         }
     }
 
@@ -148,6 +151,17 @@ impl Endpoint {
     pub fn set_trunks(&mut self, trunks: Vec<Trunk>) {
         self.config.trunks = trunks;
         self.trunk_users = trunk_accounts(&self.config);
+    }
+
+    /// Shows every message that passes to `tap` from now on
+    pub fn set_tap(&mut self, tap: Box<dyn Tap>) {
+        self.tap = Some(tap);
+    }
+
+    /// The `Call-ID` of a session that has not ended
+    #[must_use]
+    pub fn call_id(&self, id: SessionId) -> Option<String> {
+        Some(String::from_utf8_lossy(&self.sessions.get(&id)?.dialog.call_id).into_owned())
     }
 
     /// Stops admitting: new INVITEs get 503 with `Retry-After`; calls that run go on
@@ -194,6 +208,9 @@ impl Endpoint {
     }
 
     fn transmit(&mut self, flow: Flow, bytes: Vec<u8>) {
+        if let Some(tap) = &mut self.tap {
+            tap.sent(flow, &bytes);
+        }
         self.out.push_back(Output::Transmit { flow, bytes });
     }
 
