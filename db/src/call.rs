@@ -174,6 +174,7 @@ pub struct CallPatch {
     pub wait_ms: Option<i64>,
     pub wrap_ms: Option<i64>,
     pub mos: Option<f64>,
+    pub sip_call_id: Option<String>,
 }
 
 /// How a call ended.
@@ -321,7 +322,7 @@ pub(crate) async fn apply_patch(c: &mut Conn, call: Id, patch: CallPatch) -> Res
          queue = COALESCE($5, queue), operator = COALESCE($6, operator), \
          codec = COALESCE($7, codec), stage = COALESCE($8, stage), \
          wait_ms = COALESCE($9, wait_ms), wrap_ms = COALESCE($10, wrap_ms), \
-         mos = COALESCE($11, mos) WHERE id = $1")
+         mos = COALESCE($11, mos), sip_call_id = COALESCE($12, sip_call_id) WHERE id = $1")
     .bind(call)
     .bind(patch.answer_at)
     .bind(patch.queue_at)
@@ -332,7 +333,8 @@ pub(crate) async fn apply_patch(c: &mut Conn, call: Id, patch: CallPatch) -> Res
     .bind(patch.stage)
     .bind(patch.wait_ms)
     .bind(patch.wrap_ms)
-    .bind(patch.mos);
+    .bind(patch.mos)
+    .bind(patch.sip_call_id);
     match c.run(query).await? {
         0 => Err(DbError::NotFound),
         _ => Ok(()),

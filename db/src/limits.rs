@@ -22,6 +22,8 @@ pub const WRITE_GROUP_LEN_MAX: usize = 64;
 pub const PAGE_LEN_MAX: i64 = 200;
 /// Most rows one claim leases; a larger request is cut to it.
 pub const CLAIM_LEN_MAX: i64 = 100;
+/// Most rows one pruning deletes; a larger request is cut to it.
+pub const PRUNE_LEN_MAX: i64 = 1_000;
 /// Draws of a random query code before giving up with [`DbError::Exhausted`].
 pub const QUERY_CODE_DRAWS_MAX: u32 = 64;
 /// Items per region, day and channel: five digits; then [`DbError::Exhausted`].

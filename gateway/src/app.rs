@@ -25,6 +25,7 @@ use crate::net::media_routes::MediaRoutes;
 use crate::net::sip::{Notice, Sip, SipEvents};
 use crate::observe::Metrics;
 use crate::privacy::Sealer;
+use crate::trace::{self, Collector, CollectorSettings, Observer, Trace};
 use crate::voice::Voice;
 
 /// Media events on their way to calls.
@@ -61,6 +62,8 @@ pub struct Services {
     pub live: LiveCalls,
     /// Counters.
     pub metrics: Metrics,
+    /// What passed on the wire.
+    pub trace: Arc<Trace>,
     /// Callback rules.
     pub rules: Rules,
     /// Engine settings with the model's path filled in.
@@ -120,7 +123,10 @@ async fn build(config: Arc<Config>, cancel: CancellationToken) -> anyhow::Result
     let media = Media::start(media_config(&config), media_tx).context("RTP")?;
     let (media_routes, orphans) = MediaRoutes::new();
     media_routes.carry(media_rx);
+    let metrics = Metrics::new(&config)?;
+    let trace = Trace::new(config.trace.memory_mb as usize * 1024 * 1024, config.trace.keep_days > 0);
     let mut endpoint = Endpoint::new(sip_config(&config));
+    endpoint.set_tap(Box::new(observer(&config, &trace, &metrics, &cancel)));
     endpoint.set_users(sip_users(&store).await?);
     let sockets = crate::trunk::sockets(&config)?;
     let (sip, events) = Sip::start(endpoint, sockets, cancel.clone())
@@ -140,7 +146,8 @@ async fn build(config: Arc<Config>, cancel: CancellationToken) -> anyhow::Result
         voice,
         sealer,
         live: LiveCalls::default(),
-        metrics: Metrics::new()?,
+        metrics,
+        trace,
         calls: TaskTracker::new(),
         cancel,
         config,
@@ -148,6 +155,20 @@ async fn build(config: Arc<Config>, cancel: CancellationToken) -> anyhow::Result
     let sv = Arc::new(sv);
     tokio::spawn(crate::call::finish_orphans(Arc::clone(&sv), orphans));
     Ok((sv, events))
+}
+
+/// Counts, traces and sends on what passes.
+fn observer(config: &Config, trace: &Arc<Trace>, metrics: &Metrics, cancel: &CancellationToken) -> Observer {
+    let hep = &config.trace.hep;
+    let collector = (!hep.address.is_empty()).then(|| {
+        let settings = CollectorSettings {
+            address: hep.address.clone(),
+            sender: trace::Sender { capture_id: hep.capture_id, password: hep.password.clone() },
+            is_masked: hep.masked,
+        };
+        Collector::start(settings, Arc::clone(trace), metrics.hep_dropped.clone(), cancel.clone())
+    });
+    Observer::new(Arc::clone(trace), metrics.sip.clone(), collector)
 }
 
 /// The phones the endpoint knows.
@@ -263,6 +284,7 @@ fn spawn_workers(sv: &Arc<Services>, core: &Arc<Core>) {
     }
     tokio::spawn(follow_users(Arc::clone(sv)));
     tokio::spawn(crate::observe::follow_outbox(Arc::clone(sv)));
+    tokio::spawn(trace::keep::run(Arc::clone(sv)));
     let (done_tx, done_rx) = mpsc::channel(256);
     let worker = std::env::current_exe().unwrap_or_else(|_| "hotline".into());
     tokio::spawn(hotline_transcription::jobs::run(
@@ -323,6 +345,7 @@ async fn drain(sv: &Arc<Services>) {
     // Lets the last BYEs leave before the sockets close.
     tokio::time::sleep(Duration::from_millis(100)).await;
     sv.cancel.cancel();
+    trace::keep::store_all(sv).await;
     let media = sv.media.clone();
     let _ = tokio::task::spawn_blocking(move || media.shutdown(Duration::from_secs(5))).await;
 }

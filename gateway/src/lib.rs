@@ -17,5 +17,6 @@ pub mod net;
 pub mod observe;
 mod patience;
 pub mod privacy;
+pub mod trace;
 pub mod trunk;
 pub mod voice;

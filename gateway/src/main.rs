@@ -56,6 +56,22 @@ enum Command {
         /// 受理编号或查询码 / acceptance number or query code
         number: String,
     },
+    /// 一次通话的 SIP 报文 / what passed on the wire of a call
+    Trace {
+        #[command(flatten)]
+        site: Site,
+        /// 通话编号、开头几位或 last / the call's id, the beginning of one, or `last`
+        call: String,
+        /// 输出 Mermaid 时序图 / print a Mermaid sequence diagram
+        #[arg(long, conflicts_with = "messages")]
+        mermaid: bool,
+        /// 输出完整报文 / print whole messages
+        #[arg(long)]
+        messages: bool,
+        /// 不遮盖号码,须写明理由(记入审计)/ numbers in the clear; the reason is audited
+        #[arg(long, value_name = "REASON")]
+        raw: Option<String>,
+    },
     /// 移交案件核心的发件箱 / hand-offs to the case core
     Outbox {
         #[command(subcommand)]
@@ -194,6 +210,15 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Doctor { site } => runtime.block_on(cli::doctor::examine(&load(&site)?)),
         Command::Show { site, number } => runtime.block_on(cli::show::show(&load(&site)?, &number)),
+        Command::Trace { site, call, mermaid, messages, raw } => {
+            use cli::trace::Form;
+            let form = match (mermaid, messages) {
+                (true, _) => Form::Mermaid,
+                (_, true) => Form::Messages,
+                _ => Form::Ladder,
+            };
+            runtime.block_on(cli::trace::print(&load(&site)?, &call, form, raw.as_deref()))
+        }
         Command::User { command: UserCommand::Add { site, login, name, roles, password, sip_user, sip_password } } => {
             let name = name.unwrap_or_else(|| login.clone());
             let person = cli::user::NewPerson { login, name, roles, password, sip_user, sip_password };

@@ -8,6 +8,7 @@
 //! - [`peer`]: SIPp, baresip, linphonec, Kamailio, sipvicious and PostgreSQL as child processes;
 //! - [`gateway`], [`api`]: the `hotline` binary and its REST interface;
 //! - [`casecore`]: a case core that keeps cases and fails on request;
+//! - [`hep`]: a HEP3 collector;
 //! - [`chaos`]: TCP faults, UDP loss and seeded moments.
 //!
 //! Invariant: no package of the project is linked here. What the gateway says
@@ -17,6 +18,7 @@ pub mod api;
 pub mod casecore;
 pub mod chaos;
 pub mod gateway;
+pub mod hep;
 pub mod limits;
 pub mod net;
 pub mod peer;

@@ -17,3 +17,4 @@ mod outbox;
 mod people;
 mod recordings;
 mod surveys;
+mod traces;

@@ -249,6 +249,15 @@ impl Driver {
         }
     }
 
+    /// A leg we dialled has its `Call-ID` only now: the trace learns it, and so does the row for the citizen's.
+    pub(crate) fn name_leg(&self, session: hotline_sip::SessionId, label: &str, is_citizen: bool) {
+        let Some(call_id) = self.sv.sip.call_id(session) else { return };
+        self.sv.trace.leg(self.call, &call_id, label);
+        if is_citizen {
+            self.story.patch(CallPatch { sip_call_id: Some(call_id), ..CallPatch::default() });
+        }
+    }
+
     /// The citizen's line is over; the first cause counts.
     pub(crate) fn end_line(&mut self, side: Side, reason: &str) {
         if self.line_ended_by.is_none() {

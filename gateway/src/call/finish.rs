@@ -115,6 +115,7 @@ impl Driver {
             self.sv.media_routes.remove(*leg);
         }
         self.sv.live.remove(&self.call.to_string());
+        self.sv.trace.done(self.call, now_ms());
 
         Finished {
             talked: self.times.operator_answer_at.is_some(),

@@ -58,7 +58,10 @@ impl Driver {
             extra_headers: vec![("X-Hotline-Call".to_owned(), self.call.to_string())],
         };
         match self.sv.sip.dial(dial, self.sip_tx.clone()) {
-            Ok(session) => Ok(Leg::new(session, media, 1)),
+            Ok(session) => {
+                self.name_leg(session, &who.sip_user, false);
+                Ok(Leg::new(session, media, 1))
+            }
             Err(e) => {
                 self.sv.media.close_leg(media.id);
                 self.sv.media_routes.remove(media.id);

@@ -75,6 +75,7 @@ async fn serve_inbound(sv: &Arc<Services>, new: IncomingCall) -> Result<(), (u16
         (503, "Service Unavailable")
     })?;
     sv.metrics.calls_in.inc();
+    sv.trace.leg(accepted.call, &invite.call_id, invite.trunk.as_deref().unwrap_or("trunk"));
     let mut vars = BTreeMap::from([
         ("queue".to_owned(), hotline.queue.clone()),
         ("hotline_number".to_owned(), hotline.number.clone()),
@@ -172,6 +173,7 @@ pub async fn outbound(sv: Arc<Services>, task: CallbackTask, number: Pii<String>
     driver.number = Some(number);
     driver.lane = Lane::Callback;
     driver.queue = queue;
+    driver.name_leg(session, &trunk.name, true);
     announce(&driver);
     sv.metrics.calls_out.inc();
     Ok(driver.ring_citizen(task.kind).await)

@@ -5,6 +5,7 @@ pub mod ivr;
 pub mod model;
 pub mod outbox;
 pub mod show;
+pub mod trace;
 pub mod user;
 
 /// A line for the person at the terminal.

@@ -14,7 +14,8 @@ impl Config {
             .and_then(|()| self.judge_bounds())
             .and_then(|()| self.judge_names())
             .and_then(|()| self.judge_casecore())
-            .and_then(|()| self.judge_callback());
+            .and_then(|()| self.judge_callback())
+            .and_then(|()| self.judge_trace());
         judged.map_err(|Fault { key, problem, remedy }| ConfigError::Value {
             path: path.into(),
             key,
@@ -76,6 +77,8 @@ impl Config {
         within("callback.span_days", self.callback.span_days, 0, 30)?;
         within("callback.attempts", self.callback.attempts.unsigned_abs(), 1, 20)?;
         within("casecore.timeout_ms", self.casecore.timeout_ms, 100, 120_000)?;
+        within("trace.memory_mb", u64::from(self.trace.memory_mb), 0, 4_096)?;
+        within("trace.keep_days", u64::from(self.trace.keep_days), 0, 365)?;
         within("intake.form_grace_s", self.intake.form_grace_s, 0, 86_400)?;
         for (name, queue) in &self.queues {
             within(&format!("queue.{name}.ring_timeout_s"), queue.ring_timeout_s, 3, 180)?;
@@ -134,6 +137,21 @@ impl Config {
         }
         if callback.time_factor == 0 {
             return fault("callback.time_factor", "0 would divide by zero".into(), "生产环境为 1 / 1 in service");
+        }
+        Ok(())
+    }
+}
+
+impl Config {
+    fn judge_trace(&self) -> Result<(), Fault> {
+        let hep = &self.trace.hep;
+        let port = hep.address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+        if !hep.address.is_empty() && port.is_none_or(|p| p == 0) {
+            let problem = format!("{:?} has no port", hep.address);
+            return fault("trace.hep.address", problem, "写作 homer.example:9060 / write homer.example:9060");
+        }
+        if hep.password.len() > 255 {
+            return fault("trace.hep.password", "is longer than 255 bytes".into(), "缩短 / shorten it");
         }
         Ok(())
     }

@@ -9,9 +9,11 @@ use serde::{Deserialize, Serialize};
 
 mod judge;
 mod judge_trunk;
+mod trace;
 mod trunk;
 
 pub use judge::digest_algorithm;
+pub use trace::{Hep, Trace};
 pub use trunk::{BadHostPort, ClientCertificate, HostPort, SipTls, TransportName, Trunk, TrunkTls};
 
 /// A configuration file that cannot be used: where, what, and what to do.
@@ -82,6 +84,8 @@ pub struct Config {
     pub callback: Callback,
     /// Console and API.
     pub http: Http,
+    /// What is kept of the messages on the wire.
+    pub trace: Trace,
     /// Logs.
     pub log: Log,
 }

@@ -12,6 +12,7 @@ pub mod operator;
 mod page;
 mod recording;
 mod system;
+mod trace;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -80,6 +81,7 @@ fn router(sv: Arc<Services>) -> Router {
         .route("/api/v1/calls/live", get(call::live))
         .route("/api/v1/calls/{id}", get(call::show))
         .route("/api/v1/calls/{id}/events", get(call::events))
+        .route("/api/v1/calls/{id}/trace", get(trace::show_trace))
         .route("/api/v1/calls/{id}/end", post(call::end))
         .route("/api/v1/calls/{id}/hold", post(call::hold))
         .route("/api/v1/calls/{id}/reveal", post(call::reveal))

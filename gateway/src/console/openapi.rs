@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{auth, call, callback, casecore, item, operator, recording, system};
+use super::{auth, call, callback, casecore, item, operator, recording, system, trace};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -16,6 +16,7 @@ use super::{auth, call, callback, casecore, item, operator, recording, system};
         call::live,
         call::show,
         call::events,
+        trace::show_trace,
         call::end,
         call::hold,
         call::reveal,

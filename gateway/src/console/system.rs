@@ -19,6 +19,7 @@ pub(crate) async fn healthz(State(api): State<Api>) -> Response {
 /// Prometheus
 #[utoipa::path(get, path = "/metrics", responses((status = 200, description = "Prometheus text format")))]
 pub(crate) async fn metrics(State(api): State<Api>) -> Response {
-    let text = api.sv.metrics.render(api.sv.live.len(), &api.sv.sip.stats(), &api.sv.media.stats());
+    let text =
+        api.sv.metrics.render(api.sv.live.len(), &api.sv.sip.stats(), &api.sv.media.stats(), api.sv.trace.figures());
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }

@@ -5,8 +5,10 @@ use prometheus::core::Collector;
 use prometheus::{Encoder, Histogram, HistogramOpts, IntCounter, IntGauge, Registry, TextEncoder};
 use tracing::warn;
 
+use super::SipCounters;
 use crate::app::Services;
 use crate::clock::now_ms;
+use crate::config::Config;
 
 /// The outbox is counted so often.
 const OUTBOX_EVERY: Duration = Duration::from_secs(10);
@@ -28,6 +30,15 @@ pub struct Metrics {
     pub recordings_failed: IntCounter,
     /// Wait from queue entry to an operator.
     pub queue_wait_seconds: Histogram,
+    /// SIP messages by peer, method and status code.
+    pub sip: SipCounters,
+    /// Messages the HEP collector didn't get.
+    pub hep_dropped: IntCounter,
+    trace_bytes: IntGauge,
+    traces_lost: IntGauge,
+    sip_retransmissions: IntGauge,
+    sip_auth_failures: IntGauge,
+    sip_refused_overload: IntGauge,
     calls_live: IntGauge,
     outbox_pending: IntGauge,
     outbox_poisoned: IntGauge,
@@ -46,7 +57,7 @@ pub struct Metrics {
 
 impl Metrics {
     /// A registry of its own: several gateways fit in one process (tests).
-    pub fn new() -> Result<Self, prometheus::Error> {
+    pub fn new(config: &Config) -> Result<Self, prometheus::Error> {
         let r = Registry::new();
         Ok(Self {
             calls_in: counter(&r, "hotline_calls_in_total", "Calls taken")?,
@@ -65,6 +76,25 @@ impl Metrics {
                     HistogramOpts::new("hotline_queue_wait_seconds", "From queue entry to an operator")
                         .buckets(vec![1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0]),
                 )?,
+            )?,
+            sip: SipCounters::new(&r, config)?,
+            hep_dropped: counter(&r, "hotline_hep_dropped_total", "SIP messages the HEP collector didn't get")?,
+            trace_bytes: gauge(&r, "hotline_trace_bytes", "Memory held by the traces of running calls")?,
+            traces_lost: gauge(&r, "hotline_traces_lost", "Traces of ended calls that could not be stored")?,
+            sip_retransmissions: gauge(
+                &r,
+                "hotline_sip_retransmissions",
+                "Messages repeated by our timers since start",
+            )?,
+            sip_auth_failures: gauge(
+                &r,
+                "hotline_sip_auth_failures",
+                "Wrong or unknown digest credentials since start",
+            )?,
+            sip_refused_overload: gauge(
+                &r,
+                "hotline_sip_refused_overload",
+                "INVITEs refused with 503 by the session limit or a drain since start",
             )?,
             calls_live: gauge(&r, "hotline_calls_live", "Calls going on")?,
             outbox_pending: gauge(&r, "hotline_outbox_pending", "Hand-offs the case core hasn't got yet")?,
@@ -101,7 +131,18 @@ impl Metrics {
 
     /// Brings the gauges up to date and writes the Prometheus text format.
     #[must_use]
-    pub fn render(&self, calls_live: usize, sip: &hotline_sip::Stats, media: &crate::net::media::MediaStats) -> String {
+    pub fn render(
+        &self,
+        calls_live: usize,
+        sip: &hotline_sip::Stats,
+        media: &crate::net::media::MediaStats,
+        (trace_bytes, traces_lost): (usize, u64),
+    ) -> String {
+        self.trace_bytes.set(signed(trace_bytes as u64));
+        self.traces_lost.set(signed(traces_lost));
+        self.sip_retransmissions.set(signed(sip.retransmissions));
+        self.sip_auth_failures.set(signed(sip.auth_failures));
+        self.sip_refused_overload.set(signed(sip.refused_overload));
         self.calls_live.set(signed(calls_live as u64));
         self.sip_sessions.set(signed(sip.sessions as u64));
         self.sip_transactions.set(signed(sip.transactions as u64));
@@ -158,10 +199,10 @@ mod tests {
 
     #[test]
     fn the_outbox_shows_what_waits_and_for_how_long() {
-        let metrics = Metrics::new().unwrap();
+        let metrics = Metrics::new(&Config::default()).unwrap();
         let backlog = hotline_db::HandoffBacklog { pending: 3, poisoned: 1, oldest_pending_at: Some(10_000) };
         metrics.outbox(&backlog, 75_500);
-        let text = metrics.render(0, &hotline_sip::Stats::default(), &crate::net::media::MediaStats::default());
+        let text = metrics.render(0, &hotline_sip::Stats::default(), &crate::net::media::MediaStats::default(), (0, 0));
         for line in ["hotline_outbox_pending 3", "hotline_outbox_poisoned 1", "hotline_outbox_oldest_seconds 65"] {
             assert!(text.lines().any(|l| l == line), "{line}: {text}");
         }

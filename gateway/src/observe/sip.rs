@@ -1,6 +1,6 @@
 //! SIP messages counted by peer, direction, method and status code; every label set is bounded.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use hotline_sip::IpNet;
 use hotline_sip::message::Method;
@@ -19,6 +19,8 @@ const CODES: [u16; 41] = [
 pub struct Passing {
     /// Which way.
     pub way: Way,
+    /// Our socket: a trunk may have one of its own.
+    pub local: SocketAddr,
     /// The peer.
     pub remote: IpAddr,
     /// Of a response: the method it answers.
@@ -30,6 +32,7 @@ pub struct Passing {
 /// Who a peer is, by its address.
 #[derive(Clone, Debug, Default)]
 struct Peers {
+    listeners: Vec<(String, SocketAddr)>,
     trunks: Vec<(String, Vec<IpNet>)>,
     phones: Vec<IpNet>,
 }
@@ -39,16 +42,20 @@ impl Peers {
     fn of(config: &Config) -> Self {
         let trunk = |t: &crate::config::Trunk| {
             let named = t.sources.iter().filter_map(|s| s.parse().ok());
-            let called = t.outbound.and_then(|o| o.ip().to_string().parse().ok());
+            let called = t.outbound.as_ref().and_then(|o| o.ip()?.to_string().parse().ok());
             (t.name.clone(), named.chain(called).collect())
         };
         Self {
+            listeners: config.trunks.iter().filter_map(|t| Some((t.name.clone(), t.listen?))).collect(),
             trunks: config.trunks.iter().map(trunk).collect(),
             phones: config.sip.phone_networks.iter().filter_map(|n| n.parse().ok()).collect(),
         }
     }
 
-    fn name(&self, ip: IpAddr) -> &str {
+    fn name(&self, local: SocketAddr, ip: IpAddr) -> &str {
+        if let Some((name, _)) = self.listeners.iter().find(|(_, listen)| *listen == local) {
+            return name;
+        }
         let holds = |nets: &[IpNet]| nets.iter().any(|n| n.contains(ip));
         match self.trunks.iter().find(|(_, nets)| holds(nets)) {
             Some((name, _)) => name,
@@ -70,7 +77,10 @@ impl SipCounters {
     /// Registers the counters; `config` names the trunks.
     pub fn new(registry: &Registry, config: &Config) -> Result<Self, prometheus::Error> {
         let requests = IntCounterVec::new(
-            Opts::new("hotline_sip_requests_total", "SIP requests by peer (trunk, phones, others), retransmissions too"),
+            Opts::new(
+                "hotline_sip_requests_total",
+                "SIP requests by peer (trunk, phones, others), retransmissions too",
+            ),
             &["peer", "direction", "method"],
         )?;
         let responses = IntCounterVec::new(
@@ -84,7 +94,7 @@ impl SipCounters {
 
     /// Counts one message.
     pub fn passed(&self, message: &Passing) {
-        let peer = self.peers.name(message.remote);
+        let peer = self.peers.name(message.local, message.remote);
         let way = if message.way == Way::In { "in" } else { "out" };
         let method = message.method.text();
         let method = if method.is_empty() { "OTHER" } else { method };
@@ -123,7 +133,9 @@ mod tests {
     fn counters() -> (SipCounters, Registry) {
         let mut config = Config::default();
         config.sip.phone_networks = vec!["10.0.0.0/8".into()];
-        config.trunks = vec![Trunk { name: "ims".into(), sources: vec!["192.0.2.0/24".into()], ..Trunk::default() }];
+        let own = Trunk { name: "own".into(), listen: "10.0.0.1:5070".parse().ok(), ..Trunk::default() };
+        config.trunks =
+            vec![own, Trunk { name: "ims".into(), sources: vec!["192.0.2.0/24".into()], ..Trunk::default() }];
         let registry = Registry::new();
         (SipCounters::new(&registry, &config).unwrap(), registry)
     }
@@ -131,11 +143,15 @@ mod tests {
     #[test]
     fn messages_are_counted_by_trunk_method_and_code() {
         let (counters, _registry) = counters();
-        let from = |ip: &str, code| Passing { way: Way::In, remote: ip.parse().unwrap(), method: Method::Invite, code };
+        let local = "10.0.0.1:5060".parse().unwrap();
+        let from =
+            |ip: &str, code| Passing { way: Way::In, local, remote: ip.parse().unwrap(), method: Method::Invite, code };
         counters.passed(&from("192.0.2.9", 0));
         counters.passed(&from("192.0.2.9", 0));
         counters.passed(&from("10.1.1.1", 486));
         counters.passed(&from("203.0.113.1", 0));
+        counters.passed(&Passing { local: "10.0.0.1:5070".parse().unwrap(), ..from("203.0.113.1", 0) });
+        assert_eq!(counters.requests.with_label_values(&["own", "in", "INVITE"]).get(), 1);
         assert_eq!(counters.requests.with_label_values(&["ims", "in", "INVITE"]).get(), 2);
         assert_eq!(counters.requests.with_label_values(&["others", "in", "INVITE"]).get(), 1);
         assert_eq!(counters.responses.with_label_values(&["phones", "in", "INVITE", "486"]).get(), 1);
@@ -146,7 +162,8 @@ mod tests {
         let (counters, registry) = counters();
         for code in 100..700 {
             let method = Method::of(format!("HACK{code}").as_bytes());
-            let passing = |code| Passing { way: Way::In, remote: "203.0.113.1".parse().unwrap(), method, code };
+            let local = "10.0.0.1:5060".parse().unwrap();
+            let passing = |code| Passing { way: Way::In, local, remote: "203.0.113.1".parse().unwrap(), method, code };
             counters.passed(&passing(code));
             counters.passed(&passing(0));
         }

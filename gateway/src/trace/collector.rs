@@ -75,7 +75,9 @@ async fn run(
     let socket = loop {
         match connect(&settings.address).await {
             Ok(socket) => break socket,
-            Err(e) => warn!(collector = settings.address, error = %e, "HEP: 采集器地址不可用 / no way to the collector"),
+            Err(e) => {
+                warn!(collector = settings.address, error = %e, "HEP: 采集器地址不可用 / no way to the collector")
+            }
         }
         tokio::time::sleep(RESOLVE_AGAIN).await;
     };

@@ -167,7 +167,12 @@ mod tests {
             TracedLeg {
                 label: "1001".into(),
                 call_id: "b".into(),
-                messages: vec![sample(1_200_000, Way::Out, "10.0.0.5:5071", b"INVITE sip:13812345678@p SIP/2.0\r\n\r\n")],
+                messages: vec![sample(
+                    1_200_000,
+                    Way::Out,
+                    "10.0.0.5:5071",
+                    b"INVITE sip:13812345678@p SIP/2.0\r\n\r\n",
+                )],
                 dropped: 0,
             },
         ]

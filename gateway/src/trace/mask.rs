@@ -75,9 +75,23 @@ fn push_field(out: &mut String, field: &str, line: &str, view: View) {
         return;
     }
     match field {
-        "from" | "f" | "to" | "t" | "contact" | "m" | "p-asserted-identity" | "p-preferred-identity"
-        | "remote-party-id" | "diversion" | "history-info" | "referred-by" | "b" | "refer-to" | "r"
-        | "p-called-party-id" | "reply-to" => out.push_str(&users(&without_names(line), true)),
+        "from"
+        | "f"
+        | "to"
+        | "t"
+        | "contact"
+        | "m"
+        | "p-asserted-identity"
+        | "p-preferred-identity"
+        | "remote-party-id"
+        | "diversion"
+        | "history-info"
+        | "referred-by"
+        | "b"
+        | "refer-to"
+        | "r"
+        | "p-called-party-id"
+        | "reply-to" => out.push_str(&users(&without_names(line), true)),
         // The user part of a record-route may carry a number; the rest is a proxy's business.
         "route" | "record-route" | "p-associated-uri" | "path" | "service-route" => out.push_str(&users(line, true)),
         "subject" | "s" => {
@@ -231,13 +245,20 @@ a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:c2VjcmV0c2VjcmV0|2^20\r\n";
     #[test]
     fn numbers_and_names_are_masked_wherever_a_carrier_writes_them() {
         let shown = show(INVITE.as_bytes(), View::Masked);
-        for secret in ["13812345678", "1234-5678", "张三", "Si", "051988887777", "13900001111", "0123456789abcdef", "c2Vj"]
+        for secret in
+            ["13812345678", "1234-5678", "张三", "Si", "051988887777", "13900001111", "0123456789abcdef", "c2Vj"]
         {
             assert!(!shown.contains(secret), "{secret}: {shown}");
         }
-        for kept in
-            ["sip:12319@10.0.0.1:5060", "z9hG4bK17634567890123", "192.0.2.9", "861*****", "138****5678@", "qop=auth", "CSeq: 1 INVITE"]
-        {
+        for kept in [
+            "sip:12319@10.0.0.1:5060",
+            "z9hG4bK17634567890123",
+            "192.0.2.9",
+            "861*****",
+            "138****5678@",
+            "qop=auth",
+            "CSeq: 1 INVITE",
+        ] {
             assert!(shown.contains(kept) || kept.contains('*'), "{kept}: {shown}");
         }
         assert!(shown.contains("\"***\" <sip:"), "{shown}");
@@ -249,7 +270,9 @@ a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:c2VjcmV0c2VjcmV0|2^20\r\n";
         assert!(shown.contains("张三 13812345678") && shown.contains("tel:+8613812345678"));
         assert!(!shown.contains("0123456789abcdef") && !shown.contains("c2Vj"), "{shown}");
         assert!(shown.contains("response=\"***\", qop=auth"), "{shown}");
-        for header in ["Authorization: Digest response=abc123,uri=\"x\"\r\n", "proxy-authorization: Digest RESPONSE = \"a\"\r\n"] {
+        for header in
+            ["Authorization: Digest response=abc123,uri=\"x\"\r\n", "proxy-authorization: Digest RESPONSE = \"a\"\r\n"]
+        {
             let text = format!("REGISTER sip:h SIP/2.0\r\n{header}\r\n");
             let shown = show(text.as_bytes(), View::Raw);
             assert!(!shown.contains("abc123") && !shown.contains("\"a\""), "{shown}");
@@ -269,8 +292,12 @@ a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:c2VjcmV0c2VjcmV0|2^20\r\n";
     fn bytes_that_are_no_text_and_broken_headers_are_shown_without_a_panic() {
         for odd in [
             &b"INVITE sip:\xc4\xe3@h SIP/2.0\r\nFrom: \xc4\xe3\xba\xc3 <sip:13812345678@h>\r\n\r\n"[..],
-            b"", b"\r\n\r\n", b"From", b"X\r\nFrom: \"<sip:13812345678@h\r\nAuthorization: response\r\n\r\n",
-            b"X\r\nAuthorization: response=\"13812345678\r\n\r\n", "X\r\nAuthorization: é response=\"é\"\r\n\r\n".as_bytes(),
+            b"",
+            b"\r\n\r\n",
+            b"From",
+            b"X\r\nFrom: \"<sip:13812345678@h\r\nAuthorization: response\r\n\r\n",
+            b"X\r\nAuthorization: response=\"13812345678\r\n\r\n",
+            "X\r\nAuthorization: é response=\"é\"\r\n\r\n".as_bytes(),
         ] {
             let shown = show(odd, View::Masked);
             assert!(!shown.contains("13812345678"), "{shown}");

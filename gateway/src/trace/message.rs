@@ -7,7 +7,7 @@ use hotline_sip::Transport;
 use serde::{Deserialize, Serialize};
 
 /// Which way a message went.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Way {
     /// To us.
@@ -50,7 +50,7 @@ pub struct TracedLeg {
 
 /// The lower-case word for a transport.
 #[must_use]
-pub fn transport_word(transport: Transport) -> String {
+pub(super) fn transport_word(transport: Transport) -> String {
     transport.via_token().to_ascii_lowercase()
 }
 
@@ -132,15 +132,7 @@ fn restore(leg: StoredLeg) -> TracedLeg {
             (None, Some(latin1)) => latin1.chars().map(|c| u8::try_from(c).unwrap_or(b'?')).collect(),
             (None, None) => Arc::from([]),
         });
-        messages.push(Traced {
-            at_us: m.t,
-            way: m.w,
-            transport: m.p,
-            local: m.l,
-            remote: m.r,
-            bytes,
-            is_repeat,
-        });
+        messages.push(Traced { at_us: m.t, way: m.w, transport: m.p, local: m.l, remote: m.r, bytes, is_repeat });
     }
     TracedLeg { label: leg.label, call_id: leg.call_id, messages, dropped: leg.dropped }
 }
@@ -167,12 +159,8 @@ mod tests {
         let first = sample(1, Way::In, "192.0.2.9:5060", b"INVITE sip:12319@h SIP/2.0\r\nSubject: \xc4\xe3\r\n\r\n");
         let repeat = Traced { at_us: 2, is_repeat: true, ..first.clone() };
         let ok = sample(3, Way::Out, "192.0.2.9:5060", "SIP/2.0 200 OK\r\nSubject: 你\r\n\r\n".as_bytes());
-        let leg = TracedLeg {
-            label: "carrier".into(),
-            call_id: "a".into(),
-            messages: vec![first, repeat, ok],
-            dropped: 2,
-        };
+        let leg =
+            TracedLeg { label: "carrier".into(), call_id: "a".into(), messages: vec![first, repeat, ok], dropped: 2 };
         let text = encode(std::slice::from_ref(&leg)).unwrap();
         assert_eq!(decode(&text).unwrap(), [leg]);
         assert_eq!(text.matches("INVITE").count(), 1, "a repeat is stored as a reference: {text}");

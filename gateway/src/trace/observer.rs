@@ -46,7 +46,13 @@ impl Observer {
 impl Tap for Observer {
     fn received(&mut self, flow: Flow, bytes: &[u8], message: &Message, is_served: bool) {
         let code = message.code();
-        self.counters.passed(&Passing { way: Way::In, remote: flow.remote.ip(), method: message.method(), code });
+        self.counters.passed(&Passing {
+            way: Way::In,
+            local: flow.local,
+            remote: flow.remote.ip(),
+            method: message.method(),
+            code,
+        });
         let opens = is_served && code == 0 && message.method() == Method::Invite;
         self.keep(Way::In, flow, bytes, message.call_id(), opens);
     }
@@ -54,7 +60,7 @@ impl Tap for Observer {
     fn sent(&mut self, flow: Flow, bytes: &[u8]) {
         let Some(head) = Head::of(bytes) else { return };
         let Head { method, code, call_id } = head;
-        self.counters.passed(&Passing { way: Way::Out, remote: flow.remote.ip(), method, code });
+        self.counters.passed(&Passing { way: Way::Out, local: flow.local, remote: flow.remote.ip(), method, code });
         // What we answer to strangers begins nothing.
         self.keep(Way::Out, flow, bytes, call_id, code == 0 && method == Method::Invite);
     }

@@ -45,7 +45,13 @@ impl Ring {
     }
 
     /// Keeps a message of the dialog `call_id`. Only what may `open` begins a new one.
-    pub(super) fn add(&mut self, call_id: &[u8], may_open: bool, message: impl FnOnce(Arc<[u8]>) -> Traced, raw: &[u8]) {
+    pub(super) fn add(
+        &mut self,
+        call_id: &[u8],
+        may_open: bool,
+        message: impl FnOnce(Arc<[u8]>) -> Traced,
+        raw: &[u8],
+    ) {
         if !self.dialogs.contains_key(call_id) {
             if !may_open || call_id.is_empty() {
                 return;
@@ -130,11 +136,11 @@ impl Ring {
         }
     }
 
-    /// Old dialogs of no call go first, then the oldest calls.
+    /// Dialogs of no call keep within their share; for the rest the oldest calls give way.
     fn make_room(&mut self, now: i64) {
         while let Some((at, key)) = self.loose.front() {
             let is_loose = self.dialogs.get(key).is_some_and(|d| d.call.is_none());
-            let is_too_many = self.loose_bytes > self.bytes_max / LOOSE_SHARE || self.bytes > self.bytes_max;
+            let is_too_many = self.loose_bytes > self.bytes_max / LOOSE_SHARE;
             if is_loose && !is_too_many && now - at < LOOSE_US {
                 break;
             }

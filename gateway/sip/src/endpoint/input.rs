@@ -51,7 +51,7 @@ impl Endpoint {
 
     fn show_received(&mut self, now: Instant, flow: Flow, bytes: &[u8], message: &Message) {
         if let Some(mut tap) = self.tap.take() {
-            let is_served = self.serves(flow.remote.ip()) || self.is_proven(now, flow.remote.ip());
+            let is_served = self.serves(flow) || self.is_proven(now, flow.remote.ip());
             tap.received(flow, bytes, message, is_served);
             self.tap = Some(tap);
         }

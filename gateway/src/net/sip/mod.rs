@@ -208,6 +208,12 @@ impl Sip {
         reply.await.map_err(|_| AskError::Busy)
     }
 
+    /// The `Call-ID` of a session that has not ended.
+    #[must_use]
+    pub fn call_id(&self, id: SessionId) -> Option<String> {
+        self.lock().endpoint.call_id(id)
+    }
+
     /// Answers a call.
     pub fn accept(&self, id: SessionId, sdp: &[u8]) -> Result<(), SessionError> {
         self.with(|core, now| core.endpoint.accept(now, id, sdp))
