@@ -92,6 +92,11 @@ fn node_of(data_dir: &Path) -> std::io::Result<String> {
 pub async fn serve(config: Config) -> anyhow::Result<()> {
     // A TLS provider for outgoing HTTP; a second installation is harmless.
     let _ = rustls::crypto::ring::default_provider().install_default();
+    if config.sip.srtp_keys_in_clear {
+        warn!(
+            "SRTP 密钥会出现在非 TLS 信令中 / SRTP keys go into signalling without TLS: whoever reads it can listen in"
+        );
+    }
     let config = Arc::new(config);
     let cancel = CancellationToken::new();
     let (sv, sip_events) = build(Arc::clone(&config), cancel.clone()).await?;

@@ -24,6 +24,7 @@ pub mod net;
 pub mod peer;
 pub mod rtp;
 pub mod sip;
+pub mod tls;
 pub mod tone;
 pub mod wav;
 

@@ -5,21 +5,22 @@ use hotline_ivr::Input;
 use hotline_sip::{EndedBy, Event};
 
 use super::driver::{Driver, Side, Stage};
+use super::leg::Settled;
 use crate::clock::now_ms;
 
 impl Driver {
     pub(crate) async fn on_citizen(&mut self, event: Event) {
         match event {
-            Event::Confirmed { sdp: Some(answer), .. } => {
-                if let Err(e) = self.citizen.take_answer(&self.sv.media, &answer) {
-                    self.end_line(Side::System, &format!("unusable answer: {e}"));
-                }
-            }
+            Event::Confirmed { sdp: Some(answer), .. } => match self.citizen.take_answer(&self.sv.media, &answer) {
+                Ok(settled) => self.note_encryption("citizen", settled.srtp),
+                Err(e) => self.end_line(Side::System, &format!("unusable answer: {e}")),
+            },
             Event::Dtmf { digit, .. } if self.stage != Stage::Talk => self.input(Input::Digit(digit)),
             Event::Reoffer { sdp, .. } => self.citizen_reoffer(sdp).await,
             Event::ReofferAnswered { code, sdp: Some(answer), .. } if code < 300 => {
-                if let Err(e) = self.citizen.take_answer(&self.sv.media, &answer) {
-                    tracing::info!(call = %self.call, error = %e, "answer to our offer can't be used");
+                match self.citizen.take_answer(&self.sv.media, &answer) {
+                    Ok(settled) => self.note_encryption("citizen", settled.srtp),
+                    Err(e) => tracing::info!(call = %self.call, error = %e, "answer to our offer can't be used"),
                 }
             }
             Event::Cancelled { .. } => self.end_line(Side::Citizen, "cancelled"),
@@ -53,6 +54,7 @@ impl Driver {
         match self.citizen.answer(&self.sv.media, &offer) {
             Ok((answer, negotiated)) => {
                 self.sv.sip.answer_reoffer(session, &answer);
+                self.note_encryption("citizen", negotiated.srtp);
                 self.story.event("citizen_hold", serde_json::json!({ "on": negotiated.they_hold }));
             }
             Err(e) => {
@@ -63,10 +65,25 @@ impl Driver {
     }
 
     /// Answered by both sides of signalling: the row says so.
-    pub(crate) async fn write_answered(&mut self, codec: &str) {
+    pub(crate) async fn write_answered(&mut self, settled: Option<Settled>) {
         self.answered = true;
-        let patch = CallPatch { answer_at: Some(now_ms()), codec: Some(codec.to_owned()), ..CallPatch::default() };
+        let codec = settled.map_or("offered", |settled| settled.codec).to_owned();
+        let patch = CallPatch { answer_at: Some(now_ms()), codec: Some(codec), ..CallPatch::default() };
         self.story.patch(patch);
+        if let Some(settled) = settled {
+            self.note_encryption("citizen", settled.srtp);
+        }
+    }
+
+    /// The call's events say which leg is encrypted, and since when or until when.
+    pub(crate) fn note_encryption(&mut self, leg: &'static str, suite: Option<&'static str>) {
+        if self.encryption.get(leg).copied() != suite {
+            self.story.event("srtp", serde_json::json!({ "leg": leg, "suite": suite }));
+        }
+        match suite {
+            Some(suite) => drop(self.encryption.insert(leg, suite)),
+            None => drop(self.encryption.remove(leg)),
+        }
     }
 }
 

@@ -98,6 +98,8 @@ pub(crate) struct Driver {
     pub(crate) queue: String,
     pub(crate) citizen: Leg,
     pub(crate) answered: bool,
+    /// Cipher suite by leg, as the call's events last said.
+    pub(crate) encryption: BTreeMap<&'static str, &'static str>,
     pub(crate) operator: Option<OperatorLeg>,
     pub(crate) machine: Machine,
     pub(crate) stage: Stage,

@@ -57,6 +57,11 @@ impl Driver {
             };
             match event {
                 Some(Event::Answered { sdp, .. }) => return self.citizen_picked_up(sdp, kind).await,
+                Some(Event::Failed { code, .. })
+                    if self.citizen.dial_plain(&self.sv.sip, self.sip_tx.clone(), code) =>
+                {
+                    self.name_leg(self.citizen.session, "trunk", true);
+                }
                 Some(Event::Failed { code, reason, .. }) => {
                     self.end_line(Side::Network, &format!("{code} {reason}"));
                     return Finished { rang, ..self.finish_failed(code).await };
@@ -72,7 +77,7 @@ impl Driver {
 
     async fn citizen_picked_up(mut self, sdp: Option<Vec<u8>>, kind: CallbackKind) -> Finished {
         match sdp.map(|answer| self.citizen.take_answer(&self.sv.media, &answer)) {
-            Some(Ok(negotiated)) => self.write_answered(negotiated.codec).await,
+            Some(Ok(settled)) => self.write_answered(Some(settled)).await,
             other => {
                 info!(call = %self.call, ?other, "the citizen's answer can't be used");
                 self.end_line(Side::System, "488 unusable answer");

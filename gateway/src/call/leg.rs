@@ -1,12 +1,16 @@
 //! One side of a call: a SIP session and the media leg that belongs to it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hotline_media::LegId;
-use hotline_media::sdp::{self, Agreed, AnswerError, LocalAudio, SdpError};
-use hotline_sip::SessionId;
+use hotline_media::sdp::{self, Agreed, AnswerError, LocalAudio, SdpError, Security};
+use hotline_sip::{Dial, DialError, Event, SessionId};
+use tokio::sync::mpsc;
 
+use super::security::renewed;
 use crate::net::media::{LegInfo, Media};
+use crate::net::sip::Sip;
 
 /// Why an offer or answer can't be used.
 #[derive(Debug, thiserror::Error)]
@@ -17,6 +21,17 @@ pub(crate) enum NegotiationError {
     Answer(#[from] AnswerError),
 }
 
+impl NegotiationError {
+    /// The `Warning` that goes with a 488 (RFC 3261 §20.43).
+    pub(crate) const fn warning(&self) -> &'static str {
+        match self {
+            Self::Answer(AnswerError::NotEncrypted) => "302 hotline \"SRTP with keys in SDP required\"",
+            Self::Answer(AnswerError::Encrypted) => "302 hotline \"SRTP not available\"",
+            _ => "305 hotline \"Incompatible media format\"",
+        }
+    }
+}
+
 /// A leg. Closing is explicit: its last events still matter.
 #[derive(Debug)]
 pub(crate) struct Leg {
@@ -24,39 +39,98 @@ pub(crate) struct Leg {
     pub(crate) media: LegInfo,
     /// Of our session description; grows with each one we send (RFC 3264 §8).
     version: AtomicU64,
+    security: Mutex<Security>,
+    /// An offer of ours goes out encrypted: the first one did, or the last exchange settled it.
+    encrypted: AtomicBool,
+    /// The same call with a plain offer, where encryption was only preferred.
+    fallback: Option<Box<Fallback>>,
+}
+
+struct Fallback(Dial);
+
+impl std::fmt::Debug for Fallback {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Fallback(…)")
+    }
 }
 
 impl Leg {
-    /// `described`: how many session descriptions this leg has sent already.
-    pub(crate) const fn new(session: SessionId, media: LegInfo, described: u64) -> Self {
-        Self { session, media, version: AtomicU64::new(described) }
+    /// The leg of a call that came in. Asked to offer, it offers encryption only where that is
+    /// required: after our 200 there is no second try.
+    pub(crate) const fn incoming(session: SessionId, media: LegInfo, security: Security) -> Self {
+        let encrypted = AtomicBool::new(matches!(security, Security::Required(_)));
+        Self { session, media, version: AtomicU64::new(0), security: Mutex::new(security), encrypted, fallback: None }
+    }
+
+    /// Places a call with our offer, whatever `dial.sdp` holds.
+    pub(crate) fn dial(
+        sip: &Sip,
+        events: mpsc::Sender<Event>,
+        media: LegInfo,
+        security: Security,
+        mut dial: Dial,
+    ) -> Result<Self, DialError> {
+        let mut local = LocalAudio::new(media.local, media.id.0);
+        let fallback = matches!(security, Security::Preferred(_)).then(|| {
+            local.version = 2;
+            Box::new(Fallback(Dial { sdp: sdp::offer(&local), ..dial.clone() }))
+        });
+        local.version = 1;
+        local.security = security.clone();
+        dial.sdp = sdp::offer(&local);
+        let encrypted = AtomicBool::new(security != Security::Plain);
+        let session = sip.dial(dial, events)?;
+        Ok(Self { session, media, version: AtomicU64::new(1), security: Mutex::new(security), encrypted, fallback })
+    }
+
+    /// Where the peer refused our encrypted offer with `code` and encryption was only preferred: the
+    /// call is placed once more, plain, and this leg stands for that session now.
+    pub(crate) fn dial_plain(&mut self, sip: &Sip, events: mpsc::Sender<Event>, code: u16) -> bool {
+        // 488 and 606 are about the description (RFC 3261 §21), 415 comes from old phones.
+        let Some(fallback) = self.fallback.take_if(|_| matches!(code, 415 | 488 | 606)) else { return false };
+        let Ok(session) = sip.dial(fallback.0, events) else { return false };
+        self.session = session;
+        *self.security() = Security::Plain;
+        self.encrypted = AtomicBool::new(false);
+        self.version = AtomicU64::new(2);
+        true
     }
 
     pub(crate) const fn id(&self) -> LegId {
         self.media.id
     }
 
-    /// The first offer on a media leg that has no session yet.
-    pub(crate) fn first_offer(media: &LegInfo) -> Vec<u8> {
-        sdp::offer(&LocalAudio::new(media.local, media.id.0))
-    }
-
     /// A further offer of ours.
     pub(crate) fn offer(&self) -> Vec<u8> {
-        sdp::offer(&self.describe())
+        let mut local = self.describe();
+        local.security = self.offered();
+        sdp::offer(&local)
     }
 
     /// Answers the peer's offer and sets the media leg up accordingly.
     pub(crate) fn answer(&self, threads: &Media, offer: &[u8]) -> Result<(Vec<u8>, Settled), NegotiationError> {
-        let negotiated = sdp::answer(&sdp::parse(offer)?, &self.describe())?;
+        let mut local = self.describe();
+        local.security = self.security().clone();
+        let negotiated = sdp::answer(&sdp::parse(offer)?, &local)?;
         let settled = self.apply(threads, &negotiated.agreed);
         Ok((negotiated.sdp, settled))
     }
 
     /// Takes the peer's answer to our offer.
     pub(crate) fn take_answer(&self, threads: &Media, answer: &[u8]) -> Result<Settled, NegotiationError> {
-        let agreed = sdp::accept_answer(&sdp::parse(answer)?, &LocalAudio::new(self.media.local, self.media.id.0))?;
+        let security = self.offered();
+        let local = LocalAudio { security, ..LocalAudio::new(self.media.local, self.media.id.0) };
+        let agreed = sdp::accept_answer(&sdp::parse(answer)?, &local)?;
         Ok(self.apply(threads, &agreed))
+    }
+
+    fn security(&self) -> MutexGuard<'_, Security> {
+        self.security.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// What our last or next offer says about encryption.
+    fn offered(&self) -> Security {
+        if self.encrypted.load(Ordering::Relaxed) { self.security().clone() } else { Security::Plain }
     }
 
     /// RFC 4566 wants a session id that never repeats on this machine: the leg's own is one.
@@ -69,7 +143,17 @@ impl Leg {
     fn apply(&self, threads: &Media, agreed: &Agreed) -> Settled {
         // Phones and trunks behind NAT send from another address than they write: the first packet decides.
         let params = agreed.leg_params(true);
-        let settled = Settled { codec: params.codec.encoding_name(), they_hold: !params.send };
+        let was_encrypted = self.encrypted.swap(params.srtp.is_some(), Ordering::Relaxed);
+        if was_encrypted && params.srtp.is_none() {
+            // Encrypted again, the packet indices begin anew: never under the same key (RFC 3711 §9.1).
+            let mut security = self.security();
+            *security = renewed(&security);
+        }
+        let settled = Settled {
+            codec: params.codec.encoding_name(),
+            srtp: params.srtp.as_ref().map(|srtp| srtp.suite.name()),
+            they_hold: !params.send,
+        };
         threads.configure(self.media.id, params);
         settled
     }
@@ -79,6 +163,8 @@ impl Leg {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Settled {
     pub(crate) codec: &'static str,
+    /// The cipher suite of an encrypted leg.
+    pub(crate) srtp: Option<&'static str>,
     /// The peer doesn't want to hear us: hold.
     pub(crate) they_hold: bool,
 }

@@ -15,6 +15,7 @@ mod live;
 mod operator;
 mod recording;
 mod recover;
+mod security;
 mod start;
 mod story;
 

@@ -4,12 +4,13 @@ use std::time::Instant;
 
 use hotline_db::CallPatch;
 use hotline_ivr::Input;
-use hotline_sip::{Dial, EndedBy, Event, Target};
+use hotline_sip::{Dial, EndedBy, Event, Target, Transport};
 use tracing::info;
 
 use super::driver::{Driver, Side, Stage};
 use super::leg::Leg;
 use super::recording::{Purpose, TALK_MAX_MS};
+use super::security::security;
 use crate::acd::{Decline, Lane, OperatorRef};
 use crate::clock::now_ms;
 use crate::privacy::mask_phone;
@@ -44,6 +45,7 @@ impl Driver {
     }
 
     fn dial_operator(&self, who: &OperatorRef) -> Result<Leg, String> {
+        let security = self.phone_security(who)?;
         let media = self.sv.media.open_leg_beside(self.citizen.id()).map_err(|e| e.to_string())?;
         self.sv.media_routes.add(media.id, self.media_tx.clone());
         let dial = Dial {
@@ -51,16 +53,16 @@ impl Driver {
             from: self.did.clone(),
             display: Some(self.number.as_ref().map_or_else(|| "anonymous".to_owned(), |n| mask_phone(n.reveal()))),
             to: None,
-            sdp: Leg::first_offer(&media),
+            sdp: Vec::new(),
             credentials: None,
             ring_timeout_ms: self.sv.config.queue(&self.queue).ring_timeout_s * 1000,
             first_response_ms: None,
             extra_headers: vec![("X-Hotline-Call".to_owned(), self.call.to_string())],
         };
-        match self.sv.sip.dial(dial, self.sip_tx.clone()) {
-            Ok(session) => {
-                self.name_leg(session, &who.sip_user, false);
-                Ok(Leg::new(session, media, 1))
+        match Leg::dial(&self.sv.sip, self.sip_tx.clone(), media, security, dial) {
+            Ok(leg) => {
+                self.name_leg(leg.session, &who.sip_user, false);
+                Ok(leg)
             }
             Err(e) => {
                 self.sv.media.close_leg(media.id);
@@ -70,9 +72,30 @@ impl Driver {
         }
     }
 
+    /// The phone refused our encrypted offer: once more, where that is permitted.
+    fn ring_plain(&mut self, code: u16) -> bool {
+        let (sip, events) = (&self.sv.sip, self.sip_tx.clone());
+        let Some(operator) = self.operator.as_mut().filter(|o| !o.talking) else { return false };
+        if !operator.leg.dial_plain(sip, events, code) {
+            return false;
+        }
+        let (session, phone) = (operator.leg.session, operator.who.sip_user.clone());
+        self.name_leg(session, &phone, false);
+        true
+    }
+
+    /// A phone's keys travel over TLS only if all its bindings do: any of them may be rung.
+    fn phone_security(&self, who: &OperatorRef) -> Result<hotline_media::sdp::Security, String> {
+        let sip = &self.sv.config.sip;
+        let bindings = self.sv.sip.bindings(&who.sip_user);
+        let clear = bindings.iter().map(|binding| binding.flow.transport).find(|t| *t != Transport::Tls);
+        security(sip.phone_srtp, clear.unwrap_or(Transport::Tls), sip.srtp_keys_in_clear).map_err(|e| e.to_string())
+    }
+
     pub(crate) async fn on_operator(&mut self, event: Event) {
         match event {
             Event::Answered { sdp, .. } => self.operator_answered(sdp).await,
+            Event::Failed { code, .. } if self.ring_plain(code) => {}
             Event::Failed { code, .. } => self.operator_failed(code).await,
             Event::Ended { by, .. } => {
                 if by == EndedBy::Remote {
@@ -83,9 +106,10 @@ impl Driver {
             }
             Event::Reoffer { sdp, .. } => self.operator_reoffer(sdp).await,
             Event::ReofferAnswered { code, sdp: Some(answer), .. } if code < 300 => {
-                let agreed = self.operator.as_ref().map(|o| o.leg.take_answer(&self.sv.media, &answer));
-                if let Some(Err(e)) = agreed {
-                    info!(call = %self.call, error = %e, "answer to our offer can't be used");
+                match self.operator.as_ref().map(|o| o.leg.take_answer(&self.sv.media, &answer)) {
+                    Some(Ok(settled)) => self.note_encryption("operator", settled.srtp),
+                    Some(Err(e)) => info!(call = %self.call, error = %e, "answer to our offer can't be used"),
+                    None => {}
                 }
             }
             _ => {}
@@ -97,12 +121,15 @@ impl Driver {
         let agreed = sdp
             .ok_or_else(|| "no session description".to_owned())
             .and_then(|answer| operator.leg.take_answer(&self.sv.media, &answer).map_err(|e| e.to_string()));
-        if let Err(why) = agreed {
-            info!(call = %self.call, why, "operator's phone answered with nothing usable");
-            self.sv.sip.hang_up(operator.leg.session, "488");
-            self.operator_failed(488).await;
-            return;
-        }
+        let settled = match agreed {
+            Ok(settled) => settled,
+            Err(why) => {
+                info!(call = %self.call, why, "operator's phone answered with nothing usable");
+                self.sv.sip.hang_up(operator.leg.session, "488");
+                self.operator_failed(488).await;
+                return;
+            }
+        };
         operator.talking = true;
         let (id, leg) = (operator.who.id.clone(), operator.leg.id());
         let at = now_ms();
@@ -122,6 +149,7 @@ impl Driver {
         let patch = CallPatch { operator_answer_at: Some(at), operator: id.parse().ok(), ..CallPatch::default() };
         self.story.patch(patch);
         self.story.event("talk_start", serde_json::json!({ "operator": id }));
+        self.note_encryption("operator", settled.srtp);
     }
 
     async fn operator_failed(&mut self, code: u16) {
@@ -185,6 +213,7 @@ impl Driver {
         match operator.leg.answer(&self.sv.media, &offer) {
             Ok((answer, negotiated)) => {
                 self.sv.sip.answer_reoffer(session, &answer);
+                self.note_encryption("operator", negotiated.srtp);
                 self.hold(negotiated.they_hold).await;
             }
             Err(e) => {

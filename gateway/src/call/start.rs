@@ -14,11 +14,13 @@ use super::driver::{Driver, Origin, Stage, Times};
 use super::finish::Finished;
 use super::leg::Leg;
 use super::live::LiveCall;
+use super::security::security;
 use super::story::Story;
 use crate::acd::Lane;
 use crate::app::Services;
 use crate::callback::permit;
 use crate::clock::now_ms;
+use crate::config::Srtp;
 use crate::intake::accept::{self, PhoneContact};
 use crate::net::sip::NewCall as IncomingCall;
 use crate::privacy::{Pii, mask_phone, normalize_phone};
@@ -31,7 +33,10 @@ pub async fn inbound(sv: Arc<Services>, new: IncomingCall) {
     let session = new.id;
     if let Err((code, why)) = serve_inbound(&sv, new).await {
         info!(code, why, "call refused");
-        sv.sip.reject(session, code, why);
+        match code {
+            488 => sv.sip.reject_warned(session, code, "", why),
+            _ => sv.sip.reject(session, code, why),
+        }
         sv.metrics.calls_refused.inc();
     }
 }
@@ -45,19 +50,25 @@ async fn serve_inbound(sv: &Arc<Services>, new: IncomingCall) -> Result<(), (u16
     let hotline =
         sv.config.hotlines.iter().find(|h| h.number == invite.request_user).ok_or((404, "No such hotline number"))?;
     let flow = sv.voice.flow(&hotline.flow).ok_or((500, "Flow missing"))?;
+    let wish = invite.trunk.as_ref().and_then(|name| sv.config.trunks.iter().find(|t| t.name == *name));
+    let wish = wish.map_or(Srtp::Off, |trunk| trunk.srtp);
+    let security = security(wish, invite.flow.transport, sv.config.sip.srtp_keys_in_clear).map_err(|e| {
+        warn!(error = %e, "call refused");
+        (488, "302 hotline \"SRTP keys need TLS\"")
+    })?;
     let media = sv.media.open_leg().map_err(|e| {
         warn!(error = %e, "no media leg");
         (503, "No media resources")
     })?;
-    let leg = Leg::new(new.id, media, 0);
+    let leg = Leg::incoming(new.id, media, security);
     let negotiated = match &invite.sdp {
-        Some(offer) => leg.answer(&sv.media, offer).map(|(sdp, n)| (sdp, n.codec)).map_err(|e| e.to_string()),
-        None => Ok((leg.offer(), "offered")),
+        Some(offer) => leg.answer(&sv.media, offer).map(|(sdp, settled)| (sdp, Some(settled))),
+        None => Ok((leg.offer(), None)),
     };
-    let (sdp, codec) = negotiated.map_err(|why| {
-        info!(why, "offer refused");
+    let (sdp, settled) = negotiated.map_err(|e| {
+        info!(error = %e, "offer refused");
         sv.media.close_leg(media.id);
-        (488, "Not Acceptable Here")
+        (488, e.warning())
     })?;
     let raw = invite.asserted.as_deref().unwrap_or(&invite.from_user);
     let number = normalize_phone(raw, &sv.config.site.area_code).map(Pii::new);
@@ -95,7 +106,7 @@ async fn serve_inbound(sv: &Arc<Services>, new: IncomingCall) -> Result<(), (u16
         // Cancelled while the row was written: the driver finds the event in its mailbox.
         info!(call = %driver.call, "caller left before the answer");
     } else {
-        driver.write_answered(codec).await;
+        driver.write_answered(settled).await;
     }
     driver.run().await;
     Ok(())
@@ -106,7 +117,6 @@ pub async fn outbound(sv: Arc<Services>, task: CallbackTask, number: Pii<String>
     let (trunk, digits) = permit::outgoing(&sv.config, number.reveal()).map_err(|e| e.to_string())?;
     let flow_name = if task.kind == CallbackKind::CaseFinished { "callback" } else { "missed" };
     let flow = sv.voice.flow(flow_name).ok_or("flow missing")?;
-    let media = sv.media.open_leg().map_err(|e| e.to_string())?;
     let did = if trunk.caller_id.is_empty() {
         sv.config.hotlines.first().map_or_else(|| "hotline".to_owned(), |h| h.number.clone())
     } else {
@@ -115,6 +125,8 @@ pub async fn outbound(sv: Arc<Services>, task: CallbackTask, number: Pii<String>
     let transport = Transport::from(trunk.transport);
     let outbound = trunk.outbound.as_ref().ok_or("trunk without `outbound`")?;
     let remote = outbound.address(transport.default_port()).ok_or("`outbound` is a name")?;
+    let security = security(trunk.srtp, transport, sv.config.sip.srtp_keys_in_clear).map_err(|e| e.to_string())?;
+    let media = sv.media.open_leg().map_err(|e| e.to_string())?;
     let dial = Dial {
         target: Target::Uri {
             uri: format!("sip:{digits}@{remote}"),
@@ -125,7 +137,7 @@ pub async fn outbound(sv: Arc<Services>, task: CallbackTask, number: Pii<String>
         from: did.clone(),
         display: None,
         to: None,
-        sdp: Leg::first_offer(&media),
+        sdp: Vec::new(),
         credentials: trunk.user.clone().zip(trunk.password.clone()),
         ring_timeout_ms: sv.config.callback.ring_s * 1000,
         first_response_ms: None,
@@ -147,15 +159,14 @@ pub async fn outbound(sv: Arc<Services>, task: CallbackTask, number: Pii<String>
         }
     };
     let (sip_tx, sip_events) = mpsc::channel(64);
-    let session = match sv.sip.dial(dial, sip_tx.clone()) {
-        Ok(session) => session,
+    let leg = match Leg::dial(&sv.sip, sip_tx.clone(), media, security, dial) {
+        Ok(leg) => leg,
         Err(e) => {
             sv.media.close_leg(media.id);
             super::finish::end_unplaced(&sv, accepted.call, &e.to_string()).await;
             return Err(e.to_string());
         }
     };
-    let leg = Leg::new(session, media, 1);
     let mut vars = callback_vars(&sv.store, task.item, sv.config.site.utc_offset_min).await;
     vars.insert("hotline_number".to_owned(), did.clone());
     let queue = sv.config.first_queue();
@@ -173,7 +184,7 @@ pub async fn outbound(sv: Arc<Services>, task: CallbackTask, number: Pii<String>
     driver.number = Some(number);
     driver.lane = Lane::Callback;
     driver.queue = queue;
-    driver.name_leg(session, &trunk.name, true);
+    driver.name_leg(driver.citizen.session, &trunk.name, true);
     announce(&driver);
     sv.metrics.calls_out.inc();
     Ok(driver.ring_citizen(task.kind).await)
@@ -211,6 +222,7 @@ fn build(sv: &Arc<Services>, call: Id, origin: Origin, mailboxes: Mailboxes, cit
         queue: sv.config.first_queue(),
         citizen,
         answered: false,
+        encryption: BTreeMap::new(),
         operator: None,
         machine,
         stage: Stage::Greeting,

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::judge::{Fault, fault};
-use super::{ClientCertificate, Config, TransportName, Trunk, TrunkTls};
+use super::{ClientCertificate, Config, Srtp, TransportName, Trunk, TrunkTls};
 
 impl Config {
     pub(super) fn judge_trunks(&self) -> Result<(), Fault> {
@@ -18,7 +18,24 @@ impl Config {
                 return fault(&format!("trunk[{i}].tls"), "the transport isn't tls".into(), remedy);
             }
         }
+        self.judge_srtp()?;
         self.judge_overlaps()
+    }
+
+    /// Keys in SDP are as secret as the signalling that carries them (RFC 4568 §8.1).
+    fn judge_srtp(&self) -> Result<(), Fault> {
+        if self.sip.srtp_keys_in_clear {
+            return Ok(());
+        }
+        let bare = |t: &&Trunk| t.srtp != Srtp::Off && t.transport != TransportName::Tls;
+        if let Some(i) = self.trunks.iter().position(|t| bare(&t)) {
+            return fault(&format!("trunk[{i}].srtp"), "its keys would travel without TLS".into(), SRTP_NEEDS_TLS);
+        }
+        if self.sip.phone_srtp != Srtp::Off && self.sip.tls.listen.is_empty() {
+            let problem = "no phone can register over TLS: sip.tls.listen is empty".into();
+            return fault("sip.phone_srtp", problem, SRTP_NEEDS_TLS);
+        }
+        Ok(())
     }
 
     fn judge_sip_tls(&self) -> Result<(), Fault> {
@@ -108,6 +125,7 @@ impl Config {
     }
 }
 
+const SRTP_NEEDS_TLS: &str = "改用 TLS;内网可信时才设 sip.srtp_keys_in_clear = true / use TLS, or permit it with sip.srtp_keys_in_clear = true on a network you trust";
 const OTHER_PORT: &str = "换一个端口 / choose another port";
 
 fn is_same_socket(a: SocketAddr, b: SocketAddr) -> bool {
@@ -156,6 +174,9 @@ mod tests {
         assert_eq!(judged(&good), "good");
         let second = |rest: &str| format!("{good}\n[[trunk]]\nname = \"b\"\n{rest}");
         assert_eq!(judged(&second("sources = [\"192.0.2.1\"]")), "good", "another listener");
+        let permitted =
+            format!("[sip]\nphone_srtp = \"optional\"\nsrtp_keys_in_clear = true\n{}", trunk("srtp = \"required\""));
+        assert_eq!(judged(&permitted), "good");
         for (text, key) in [
             (trunk("listen = \"0.0.0.0:5060\""), "trunk[0].listen"),
             (second("listen = \"127.0.0.1:5070\"\nsources = [\"192.0.2.2\"]"), "trunk[0].listen"),
@@ -167,6 +188,8 @@ mod tests {
             ("[sip.tls]\nlisten = [\"127.0.0.1:5061\"]".into(), "sip.tls.certificate"),
             ("[sip.tls]\nclient_certificate = \"optional\"".into(), "sip.tls.client_ca"),
             ("[sip.tls]\nkey = \"x\"".into(), "sip.tls.key"),
+            (trunk("srtp = \"optional\""), "trunk[0].srtp"),
+            ("[sip]\nphone_srtp = \"required\"".into(), "sip.phone_srtp"),
             ("[[trunk]]\nname = \"a\"\nlisten = \"127.0.0.1:5070\"".into(), "trunk[0].listen"),
             (format!("{}\n[[trunk]]\nname = \"b\"\nsources = [\"192.0.2.1\"]", trunk("")), "trunk[1].sources"),
         ] {

@@ -9,10 +9,12 @@ use serde::{Deserialize, Serialize};
 
 mod judge;
 mod judge_trunk;
+mod srtp;
 mod trace;
 mod trunk;
 
 pub use judge::digest_algorithm;
+pub use srtp::Srtp;
 pub use trace::{Hep, Trace};
 pub use trunk::{BadHostPort, ClientCertificate, HostPort, SipTls, TransportName, Trunk, TrunkTls};
 
@@ -164,6 +166,10 @@ pub struct Sip {
     pub digest: Vec<String>,
     /// Networks operators' phones may register from.
     pub phone_networks: Vec<String>,
+    /// `off`, `optional` or `required`: encryption of the audio of operators' phones.
+    pub phone_srtp: Srtp,
+    /// Write SRTP keys into signalling that isn't TLS too: whoever reads that can listen in.
+    pub srtp_keys_in_clear: bool,
     /// Calls at once; further ones get 503 with Retry-After.
     pub sessions_max: usize,
 }
@@ -182,6 +188,8 @@ impl Default for Sip {
                 "172.16.0.0/12".into(),
                 "192.168.0.0/16".into(),
             ],
+            phone_srtp: Srtp::Off,
+            srtp_keys_in_clear: false,
             sessions_max: 3000,
         }
     }

@@ -7,6 +7,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use super::Srtp;
+
 /// One carrier trunk.
 #[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
@@ -27,6 +29,8 @@ pub struct Trunk {
     pub outbound: Option<HostPort>,
     /// `udp`, `tcp` or `tls`: of our own calls and of `listen`.
     pub transport: TransportName,
+    /// `off`, `optional` or `required`: encryption of its audio.
+    pub srtp: Srtp,
     /// Certificates of a TLS trunk.
     pub tls: TrunkTls,
     /// The caller's number we show; empty: the first hotline number.

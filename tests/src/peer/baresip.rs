@@ -34,6 +34,16 @@ pub struct BaresipConfig {
     pub ip: IpAddr,
     /// True for TCP.
     pub tcp: bool,
+    /// TLS instead, with the CA of the gateway's certificate (PEM).
+    pub tls_ca: Option<PathBuf>,
+    /// Its SIP port, UDP and TCP; TLS is on the next one. 0 takes free ones.
+    pub port: u16,
+    /// Its own certificate and key in one PEM file, to be called over TLS.
+    pub certificate: Option<PathBuf>,
+    /// `srtp-mand` (RTP/SAVP), `srtp` (RTP/AVP with keys); empty for none.
+    pub media_encryption: &'static str,
+    /// False for a peer that registers nowhere, such as a carrier's far end.
+    pub registers: bool,
     /// What it says, mono 8 kHz. Default: ten minutes of 1000 Hz. Its end ends the audio.
     pub audio: Wav,
     /// True answers every call at once.
@@ -49,6 +59,11 @@ impl BaresipConfig {
             credentials,
             ip: PHONE_IP,
             tcp: false,
+            tls_ca: None,
+            port: 0,
+            certificate: None,
+            media_encryption: "",
+            registers: true,
             audio: Wav::tone(1_000.0, -16.0, 600_000),
             auto_answer: true,
         }
@@ -181,7 +196,10 @@ fn modules() -> Result<PathBuf> {
 }
 
 fn settings(config: &BaresipConfig, modules: &Path, dir: &Path, control: SocketAddr) -> Result<String> {
-    let sip_port = free_ports(config.ip, 2)?;
+    let sip_port = if config.port == 0 { free_ports(config.ip, 2)? } else { config.port };
+    let file =
+        |key: &str, path: Option<&PathBuf>| path.map_or_else(String::new, |p| format!("{key} {}\n", p.display()));
+    let tls = file("sip_cafile", config.tls_ca.as_ref()) + &file("sip_certificate", config.certificate.as_ref());
     let rtp_first = free_ports(config.ip, RTP_PORTS)?;
     let rtp_last = rtp_first + RTP_PORTS - 1;
     let dir = dir.display();
@@ -208,9 +226,11 @@ fn settings(config: &BaresipConfig, modules: &Path, dir: &Path, control: SocketA
          module aufile.so\n\
          module aubridge.so\n\
          module sndfile.so\n\
+         module srtp.so\n\
          module_app account.so\n\
          module_app menu.so\n\
-         module_app ctrl_tcp.so\n",
+         module_app ctrl_tcp.so\n\
+         {tls}",
         config.ip,
         config.ip,
         modules.display()
@@ -218,11 +238,20 @@ fn settings(config: &BaresipConfig, modules: &Path, dir: &Path, control: SocketA
 }
 
 fn account(config: &BaresipConfig) -> String {
-    let transport = if config.tcp { ";transport=tcp" } else { "" };
+    let transport = match (&config.tls_ca, config.tcp) {
+        (Some(_), _) => ";transport=tls",
+        (None, true) => ";transport=tcp",
+        (None, false) => "",
+    };
+    let registration = if config.registers { 60 } else { 0 };
+    let encryption = match config.media_encryption {
+        "" => String::new(),
+        name => format!(";mediaenc={name}"),
+    };
     let answer = if config.auto_answer { "auto" } else { "manual" };
     let Credentials { user, password } = &config.credentials;
     format!(
-        "<sip:{user}@{}{transport}>;auth_user={user};auth_pass={password};answermode={answer};audio_codecs=PCMA;regint=60\n",
+        "<sip:{user}@{}{transport}>;auth_user={user};auth_pass={password};answermode={answer};audio_codecs=PCMA;regint={registration}{encryption}\n",
         config.gateway
     )
 }

@@ -12,11 +12,26 @@ impl Endpoint {
     /// # Errors
     /// [`SessionError`]; `WrongState` once the call is answered or was ours.
     pub fn reject(&mut self, now: Instant, id: SessionId, code: u16, reason: &str) -> Result<(), SessionError> {
+        self.reject_with(now, id, code, reason, &[])
+    }
+
+    /// The same with more header fields, such as `Warning` (RFC 3261 §20.43)
+    ///
+    /// # Errors
+    /// As [`Endpoint::reject`].
+    pub fn reject_with(
+        &mut self,
+        now: Instant,
+        id: SessionId,
+        code: u16,
+        reason: &str,
+        headers: &[(&str, &str)],
+    ) -> Result<(), SessionError> {
         if !(300..700).contains(&code) {
             return Err(SessionError::BadCode);
         }
         let (invite, _) = self.unanswered(id)?;
-        self.respond(now, invite, code, reason, &[], b"");
+        self.respond(now, invite, code, reason, headers, b"");
         self.remove_session(id);
         self.emit(Event::Ended { id, by: EndedBy::Local, reason: None });
         Ok(())

@@ -224,6 +224,11 @@ impl Sip {
         self.say(id, "reject", |e, now| e.reject(now, id, code, reason));
     }
 
+    /// Refuses a call with a `Warning` that tells why (RFC 3261 §20.43).
+    pub fn reject_warned(&self, id: SessionId, code: u16, reason: &str, warning: &str) {
+        self.say(id, "reject", |e, now| e.reject_with(now, id, code, reason, &[("Warning", warning)]));
+    }
+
     /// Ends a session in whatever way its state asks for.
     pub fn hang_up(&self, id: SessionId, cause: &str) {
         self.say(id, "hang up", |e, now| e.hang_up(now, id, cause));
