@@ -108,7 +108,7 @@ impl UdpRelay {
 
 impl Shared {
     /// Sends now, later, twice or never.
-    fn pass(self: &Arc<Self>, socket: Option<Arc<UdpSocket>>, to: SocketAddr, bytes: &[u8]) {
+    async fn pass(self: &Arc<Self>, socket: Option<Arc<UdpSocket>>, to: SocketAddr, bytes: &[u8]) {
         let faults = *lock(&self.faults);
         let (copies, delays) = {
             let mut random = lock(&self.random);
@@ -125,15 +125,18 @@ impl Shared {
             *lock(&self.lost) += 1;
         }
         for delay_ms in delays.into_iter().take(copies) {
+            if delay_ms == 0 {
+                // At once and in order. A peer that is gone is a lost datagram.
+                let _ = socket.as_deref().unwrap_or(&self.front).send_to(bytes, to).await;
+                continue;
+            }
             let Ok(room) = self.room.clone().try_acquire_owned() else {
                 *lock(&self.lost) += 1;
                 continue;
             };
             let (shared, socket, bytes) = (self.clone(), socket.clone(), bytes.to_vec());
             tokio::spawn(async move {
-                if delay_ms > 0 {
-                    tokio::time::sleep(Duration::from_millis(delay_ms)).await;
-                }
+                tokio::time::sleep(Duration::from_millis(delay_ms)).await;
                 let socket = socket.as_deref().unwrap_or(&shared.front);
                 // A peer that is gone is a lost datagram.
                 let _ = socket.send_to(&bytes, to).await;
@@ -161,7 +164,7 @@ async fn read_front(shared: Arc<Shared>) {
             continue;
         };
         if let Ok(socket) = shared.client(from).await {
-            shared.pass(Some(socket), shared.upstream, &buffer[..length]);
+            shared.pass(Some(socket), shared.upstream, &buffer[..length]).await;
         }
     }
 }
@@ -172,6 +175,6 @@ async fn read_back(shared: Arc<Shared>, socket: Arc<UdpSocket>, client: SocketAd
         let Ok((length, _)) = socket.recv_from(&mut buffer).await else {
             continue;
         };
-        shared.pass(None, client, &buffer[..length]);
+        shared.pass(None, client, &buffer[..length]).await;
     }
 }

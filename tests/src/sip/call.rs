@@ -225,7 +225,12 @@ impl Call {
     /// [`Error::Timeout`].
     pub async fn cancel(&self) -> Result<()> {
         self.0.cancel.send_replace(true);
-        self.wait_ended(crate::limits::SIP_TIMEOUT_MS).await.map(|_| ())
+        let decided = |s: &State| matches!(s, State::Answered | State::Ended(_));
+        match self.wait_state(crate::limits::SIP_TIMEOUT_MS, decided).await? {
+            // The 2xx was faster than our CANCEL (RFC 3261 §9.1): take it and hang up.
+            State::Answered => self.bye().await,
+            _ => Ok(()),
+        }
     }
 
     async fn bye(&self) -> Result<()> {

@@ -140,11 +140,6 @@ async fn run(call: Call, mut invite: Message, to: SocketAddr, requests: Unbounde
         call.end(End { by, code, reason: response.reason().to_owned() });
         return;
     }
-    if *call.0.cancel.borrow() {
-        // The 2xx was faster than our CANCEL (RFC 3261 §9.1): take it and hang up.
-        let _ = call.hang_up().await;
-        return;
-    }
     call.serve(requests).await;
 }
 
