@@ -29,6 +29,8 @@ pub struct Config {
     pub session_count_max: usize,
     /// How long an incoming call may ring before it gets 480
     pub ring_timeout_ms: u64,
+    /// How long sessions live without a refresh
+    pub session_timer: SessionTimer,
     /// Randomness for tags, branches and nonces: 32 fresh random bytes a start
     pub seed: [u8; 32],
     /// Hashes our challenges offer, preferred first, and accept
@@ -59,12 +61,28 @@ impl Config {
             guard: GuardConfig::default(),
             session_count_max: crate::limits::SESSION_COUNT_MAX_DEFAULT,
             ring_timeout_ms: crate::limits::RING_TIMEOUT_MS_DEFAULT,
+            session_timer: SessionTimer::default(),
             seed,
             algorithms: vec![Algorithm::Sha256, Algorithm::Md5],
             t1_ms: 500,
             t2_ms: 4_000,
             t4_ms: 5_000,
         }
+    }
+}
+
+/// Session timers (RFC 4028): a call whose peer vanished ends by itself
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionTimer {
+    /// The interval we ask for, in seconds; 0 asks for none but still grants a peer's wish
+    pub expires_s: u32,
+    /// Shorter wishes get 422, in seconds; at least 90
+    pub min_se_s: u32,
+}
+
+impl Default for SessionTimer {
+    fn default() -> Self {
+        Self { expires_s: 1_800, min_se_s: 90 }
     }
 }
 

@@ -21,7 +21,7 @@ mod session;
 mod tap;
 mod transaction;
 
-pub use config::{Ask, AskMethod, Binding, Config, Dial, Stats, Target, Trunk, User};
+pub use config::{Ask, AskMethod, Binding, Config, Dial, SessionTimer, Stats, Target, Trunk, User};
 pub use endpoint::{AskError, DialError, Endpoint, SessionError, Standing};
 pub use event::{AskId, EndedBy, Event, Incoming, Output, RedirectContact, Reply, SessionId, TransferTarget};
 pub use flow::{Flow, IpNet, IpNetError, Transport};

@@ -58,6 +58,12 @@ pub const RETRY_AFTER_S: u32 = 10;
 pub const EXTRA_HEADER_COUNT_MAX: usize = 32;
 /// How long the driver may take to answer a re-offer, then 500
 pub const REOFFER_ANSWER_MS_MAX: u64 = 20_000;
+/// Provisionals that wait for the PRACK of one before them; a further one replaces the oldest
+pub const PROVISIONAL_QUEUE_MAX: usize = 8;
+/// Times an INVITE is repeated after 422 with a longer session interval
+pub const INTERVAL_TRY_COUNT_MAX: u8 = 2;
+/// Longest session interval a 422 may make us ask for; a greater `Min-SE` fails the call
+pub const SESSION_EXPIRES_S_MAX: u32 = 86_400;
 /// Contacts of a redirection told to the driver; further ones are left out
 pub const REDIRECT_CONTACT_COUNT_MAX: usize = 8;
 /// Transfers under way, also of sessions that are gone; one more REFER gets 500 with `Retry-After`

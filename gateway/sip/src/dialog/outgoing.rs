@@ -21,10 +21,10 @@ pub(crate) struct Outgoing {
 }
 
 /// Methods we serve
-pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, REFER, SUBSCRIBE, REGISTER";
+pub(crate) const ALLOW: &str = "INVITE, ACK, CANCEL, BYE, OPTIONS, INFO, UPDATE, PRACK, REFER, SUBSCRIBE, REGISTER";
 
 /// Option tags of the extensions we support
-pub(crate) const SUPPORTED: &str = "replaces, norefersub";
+pub(crate) const SUPPORTED: &str = "100rel, timer, replaces, norefersub";
 
 impl Outgoing {
     /// The bytes; `via` is the whole `Via` value
@@ -45,7 +45,7 @@ impl Outgoing {
         for (name, value) in &self.headers {
             writer.header(name, value);
         }
-        if self.method == Method::Invite {
+        if matches!(self.method, Method::Invite | Method::Update) {
             writer.header("Allow", ALLOW).header("Supported", SUPPORTED);
         }
         if !matches!(self.method, Method::Ack | Method::Cancel) {

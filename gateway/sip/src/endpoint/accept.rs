@@ -12,22 +12,54 @@ impl Endpoint {
     /// Sends 200 with our SDP: the answer, or the offer where the INVITE had none
     ///
     /// The 200 is repeated until the ACK comes (RFC 3261 §13.3.1.4); then
-    /// follows `Confirmed`, or after 64·T1 a BYE and `Ended` by timeout.
+    /// follows `Confirmed`, or after 64·T1 a BYE and `Ended` by timeout. It
+    /// waits for the PRACK of a provisional with SDP (RFC 3262 §3), and then
+    /// repeats that SDP: the peer would ignore another.
     ///
     /// # Errors
     /// [`SessionError`]; `WrongState` once the call is answered or was ours.
     pub fn accept(&mut self, now: Instant, id: SessionId, sdp: &[u8]) -> Result<(), SessionError> {
         check_sdp(sdp)?;
-        let (invite, contact) = self.unanswered(id)?;
-        let cseq = self.request_cseq(invite).unwrap_or(0);
-        let sent = self.respond(now, invite, 200, "", &[("Contact", &contact)], sdp);
-        let (flow, bytes) = sent.ok_or(SessionError::WrongState)?;
-        let Some(session) = self.sessions.get_mut(&id) else {
-            return Err(SessionError::Unknown);
+        let (invite, _) = self.unanswered(id)?;
+        let session = self.sessions.get_mut(&id).ok_or(SessionError::Unknown)?;
+        if let Some(reliable) = &mut session.reliable
+            && (reliable.wait.as_ref().is_some_and(|w| w.sdp.is_some()) || session.reoffer_in.is_some())
+        {
+            reliable.held = Some(sdp.to_vec());
+            reliable.queue.clear();
+            return Ok(());
+        }
+        self.send_ok(now, id, invite, sdp)
+    }
+
+    pub(super) fn send_ok(&mut self, now: Instant, id: SessionId, invite: u64, sdp: &[u8]) -> Result<(), SessionError> {
+        let session = self.sessions.get_mut(&id).ok_or(SessionError::Unknown)?;
+        let (contact, had_offer) = (session.contact.clone(), session.had_offer);
+        let mut agreed = None;
+        if let Some(reliable) = &mut session.reliable {
+            reliable.queue.clear();
+            reliable.late = reliable.wait.take().map(|_| reliable.rseq);
+            agreed.clone_from(&reliable.agreed);
+        }
+        let offered = !had_offer && agreed.is_none();
+        // Agreed by a provisional and its PRACK: an offer of ours isn't made twice.
+        let sdp = match &agreed {
+            Some(agreed) if had_offer => agreed.as_slice(),
+            Some(_) => &b""[..],
+            None => sdp,
         };
+        let cseq = self.request_cseq(invite).unwrap_or(0);
+        let timer = self.agree_timer(now, id, invite);
+        let mut headers = vec![("Contact", contact.as_str())];
+        headers.extend(timer.iter().map(|(name, value)| (*name, value.as_str())));
+        let sent = self.respond(now, invite, 200, "", &headers, sdp);
+        let (flow, bytes) = sent.ok_or(SessionError::WrongState)?;
+        let session = self.sessions.get_mut(&id).ok_or(SessionError::Unknown)?;
         session.state = State::Accepted;
         session.ring_until = None;
-        let offered = !session.had_offer;
+        if agreed.is_none() {
+            session.local_sdp = sdp.to_vec();
+        }
         self.await_ack(now, id, flow, bytes, AckOf { cseq, offered, is_first: true });
         Ok(())
     }

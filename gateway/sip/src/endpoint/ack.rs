@@ -52,9 +52,7 @@ impl Endpoint {
     /// The session whose dialog a request names (RFC 3261 §12.2.2)
     pub(super) fn find_session(&self, message: &Message) -> Option<SessionId> {
         let id = *self.by_tag.get(message.to_tag())?;
-        let dialog = &self.sessions.get(&id)?.dialog;
-        let same = dialog.call_id == message.call_id() && dialog.remote_tag == message.from_tag();
-        same.then_some(id)
+        self.sessions.get(&id)?.is_named(message.call_id(), message.from_tag()).then_some(id)
     }
 
     /// A phone's NAT may have given it a new address; a peer may have reconnected

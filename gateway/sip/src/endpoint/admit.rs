@@ -3,6 +3,7 @@
 use super::Endpoint;
 use super::authenticate::{Among, Identity};
 use super::is_sips;
+use super::session_timer::allows_update;
 use crate::dialog::Dialog;
 use crate::event::{Event, Incoming, SessionId};
 use crate::flow::Flow;
@@ -98,6 +99,11 @@ impl Endpoint {
             self.counters.refused_overload += 1;
             return self.reply(flow, &message, 503, "", &[("Retry-After", &limits::RETRY_AFTER_S.to_string())]);
         }
+        if let Some(min_s) = self.too_short_timer(&message) {
+            return self.reply(flow, &message, 422, "", &[("Min-SE", &min_s.to_string())]);
+        }
+        let reliable = self.reliable_for(&message);
+        let allows_update = allows_update(&message).unwrap_or(false);
         let local_tag = self.random.token();
         let invite = Incoming { replaces, ..describe(&message, &identity, flow, sdp) };
         let dialog = Dialog::of_invite(&message, local_tag.clone());
@@ -110,22 +116,12 @@ impl Endpoint {
         self.respond(now, tx, 100, "", &[], b"");
         let id = SessionId(self.next_id());
         let session = Session {
-            state: State::Incoming { invite: tx },
-            dialog,
-            flow,
             is_phone: matches!(identity, Identity::Phone(_)),
-            is_caller: false,
-            contact,
-            credentials: None,
             ring_until: Some(now + Duration::from_millis(self.config.ring_timeout_ms)),
-            first_response_until: None,
-            early_sdp: None,
+            reliable,
+            allows_update,
             had_offer: invite.sdp.is_some(),
-            ok: None,
-            reoffer_in: None,
-            reoffer_out: None,
-            bye_after_ack: None,
-            was_referred: false,
+            ..Session::new(State::Incoming { invite: tx }, dialog, flow, contact)
         };
         self.own_server(tx, id);
         self.add_session(id, session);

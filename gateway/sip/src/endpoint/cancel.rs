@@ -26,6 +26,7 @@ impl Endpoint {
         let Some(id) = session else { return };
         match self.sessions.get_mut(&id) {
             Some(session) if session.state == (State::Incoming { invite }) => {
+                self.end_pending(now, id);
                 self.remove_session(id);
                 self.emit(Event::Cancelled { id, reason });
             }

@@ -61,6 +61,8 @@ pub(super) enum Owner {
     Reoffer(SessionId),
     /// A BYE that ends a session
     Bye(SessionId),
+    /// A PRACK, in an early dialog
+    Prack(SessionId),
     /// A NOTIFY about a session's transfer
     Notify(SessionId),
     /// A REGISTER or OPTIONS of ours
@@ -247,18 +249,22 @@ impl Endpoint {
         let cnonce = self.random.token();
         let uri = String::from_utf8_lossy(&request.uri).into_owned();
         request.auth = Some(authorization(&challenge, request.method.text(), &uri, &user, &password, &cnonce));
-        request.cseq += 1;
-        if let Owner::Reoffer(session) | Owner::Bye(session) | Owner::Notify(session) = order.owner {
-            self.note_cseq(session, request.cseq);
-        }
+        request.cseq = match order.owner {
+            Owner::Reoffer(id) | Owner::Bye(id) | Owner::Notify(id) | Owner::Prack(id) => {
+                self.next_cseq(id, response.to_tag()).unwrap_or(request.cseq + 1)
+            }
+            _ => request.cseq + 1,
+        };
         Some(self.open_client(now, request, order))
     }
 
-    fn note_cseq(&mut self, id: SessionId, cseq: u32) {
-        if let Some(session) = self.sessions.get_mut(&id) {
-            session.dialog.local_cseq = cseq;
-        } else if let Some(orphan) = self.transfers.get_mut(&id).and_then(|t| t.orphan.as_mut()) {
-            orphan.dialog.local_cseq = cseq;
-        }
+    /// The next number of a session's dialog; other requests may have gone since the challenged one
+    fn next_cseq(&mut self, id: SessionId, remote_tag: &[u8]) -> Option<u32> {
+        let dialog = match self.sessions.get_mut(&id) {
+            Some(session) => session.dialog_mut(remote_tag),
+            None => &mut self.transfers.get_mut(&id)?.orphan.as_mut()?.dialog,
+        };
+        dialog.local_cseq += 1;
+        Some(dialog.local_cseq)
     }
 }

@@ -36,15 +36,19 @@ impl Endpoint {
         }
         let local_tag = self.random.token();
         let contact = self.contact(flow, &dial.from, is_sips(uri.as_bytes()));
+        let from = self.caller_value(flow, &dial, &local_tag, is_sips(uri.as_bytes())).into_bytes();
+        let mut headers = dial.extra_headers;
+        headers.extend(self.timer_request(None));
+        let local_sdp = dial.sdp.clone();
         let request = Outgoing {
             method: Method::Invite,
             routes: Vec::new(),
-            from: self.caller_value(flow, &dial, &local_tag, is_sips(uri.as_bytes())).into_bytes(),
+            from,
             to: format!("<{to}>").into_bytes(),
             call_id: format!("{}{}", self.random.token(), self.random.token()).into_bytes(),
             cseq: 1,
             contact: Some(contact.clone()),
-            headers: dial.extra_headers,
+            headers,
             auth: None,
             sdp: dial.sdp,
             uri: uri.into_bytes(),
@@ -56,22 +60,13 @@ impl Endpoint {
         let order = Order { flow, owner: Owner::Dial(id), credentials: credentials.clone(), local_tag, try_count: 0 };
         let invite = self.open_client(now, request, order);
         let session = Session {
-            state: State::Dialing { invite },
-            dialog,
-            flow,
             is_phone,
-            is_caller: true,
-            contact,
             credentials,
             ring_until: Some(now + Duration::from_millis(dial.ring_timeout_ms)),
             first_response_until: dial.first_response_ms.map(|ms| now + Duration::from_millis(ms)),
-            early_sdp: None,
+            local_sdp,
             had_offer,
-            ok: None,
-            reoffer_in: None,
-            reoffer_out: None,
-            bye_after_ack: None,
-            was_referred: false,
+            ..Session::new(State::Dialing { invite }, dialog, flow, contact)
         };
         self.add_session(id, session);
         Ok(id)

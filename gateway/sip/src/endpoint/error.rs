@@ -43,6 +43,9 @@ pub enum SessionError {
     /// The session description is longer than `limits::SDP_BYTES_MAX`, or empty where one is needed
     #[error("unusable session description")]
     BadSdp,
+    /// The peer doesn't serve the method it needs
+    #[error("the peer doesn't allow it")]
+    NotAllowed,
     /// The status code is outside the operation's range
     #[error("status code out of range")]
     BadCode,

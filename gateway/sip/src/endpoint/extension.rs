@@ -5,6 +5,16 @@ use crate::dialog::SUPPORTED;
 use crate::flow::Flow;
 use crate::message::{HeaderName, Message};
 
+/// Whether a message's `Supported` or `Require` names this option tag
+pub(super) fn supports(message: &Message, tag: &str) -> bool {
+    message.elements(HeaderName::Supported).any(|t| t.eq_ignore_ascii_case(tag.as_bytes())) || requires(message, tag)
+}
+
+/// Whether a message's `Require` names this option tag
+pub(super) fn requires(message: &Message, tag: &str) -> bool {
+    message.elements(HeaderName::Require).any(|t| t.eq_ignore_ascii_case(tag.as_bytes()))
+}
+
 impl Endpoint {
     /// Answers 420 where `Require` names what we don't support; true if it did
     pub(super) fn refuse_extensions(&mut self, flow: Flow, message: &Message) -> bool {

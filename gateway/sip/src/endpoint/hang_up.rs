@@ -27,15 +27,19 @@ impl Endpoint {
             State::Incoming { invite } => {
                 let header = reason.as_deref().map(|r| ("Reason", r));
                 self.respond(now, invite, 480, "", header.as_slice(), b"");
+                self.end_pending(now, id);
                 self.remove_session(id);
             }
             State::Dialing { invite } => {
+                self.end_pending(now, id);
                 self.remove_session(id);
                 self.cancel_invite(now, invite, reason);
             }
             State::Accepted => {
                 session.state = State::Ending;
                 session.bye_after_ack = reason;
+                session.expiry = None;
+                self.arm_session(id);
             }
             State::Confirmed => self.send_bye(now, id, reason.as_deref()),
         }
@@ -52,6 +56,7 @@ impl Endpoint {
         session.state = State::Ending;
         session.ok = None;
         session.reoffer_out = None;
+        session.expiry = None;
         let mut bye = session.dialog.request(Method::Bye);
         bye.headers.extend(reason.map(|r| ("Reason".to_owned(), r.to_owned())));
         let flow = next_hop(&session.dialog.next_hop_uri(), session.flow, session.is_phone);

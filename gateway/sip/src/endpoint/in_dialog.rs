@@ -4,10 +4,9 @@ use super::Endpoint;
 use super::cancel::reason_of;
 use crate::event::{EndedBy, Event, SessionId};
 use crate::flow::Flow;
-use crate::limits;
 use crate::message::{Message, Method};
-use crate::session::{DTMF_TYPES, ReofferIn, State, dtmf_of, sdp_of};
-use std::time::{Duration, Instant};
+use crate::session::{DTMF_TYPES, State, dtmf_of};
+use std::time::Instant;
 
 impl Endpoint {
     pub(super) fn receive_in_dialog(&mut self, now: Instant, flow: Flow, message: Message) {
@@ -27,10 +26,11 @@ impl Endpoint {
             return;
         };
         // RFC 3261 §12.2.2: an older request is out of order.
-        if session.dialog.remote_cseq.is_some_and(|last| message.cseq() <= last) {
+        let dialog = session.dialog_mut(message.from_tag());
+        if dialog.remote_cseq.is_some_and(|last| message.cseq() <= last) {
             return self.reply(flow, &message, 500, "Out Of Order", &[]);
         }
-        session.dialog.remote_cseq = Some(message.cseq());
+        dialog.remote_cseq = Some(message.cseq());
         self.follow_flow(id, flow);
         match message.method() {
             Method::Bye => self.receive_bye(now, flow, id, message),
@@ -39,8 +39,9 @@ impl Endpoint {
             Method::Options => self.reply_options(flow, &message),
             Method::Refer => self.receive_refer(now, flow, id, message),
             Method::Subscribe => self.receive_subscribe(now, flow, id, message),
+            Method::Prack => self.receive_prack(now, flow, id, message),
             // We subscribe to nothing.
-            Method::Notify | Method::Prack => self.reply(flow, &message, 481, "", &[]),
+            Method::Notify => self.reply(flow, &message, 481, "", &[]),
             Method::Other => self.reply(flow, &message, 501, "", &[]),
             _ => self.reply(flow, &message, 405, "", &[]),
         }
@@ -51,11 +52,15 @@ impl Endpoint {
         let Some(state) = self.sessions.get(&id).map(|s| s.state) else {
             return;
         };
+        let remote_tag = message.from_tag().to_vec();
         let Some(tx) = self.open_server(now, flow, message, None) else {
             return;
         };
         self.respond(now, tx, 200, "", &[], b"");
         self.end_pending(now, id);
+        if let State::Dialing { invite } = state {
+            return self.early_bye(now, id, invite, &remote_tag, reason);
+        }
         self.remove_session(id);
         match state {
             State::Incoming { invite } => {
@@ -64,6 +69,20 @@ impl Endpoint {
             }
             State::Ending => {}
             _ => self.emit(Event::Ended { id, by: EndedBy::Remote, reason }),
+        }
+    }
+
+    /// A callee may not do this before its answer (RFC 3261 §15), yet some do: its fork is gone,
+    /// and with the last fork the call
+    fn early_bye(&mut self, now: Instant, id: SessionId, invite: u64, remote_tag: &[u8], reason: Option<String>) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        session.early.retain(|e| e.dialog.remote_tag != remote_tag);
+        if session.early.is_empty() {
+            self.remove_session(id);
+            self.cancel_invite(now, invite, None);
+            self.emit(Event::Ended { id, by: EndedBy::Remote, reason });
         }
     }
 
@@ -86,64 +105,6 @@ impl Endpoint {
             Ok(Some((digit, duration_ms))) => {
                 self.respond(now, tx, 200, "", &[], b"");
                 self.emit(Event::Dtmf { id, digit, duration_ms });
-            }
-        }
-    }
-
-    /// A re-INVITE, or an UPDATE (RFC 3311)
-    fn receive_reoffer(&mut self, now: Instant, flow: Flow, id: SessionId, message: Message) {
-        let is_invite = message.method() == Method::Invite;
-        let sdp = sdp_of(&message);
-        let Some(session) = self.sessions.get(&id) else {
-            return;
-        };
-        let refresh_only = !is_invite && matches!(sdp, Ok(None));
-        // RFC 3261 §14.2: 500 to a second offer of theirs, 491 to one that crosses ours.
-        let problem = match (session.state, &sdp) {
-            (State::Ending, _) => Some(481),
-            (_, Err(error)) => Some(error.code()),
-            _ if refresh_only => None,
-            _ if session.reoffer_in.is_some() => Some(500),
-            (State::Confirmed, _) if session.can_take_offer() => None,
-            _ => Some(491),
-        };
-        let retry_after = (self.random.next_u64() % 11).to_string();
-        let Some(session) = self.sessions.get_mut(&id) else {
-            return;
-        };
-        if problem.is_none() {
-            session.dialog.refresh(&message);
-        }
-        let Some(tx) = self.open_server(now, flow, message, None) else {
-            return;
-        };
-        match problem {
-            Some(500) => {
-                self.respond(now, tx, 500, "", &[("Retry-After", &retry_after)], b"");
-            }
-            Some(415) => {
-                self.respond(now, tx, 415, "", &[("Accept", "application/sdp")], b"");
-            }
-            Some(code) => {
-                self.respond(now, tx, code, "", &[], b"");
-            }
-            None if refresh_only => {
-                let contact = self.sessions.get(&id).map(|s| s.contact.clone()).unwrap_or_default();
-                self.respond(now, tx, 200, "", &[("Contact", &contact)], b"");
-            }
-            None => {
-                if is_invite {
-                    self.respond(now, tx, 100, "", &[], b"");
-                }
-                let sdp = sdp.ok().flatten();
-                let give_up_at = now + Duration::from_millis(limits::REOFFER_ANSWER_MS_MAX);
-                let waiting = ReofferIn { tx, is_invite, wants_offer: sdp.is_none(), give_up_at };
-                if let Some(session) = self.sessions.get_mut(&id) {
-                    session.reoffer_in = Some(waiting);
-                }
-                self.own_server(tx, id);
-                self.arm_session(id);
-                self.emit(Event::Reoffer { id, sdp });
             }
         }
     }

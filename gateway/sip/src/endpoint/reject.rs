@@ -32,6 +32,7 @@ impl Endpoint {
         }
         let (invite, _) = self.unanswered(id)?;
         self.respond(now, invite, code, reason, headers, b"");
+        self.end_pending(now, id);
         self.remove_session(id);
         self.emit(Event::Ended { id, by: EndedBy::Local, reason: None });
         Ok(())

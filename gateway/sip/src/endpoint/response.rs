@@ -5,6 +5,7 @@ use super::client_tx::Owner;
 use crate::event::{EndedBy, Event, SessionId};
 use crate::flow::Flow;
 use crate::message::{HeaderName, Message, reason_phrase};
+use crate::session::State;
 use crate::transaction::OnResponse;
 use std::time::Instant;
 
@@ -31,6 +32,9 @@ impl Endpoint {
                 Owner::Bye(session) => self.bye_response(now, id, session, message),
                 Owner::Notify(session) => self.notify_response(now, id, session, message),
                 Owner::Ask(ask) => self.ask_response(now, id, ask, message),
+                Owner::Prack(_) => {
+                    self.answer_challenge(now, id, message);
+                }
                 Owner::Nobody => {}
             }
         }
@@ -60,13 +64,15 @@ impl Endpoint {
                     self.emit(Event::Failed { id: session, code, reason, retry_after_s: None, contacts: Vec::new() });
                 }
             }
-            Owner::Reoffer(session) => self.reoffer_lost(now, session),
+            Owner::Reoffer(session) if self.is_current_reoffer(session, id) => {
+                self.reoffer_unanswered(now, session, code)
+            }
             Owner::Bye(session) => {
                 self.remove_session(session);
             }
             Owner::Notify(session) => self.notify_done(now, session, false),
             Owner::Ask(ask) => self.ask_failed(ask, cseq, code),
-            Owner::Nobody => {}
+            Owner::Reoffer(_) | Owner::Prack(_) | Owner::Nobody => {}
         }
     }
 
@@ -76,5 +82,18 @@ impl Endpoint {
             self.send_bye(now, id, None);
             self.emit(Event::Ended { id, by: EndedBy::Timeout, reason: None });
         }
+    }
+
+    /// A silent peer ends a call that is up; an early dialog is left to the INVITE's own fate
+    fn reoffer_unanswered(&mut self, now: Instant, id: SessionId, code: u16) {
+        let Some(session) = self.sessions.get_mut(&id) else {
+            return;
+        };
+        if session.state == State::Confirmed {
+            return self.reoffer_lost(now, id);
+        }
+        session.reoffer_out = None;
+        self.arm_session(id);
+        self.emit(Event::ReofferAnswered { id, code, sdp: None });
     }
 }

@@ -79,6 +79,8 @@ impl Endpoint {
             self.transmit(flow, bytes);
         }
         self.reoffer_timeout(now, id);
+        self.reliable_timeout(now, id);
+        self.expiry_timeout(now, id);
         self.arm_session(id);
     }
 
@@ -86,10 +88,12 @@ impl Endpoint {
         match self.sessions.get(&id).map(|s| s.state) {
             Some(State::Incoming { invite }) => {
                 self.respond(now, invite, 480, "", &[], b"");
+                self.end_pending(now, id);
                 self.remove_session(id);
                 self.emit(Event::Ended { id, by: EndedBy::Timeout, reason: None });
             }
             Some(State::Dialing { invite }) => {
+                self.end_pending(now, id);
                 self.remove_session(id);
                 self.cancel_invite(now, invite, None);
                 let reason = "Request Timeout".to_owned();

@@ -2,10 +2,16 @@
 
 mod body;
 mod dtmf;
+mod early;
+mod expiry;
+mod reliable;
 mod transfer;
 
 pub(crate) use body::sdp_of;
 pub(crate) use dtmf::{DTMF_TYPES, dtmf_of};
+pub(crate) use early::Early;
+pub(crate) use expiry::{Expiry, min_se, session_expires};
+pub(crate) use reliable::{PrackWait, Reliable};
 pub(crate) use transfer::{Orphan, Transfer};
 
 use crate::dialog::Dialog;
@@ -51,13 +57,27 @@ pub(crate) struct ReofferIn {
     pub(crate) give_up_at: Instant,
 }
 
-/// Our re-offer that waits for the peer
+/// Our re-INVITE or UPDATE that waits for the peer
 #[derive(Debug)]
 pub(crate) struct ReofferOut {
+    /// The offer; empty where an UPDATE only refreshes
     pub(crate) sdp: Vec<u8>,
+    pub(crate) is_update: bool,
+    /// The session timer wants it, not the driver
+    pub(crate) is_refresh: bool,
+    /// The peer's tag: an early dialog's UPDATE doesn't concern another fork
+    pub(crate) remote_tag: Vec<u8>,
     pub(crate) try_count: u8,
     /// After a 491: when to try again
     pub(crate) retry_at: Option<Instant>,
+    /// Its transaction: a response to an earlier one says nothing about it
+    pub(crate) tx: u64,
+}
+
+impl ReofferOut {
+    pub(crate) fn new(sdp: Vec<u8>, is_update: bool, is_refresh: bool, remote_tag: Vec<u8>) -> Self {
+        Self { sdp, is_update, is_refresh, remote_tag, try_count: 1, retry_at: None, tx: 0 }
+    }
 }
 
 #[derive(Debug)]
@@ -74,8 +94,17 @@ pub(crate) struct Session {
     pub(crate) ring_until: Option<Instant>,
     /// Without any response until then, our call has failed
     pub(crate) first_response_until: Option<Instant>,
-    /// SDP of the last provisional
-    pub(crate) early_sdp: Option<Vec<u8>>,
+    /// Early dialogs of our call
+    pub(crate) early: Vec<Early>,
+    /// Reliable provisionals of the peer's call, if it knows them
+    pub(crate) reliable: Option<Box<Reliable>>,
+    /// The last SDP of ours: what a refresh by re-INVITE repeats
+    pub(crate) local_sdp: Vec<u8>,
+    /// The peer's `Allow` names UPDATE
+    pub(crate) allows_update: bool,
+    pub(crate) expiry: Option<Expiry>,
+    /// The greatest `Min-SE` seen
+    pub(crate) min_se_s: u32,
     /// The first INVITE carried an offer
     pub(crate) had_offer: bool,
     pub(crate) ok: Option<OkWait>,
@@ -88,6 +117,33 @@ pub(crate) struct Session {
 }
 
 impl Session {
+    /// A session of an unanswered INVITE
+    pub(crate) fn new(state: State, dialog: Dialog, flow: Flow, contact: String) -> Self {
+        Self {
+            state,
+            dialog,
+            flow,
+            is_phone: false,
+            is_caller: matches!(state, State::Dialing { .. }),
+            contact,
+            credentials: None,
+            ring_until: None,
+            first_response_until: None,
+            early: Vec::new(),
+            reliable: None,
+            local_sdp: Vec::new(),
+            allows_update: false,
+            expiry: None,
+            min_se_s: 0,
+            had_offer: true,
+            ok: None,
+            reoffer_in: None,
+            reoffer_out: None,
+            bye_after_ack: None,
+            was_referred: false,
+        }
+    }
+
     pub(crate) fn deadline(&self) -> Option<Instant> {
         earliest(&[
             self.ring_until,
@@ -95,12 +151,31 @@ impl Session {
             self.ok.as_ref().map(|ok| ok.resend.at.min(ok.give_up_at)),
             self.reoffer_in.map(|r| r.give_up_at),
             self.reoffer_out.as_ref().and_then(|r| r.retry_at),
+            self.reliable.as_ref().and_then(|r| r.deadline()),
+            self.expiry.map(|e| e.refresh_at.map_or(e.end_at, |at| at.min(e.end_at))),
         ])
     }
 
     /// Whether this is the dialog with that Call-ID and that tag of the peer's
     pub(crate) fn is_named(&self, call_id: &[u8], remote_tag: &[u8]) -> bool {
-        self.dialog.call_id == call_id && self.dialog.remote_tag == remote_tag
+        self.dialog.call_id == call_id
+            && (self.dialog.remote_tag == remote_tag || self.early.iter().any(|e| e.dialog.remote_tag == remote_tag))
+    }
+
+    /// The dialog with that tag of the peer's: an early one, else the session's own
+    pub(crate) fn dialog_mut(&mut self, remote_tag: &[u8]) -> &mut Dialog {
+        let early = self.early.iter_mut().find(|e| e.dialog.remote_tag == remote_tag);
+        early.map_or(&mut self.dialog, |e| &mut e.dialog)
+    }
+
+    /// Whether offer and answer of this dialog are complete, so that an UPDATE may bring a new offer (RFC 3311 §5.1)
+    pub(crate) fn is_agreed(&self, remote_tag: &[u8]) -> bool {
+        match self.state {
+            State::Incoming { .. } => self.reliable.as_ref().is_some_and(|r| r.agreed.is_some()),
+            State::Dialing { .. } => self.early.iter().any(|e| e.dialog.remote_tag == remote_tag && e.is_agreed),
+            State::Accepted | State::Confirmed => true,
+            State::Ending => false,
+        }
     }
 
     /// Neither side has an unanswered offer (RFC 3264 §4)

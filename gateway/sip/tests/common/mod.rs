@@ -260,6 +260,12 @@ pub fn authorize(
 /// Told the first word (`INVITE`, `200`) and a serial; true loses the datagram
 pub type Loss = Box<dyn FnMut(&str, u64) -> bool>;
 
+/// A number's fixed but unordered companion
+pub fn mix(serial: u64) -> u64 {
+    let z = serial.wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    (z ^ (z >> 29)).wrapping_mul(0xBF58_476D_1CE4_E5B9) >> 33
+}
+
 /// Two endpoints and what lies between them
 pub struct Net {
     pub now: Instant,
@@ -267,6 +273,10 @@ pub struct Net {
     in_flight: BTreeMap<(Instant, u64), (SocketAddr, SocketAddr, Vec<u8>)>,
     serial: u64,
     pub delay_ms: u64,
+    /// Up to so much longer, each datagram its own: they overtake each other
+    pub jitter_ms: u64,
+    /// So many in a hundred arrive twice
+    pub twice_percent: u64,
     pub lose: Loss,
     /// (sender, first word) of everything sent
     pub wire: Vec<(usize, String)>,
@@ -292,6 +302,8 @@ impl Net {
             in_flight: BTreeMap::new(),
             serial: 0,
             delay_ms: 10,
+            jitter_ms: 0,
+            twice_percent: 0,
             lose: Box::new(|_, _| false),
             wire: Vec::new(),
         }
@@ -316,8 +328,13 @@ impl Net {
                         self.serial += 1;
                         self.wire.push((index, word.clone()));
                         if !(self.lose)(&word, self.serial) {
-                            let at = self.now + Duration::from_millis(self.delay_ms);
-                            self.in_flight.insert((at, self.serial), (self.nodes[index].address, flow.remote, bytes));
+                            let copies = if mix(self.serial) % 100 < self.twice_percent { 2 } else { 1 };
+                            for copy in 0..copies {
+                                let extra = mix(self.serial * 2 + copy) % (self.jitter_ms + 1);
+                                let at = self.now + Duration::from_millis(self.delay_ms + extra);
+                                let datagram = (self.nodes[index].address, flow.remote, bytes.clone());
+                                self.in_flight.insert((at, self.serial * 2 + copy), datagram);
+                            }
                         }
                     }
                     Output::Event(event) => self.nodes[index].events.push(event),
