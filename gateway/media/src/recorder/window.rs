@@ -1,6 +1,8 @@
 //! The last 1.28 s of a recording: late packets still find their place, and audio waits here while
 //! the writer is busy.
 
+use std::ops::Range;
+
 use super::Block;
 use crate::limits::{BLOCK_FRAMES, WINDOW_FRAMES};
 
@@ -36,8 +38,13 @@ impl Window {
             return;
         };
         let from = end - samples.len() as u64;
-        for (frame, &sample) in (from..end).zip(samples) {
-            self.frames[frame as usize % WINDOW_FRAMES][channel & 1] = sample;
+        let channel = channel & 1;
+        let (first, second) = runs(from, samples.len());
+        let (before, after) = samples.split_at(first.len());
+        for (run, samples) in [(first, before), (second, after)] {
+            for (frame, &sample) in self.frames[run].iter_mut().zip(samples) {
+                frame[channel] = sample;
+            }
         }
         if from < self.stored {
             self.dirty = Some(self.dirty.map_or(from, |dirty| dirty.min(from)));
@@ -54,9 +61,9 @@ impl Window {
         if base - self.base >= WINDOW_FRAMES as u64 {
             self.frames.fill([0; 2]);
         } else {
-            for frame in self.base..base {
-                self.frames[frame as usize % WINDOW_FRAMES] = [0; 2];
-            }
+            let (first, second) = runs(self.base, (base - self.base) as usize);
+            self.frames[first].fill([0; 2]);
+            self.frames[second].fill([0; 2]);
         }
         self.base = base;
         if self.stored < base {
@@ -101,11 +108,17 @@ impl Window {
 
     fn copy(&self, from: u64, count: usize, out: &mut [u8]) {
         let end = self.base + WINDOW_FRAMES as u64;
-        for (frame, out) in (from..from + count as u64).zip(out.chunks_exact_mut(4)) {
-            let [left, right] = if frame < end { self.frames[frame as usize % WINDOW_FRAMES] } else { [0; 2] };
-            out[..2].copy_from_slice(&left.to_le_bytes());
-            out[2..].copy_from_slice(&right.to_le_bytes());
+        let held = usize::try_from(end.saturating_sub(from)).unwrap_or(usize::MAX).min(count);
+        let (first, second) = runs(from, held);
+        let (kept, silent) = out[..count * 4].split_at_mut(held * 4);
+        let (before, after) = kept.split_at_mut(first.len() * 4);
+        for (run, out) in [(first, before), (second, after)] {
+            for ([left, right], out) in self.frames[run].iter().zip(out.chunks_exact_mut(4)) {
+                out[..2].copy_from_slice(&left.to_le_bytes());
+                out[2..].copy_from_slice(&right.to_le_bytes());
+            }
         }
+        silent.fill(0);
     }
 
     fn mark(&mut self, to: u64) {
@@ -117,6 +130,14 @@ impl Window {
     pub fn take_lost(&mut self) -> u64 {
         std::mem::take(&mut self.lost)
     }
+}
+
+/// Where `count` frames from `from` on lie in the ring: at most two runs, since a ring holds no more.
+fn runs(from: u64, count: usize) -> (Range<usize>, Range<usize>) {
+    let start = from as usize % WINDOW_FRAMES;
+    let count = count.min(WINDOW_FRAMES);
+    let end = (start + count).min(WINDOW_FRAMES);
+    (start..end, 0..start + count - end)
 }
 
 #[cfg(test)]
@@ -172,5 +193,80 @@ mod tests {
             next += block.bytes().len() as u64 / 4;
         }
         assert_eq!((next, window.take_lost()), (target, 0));
+    }
+
+    /// The same window frame by frame: a map instead of a ring, nothing copied in runs.
+    #[derive(Default)]
+    struct Simple {
+        frames: std::collections::BTreeMap<u64, [i16; 2]>,
+        base: u64,
+        stored: u64,
+        dirty: Option<u64>,
+    }
+
+    impl Simple {
+        fn write(&mut self, channel: usize, at: i64, samples: &[i16]) {
+            let end = at + samples.len() as i64;
+            if end < 0 {
+                return;
+            }
+            self.base = self.base.max((end as u64).saturating_sub(WINDOW_FRAMES as u64));
+            self.frames = self.frames.split_off(&self.base);
+            self.stored = self.stored.max(self.base);
+            self.dirty = self.dirty.map(|dirty| dirty.max(self.base)).filter(|dirty| *dirty < self.stored);
+            for (at, &sample) in (at..).zip(samples).filter(|(at, _)| *at >= self.base as i64) {
+                self.frames.entry(at as u64).or_default()[channel] = sample;
+                if (at as u64) < self.stored {
+                    self.dirty = Some(self.dirty.map_or(at as u64, |dirty| dirty.min(at as u64)));
+                }
+            }
+        }
+
+        fn hand_out(&mut self, target: u64) -> Option<(u64, Vec<[i16; 2]>)> {
+            let from = self.dirty.unwrap_or(self.stored);
+            let to = target.min(from + BLOCK_FRAMES as u64);
+            if to <= from {
+                return None;
+            }
+            self.dirty = self.dirty.map(|_| to).filter(|to| *to < self.stored);
+            self.stored = self.stored.max(to);
+            Some((from, (from..to).map(|at| self.frames.get(&at).copied().unwrap_or_default()).collect()))
+        }
+    }
+
+    #[test]
+    fn copying_in_runs_and_frame_by_frame_come_to_the_same() {
+        let pool = BlockPool::new(1);
+        let mut block = pool.take().unwrap();
+        let mut seed = 7u64;
+        let mut below = |end: u64| {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (seed >> 33) % end
+        };
+        for _ in 0..8 {
+            let (mut window, mut simple) = (Window::default(), Simple::default());
+            let mut now = 0u64;
+            for step in 0..400 {
+                now += [0, 160, 160, 160, 700, 9_000, 30_000][below(7) as usize];
+                let at = now as i64 - below(3_000) as i64 + below(300) as i64;
+                let samples: Vec<i16> = (0..below(400)).map(|_| below(60_000) as i16 | 1).collect();
+                let channel = below(2) as usize;
+                window.write(channel, at, &samples);
+                simple.write(channel, at, &samples);
+                if step % 3 == 0 {
+                    let target = now.saturating_sub(below(900));
+                    let expected = simple.hand_out(target);
+                    let handed = window.hand_out(target, &mut block).map(|from| (from, frames(block.bytes())));
+                    assert_eq!(handed, expected, "step {step}, target {target}");
+                }
+            }
+            let (from, rest) = window.take_rest(now);
+            let mut expected = Vec::new();
+            let start = simple.dirty.unwrap_or(simple.stored);
+            while let Some((_, more)) = simple.hand_out(now.min(simple.base + WINDOW_FRAMES as u64)) {
+                expected.extend(more);
+            }
+            assert_eq!((from, frames(&rest)), (start, expected));
+        }
     }
 }
