@@ -5,7 +5,6 @@ mod common;
 
 use std::net::SocketAddr;
 use std::path::Path;
-use std::time::Duration;
 
 use common::{Desk, NUMBER, call_of};
 use hotline_tests::gateway::GatewayConfig;
@@ -123,46 +122,64 @@ fn trunk(srtp: &str) -> Table {
     trunk
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_citizen_behind_a_tls_trunk_with_srtp_talks_and_is_recorded() {
-    let certificates = Certificates::new(&["127.0.0.1", "127.0.1.1"]).unwrap();
-    let listen = SocketAddr::new(GATEWAY_IP, free_port(GATEWAY_IP).unwrap());
-    let port = free_ports(TRUNK_IP, 2).unwrap();
+/// A gateway whose only trunk is TLS with SRTP required, and baresip at the carrier's end of it.
+struct Carrier {
+    desk: Desk,
+    baresip: Baresip,
+    hotline: String,
+    _certificates: Certificates,
+}
+
+impl Carrier {
+    async fn open() -> Self {
+        let certificates = Certificates::new(&["127.0.0.1", "127.0.1.1"]).unwrap();
+        let listen = SocketAddr::new(GATEWAY_IP, free_port(GATEWAY_IP).unwrap());
+        // baresip takes TLS on the port after its own.
+        let port = free_ports(TRUNK_IP, 2).unwrap();
+        let mut trunk = trunk("required");
+        trunk.insert("transport".into(), "tls".into());
+        trunk.insert("listen".into(), listen.to_string().into());
+        trunk.insert("outbound".into(), SocketAddr::new(TRUNK_IP, port + 1).to_string().into());
+        trunk.insert("tls".into(), tls(&certificates).into());
+        let config = GatewayConfig::default()
+            .with("trunk", Value::Array(vec![trunk.into()]))
+            .with("callback.waking", "")
+            .with("callback.time_factor", 43_200)
+            .with("callback.poll_ms", 100);
+        let desk = Desk::open(config).await;
+        let mut config = BaresipConfig::new(listen, Credentials::new(NUMBER, ""));
+        config.ip = TRUNK_IP;
+        config.port = port;
+        config.tls_ca = Some(certificates.ca().to_owned());
+        config.certificate = Some(certificates.both().to_owned());
+        config.media_encryption = "srtp-mand";
+        config.registers = false;
+        config.audio = Wav::tone(600.0, -16.0, 600_000);
+        let baresip = Baresip::start(&config).unwrap();
+        until("baresip to take commands", 5_000, || async { baresip.command("reginfo", "").await.ok() }).await.unwrap();
+        let hotline = format!("sip:12319@{listen};transport=tls");
+        Self { desk, baresip, hotline, _certificates: certificates }
+    }
+}
+
+fn tls(certificates: &Certificates) -> Table {
     let path = |path: &Path| path.display().to_string();
     let mut tls = Table::new();
     tls.insert("certificate".into(), path(certificates.chain()).into());
     tls.insert("key".into(), path(certificates.key()).into());
     tls.insert("ca".into(), path(certificates.ca()).into());
-    let mut trunk = trunk("required");
-    trunk.insert("transport".into(), "tls".into());
-    trunk.insert("listen".into(), listen.to_string().into());
-    trunk.insert("outbound".into(), SocketAddr::new(TRUNK_IP, port + 1).to_string().into());
-    trunk.insert("tls".into(), tls.into());
-    let config = GatewayConfig::default()
-        .with("trunk", Value::Array(vec![trunk.into()]))
-        .with("callback.waking", "")
-        .with("callback.time_factor", 43_200)
-        .with("callback.poll_ms", 100);
-    let desk = Desk::open(config).await;
+    tls
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_citizen_behind_a_tls_trunk_with_srtp_talks_and_is_recorded() {
+    let Carrier { desk, baresip, hotline, _certificates } = Carrier::open().await;
     let phone = desk.phone().await;
-
-    let mut config = BaresipConfig::new(listen, Credentials::new(NUMBER, ""));
-    config.ip = TRUNK_IP;
-    config.port = port;
-    config.tls_ca = Some(certificates.ca().to_owned());
-    config.certificate = Some(certificates.both().to_owned());
-    config.media_encryption = "srtp-mand";
-    config.registers = false;
-    let baresip = Baresip::start(&config).unwrap();
-    let hotline = format!("sip:12319@{listen};transport=tls");
-    until("baresip to take commands", 5_000, || async { baresip.command("reginfo", "").await.ok() }).await.unwrap();
-
     desk.ready().await;
     baresip.command("dial", &hotline).await.unwrap();
     let operator = phone.next_call(10_000).await.unwrap();
     operator.wait_answered(5_000).await.unwrap();
-    operator.rtp().wait_for_tone(1_000.0, 1_500, 10_000).await.unwrap();
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    operator.rtp().wait_for_tone(600.0, 1_500, 10_000).await.unwrap();
     baresip.hang_up().await.unwrap();
     heard(&baresip, 1_000.0, 1_000).await;
     let id = call_of(&desk, 1).await;
@@ -170,5 +187,46 @@ async fn a_citizen_behind_a_tls_trunk_with_srtp_talks_and_is_recorded() {
     assert_eq!(suites(&desk, &id, "citizen").await, encrypted());
     assert_eq!(suites(&desk, &id, "operator").await, []);
     let wav = recorded(&desk, &id).await;
-    assert!(wav.tone_ms(0, 1_000.0) > 1_000 && wav.tone_ms(1, 1_000.0) > 1_000);
+    assert!(wav.tone_ms(0, 600.0) > 1_000 && wav.tone_ms(1, 1_000.0) > 1_000);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_missed_caller_is_called_back_over_tls_with_srtp() {
+    let Carrier { desk, baresip, hotline, _certificates } = Carrier::open().await;
+    baresip.command("dial", &hotline).await.unwrap();
+    let missed = call_of(&desk, 1).await;
+    baresip.hang_up().await.unwrap();
+    desk.ended(&missed).await;
+    let phone = desk.phone().await;
+    desk.ready().await;
+    let operator = phone.next_call(20_000).await.unwrap();
+    operator.wait_answered(5_000).await.unwrap();
+    operator.rtp().wait_for_tone(600.0, 1_500, 10_000).await.unwrap();
+    baresip.hang_up().await.unwrap();
+    let id = call_of(&desk, 2).await;
+    let row = desk.ended(&id).await;
+    assert_eq!(row["direction"], "outbound");
+    assert_eq!(suites(&desk, &id, "citizen").await, encrypted());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_phone_on_tls_is_offered_srtp_without_any_permission() {
+    let certificates = Certificates::new(&["127.0.0.1"]).unwrap();
+    let listen = SocketAddr::new(GATEWAY_IP, free_port(GATEWAY_IP).unwrap());
+    let mut config = GatewayConfig::default()
+        .with("sip.digest", vec!["MD5"])
+        .with("sip.phone_srtp", "required")
+        .with("sip.phone_networks", vec!["127.0.2.0/24", "127.0.0.1/32"])
+        .with("sip.tls.listen", vec![listen.to_string()]);
+    for (key, value) in tls(&certificates).into_iter().filter(|(key, _)| key != "ca") {
+        config = config.with(&format!("sip.tls.{key}"), value);
+    }
+    let desk = Desk::open(config).await;
+    let mut config = BaresipConfig::new(listen, Credentials::new("1001", "phone-1001"));
+    config.tls_ca = Some(certificates.ca().to_owned());
+    config.media_encryption = "srtp-mand";
+    let mut baresip = Baresip::start(&config).unwrap();
+    baresip.wait_registered(10_000).await.unwrap();
+    let call = talk(&desk, &baresip).await;
+    assert_eq!(suites(&desk, &call, "operator").await, encrypted());
 }
