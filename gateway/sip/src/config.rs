@@ -98,6 +98,9 @@ pub struct Trunk {
     pub sources: Vec<IpNet>,
     /// (user, password): an INVITE from any address may authenticate as this trunk
     pub credentials: Option<(String, String)>,
+    /// Whether what it asserts about callers and dialled numbers is believed (RFC 3325 §5);
+    /// `None` believes it where the call comes from one of `sources`
+    pub trust_identity: Option<bool>,
 }
 
 /// An operator's phone account

@@ -57,8 +57,18 @@ pub struct Incoming {
     pub from_user: String,
     /// Display name of `From`, GB18030 converted
     pub from_display: Option<String>,
-    /// User part of `P-Asserted-Identity` (RFC 3325), from trunks only
+    /// The number of `P-Asserted-Identity` (RFC 3325) or `Remote-Party-ID`, from trusted trunks only
     pub asserted: Option<String>,
+    /// The best number of the caller: asserted, else that of `From`; a local one with a known
+    /// prefix is written `85201234;phone-context=+86519`
+    pub caller: String,
+    /// The caller asked not to be shown (RFC 3323); the number may be known all the same
+    pub withheld: bool,
+    /// What may be the number dialled, the original one first (RFC 7044, 5806), then the
+    /// Request-URI's and that of `To`
+    pub dialled: Vec<String>,
+    /// Who diverted the call to us last (RFC 5806)
+    pub diverted_from: Option<String>,
     /// The trunk it came in by
     pub trunk: Option<String>,
     /// The authenticated phone that placed it
@@ -114,7 +124,7 @@ pub enum Event {
         /// The new session
         id: SessionId,
         /// What the INVITE said
-        invite: Incoming,
+        invite: Box<Incoming>,
     },
     /// Our dial got a 101–199
     Progress {

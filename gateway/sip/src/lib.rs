@@ -13,6 +13,7 @@ mod event;
 mod flow;
 mod framing;
 mod guard;
+mod identity;
 pub mod limits;
 pub mod message;
 mod random;

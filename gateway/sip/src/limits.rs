@@ -104,3 +104,5 @@ pub const CONTACTED_COUNT_MAX: usize = 4_096;
 pub const CONTACTED_MS: u64 = 3_600_000;
 /// Characters kept of a user name somebody claims
 pub const CLAIMED_USER_CHARS: usize = 64;
+/// Elements read of each field that tells identities (`Diversion`, `History-Info` and the like); further ones are ignored
+pub const IDENTITY_COUNT_MAX: usize = 32;

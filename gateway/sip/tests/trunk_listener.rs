@@ -16,6 +16,7 @@ fn two_trunks() -> Config {
         listen: Some(addr(OWN)),
         sources: vec!["198.51.100.0/24".parse().unwrap()],
         credentials: Some(("second".into(), "pw".into())),
+        ..Trunk::default()
     });
     config
 }

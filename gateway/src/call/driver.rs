@@ -95,6 +95,8 @@ pub(crate) struct Driver {
     pub(crate) did: String,
     pub(crate) party: Option<Id>,
     pub(crate) number: Option<Pii<String>>,
+    /// The citizen asked not to be shown
+    pub(crate) withheld: bool,
     pub(crate) queue: String,
     pub(crate) citizen: Leg,
     pub(crate) answered: bool,

@@ -13,7 +13,7 @@ use super::recording::{Purpose, TALK_MAX_MS};
 use super::security::security;
 use crate::acd::{Decline, Lane, OperatorRef};
 use crate::clock::now_ms;
-use crate::privacy::mask_phone;
+use crate::intake::accept;
 
 /// The operator's side of a call.
 pub(crate) struct OperatorLeg {
@@ -51,7 +51,10 @@ impl Driver {
         let dial = Dial {
             target: Target::Binding { user: who.sip_user.clone() },
             from: self.did.clone(),
-            display: Some(self.number.as_ref().map_or_else(|| "anonymous".to_owned(), |n| mask_phone(n.reveal()))),
+            display: Some(match accept::shown(self.number.as_ref(), self.withheld) {
+                shown if shown.is_empty() => "anonymous".to_owned(),
+                shown => shown,
+            }),
             to: None,
             sdp: Vec::new(),
             credentials: None,

@@ -20,10 +20,10 @@ use crate::acd::Lane;
 use crate::app::Services;
 use crate::callback::permit;
 use crate::clock::now_ms;
-use crate::config::Srtp;
+use crate::config::{Config, Hotline, Srtp};
 use crate::intake::accept::{self, PhoneContact};
 use crate::net::sip::NewCall as IncomingCall;
-use crate::privacy::{Pii, mask_phone, normalize_phone};
+use crate::privacy::{Pii, is_same_number, normalize_phone};
 
 const NEWS_MAX: usize = 16;
 const CONTROL_MAX: usize = 16;
@@ -47,8 +47,7 @@ async fn serve_inbound(sv: &Arc<Services>, new: IncomingCall) -> Result<(), (u16
         // Domain rule 2.4: phones are called, they don't call; outbound exists from a task only.
         return Err((403, "Outbound calls start from a task"));
     }
-    let hotline =
-        sv.config.hotlines.iter().find(|h| h.number == invite.request_user).ok_or((404, "No such hotline number"))?;
+    let hotline = hotline_of(&sv.config, &invite.dialled).ok_or((404, "No such hotline number"))?;
     let flow = sv.voice.flow(&hotline.flow).ok_or((500, "Flow missing"))?;
     let wish = invite.trunk.as_ref().and_then(|name| sv.config.trunks.iter().find(|t| t.name == *name));
     let wish = wish.map_or(Srtp::Off, |trunk| trunk.srtp);
@@ -70,12 +69,13 @@ async fn serve_inbound(sv: &Arc<Services>, new: IncomingCall) -> Result<(), (u16
         sv.media.close_leg(media.id);
         (488, e.warning())
     })?;
-    let raw = invite.asserted.as_deref().unwrap_or(&invite.from_user);
-    let number = normalize_phone(raw, &sv.config.site.area_code).map(Pii::new);
+    let number = normalize_phone(&invite.caller, &sv.config.site.area_code).map(Pii::new);
+    let withheld = invite.withheld;
     let contact = PhoneContact {
         direction: Direction::Inbound,
         did: hotline.number.clone(),
         number: number.clone(),
+        withheld,
         trunk: invite.trunk.clone(),
         sip_call_id: invite.call_id.clone(),
         at: now_ms(),
@@ -100,6 +100,7 @@ async fn serve_inbound(sv: &Arc<Services>, new: IncomingCall) -> Result<(), (u16
     driver.queue.clone_from(&hotline.queue);
     driver.party = accepted.party;
     driver.number = number;
+    driver.withheld = withheld;
     driver.lane = Lane::Normal;
     announce(&driver);
     if sv.sip.accept(new.id, &sdp).is_err() {
@@ -147,6 +148,7 @@ pub async fn outbound(sv: Arc<Services>, task: CallbackTask, number: Pii<String>
         direction: Direction::Outbound,
         did: did.clone(),
         number: Some(number.clone()),
+        withheld: false,
         trunk: Some(trunk.name.clone()),
         sip_call_id: String::new(),
         at: now_ms(),
@@ -190,6 +192,12 @@ pub async fn outbound(sv: Arc<Services>, task: CallbackTask, number: Pii<String>
     Ok(driver.ring_citizen(task.kind).await)
 }
 
+/// The hotline number a call is for: the one dialled first decides, whatever numbers diversions led through.
+fn hotline_of<'a>(config: &'a Config, dialled: &[String]) -> Option<&'a Hotline> {
+    let is = |hotline: &Hotline, number: &str| is_same_number(&hotline.number, number, &config.site.area_code);
+    dialled.iter().find_map(|number| config.hotlines.iter().find(|h| is(h, number)))
+}
+
 struct Mailboxes {
     sip_tx: mpsc::Sender<Event>,
     sip_events: mpsc::Receiver<Event>,
@@ -199,7 +207,7 @@ fn announce(driver: &Driver) {
     let view = LiveCall {
         call: driver.call.to_string(),
         stage: Stage::Greeting.as_str().into(),
-        caller: driver.number.as_ref().map_or_else(String::new, |n| mask_phone(n.reveal())),
+        caller: accept::shown(driver.number.as_ref(), driver.withheld),
         operator: None,
         since: now_ms(),
     };
@@ -219,6 +227,7 @@ fn build(sv: &Arc<Services>, call: Id, origin: Origin, mailboxes: Mailboxes, cit
         did: String::new(),
         party: None,
         number: None,
+        withheld: false,
         queue: sv.config.first_queue(),
         citizen,
         answered: false,
@@ -249,5 +258,24 @@ fn build(sv: &Arc<Services>, call: Id, origin: Origin, mailboxes: Mailboxes, cit
         media_events,
         control,
         control_tx,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_number_dialled_first_decides_the_hotline() {
+        let hotline = |number: &str| Hotline { number: number.into(), queue: number.into(), flow: "hotline".into() };
+        let mut config = Config { hotlines: vec![hotline("12319"), hotline("12345")], ..Config::default() };
+        config.site.area_code = "519".into();
+        let queue = |dialled: &[&str]| {
+            let dialled: Vec<String> = dialled.iter().map(|n| (*n).to_owned()).collect();
+            hotline_of(&config, &dialled).map(|h| h.queue.clone())
+        };
+        assert_eq!(queue(&["12345", "12319"]).as_deref(), Some("12345"));
+        assert_eq!(queue(&["13812345678", "+8651912319"]).as_deref(), Some("12319"), "a citizen's own diversion");
+        assert_eq!(queue(&["86520110"]), None);
     }
 }

@@ -21,6 +21,8 @@ pub struct Trunk {
     pub advertise: Option<IpAddr>,
     /// Addresses or networks its calls come from.
     pub sources: Vec<String>,
+    /// Whether its P-Asserted-Identity, Diversion and the like are believed. Absent: where the call comes from `sources`.
+    pub trust_identity: Option<bool>,
     /// Digest user, where the carrier authenticates instead of having a fixed address; also used for our own calls.
     pub user: Option<String>,
     /// Digest password.

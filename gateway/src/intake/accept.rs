@@ -6,6 +6,9 @@ use hotline_db::{Call, DbError, Direction, Id, NewCall, Party};
 use crate::app::Services;
 use crate::privacy::{Pii, SealError, mask_phone};
 
+/// Stands for the number of a caller who withheld it.
+pub const WITHHELD: &str = "号码保密";
+
 /// Why a contact wasn't taken.
 #[derive(Debug, thiserror::Error)]
 pub enum AcceptError {
@@ -25,6 +28,8 @@ pub struct PhoneContact {
     pub did: String,
     /// The citizen's number; `None` if withheld.
     pub number: Option<Pii<String>>,
+    /// The citizen asked not to be shown: the number is kept sealed for callbacks and shown as [`WITHHELD`].
+    pub withheld: bool,
     /// Trunk.
     pub trunk: Option<String>,
     /// `Call-ID`.
@@ -53,7 +58,7 @@ pub async fn phone_call(sv: &Services, contact: PhoneContact) -> Result<Accepted
         direction: contact.direction,
         channel: "phone".into(),
         did: contact.did,
-        caller_masked: contact.number.as_ref().map_or_else(String::new, |n| mask_phone(n.reveal())),
+        caller_masked: shown(contact.number.as_ref(), contact.withheld),
         party,
         trunk: contact.trunk,
         sip_call_id: contact.sip_call_id,
@@ -62,6 +67,12 @@ pub async fn phone_call(sv: &Services, contact: PhoneContact) -> Result<Accepted
     };
     let call: Call = sv.store.call_begin(new).await?;
     Ok(Accepted { call: call.id, seq: call.seq, party })
+}
+
+/// What views show of a caller: a mask, [`WITHHELD`], or nothing.
+#[must_use]
+pub fn shown(number: Option<&Pii<String>>, withheld: bool) -> String {
+    if withheld { WITHHELD.to_owned() } else { number.map_or_else(String::new, |n| mask_phone(n.reveal())) }
 }
 
 /// The citizen behind an E.164 number; their first contact makes the row.

@@ -30,6 +30,7 @@ pub fn core_trunks(config: &Config) -> Vec<hotline_sip::Trunk> {
         listen: t.listen,
         sources: t.sources.iter().filter_map(|s| s.parse().ok()).collect(),
         credentials: t.user.clone().zip(t.password.clone()),
+        trust_identity: t.trust_identity,
     };
     config.trunks.iter().map(of).collect()
 }

@@ -4,11 +4,12 @@ use super::Endpoint;
 use super::authenticate::{Among, Identity};
 use super::is_sips;
 use super::session_timer::allows_update;
+use crate::config::Trunk;
 use crate::dialog::Dialog;
 use crate::event::{Event, Incoming, SessionId};
 use crate::flow::Flow;
 use crate::limits;
-use crate::message::{HeaderName, Message, NameAddr, Uri};
+use crate::message::{HeaderName, Message, Uri};
 use crate::session::{Session, State, sdp_of};
 use crate::transaction::merge_key;
 use std::time::{Duration, Instant};
@@ -105,7 +106,7 @@ impl Endpoint {
         let reliable = self.reliable_for(&message);
         let allows_update = allows_update(&message).unwrap_or(false);
         let local_tag = self.random.token();
-        let invite = Incoming { replaces, ..describe(&message, &identity, flow, sdp) };
+        let invite = Incoming { replaces, ..describe(&message, &identity, self.trusts(&identity, flow), flow, sdp) };
         let dialog = Dialog::of_invite(&message, local_tag.clone());
         // RFC 3261 §12.1.1: a call to a sips URI has a sips Contact.
         let contact = self.contact(flow, &invite.request_user, is_sips(message.uri()));
@@ -125,7 +126,17 @@ impl Endpoint {
         };
         self.own_server(tx, id);
         self.add_session(id, session);
-        self.emit(Event::Incoming { id, invite });
+        self.emit(Event::Incoming { id, invite: Box::new(invite) });
+    }
+
+    /// Whether what this sender asserts about callers counts (RFC 3325 §5)
+    fn trusts(&self, identity: &Identity, flow: Flow) -> bool {
+        let Identity::Trunk(name) = identity else {
+            return false;
+        };
+        let trunk = self.config.trunks.iter().find(|t| t.name == *name);
+        let is_source = |t: &Trunk| t.sources.iter().any(|net| net.contains(flow.remote.ip()));
+        trunk.is_some_and(|t| t.trust_identity.unwrap_or_else(|| is_source(t)))
     }
 
     /// Answers an INVITE we could not serve whoever sent it; true if it did
@@ -147,21 +158,24 @@ impl Endpoint {
     }
 }
 
-fn describe(message: &Message, identity: &Identity, flow: Flow, sdp: Option<Vec<u8>>) -> Incoming {
+fn describe(message: &Message, identity: &Identity, trusted: bool, flow: Flow, sdp: Option<Vec<u8>>) -> Incoming {
     let from = message.from();
     let (trunk, user) = match identity {
         Identity::Trunk(name) => (Some(name.clone()), None),
         Identity::Phone(name) => (None, Some(name.clone())),
         _ => (None, None),
     };
-    let asserted = message.elements(HeaderName::PAssertedIdentity).filter_map(NameAddr::parse).map(|a| a.number());
-    let asserted = asserted.filter(|number| !number.is_empty()).take(usize::from(trunk.is_some())).next();
+    let told = crate::identity::read(message, trusted);
     Incoming {
         call_id: String::from_utf8_lossy(message.call_id()).into_owned(),
         request_user: Uri::parse(message.uri()).map(|uri| uri.number()).unwrap_or_default(),
         from_user: from.map(|f| f.number()).unwrap_or_default(),
         from_display: from.and_then(|f| f.display()),
-        asserted,
+        asserted: told.asserted,
+        caller: told.caller,
+        withheld: told.withheld,
+        dialled: told.dialled,
+        diverted_from: told.diverted_from,
         trunk,
         user,
         flow,

@@ -119,6 +119,14 @@ impl<'a> Uri<'a> {
         text
     }
 
+    /// `phone-context` of a local number, from wherever the sender put it (RFC 3966 §5.1.5)
+    #[must_use]
+    pub fn phone_context(&self) -> Option<String> {
+        let (_, in_user) = split_at_byte(self.user.unwrap_or(b""), b';');
+        let value = param(in_user, "phone-context").or_else(|| self.param("phone-context"))?;
+        Some(String::from_utf8_lossy(&percent_decode(value)).into_owned()).filter(|v| !v.is_empty())
+    }
+
     /// The host, if it is an address
     #[must_use]
     pub fn ip(&self) -> Option<IpAddr> {
@@ -184,6 +192,16 @@ mod tests {
         assert_eq!(number("sip:a-b@h"), "a-b");
         assert_eq!(number("sip:user:secret@h"), "user");
         assert_eq!(number("sip:city.gov"), "");
+    }
+
+    #[test]
+    fn the_context_of_a_local_number_is_found_everywhere() {
+        let context = |text: &str| Uri::parse(text.as_bytes()).unwrap().phone_context();
+        assert_eq!(context("sip:12319;phone-context=%2B86519@h;user=phone").as_deref(), Some("+86519"));
+        assert_eq!(context("sip:12319@h;user=phone;phone-context=+86").as_deref(), Some("+86"));
+        assert_eq!(context("tel:12319;phone-context=ims.example").as_deref(), Some("ims.example"));
+        assert_eq!(context("sip:12319;phone-context=+86").as_deref(), Some("+86"));
+        assert_eq!(context("sip:12319@h"), None);
     }
 
     #[test]

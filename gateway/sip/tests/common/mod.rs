@@ -118,7 +118,7 @@ impl Gateway {
     /// The only event there is, an incoming call
     pub fn incoming(&mut self) -> (SessionId, Incoming) {
         match self.take_events().as_slice() {
-            [Event::Incoming { id, invite }] => (*id, invite.clone()),
+            [Event::Incoming { id, invite }] => (*id, (**invite).clone()),
             other => panic!("expected one Incoming, got {other:?}"),
         }
     }

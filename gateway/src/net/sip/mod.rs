@@ -49,7 +49,7 @@ pub struct NewCall {
     /// Session.
     pub id: SessionId,
     /// What the INVITE said.
-    pub invite: Incoming,
+    pub invite: Box<Incoming>,
     /// Give this to `dial` for further legs of the same call.
     pub events_tx: mpsc::Sender<Event>,
     /// Events of the call's sessions.
