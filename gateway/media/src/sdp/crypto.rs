@@ -1,6 +1,6 @@
 //! `a=crypto` (RFC 4568): keys for SRTP in a session description.
 
-use std::fmt::Write as _;
+use std::{borrow::Cow, fmt::Write as _};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 
@@ -96,18 +96,25 @@ pub(super) fn write(text: &mut String, line: &Crypto) {
     let _ = write!(text, "a=crypto:{} {} inline:{key}\r\n", line.tag, line.suite.name());
 }
 
-/// Overwrites every key of `a=crypto` lines with stars, in a description or in a whole message that
-/// carries one, for traces and logs. Lengths stay as they are.
-pub fn mask_sdp_keys(message: &mut [u8]) {
+/// A description, or a whole message that carries one, with every key of its `a=crypto` lines
+/// overwritten with stars, for traces and logs; the length stays. Copies only where there is a key.
+#[must_use]
+pub fn mask_sdp_keys(message: &[u8]) -> Cow<'_, [u8]> {
     const MARK: &[u8] = b"inline:";
+    let mut shown = Cow::Borrowed(message);
     let mut at = 0;
-    while let Some(found) = message[at..].windows(MARK.len()).position(|part| part.eq_ignore_ascii_case(MARK)) {
-        at += found + MARK.len();
-        while let Some(byte) = message.get_mut(at).filter(|byte| !byte.is_ascii_whitespace() && **byte != b'|') {
-            *byte = b'*';
-            at += 1;
+    while let Some(found) = message[at..].iter().position(|byte| *byte == b':') {
+        at += found + 1;
+        if !message[..at].last_chunk::<{ MARK.len() }>().is_some_and(|mark| mark.eq_ignore_ascii_case(MARK)) {
+            continue;
         }
+        let key = message[at..].iter().take_while(|byte| !byte.is_ascii_whitespace() && **byte != b'|').count();
+        if key > 0 {
+            shown.to_mut()[at..at + key].fill(b'*');
+        }
+        at += key;
     }
+    shown
 }
 
 #[cfg(test)]
@@ -179,18 +186,16 @@ mod tests {
 
     #[test]
     fn no_key_is_left_in_a_masked_message() {
-        let mut message = format!(
+        let message = format!(
             "INVITE sip:x SIP/2.0\r\n\r\na=crypto:1 AES_CM_128_HMAC_SHA1_80 {KEY}|2^20|1:4\r\n\
              a=crypto:2 AES_CM_128_HMAC_SHA1_32 INLINE:{};{KEY} FEC_KEY={KEY}\r\na=sendrecv\r\ninline:",
             &KEY[7..]
         )
         .into_bytes();
-        let length = message.len();
-        mask_sdp_keys(&mut message);
-        let text = String::from_utf8(message).unwrap();
-        assert_eq!(text.len(), length);
+        let text = String::from_utf8(mask_sdp_keys(&message).into_owned()).unwrap();
+        assert_eq!(text.len(), message.len());
         assert!(!text.contains("WVNf") && text.contains("inline:****") && text.contains("*|2^20|1:4\r\n"), "{text}");
         assert!(text.contains("a=sendrecv"));
-        mask_sdp_keys(&mut []);
+        assert!(matches!(mask_sdp_keys(b"v=0\r\na=rtpmap:8 PCMA/8000\r\nc=inline:"), Cow::Borrowed(_)));
     }
 }
