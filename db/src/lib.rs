@@ -9,6 +9,7 @@
 //! only masked or sealed.
 
 mod audit;
+mod ban;
 mod call;
 mod call_event;
 mod callback;
@@ -31,6 +32,7 @@ mod party;
 mod pool;
 mod queue;
 mod recording;
+mod registration;
 mod session;
 mod setting;
 mod sip_trace;
@@ -43,6 +45,7 @@ mod user;
 mod writer;
 
 pub use audit::{Audit, ChainCheck, NewAudit};
+pub use ban::SipBan;
 pub use call::{Call, CallEnd, CallFilter, CallPatch, Direction, EndSide, NewCall};
 pub use call_event::{CallEvent, CallLine};
 pub use callback::{
@@ -61,6 +64,7 @@ pub use party::Party;
 pub use pool::{Kind, Store};
 pub use queue::{AgentState, OperatorState, QueueEntry};
 pub use recording::{NewRecording, Recording, RecordingDone, RecordingKind, RecordingState};
+pub use registration::Registration;
 pub use sip_trace::NewSipTrace;
 pub use survey::{NewSurvey, Solved, Survey};
 pub use text::{Json, Secret, UnknownWord};

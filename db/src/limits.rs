@@ -18,6 +18,10 @@ pub const STATEMENTS_KEPT_MAX: usize = 256;
 pub const WRITE_QUEUE_LEN_MAX: usize = 1024;
 /// Write jobs gathered into one commit; the rest go into the next one.
 pub const WRITE_GROUP_LEN_MAX: usize = 64;
+/// Contacts kept of one phone; more are [`DbError::Invalid`].
+pub const REGISTRATIONS_PER_USER_MAX: usize = 64;
+/// Bans listed; those that end last.
+pub const BANS_LEN_MAX: i64 = 4_096;
 /// Longest page of any listing; a larger request is cut to it.
 pub const PAGE_LEN_MAX: i64 = 200;
 /// Most rows one claim leases; a larger request is cut to it.

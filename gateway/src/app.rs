@@ -25,6 +25,7 @@ use crate::net::media_routes::MediaRoutes;
 use crate::net::sip::{Notice, Sip, SipEvents};
 use crate::observe::Metrics;
 use crate::privacy::Sealer;
+use crate::registry::Change;
 use crate::trace::{self, Collector, CollectorSettings, Observer, Trace};
 use crate::voice::Voice;
 
@@ -35,6 +36,8 @@ const DRAIN_S: u64 = 20;
 /// After that, calls are ended and their rows and recordings written for so long.
 const DRAIN_FORCED_S: u64 = 30;
 
+/// Registrations and bans that wait to be written; further ones are written at the next change.
+const CHANGES_MAX: usize = 4_096;
 /// The table of phones is read again so often.
 const USERS_EVERY_S: u64 = 5;
 
@@ -261,6 +264,10 @@ fn sip_config(config: &Config) -> hotline_sip::Config {
     c.trunks = crate::trunk::core_trunks(config);
     c.algorithms = config.sip.digest.iter().filter_map(|a| crate::config::digest_algorithm(a)).collect();
     c.session_count_max = config.sip.sessions_max;
+    c.register_s_max = config.sip.register_max_s;
+    c.guard = config.sip.guard.settings();
+    let nets = |texts: &[String]| texts.iter().filter_map(|n| n.parse().ok()).collect();
+    c.listeners = config.sip.allow.iter().map(|(listener, texts)| (*listener, nets(texts))).collect();
     c
 }
 
@@ -270,6 +277,7 @@ async fn recover(sv: &Arc<Services>) -> anyhow::Result<()> {
     sv.store.queue_clear_node(&sv.node).await?;
     sv.store.callback_release_stale(now_ms()).await?;
     crate::console::operator::restore(sv).await?;
+    crate::registry::restore(sv).await?;
     Ok(())
 }
 
@@ -311,14 +319,25 @@ fn spawn_calls(sv: &Arc<Services>, mut events: SipEvents) {
         }
     });
     let acd = sv.acd.clone();
+    let (changes, to_keep) = mpsc::channel(CHANGES_MAX);
+    tokio::spawn(crate::registry::keep(Arc::clone(sv), to_keep));
     tokio::spawn(async move {
         while let Some(notice) = events.notices.recv().await {
             match notice {
                 Notice::Registered { user } => acd.registered(&user, true).await,
                 Notice::Unregistered { user } => acd.registered(&user, false).await,
+                Notice::Contacts { user } => note(&changes, Change::Contacts(user)),
+                Notice::Banned(ban) => note(&changes, Change::Banned(ban)),
             }
         }
     });
+}
+
+/// Rows of registrations and bans may be late, calls may not.
+fn note(changes: &mpsc::Sender<Change>, change: Change) {
+    if changes.try_send(change).is_err() {
+        warn!("the database is behind: a registration or ban was not stored");
+    }
 }
 
 async fn wait_for_signal() {

@@ -17,6 +17,7 @@ pub mod net;
 pub mod observe;
 mod patience;
 pub mod privacy;
+pub mod registry;
 pub mod trace;
 pub mod trunk;
 pub mod voice;

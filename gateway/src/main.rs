@@ -77,6 +77,11 @@ enum Command {
         #[command(subcommand)]
         command: OutboxCommand,
     },
+    /// SIP 封禁名单 / banned SIP sources
+    Ban {
+        #[command(subcommand)]
+        command: BanCommand,
+    },
     /// 语音流程 / voice flows
     Ivr {
         #[command(subcommand)]
@@ -132,6 +137,22 @@ enum OutboxCommand {
         site: Site,
         /// 编号(见 list)/ id, as `list` shows it
         id: String,
+    },
+}
+
+#[derive(Subcommand)]
+enum BanCommand {
+    /// 当前封禁 / who is banned, why and for how long
+    List {
+        #[command(flatten)]
+        site: Site,
+    },
+    /// 解除封禁 / lift a ban
+    Lift {
+        #[command(flatten)]
+        site: Site,
+        /// IP 地址(见 list)/ address, as `list` shows it
+        source: String,
     },
 }
 
@@ -227,6 +248,10 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Outbox { command: OutboxCommand::List { site } } => runtime.block_on(cli::outbox::list(&load(&site)?)),
         Command::Outbox { command: OutboxCommand::Retry { site, id } } => {
             runtime.block_on(cli::outbox::retry(&load(&site)?, &id))
+        }
+        Command::Ban { command: BanCommand::List { site } } => runtime.block_on(cli::ban::list(&load(&site)?)),
+        Command::Ban { command: BanCommand::Lift { site, source } } => {
+            runtime.block_on(cli::ban::lift(&load(&site)?, &source))
         }
         Command::Ivr { command: IvrCommand::Check { site, flow } } => cli::ivr::check(&load(&site)?, flow.as_deref()),
         Command::Ivr { command: IvrCommand::Graph { site, flow } } => cli::ivr::graph(&load(&site)?, &flow),

@@ -16,5 +16,6 @@ mod items;
 mod outbox;
 mod people;
 mod recordings;
+mod registrations;
 mod surveys;
 mod traces;

@@ -25,6 +25,8 @@ pub struct Config {
     pub listeners: Vec<(SocketAddr, Vec<IpNet>)>,
     /// Rates before parsing, failures and bans
     pub guard: GuardConfig,
+    /// Longest registration granted; longer wishes are lowered to it
+    pub register_s_max: u32,
     /// Live sessions at once; one more INVITE gets 503
     pub session_count_max: usize,
     /// How long an incoming call may ring before it gets 480
@@ -59,6 +61,7 @@ impl Config {
             phone_networks: Vec::new(),
             listeners: Vec::new(),
             guard: GuardConfig::default(),
+            register_s_max: crate::limits::REGISTER_EXPIRES_S_MAX_DEFAULT,
             session_count_max: crate::limits::SESSION_COUNT_MAX_DEFAULT,
             ring_timeout_ms: crate::limits::RING_TIMEOUT_MS_DEFAULT,
             session_timer: SessionTimer::default(),
@@ -101,6 +104,8 @@ pub struct Trunk {
     /// Whether what it asserts about callers and dialled numbers is believed (RFC 3325 §5);
     /// `None` believes it where the call comes from one of `sources`
     pub trust_identity: Option<bool>,
+    /// Its calls to us at once; one more INVITE gets 503
+    pub calls_max: Option<usize>,
 }
 
 /// An operator's phone account
@@ -238,6 +243,16 @@ pub struct Binding {
     pub flow: Flow,
     /// When it lapses
     pub expires_at: Instant,
+    /// Preference in thousandths: the highest rings
+    pub q: u16,
+    /// `Call-ID` of the last REGISTER
+    pub call_id: String,
+    /// Its `CSeq`
+    pub cseq: u32,
+    /// `+sip.instance` with its quotes (RFC 5626)
+    pub instance: Option<String>,
+    /// `reg-id` (RFC 5626)
+    pub reg_id: Option<u32>,
 }
 
 /// Counters and gauges

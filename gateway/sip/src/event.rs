@@ -236,6 +236,11 @@ pub enum Event {
         /// How long the binding lives without a refresh
         expires_s: u32,
     },
+    /// The contacts of a phone are others, or live longer, than before: for those who keep them
+    BindingsChanged {
+        /// Its user name
+        user: String,
+    },
     /// The last binding of a phone is gone
     Unregistered {
         /// Its user name
@@ -282,6 +287,7 @@ impl Event {
             Self::Transfer { .. } => "Transfer",
             Self::Replied { .. } => "Replied",
             Self::Registered { .. } => "Registered",
+            Self::BindingsChanged { .. } => "BindingsChanged",
             Self::Unregistered { .. } => "Unregistered",
             Self::AuthFailed { .. } => "AuthFailed",
             Self::Banned { .. } => "Banned",

@@ -10,6 +10,8 @@ pub const SDP_BYTES_MAX: usize = 16 * 1024;
 pub const SESSION_COUNT_MAX_DEFAULT: usize = 2_000;
 /// Server transactions; a new one beyond gets a stateless 503, a retransmission tries again
 pub const SERVER_TRANSACTION_COUNT_MAX: usize = 32_768;
+/// Server transactions beyond that for requests inside dialogs
+pub const SERVER_TRANSACTION_RESERVE: usize = 8_192;
 /// Client transactions; a dial or re-offer beyond fails, a BYE or CANCEL is always let through
 pub const CLIENT_TRANSACTION_COUNT_MAX: usize = 32_768;
 /// Ringing of an incoming call by default, then 480
@@ -20,14 +22,17 @@ pub const BINDINGS_PER_USER_MAX: usize = 8;
 pub const CONTACTS_PER_REGISTER_MAX: usize = 8;
 /// Bytes of a contact URI; a longer one is answered with 400
 pub const CONTACT_BYTES_MAX: usize = 1_024;
-/// Shortest registration granted; shorter wishes (not 0) are raised to it
+/// Shortest registration granted; shorter wishes (not 0) get 423 with `Min-Expires`
 pub const REGISTER_EXPIRES_S_MIN: u32 = 60;
-/// Longest registration granted; longer wishes are lowered to it
+/// Longest registration granted by default; longer wishes are lowered to it
 ///
-/// Bindings live in memory, so after a restart a phone on UDP can't be rung until it
-/// refreshes: this is the longest such gap. Phones refresh about halfway, and a
-/// REGISTER a minute from each of some hundred phones costs nothing.
-pub const REGISTER_EXPIRES_S_MAX: u32 = 120;
+/// It bounds how long a phone that lost its power is still rung: a restart of ours costs
+/// nothing, since bindings are restored.
+pub const REGISTER_EXPIRES_S_MAX_DEFAULT: u32 = 600;
+/// The same for a phone on UDP behind a NAT, which forgets who hasn't spoken for some minutes
+pub const REGISTER_EXPIRES_S_NAT: u32 = 120;
+/// Bytes of a `+sip.instance`; a longer one is ignored
+pub const INSTANCE_BYTES_MAX: usize = 256;
 /// How long a nonce is accepted; afterwards a new challenge says `stale=true`
 pub const NONCE_LIFETIME_MS: u64 = 300_000;
 /// Nonces whose counts are remembered; beyond, the oldest becomes stale
@@ -106,3 +111,7 @@ pub const CONTACTED_MS: u64 = 3_600_000;
 pub const CLAIMED_USER_CHARS: usize = 64;
 /// Elements read of each field that tells identities (`Diversion`, `History-Info` and the like); further ones are ignored
 pub const IDENTITY_COUNT_MAX: usize = 32;
+/// New calls waiting for the driver below which there is no overload
+pub const WAITING_COUNT_MIN: usize = 32;
+/// How long the first of them may wait before further calls get 503
+pub const WAITING_MS_MAX: u64 = 200;

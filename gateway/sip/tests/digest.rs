@@ -107,7 +107,7 @@ fn a_phone_registers_itself_and_nobody_else() {
     assert_eq!(header(&ok, "Contact"), format!("<sip:1001@{PHONE}>;expires=120"));
     let events = gateway.take_events();
     assert!(
-        matches!(events.as_slice(), [Event::Registered { user, expires_s: 120, .. }] if user == "1001"),
+        matches!(events.as_slice(), [Event::Registered { user, expires_s: 120, .. }, Event::BindingsChanged { .. }] if user == "1001"),
         "{events:?}"
     );
     assert_eq!(gateway.feed(PHONE, request), [ok], "a repetition gets the same response");

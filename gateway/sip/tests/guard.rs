@@ -177,3 +177,50 @@ fn a_listener_hears_only_its_networks() {
     assert!(!gateway.ep.hears(addr(GATEWAY), addr(PHONE).ip()));
     assert!(gateway.ep.hears(addr("10.0.0.1:5070"), addr(PHONE).ip()), "a listener without a list hears all");
 }
+
+#[test]
+fn calls_that_nobody_takes_up_keep_further_ones_out_and_running_ones_go_on() {
+    let mut gateway = Gateway::new();
+    let call = |gateway: &mut Gateway, n: usize| {
+        let id = format!("c{n}");
+        head(&gateway.feed(TRUNK, Req { call_id: &id, ..invite(&id) }.text())[0])
+    };
+    assert_eq!(call(&mut gateway, 0), "100");
+    let (running, _) = gateway.incoming();
+    gateway.ep.accept(gateway.now, running, ANSWER.as_bytes()).unwrap();
+    let tag = tag_of(&gateway.drain()[0], "To");
+    for n in 1..=limits::WAITING_COUNT_MIN {
+        assert_eq!(call(&mut gateway, n), "100");
+    }
+    assert_eq!(call(&mut gateway, 100), "100", "no time has passed: a burst is no overload");
+    gateway.pass(limits::WAITING_MS_MAX + 1);
+    assert_eq!(call(&mut gateway, 101), "503");
+    assert_eq!(header(&gateway.sent.last().unwrap().1, "Retry-After"), "10");
+    assert_eq!((gateway.ep.stats().refused_overload, gateway.ep.stats().sessions), (1, limits::WAITING_COUNT_MIN + 2));
+    let bye = Req { to_tag: &tag, call_id: "c0", cseq: 2, ..req("BYE", "bye") }.text();
+    assert_eq!(heads(&gateway.feed(TRUNK, bye)), ["200"]);
+    // The driver catches up.
+    for event in gateway.take_events() {
+        if let Event::Incoming { id, .. } = event {
+            gateway.ep.provisional(gateway.now, id, 180, None).unwrap();
+        }
+    }
+    gateway.drain();
+    assert_eq!(call(&mut gateway, 102), "100");
+}
+
+#[test]
+fn a_trunk_has_no_more_calls_than_it_may() {
+    let mut config = config("192.0.2.0/24", 1);
+    config.trunks[0].calls_max = Some(2);
+    let mut gateway = Gateway::with(config);
+    let call = |gateway: &mut Gateway, n: u32| {
+        let id = format!("c{n}");
+        head(&gateway.feed(TRUNK, Req { call_id: &id, ..invite(&id) }.text())[0])
+    };
+    assert_eq!([call(&mut gateway, 1), call(&mut gateway, 2), call(&mut gateway, 3)], ["100", "100", "503"]);
+    let Some(Event::Incoming { id, .. }) = gateway.take_events().into_iter().next() else { panic!() };
+    gateway.ep.reject(gateway.now, id, 486, "").unwrap();
+    gateway.drain();
+    assert_eq!(call(&mut gateway, 4), "100", "one ended");
+}

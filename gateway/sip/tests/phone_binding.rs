@@ -65,8 +65,11 @@ fn the_newest_of_several_bindings_rings() {
 fn a_binding_lapses_is_removed_or_wiped() {
     let contact = "<sip:1001@10.0.1.7:5071>";
     let mut gateway = Gateway::new();
-    let ok = register(&mut gateway, PHONE, None, contact, 1, "Expires: 5\r\n");
-    assert!(header(&ok, "Contact").ends_with(";expires=60"), "raised to the shortest lifetime");
+    let brief = register(&mut gateway, PHONE, None, contact, 1, "Expires: 59\r\n");
+    assert_eq!((head(&brief).as_str(), header(&brief, "Min-Expires").as_str()), ("423", "60"));
+    assert!(gateway.take_events().is_empty());
+    let ok = register(&mut gateway, PHONE, None, contact, 3, "Expires: 60\r\n");
+    assert!(header(&ok, "Contact").ends_with(";expires=60"), "{ok}");
     gateway.take_events();
     gateway.pass(60_000);
     assert!(matches!(gateway.take_events().as_slice(), [Event::Unregistered { user }] if user == "1001"));
@@ -78,7 +81,12 @@ fn a_binding_lapses_is_removed_or_wiped() {
         assert!(
             matches!(
                 events.as_slice(),
-                [Event::Registered { expires_s: limits::REGISTER_EXPIRES_S_MAX, .. }, Event::Unregistered { .. }]
+                [
+                    Event::Registered { expires_s: limits::REGISTER_EXPIRES_S_MAX_DEFAULT, .. },
+                    Event::BindingsChanged { .. },
+                    Event::Unregistered { .. },
+                    Event::BindingsChanged { .. }
+                ]
             ),
             "{events:?}"
         );
@@ -87,12 +95,80 @@ fn a_binding_lapses_is_removed_or_wiped() {
 }
 
 #[test]
-fn after_a_restart_every_phone_is_back_within_two_minutes() {
+fn after_a_restart_a_phone_on_udp_rings_at_once_and_the_order_holds() {
     let mut gateway = Gateway::new();
-    let ok = register(&mut gateway, PHONE, None, "<sip:1001@10.0.1.7:5071>", 1, "Expires: 3600\r\n");
-    // What is granted is when the phone asks again at the latest, whatever it wished for.
-    let granted: u64 = header(&ok, "Contact").rsplit_once("expires=").unwrap().1.parse().unwrap();
-    assert!(granted <= 120, "{granted}");
+    register(&mut gateway, PHONE, None, "<sip:1001@10.0.1.7:5071>;q=0.5", 1, "Expires: 300\r\n");
+    register(&mut gateway, "10.0.1.7:40001", Some(4), "<sip:1001@10.0.1.7:40001;transport=tcp>", 3, "");
+    let kept: Vec<_> = gateway.ep.bindings(gateway.now, "1001").into_iter().map(|b| ("1001".to_owned(), b)).collect();
+    assert_eq!(kept.len(), 2);
+    let foreign = |user: &str, remote: &str| {
+        let (_, binding) = kept[1].clone();
+        (user.to_owned(), Binding { flow: Flow { remote: addr(remote), ..binding.flow }, ..binding })
+    };
+    let all = [kept.clone(), vec![foreign("gone", PHONE), foreign("1002", STRANGER)]].concat();
+
+    let mut next = Gateway::new();
+    next.now = gateway.now;
+    assert_eq!(next.ep.restore_bindings(next.now, all), 1, "connections, old users and strangers don't count");
+    let (_, invite) = ring_phone(&mut next);
+    assert!(invite.starts_with("INVITE sip:1001@10.0.1.7:5071 "));
+    assert_eq!(next.last_flow().remote, addr(PHONE));
+    let late = register(&mut next, PHONE, None, "<sip:1001@10.0.1.7:5071>", 1, "Expires: 0\r\n");
+    assert_eq!(head(&late), "500", "an older REGISTER changes nothing, as before the restart");
+    next.take_events();
+    next.pass(300_000);
+    assert!(next.take_events().iter().any(|e| matches!(e, Event::Unregistered { user } if user == "1001")));
+}
+
+#[test]
+fn a_restarted_phone_replaces_its_own_flow() {
+    let mut gateway = Gateway::new();
+    let contact = |port: u16| format!("<sip:1001@10.0.1.7:{port}>;reg-id=1;+sip.instance=\"<urn:uuid:00-01>\"");
+    let how = "Supported: path, outbound\r\n";
+    let ok = register(&mut gateway, PHONE, None, &contact(5071), 1, how);
+    assert!(header(&ok, "Contact").ends_with("+sip.instance=\"<urn:uuid:00-01>\";reg-id=1"), "{ok}");
+    assert_eq!(header(&ok, "Require"), "outbound");
+    let ok = register(&mut gateway, "10.0.1.7:6071", None, &contact(6071), 3, how);
+    assert_eq!(ok.matches("Contact:").count(), 1, "{ok}");
+    ring_phone(&mut gateway);
+    assert_eq!(gateway.last_flow().remote, addr("10.0.1.7:6071"));
+    // Without outbound there is one flow an instance, and nothing is required.
+    let ok = register(&mut gateway, PHONE, None, &contact(5071).replace("00-01", "00-02"), 5, "");
+    assert!(!ok.contains("Require") && ok.contains("00-02>\"\r\n"), "{ok}");
+}
+
+#[test]
+fn extensions_of_registering_are_known_or_named() {
+    let mut gateway = Gateway::new();
+    let contact = "<sip:1001@10.0.1.7:5071>";
+    assert_eq!(head(&register(&mut gateway, PHONE, None, contact, 1, "Require: outbound\r\n")), "200");
+    let bad = register(&mut gateway, PHONE, None, contact, 3, "Require: path, outbound, gruu\r\n");
+    assert_eq!((head(&bad).as_str(), header(&bad, "Unsupported").as_str()), ("420", "path, gruu"));
+    let hop = "Require: outbound\r\nVia: SIP/2.0/UDP 10.9.9.9;branch=z9hG4bKproxied\r\n";
+    assert_eq!(head(&register(&mut gateway, PHONE, None, contact, 5, hop)), "439");
+}
+
+#[test]
+fn a_preferred_contact_rings_before_a_newer_one() {
+    let mut gateway = Gateway::new();
+    register(&mut gateway, PHONE, None, "<sip:1001@10.0.1.7:5071>;q=0.9", 1, "");
+    let ok = register(&mut gateway, "10.0.1.8:5060", None, "<sip:1001@10.0.1.8>;q=0.1", 3, "");
+    assert!(ok.contains(";q=0.900") && ok.contains(";q=0.100"), "{ok}");
+    ring_phone(&mut gateway);
+    assert_eq!(gateway.last_flow().remote, addr(PHONE));
+}
+
+#[test]
+fn keep_alives_cost_nothing_and_stun_is_answered() {
+    let mut gateway = Gateway::new();
+    for keep_alive in [&b"\r\n\r\n"[..], b"\r\n", &[0; 4]] {
+        assert!(gateway.feed(PHONE, keep_alive).is_empty());
+    }
+    assert_eq!(gateway.feed_tcp(4, PHONE, b"\r\n\r\n"), ["\r\n"]);
+    let binding_request = b"\x00\x01\x00\x00\x21\x12\xa4\x42abcdefghijkl";
+    assert_eq!(gateway.feed(PHONE, binding_request).len(), 1);
+    assert!(gateway.feed(STRANGER, binding_request).is_empty());
+    assert_eq!(gateway.ep.stats().parse_errors, 1, "the stranger's");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! Everything `hotline` does besides serving: one file per subcommand.
 
+pub mod ban;
 pub mod doctor;
 pub mod ivr;
 pub mod model;

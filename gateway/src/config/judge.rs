@@ -52,10 +52,28 @@ impl Config {
         if self.sip.digest.is_empty() || self.sip.digest.iter().any(|a| digest_algorithm(a).is_none()) {
             return fault("sip.digest", format!("{:?}", self.sip.digest), "SHA-256, MD5 或两者 / SHA-256, MD5 or both");
         }
+        self.judge_allow()?;
+        self.sip.guard.judge()?;
         for net in &self.sip.phone_networks {
             if net.parse::<hotline_sip::IpNet>().is_err() {
                 let problem = format!("{net:?} is no network");
                 return fault("sip.phone_networks", problem, "如 192.168.0.0/16 / write 192.168.0.0/16");
+            }
+        }
+        Ok(())
+    }
+
+    fn judge_allow(&self) -> Result<(), Fault> {
+        let trunks = self.trunks.iter().filter_map(|t| t.listen.as_ref());
+        let listeners: Vec<_> = self.sip.listen.iter().chain(&self.sip.tls.listen).chain(trunks).collect();
+        for (listener, nets) in &self.sip.allow {
+            if !listeners.contains(&listener) {
+                let problem = format!("nothing listens at {listener}");
+                return fault("sip.allow", problem, "填写已有的监听地址 / name one of the listeners");
+            }
+            if nets.is_empty() || nets.iter().any(|net| net.parse::<hotline_sip::IpNet>().is_err()) {
+                let problem = format!("{nets:?} of {listener} is no list of networks");
+                return fault("sip.allow", problem, "如 [\"192.168.0.0/16\"] / write [\"192.168.0.0/16\"]");
             }
         }
         Ok(())
@@ -69,6 +87,7 @@ impl Config {
             fault(key, format!("{value} is outside {least}…{most}"), "取范围内的值 / choose a value inside")
         };
         within("http.session_hours", self.http.session_hours, 1, 168)?;
+        within("sip.register_max_s", self.sip.register_max_s.into(), 60, 86_400)?;
         within("media.rtp_silence_ms", self.media.rtp_silence_ms, 1_000, 60_000)?;
         within("media.rtp_dead_ms", self.media.rtp_dead_ms, self.media.rtp_silence_ms, 600_000)?;
         within("callback.ring_s", self.callback.ring_s, 1, 120)?;

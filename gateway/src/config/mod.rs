@@ -7,12 +7,14 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+mod guard;
 mod judge;
 mod judge_trunk;
 mod srtp;
 mod trace;
 mod trunk;
 
+pub use guard::Guard;
 pub use judge::digest_algorithm;
 pub use srtp::Srtp;
 pub use trace::{Hep, Trace};
@@ -172,6 +174,12 @@ pub struct Sip {
     pub srtp_keys_in_clear: bool,
     /// Calls at once; further ones get 503 with Retry-After.
     pub sessions_max: usize,
+    /// Longest registration granted to a phone, seconds.
+    pub register_max_s: u32,
+    /// Networks a listener hears; one that isn't named hears everybody, as far as the lists above go.
+    pub allow: BTreeMap<SocketAddr, Vec<String>>,
+    /// Rates before parsing, failures and bans.
+    pub guard: Guard,
 }
 
 impl Default for Sip {
@@ -191,6 +199,9 @@ impl Default for Sip {
             phone_srtp: Srtp::Off,
             srtp_keys_in_clear: false,
             sessions_max: 3000,
+            register_max_s: 600,
+            allow: BTreeMap::new(),
+            guard: Guard::default(),
         }
     }
 }

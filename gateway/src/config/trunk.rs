@@ -23,6 +23,8 @@ pub struct Trunk {
     pub sources: Vec<String>,
     /// Whether its P-Asserted-Identity, Diversion and the like are believed. Absent: where the call comes from `sources`.
     pub trust_identity: Option<bool>,
+    /// Its calls to us at once; further ones get 503 with Retry-After. 0: as many as `sip.sessions_max`.
+    pub calls_max: usize,
     /// Digest user, where the carrier authenticates instead of having a fixed address; also used for our own calls.
     pub user: Option<String>,
     /// Digest password.

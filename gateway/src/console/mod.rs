@@ -2,6 +2,7 @@
 //! One controller file per resource; `error` is the only map from errors to status codes.
 
 mod auth;
+mod ban;
 mod call;
 mod callback;
 mod casecore;
@@ -19,7 +20,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post};
+use axum::routing::{delete, get, post};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -86,6 +87,8 @@ fn router(sv: Arc<Services>) -> Router {
         .route("/api/v1/calls/{id}/hold", post(call::hold))
         .route("/api/v1/calls/{id}/reveal", post(call::reveal))
         .route("/api/v1/operators/me/state", post(operator::set_state))
+        .route("/api/v1/sip/bans", get(ban::list))
+        .route("/api/v1/sip/bans/{source}", delete(ban::lift))
         .route("/api/v1/queues", get(operator::queues))
         .route("/api/v1/items", get(item::list).post(item::create))
         .route("/api/v1/items/{id}", get(item::show))

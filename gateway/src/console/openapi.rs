@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{auth, call, callback, casecore, item, operator, recording, system, trace};
+use super::{auth, ban, call, callback, casecore, item, operator, recording, system, trace};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -12,6 +12,8 @@ use super::{auth, call, callback, casecore, item, operator, recording, system, t
         auth::sign_in,
         auth::sign_out,
         auth::who,
+        ban::list,
+        ban::lift,
         call::list,
         call::live,
         call::show,

@@ -47,12 +47,49 @@ pub struct Metrics {
     sip_transactions: IntGauge,
     sip_strangers: IntGauge,
     sip_parse_errors: IntGauge,
+    sip_guard: SipGuard,
     rtp_in: IntGauge,
     rtp_out: IntGauge,
     rtp_foreign: IntGauge,
     rtp_malformed: IntGauge,
     srtp_refused: IntGauge,
     recordings_refused: IntGauge,
+}
+
+/// What the SIP side refused, and who is registered.
+struct SipGuard {
+    bindings: IntGauge,
+    auth_failures: IntGauge,
+    auth_paused: IntGauge,
+    rate_limited: IntGauge,
+    refused_banned: IntGauge,
+    bans: IntGauge,
+    overload: IntGauge,
+}
+
+impl SipGuard {
+    fn new(r: &Registry) -> Result<Self, prometheus::Error> {
+        let of = |name: &str, help: &str| gauge(r, &format!("hotline_sip_{name}"), help);
+        Ok(Self {
+            bindings: of("bindings", "Contacts of registered phones")?,
+            auth_failures: of("auth_failures", "Wrong passwords and unknown users since start")?,
+            auth_paused: of("auth_paused", "Attempts dropped while their source or user had to wait, since start")?,
+            rate_limited: of("rate_limited", "Messages dropped before parsing by a source's rate, since start")?,
+            refused_banned: of("refused_banned", "Messages of banned sources dropped since start")?,
+            bans: of("bans", "Bans since start")?,
+            overload: of("refused_overload", "Calls refused with 503 since start")?,
+        })
+    }
+
+    fn set(&self, sip: &hotline_sip::Stats) {
+        self.bindings.set(signed(sip.bindings as u64));
+        self.auth_failures.set(signed(sip.auth_failures));
+        self.auth_paused.set(signed(sip.auth_paused));
+        self.rate_limited.set(signed(sip.rate_limited));
+        self.refused_banned.set(signed(sip.refused_banned));
+        self.bans.set(signed(sip.bans_total));
+        self.overload.set(signed(sip.refused_overload));
+    }
 }
 
 impl Metrics {
@@ -107,6 +144,7 @@ impl Metrics {
                 "hotline_sip_refused_strangers",
                 "Requests from addresses outside the lists since start",
             )?,
+            sip_guard: SipGuard::new(&r)?,
             sip_parse_errors: gauge(&r, "hotline_sip_parse_errors", "Messages that were no SIP since start")?,
             rtp_in: gauge(&r, "hotline_rtp_packets_in", "RTP packets received since start")?,
             rtp_out: gauge(&r, "hotline_rtp_packets_out", "RTP packets sent since start")?,
@@ -148,6 +186,7 @@ impl Metrics {
         self.sip_transactions.set(signed(sip.transactions as u64));
         self.sip_strangers.set(signed(sip.refused_strangers));
         self.sip_parse_errors.set(signed(sip.parse_errors));
+        self.sip_guard.set(sip);
         self.rtp_in.set(signed(media.packets_in));
         self.rtp_out.set(signed(media.packets_out));
         self.rtp_foreign.set(signed(media.dropped_foreign));

@@ -31,6 +31,7 @@ pub fn core_trunks(config: &Config) -> Vec<hotline_sip::Trunk> {
         sources: t.sources.iter().filter_map(|s| s.parse().ok()).collect(),
         credentials: t.user.clone().zip(t.password.clone()),
         trust_identity: t.trust_identity,
+        calls_max: (t.calls_max > 0).then_some(t.calls_max),
     };
     config.trunks.iter().map(of).collect()
 }

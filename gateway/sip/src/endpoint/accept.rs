@@ -21,6 +21,7 @@ impl Endpoint {
     pub fn accept(&mut self, now: Instant, id: SessionId, sdp: &[u8]) -> Result<(), SessionError> {
         check_sdp(sdp)?;
         let (invite, _) = self.unanswered(id)?;
+        self.load.taken_up(id);
         let session = self.sessions.get_mut(&id).ok_or(SessionError::Unknown)?;
         if let Some(reliable) = &mut session.reliable
             && (reliable.wait.as_ref().is_some_and(|w| w.sdp.is_some()) || session.reoffer_in.is_some())

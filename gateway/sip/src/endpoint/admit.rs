@@ -96,9 +96,8 @@ impl Endpoint {
             Ok(replaces) => replaces,
             Err(code) => return self.reply(flow, &message, code, "", &[]),
         };
-        if self.draining || self.sessions.len() >= self.config.session_count_max {
-            self.counters.refused_overload += 1;
-            return self.reply(flow, &message, 503, "", &[("Retry-After", &limits::RETRY_AFTER_S.to_string())]);
+        if self.refuse_overload(now, flow, &message, &identity) {
+            return;
         }
         if let Some(min_s) = self.too_short_timer(&message) {
             return self.reply(flow, &message, 422, "", &[("Min-SE", &min_s.to_string())]);
@@ -125,6 +124,7 @@ impl Endpoint {
             ..Session::new(State::Incoming { invite: tx }, dialog, flow, contact)
         };
         self.own_server(tx, id);
+        self.load.admitted(now, id, invite.trunk.as_deref());
         self.add_session(id, session);
         self.emit(Event::Incoming { id, invite: Box::new(invite) });
     }

@@ -18,7 +18,13 @@ pub(super) fn requires(message: &Message, tag: &str) -> bool {
 impl Endpoint {
     /// Answers 420 where `Require` names what we don't support; true if it did
     pub(super) fn refuse_extensions(&mut self, flow: Flow, message: &Message) -> bool {
-        let is_known = |tag: &[u8]| SUPPORTED.split(", ").any(|known| tag.eq_ignore_ascii_case(known.as_bytes()));
+        self.refuse_extensions_but(flow, message, "")
+    }
+
+    /// The same where we support `also` besides
+    pub(super) fn refuse_extensions_but(&mut self, flow: Flow, message: &Message, also: &str) -> bool {
+        let known = SUPPORTED.split(", ").chain([also]);
+        let is_known = |tag: &[u8]| known.clone().any(|known| tag.eq_ignore_ascii_case(known.as_bytes()));
         let unknown: Vec<_> =
             message.elements(HeaderName::Require).filter(|tag| !is_known(tag)).map(String::from_utf8_lossy).collect();
         if unknown.is_empty() {

@@ -3,7 +3,7 @@
 use super::Endpoint;
 use crate::event::Event;
 use crate::flow::{Flow, Transport};
-use crate::guard::{Ban, Class, is_keep_alive, is_lifeline, is_scanner};
+use crate::guard::{Ban, Class, is_keep_alive, is_lifeline, is_scanner, stun};
 use crate::message::{Message, Method, Uri};
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
@@ -27,12 +27,17 @@ impl Endpoint {
         if class != Class::Stranger && is_lifeline(bytes) {
             return true;
         }
+        let stun = (flow.transport == Transport::Udp).then(|| stun::answer(bytes, flow.remote)).flatten();
         if self.guard.is_banned(now, class, ip) && !self.registrar.has_flow(now, flow) {
             self.counters.refused_banned += 1;
             return false;
         }
         if !self.guard.allows(now, class, ip) {
             self.counters.rate_limited += 1;
+            return false;
+        }
+        if let Some(answer) = stun.filter(|_| class != Class::Stranger) {
+            self.transmit(flow, answer);
             return false;
         }
         true

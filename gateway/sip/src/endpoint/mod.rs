@@ -21,6 +21,7 @@ mod input;
 mod inspect;
 mod invite_response;
 mod notify;
+mod overload;
 mod prack;
 mod provisional;
 mod redirect;
@@ -53,6 +54,7 @@ use crate::tap::Tap;
 use crate::transaction::{TimerKey, Timers, Timing};
 use client_tx::ClientTx;
 use input::Stream;
+use overload::Load;
 use server_tx::ServerTx;
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
@@ -93,6 +95,7 @@ pub struct Endpoint {
     proven: HashMap<IpAddr, Instant>,
     streams: HashMap<u64, Stream>,
     guard: Guard,
+    load: Load,
     draining: bool,
     counters: Stats,
     tap: Option<Box<dyn Tap>>,
@@ -136,6 +139,7 @@ impl Endpoint {
             proven: HashMap::new(),
             streams: HashMap::new(),
             guard,
+            load: Load::default(),
             draining: false,
             counters: Stats::default(),
             tap: None,
@@ -261,6 +265,7 @@ impl Endpoint {
 
     fn remove_session(&mut self, id: SessionId) -> Option<Session> {
         let session = self.sessions.remove(&id)?;
+        self.load.gone(id);
         self.by_tag.remove(session.dialog.local_tag.as_bytes());
         self.timers.set(TimerKey::Session(id.0), None);
         if self.transfers.contains_key(&id) {

@@ -31,6 +31,7 @@ impl Endpoint {
         }
         sdp.map_or(Ok(()), check_sdp)?;
         let (invite, contact) = self.unanswered(id)?;
+        self.load.taken_up(id);
         let session = self.sessions.get_mut(&id).ok_or(SessionError::Unknown)?;
         match &mut session.reliable {
             Some(reliable) if reliable.is_required || sdp.is_some() => {

@@ -1,24 +1,15 @@
-//! REGISTER (RFC 3261 §10.3)
+//! REGISTER (RFC 3261 §10.3, RFC 5626 §6)
 
 use super::Endpoint;
 use super::authenticate::{Among, Identity};
+use crate::config::Binding;
 use crate::event::Event;
-use crate::flow::Flow;
+use crate::flow::{Flow, Transport};
 use crate::limits;
-use crate::message::{HeaderName, Message, NameAddr, Uri};
-use crate::registrar::{Change, granted_s};
+use crate::message::{HeaderName, Message};
+use crate::registrar::{BadWish, Change, Wish, wish_of};
 use crate::transaction::TimerKey;
 use std::time::Instant;
-
-/// What a REGISTER wants
-#[derive(Debug, PartialEq, Eq)]
-enum Wish {
-    /// No contact: only list what there is
-    Query,
-    /// `*` with `Expires: 0`
-    RemoveAll,
-    Set(Vec<Change>),
-}
 
 impl Endpoint {
     pub(super) fn receive_register(&mut self, now: Instant, flow: Flow, message: Message) {
@@ -37,21 +28,37 @@ impl Endpoint {
         if message.to().map(|to| to.number()).as_deref() != Some(&user) {
             return self.reply(flow, &message, 403, "", &[]);
         }
-        if self.refuse_extensions(flow, &message) {
+        if self.refuse_register_extensions(flow, &message) {
             return;
         }
-        let Some(wish) = wish_of(&message) else {
-            return self.reply(flow, &message, 400, "Bad Contact", &[]);
+        let mut wish = match wish_of(&message, flow, self.config.register_s_max) {
+            Ok(wish) => wish,
+            Err(BadWish::Contact) => return self.reply(flow, &message, 400, "Bad Contact", &[]),
+            Err(BadWish::TooBrief) => {
+                let least = limits::REGISTER_EXPIRES_S_MIN.to_string();
+                return self.reply(flow, &message, 423, "Interval Too Brief", &[("Min-Expires", &least)]);
+            }
         };
-        let order = (message.call_id().to_vec(), message.cseq());
+        let is_outbound = has_outbound(&message);
+        if let Wish::Set(changes) = &mut wish
+            && !is_outbound
+        {
+            // Who doesn't speak of flows has one only.
+            changes.iter_mut().for_each(|change| change.reg_id = None);
+        }
+        self.apply(now, flow, message, user, wish, is_outbound);
+    }
+
+    fn apply(&mut self, now: Instant, flow: Flow, message: Message, user: String, wish: Wish, is_outbound: bool) {
+        let (call_id, cseq) = (String::from_utf8_lossy(message.call_id()).into_owned(), message.cseq());
+        let Some(tx) = self.open_server(now, flow, message, None) else {
+            return;
+        };
         let had_binding = !self.registrar.live(now, &user).is_empty();
         let result = match &wish {
             Wish::Query => Ok(()),
-            Wish::RemoveAll => self.registrar.remove_all(&user, (&order.0, order.1)),
-            Wish::Set(changes) => self.registrar.register(now, &user, flow, (&order.0, order.1), changes),
-        };
-        let Some(tx) = self.open_server(now, flow, message, None) else {
-            return;
+            Wish::RemoveAll => self.registrar.remove_all(&user, (&call_id, cseq)),
+            Wish::Set(changes) => self.registrar.register(now, &user, flow, (&call_id, cseq), changes),
         };
         if result.is_err() {
             self.respond(now, tx, 500, "Out Of Order", &[], b"");
@@ -59,86 +66,80 @@ impl Endpoint {
         }
         self.timers.set(TimerKey::Registrar, self.registrar.next_at());
         let live = self.registrar.live(now, &user);
-        let contacts: Vec<String> = live
-            .iter()
-            .map(|b| format!("<{}>;expires={}", b.contact, b.expires_at.saturating_duration_since(now).as_secs()))
-            .collect();
-        let headers: Vec<(&str, &str)> = contacts.iter().map(|c| ("Contact", c.as_str())).collect();
+        let contacts: Vec<String> = live.iter().map(|binding| contact_of(now, binding)).collect();
+        let mut headers: Vec<(&str, &str)> = contacts.iter().map(|c| ("Contact", c.as_str())).collect();
+        if is_outbound && live.iter().any(|b| b.reg_id.is_some()) {
+            headers.push(("Require", "outbound"));
+        }
         self.respond(now, tx, 200, "", &headers, b"");
+        if wish == Wish::Query {
+            return;
+        }
         if let Wish::Set(changes) = wish {
-            for change in changes.into_iter().filter(|c| c.expires_s > 0) {
-                let Change { contact, expires_s } = change;
+            for Change { contact, expires_s, .. } in changes.into_iter().filter(|c| c.expires_s > 0) {
                 self.emit(Event::Registered { user: user.clone(), contact, flow, expires_s });
             }
         }
         if had_binding && live.is_empty() {
-            self.emit(Event::Unregistered { user });
+            self.emit(Event::Unregistered { user: user.clone() });
         }
+        self.emit(Event::BindingsChanged { user });
+    }
+
+    /// As for any request, but of REGISTER we know `outbound` too; 439 where a proxy between us
+    /// and the phone can't keep its flow (RFC 5626 §6)
+    fn refuse_register_extensions(&mut self, flow: Flow, message: &Message) -> bool {
+        if message.elements(HeaderName::Require).any(is_outbound_tag) && !is_first_hop(message) {
+            self.reply(flow, message, 439, "First Hop Lacks Outbound Support", &[]);
+            return true;
+        }
+        self.refuse_extensions_but(flow, message, "outbound")
+    }
+
+    /// Takes over bindings of an earlier run, so that calls reach the phones at once; how many count
+    ///
+    /// Connections died with that run: only bindings over UDP, of users that still exist, from
+    /// networks that still are phones', count.
+    pub fn restore_bindings(&mut self, now: Instant, bindings: Vec<(String, Binding)>) -> usize {
+        let mut count = 0;
+        for (user, binding) in bindings {
+            let flow = binding.flow;
+            let is_usable = flow.transport == Transport::Udp
+                && binding.expires_at > now
+                && self.users.contains_key(&user)
+                && self.is_phone_network(flow.local, flow.remote.ip());
+            count += usize::from(is_usable && self.registrar.restore(&user, binding));
+        }
+        self.timers.set(TimerKey::Registrar, self.registrar.next_at());
+        count
     }
 }
 
-/// `None` for a REGISTER that contradicts itself or exceeds a limit
-fn wish_of(message: &Message) -> Option<Wish> {
-    let number = |text: &[u8]| -> u32 {
-        let text = std::str::from_utf8(text).unwrap_or("");
-        // A number too large means "as long as you can" (RFC 3261 §20.19).
-        let is_number = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-        text.parse().unwrap_or(if is_number { u32::MAX } else { limits::REGISTER_EXPIRES_S_MAX })
-    };
-    let default_s = message.header(HeaderName::Expires).map_or(limits::REGISTER_EXPIRES_S_MAX, number);
-    let contacts: Vec<&[u8]> = message.elements(HeaderName::Contact).collect();
-    if contacts.is_empty() {
-        return Some(Wish::Query);
-    }
-    if contacts.contains(&&b"*"[..]) {
-        return (contacts.len() == 1 && default_s == 0).then_some(Wish::RemoveAll);
-    }
-    if contacts.len() > limits::CONTACTS_PER_REGISTER_MAX {
-        return None;
-    }
-    let changes = contacts.into_iter().map(|contact| {
-        let contact = NameAddr::parse(contact)?;
-        let is_usable = contact.uri.len() <= limits::CONTACT_BYTES_MAX && Uri::parse(contact.uri).ok()?.is_sip();
-        let text = std::str::from_utf8(contact.uri).ok().filter(|_| is_usable)?;
-        let expires_s = granted_s(contact.param("expires").map_or(default_s, number));
-        Some(Change { contact: text.to_owned(), expires_s })
-    });
-    changes.collect::<Option<Vec<_>>>().map(Wish::Set)
+fn is_outbound_tag(tag: &[u8]) -> bool {
+    tag.eq_ignore_ascii_case(b"outbound")
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+fn is_first_hop(message: &Message) -> bool {
+    message.elements(HeaderName::Via).count() <= 1
+}
 
-    fn wish(headers: &str) -> Option<Wish> {
-        let text = format!(
-            "REGISTER sip:h SIP/2.0\r\nVia: SIP/2.0/UDP h;branch=z9hG4bK1\r\nFrom: <sip:1@h>;tag=1\r\n\
-             To: <sip:1@h>\r\nCall-ID: c\r\nCSeq: 1 REGISTER\r\n{headers}\r\n"
-        );
-        wish_of(&Message::parse(text.as_bytes()).unwrap())
-    }
+/// Whether the phone speaks RFC 5626 and is our direct neighbour
+fn has_outbound(message: &Message) -> bool {
+    let mut tags = message.elements(HeaderName::Supported).chain(message.elements(HeaderName::Require));
+    tags.any(is_outbound_tag) && is_first_hop(message)
+}
 
-    fn set(expires_s: u32) -> Option<Wish> {
-        Some(Wish::Set(vec![Change { contact: "sip:1@10.0.0.2".into(), expires_s }]))
+fn contact_of(now: Instant, binding: &Binding) -> String {
+    let expires_s = binding.expires_at.saturating_duration_since(now).as_secs();
+    let mut text = format!("<{}>;expires={expires_s}", binding.contact);
+    if binding.q < 1_000 {
+        text.push_str(&format!(";q=0.{:03}", binding.q));
     }
-
-    #[test]
-    fn lifetimes_are_clamped_and_zero_removes() {
-        assert_eq!(wish(""), Some(Wish::Query));
-        assert_eq!(wish("m: <sip:1@10.0.0.2>\r\n"), set(limits::REGISTER_EXPIRES_S_MAX));
-        assert_eq!(wish("m: <sip:1@10.0.0.2>;expires=5\r\nExpires: 900\r\n"), set(60));
-        assert_eq!(wish("m: <sip:1@10.0.0.2>\r\nExpires: 900\r\n"), set(limits::REGISTER_EXPIRES_S_MAX));
-        assert_eq!(wish("m: <sip:1@10.0.0.2>\r\nExpires: 90\r\n"), set(90));
-        assert_eq!(wish("m: <sip:1@10.0.0.2>;expires=0\r\n"), set(0));
-        assert_eq!(wish("m: <sip:1@10.0.0.2>;expires=280297596632815\r\n"), set(limits::REGISTER_EXPIRES_S_MAX));
+    if let Some(instance) = &binding.instance {
+        text.push_str(&format!(";+sip.instance={instance}"));
     }
-
-    #[test]
-    fn a_star_stands_alone_and_with_expires_zero() {
-        assert_eq!(wish("m: *\r\nExpires: 0\r\n"), Some(Wish::RemoveAll));
-        assert_eq!(wish("m: *\r\nExpires: 60\r\n"), None);
-        assert_eq!(wish("m: *\r\nm: <sip:1@h>\r\nExpires: 0\r\n"), None);
-        assert_eq!(wish("m: <mailto:x@y>\r\n"), None);
-        assert_eq!(wish(&"m: <sip:1@h>\r\n".repeat(9)), None);
+    if let Some(reg_id) = binding.reg_id {
+        text.push_str(&format!(";reg-id={reg_id}"));
     }
+    text
 }

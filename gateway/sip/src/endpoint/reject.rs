@@ -31,6 +31,7 @@ impl Endpoint {
             return Err(SessionError::BadCode);
         }
         let (invite, _) = self.unanswered(id)?;
+        self.load.taken_up(id);
         self.respond(now, invite, code, reason, headers, b"");
         self.end_pending(now, id);
         self.remove_session(id);

@@ -100,7 +100,9 @@ impl Endpoint {
         request: Message,
         to_tag: Option<String>,
     ) -> Option<u64> {
-        if self.servers.len() >= limits::SERVER_TRANSACTION_COUNT_MAX {
+        // What belongs to a running call finds room where a new one does not.
+        let reserve = if request.to_tag().is_empty() { 0 } else { limits::SERVER_TRANSACTION_RESERVE };
+        if self.servers.len() >= limits::SERVER_TRANSACTION_COUNT_MAX + reserve {
             self.counters.refused_overload += 1;
             self.reply(flow, &request, 503, "", &[("Retry-After", &limits::RETRY_AFTER_S.to_string())]);
             return None;

@@ -7,6 +7,7 @@ mod bans;
 mod bucket;
 mod failures;
 mod peek;
+pub(crate) mod stun;
 
 pub use bans::{Ban, BanReason};
 pub use bucket::Rate;

@@ -1,44 +1,50 @@
-//! Where the operators' phones are (RFC 3261 §10.3)
+//! Where the operators' phones are (RFC 3261 §10.3, RFC 5626)
+
+mod wish;
+
+#[cfg(test)]
+mod tests;
+
+pub(crate) use wish::{BadWish, Change, Wish, wish_of};
 
 use crate::config::Binding;
-use crate::flow::Flow;
+use crate::flow::{Flow, Transport};
 use crate::limits;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
-
-/// A wish of a REGISTER about one contact
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Change {
-    pub(crate) contact: String,
-    /// 0 removes it
-    pub(crate) expires_s: u32,
-}
 
 /// The REGISTER is older than one already taken (RFC 3261 §10.3 step 7)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("an older REGISTER than one already taken")]
 pub(crate) struct OutOfOrder;
 
-#[derive(Clone, Debug)]
 struct Entry {
-    contact: String,
-    flow: Flow,
-    expires_at: Instant,
-    call_id: Vec<u8>,
-    cseq: u32,
+    binding: Binding,
     /// Grows with each refresh: the largest is the newest
     serial: u64,
+}
+
+impl Entry {
+    /// Whether a REGISTER speaks of this binding: the same contact, or the same flow of the same
+    /// instance, which a newer flow replaces (RFC 5626 §6)
+    fn is_meant_by(&self, change: &Change) -> bool {
+        let own = &self.binding;
+        own.contact == change.contact
+            || (own.instance.is_some() && own.instance == change.instance && own.reg_id == change.reg_id)
+    }
+
+    fn is_live(&self, now: Instant) -> bool {
+        self.binding.expires_at > now
+    }
 }
 
 #[derive(Default)]
 pub(crate) struct Registrar {
     phones: BTreeMap<String, Vec<Entry>>,
+    /// Until when somebody is registered over a flow
+    flows: HashMap<(Transport, SocketAddr), Instant>,
     serial: u64,
-}
-
-/// The lifetime granted for a wish; 0 stays 0
-pub(crate) fn granted_s(wish_s: u32) -> u32 {
-    if wish_s == 0 { 0 } else { wish_s.clamp(limits::REGISTER_EXPIRES_S_MIN, limits::REGISTER_EXPIRES_S_MAX) }
 }
 
 impl Registrar {
@@ -48,176 +54,142 @@ impl Registrar {
         now: Instant,
         user: &str,
         flow: Flow,
-        (call_id, cseq): (&[u8], u32),
+        (call_id, cseq): (&str, u32),
         changes: &[Change],
     ) -> Result<(), OutOfOrder> {
         let entries = self.phones.entry(user.to_owned()).or_default();
-        entries.retain(|e| e.expires_at > now);
-        let is_older =
-            |e: &Entry| e.call_id == call_id && cseq <= e.cseq && changes.iter().any(|c| c.contact == e.contact);
+        entries.retain(|e| e.is_live(now));
+        let is_older = |e: &Entry| {
+            e.binding.call_id == call_id && cseq <= e.binding.cseq && changes.iter().any(|c| e.is_meant_by(c))
+        };
         if entries.iter().any(is_older) {
             return Err(OutOfOrder);
         }
         for change in changes {
-            entries.retain(|e| e.contact != change.contact);
+            entries.retain(|e| !e.is_meant_by(change));
             if change.expires_s == 0 {
                 continue;
             }
             if entries.len() >= limits::BINDINGS_PER_USER_MAX {
-                let first = entries.iter().enumerate().min_by_key(|(_, e)| (e.expires_at, e.serial)).map(|(i, _)| i);
-                entries.remove(first.unwrap_or(0));
+                let first = entries.iter().enumerate().min_by_key(|(_, e)| (e.binding.expires_at, e.serial));
+                let first = first.map_or(0, |(i, _)| i);
+                entries.remove(first);
             }
             self.serial += 1;
-            entries.push(Entry {
+            let binding = Binding {
                 contact: change.contact.clone(),
                 flow,
                 expires_at: now + Duration::from_secs(u64::from(change.expires_s)),
-                call_id: call_id.to_vec(),
+                q: change.q,
+                call_id: call_id.to_owned(),
                 cseq,
-                serial: self.serial,
-            });
+                instance: change.instance.clone(),
+                reg_id: change.reg_id,
+            };
+            entries.push(Entry { binding, serial: self.serial });
         }
-        self.drop_empty(user);
+        self.settle();
         Ok(())
+    }
+
+    /// Takes over a binding of an earlier run, unless the phone has registered since
+    pub(crate) fn restore(&mut self, user: &str, binding: Binding) -> bool {
+        let entries = self.phones.entry(user.to_owned()).or_default();
+        let is_new = entries.iter().all(|e| e.binding.contact != binding.contact);
+        if is_new && entries.len() < limits::BINDINGS_PER_USER_MAX {
+            self.serial += 1;
+            entries.push(Entry { binding, serial: self.serial });
+            self.settle();
+            return true;
+        }
+        false
     }
 
     /// `Contact: *` with `Expires: 0`
-    pub(crate) fn remove_all(&mut self, user: &str, (call_id, cseq): (&[u8], u32)) -> Result<(), OutOfOrder> {
+    pub(crate) fn remove_all(&mut self, user: &str, (call_id, cseq): (&str, u32)) -> Result<(), OutOfOrder> {
         if let Some(entries) = self.phones.get(user) {
-            if entries.iter().any(|e| e.call_id == call_id && cseq <= e.cseq) {
+            if entries.iter().any(|e| e.binding.call_id == call_id && cseq <= e.binding.cseq) {
                 return Err(OutOfOrder);
             }
             self.phones.remove(user);
+            self.settle();
         }
         Ok(())
     }
 
-    fn drop_empty(&mut self, user: &str) {
-        if self.phones.get(user).is_some_and(Vec::is_empty) {
-            self.phones.remove(user);
+    /// After any change: no empty users, and the index of flows anew
+    fn settle(&mut self) {
+        self.phones.retain(|_, entries| !entries.is_empty());
+        self.flows.clear();
+        for entry in self.phones.values().flatten() {
+            let key = (entry.binding.flow.transport, entry.binding.flow.remote);
+            let until = self.flows.entry(key).or_insert(entry.binding.expires_at);
+            *until = entry.binding.expires_at.max(*until);
         }
     }
 
-    /// Live bindings, newest first
+    /// Live bindings: the highest q first, of equal ones the newest
     pub(crate) fn live(&self, now: Instant, user: &str) -> Vec<Binding> {
         let entries = self.phones.get(user).map_or(&[][..], Vec::as_slice);
-        let mut live: Vec<&Entry> = entries.iter().filter(|e| e.expires_at > now).collect();
-        live.sort_by_key(|e| std::cmp::Reverse(e.serial));
-        live.iter().map(|e| Binding { contact: e.contact.clone(), flow: e.flow, expires_at: e.expires_at }).collect()
+        let mut live: Vec<&Entry> = entries.iter().filter(|e| e.is_live(now)).collect();
+        live.sort_by_key(|e| std::cmp::Reverse((e.binding.q, e.serial)));
+        live.iter().map(|e| e.binding.clone()).collect()
     }
 
     /// Whether a phone registered over this flow
     pub(crate) fn has_flow(&self, now: Instant, flow: Flow) -> bool {
-        self.phones
-            .values()
-            .flatten()
-            .any(|e| e.expires_at > now && e.flow.remote == flow.remote && e.flow.transport == flow.transport)
+        self.flows.get(&(flow.transport, flow.remote)).is_some_and(|until| *until > now)
     }
 
     /// Whether `user` registered from this address
-    pub(crate) fn is_at(&self, now: Instant, user: &str, ip: std::net::IpAddr) -> bool {
+    pub(crate) fn is_at(&self, now: Instant, user: &str, ip: IpAddr) -> bool {
         let entries = self.phones.get(user).map_or(&[][..], Vec::as_slice);
-        entries.iter().any(|e| e.expires_at > now && e.flow.remote.ip() == ip)
+        entries.iter().any(|e| e.is_live(now) && e.binding.flow.remote.ip() == ip)
     }
 
     /// Drops what `gone` names; gives the users left without binding
-    fn sweep(&mut self, gone: impl Fn(&Entry) -> bool) -> Vec<String> {
+    fn sweep(&mut self, gone: impl Fn(&Binding) -> bool) -> Vec<String> {
         let mut lost = Vec::new();
-        self.phones.retain(|user, entries| {
-            entries.retain(|e| !gone(e));
+        let mut has_changed = false;
+        for (user, entries) in &mut self.phones {
+            let before = entries.len();
+            entries.retain(|e| !gone(&e.binding));
+            has_changed |= entries.len() < before;
             if entries.is_empty() {
                 lost.push(user.clone());
             }
-            !entries.is_empty()
-        });
+        }
+        if has_changed {
+            self.settle();
+        }
         lost
     }
 
     /// Drops lapsed bindings; gives the users left without one
     pub(crate) fn expire(&mut self, now: Instant) -> Vec<String> {
-        self.sweep(|e| e.expires_at <= now)
+        self.sweep(|b| b.expires_at <= now)
     }
 
     /// A connection is gone and with it the phones behind it
     pub(crate) fn conn_closed(&mut self, conn: u64) -> Vec<String> {
-        self.sweep(|e| e.flow.conn == Some(conn))
+        self.sweep(|b| b.flow.conn == Some(conn))
     }
 
     /// Users that are no longer known lose their bindings
     pub(crate) fn keep_users(&mut self, is_known: impl Fn(&str) -> bool) -> Vec<String> {
         let lost: Vec<String> = self.phones.keys().filter(|user| !is_known(user)).cloned().collect();
-        for user in &lost {
-            self.phones.remove(user);
+        if !lost.is_empty() {
+            self.phones.retain(|user, _| is_known(user));
+            self.settle();
         }
         lost
     }
 
     pub(crate) fn next_at(&self) -> Option<Instant> {
-        self.phones.values().flatten().map(|e| e.expires_at).min()
+        self.phones.values().flatten().map(|e| e.binding.expires_at).min()
     }
 
     pub(crate) fn binding_count(&self) -> usize {
         self.phones.values().map(Vec::len).sum()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::flow::Transport;
-    use crate::transaction::test_clock::at;
-
-    fn flow(conn: Option<u64>) -> Flow {
-        let transport = if conn.is_some() { Transport::Tcp } else { Transport::Udp };
-        Flow { transport, local: "10.0.0.1:5060".parse().unwrap(), remote: "10.0.0.2:5060".parse().unwrap(), conn }
-    }
-
-    fn add(registrar: &mut Registrar, ms: u64, contact: &str, expires_s: u32, cseq: u32) -> Result<(), OutOfOrder> {
-        let change = Change { contact: contact.into(), expires_s };
-        registrar.register(at(ms), "1001", flow(None), (b"c", cseq), &[change])
-    }
-
-    #[test]
-    fn the_newest_binding_comes_first_and_lapses() {
-        let mut registrar = Registrar::default();
-        add(&mut registrar, 0, "sip:a", 60, 1).unwrap();
-        add(&mut registrar, 0, "sip:b", 120, 2).unwrap();
-        assert_eq!(registrar.live(at(1), "1001")[0].contact, "sip:b");
-        assert_eq!(registrar.next_at(), Some(at(60_000)));
-        assert!(registrar.expire(at(60_000)).is_empty());
-        assert_eq!(registrar.live(at(60_000), "1001").len(), 1);
-        assert_eq!(registrar.expire(at(120_000)), ["1001"]);
-    }
-
-    #[test]
-    fn an_older_request_changes_nothing() {
-        let mut registrar = Registrar::default();
-        add(&mut registrar, 0, "sip:a", 60, 5).unwrap();
-        assert_eq!(add(&mut registrar, 1, "sip:a", 0, 5), Err(OutOfOrder));
-        assert_eq!(registrar.remove_all("1001", (b"c", 4)), Err(OutOfOrder));
-        assert_eq!(registrar.live(at(1), "1001").len(), 1);
-        registrar.remove_all("1001", (b"other", 1)).unwrap();
-        assert!(registrar.live(at(1), "1001").is_empty());
-    }
-
-    #[test]
-    fn a_ninth_contact_replaces_the_one_that_lapses_first() {
-        let mut registrar = Registrar::default();
-        for i in 0..9_u32 {
-            add(&mut registrar, 0, &format!("sip:{i}"), 60 + i, i + 1).unwrap();
-        }
-        let live = registrar.live(at(1), "1001");
-        assert_eq!(live.len(), limits::BINDINGS_PER_USER_MAX);
-        assert!(live.iter().all(|b| b.contact != "sip:0"));
-    }
-
-    #[test]
-    fn a_closed_connection_takes_its_bindings_along() {
-        let mut registrar = Registrar::default();
-        let change = Change { contact: "sip:a".into(), expires_s: 60 };
-        registrar.register(at(0), "1001", flow(Some(4)), (b"c", 1), &[change]).unwrap();
-        assert!(registrar.conn_closed(5).is_empty());
-        assert_eq!(registrar.conn_closed(4), ["1001"]);
-        assert_eq!((granted_s(1), granted_s(0), granted_s(u32::MAX)), (60, 0, limits::REGISTER_EXPIRES_S_MAX));
     }
 }

@@ -24,10 +24,12 @@ impl Sip {
                 let _ = core.asks.remove(&id).map(|asker| asker.send(reply));
             }
             Event::Registered { user, .. } => self.notice(Notice::Registered { user }),
+            Event::BindingsChanged { user } => self.notice(Notice::Contacts { user }),
             Event::Unregistered { user } => self.notice(Notice::Unregistered { user }),
             Event::AuthFailed { user, source } => info!(%user, %source, "digest refused"),
             Event::Banned { ban } => {
                 warn!(source = %ban.source, reason = %ban.reason, times = ban.times, "SIP source banned");
+                self.notice(Notice::Banned(ban));
             }
             Event::Refused { source, method, code } => debug!(%source, %method, ?code, "stranger refused"),
             event => to_call(core, event),

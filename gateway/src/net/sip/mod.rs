@@ -4,6 +4,7 @@
 //! whoever has something to say to it (a socket, a timer, a call) says it directly.
 
 mod deliver;
+mod guard;
 mod tcp;
 #[cfg(test)]
 mod tests;
@@ -64,6 +65,13 @@ pub enum Notice {
         /// SIP user.
         user: String,
     },
+    /// A phone's contacts are others than before.
+    Contacts {
+        /// SIP user.
+        user: String,
+    },
+    /// A source is banned.
+    Banned(hotline_sip::Ban),
     /// A phone is gone.
     Unregistered {
         /// SIP user.

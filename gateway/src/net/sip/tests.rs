@@ -235,6 +235,8 @@ async fn an_account_taken_away_is_told_at_once_without_a_packet() {
     assert!(ok.starts_with("SIP/2.0 200"), "{ok}");
     let notice = tokio::time::timeout(WAIT, events.notices.recv()).await.unwrap();
     assert!(matches!(notice, Some(Notice::Registered { user }) if user == "1001"));
+    let notice = tokio::time::timeout(WAIT, events.notices.recv()).await.unwrap();
+    assert!(matches!(notice, Some(Notice::Contacts { user }) if user == "1001"));
 
     sip.set_users(Vec::new());
     let notice = events.notices.try_recv();
