@@ -12,6 +12,7 @@ use hotline_tests::net::{GATEWAY_IP, TRUNK_IP, free_port, free_ports};
 use hotline_tests::peer::{Baresip, BaresipConfig};
 use hotline_tests::sip::{Citizen, CitizenConfig, Credentials};
 use hotline_tests::tls::Certificates;
+use hotline_tests::tone;
 use hotline_tests::until;
 use hotline_tests::wav::Wav;
 use toml::{Table, Value};
@@ -229,4 +230,46 @@ async fn a_phone_on_tls_is_offered_srtp_without_any_permission() {
     baresip.wait_registered(10_000).await.unwrap();
     let call = talk(&desk, &baresip).await;
     assert_eq!(suites(&desk, &call, "operator").await, encrypted());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_encrypted_phone_holds_and_comes_back() {
+    let desk = Desk::open(in_clear("required")).await;
+    let baresip = phone(&desk, "srtp-mand").await;
+    desk.ready().await;
+    let citizen = Citizen::start(CitizenConfig::new(desk.gateway.sip(), NUMBER)).await.unwrap();
+    let call = citizen.call_answered("12319", 5_000).await.unwrap();
+    call.rtp().wait_for_tone(1_000.0, 500, 15_000).await.unwrap();
+    baresip.command("hold", "").await.unwrap();
+    call.rtp().clear_heard();
+    until("music instead of the tone", 10_000, || async {
+        let heard = call.rtp().heard().last_ms(500);
+        (tone::sound_ms(&heard, 8_000) > 200 && tone::tone_ms(&heard, 8_000, 1_000.0) == 0).then_some(())
+    })
+    .await
+    .unwrap();
+    baresip.command("resume", "").await.unwrap();
+    call.rtp().clear_heard();
+    call.rtp().wait_for_tone(1_000.0, 500, 8_000).await.unwrap();
+    call.hang_up().await.unwrap();
+    let id = call_of(&desk, 1).await;
+    desk.ended(&id).await;
+    assert_eq!(suites(&desk, &id, "operator").await, encrypted(), "encrypted once and for the whole talk");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_phone_that_answers_in_plain_where_srtp_is_required_gets_no_talk() {
+    let desk = Desk::open(in_clear("required")).await;
+    let phone = desk.phone().await;
+    desk.ready().await;
+    let citizen = Citizen::start(CitizenConfig::new(desk.gateway.sip(), NUMBER)).await.unwrap();
+    let call = citizen.call_answered("12319", 5_000).await.unwrap();
+    let operator = phone.next_call(10_000).await.unwrap();
+    assert_eq!(operator.wait_ended(10_000).await.unwrap().by, hotline_tests::sip::Side::Remote);
+    call.hang_up().await.unwrap();
+    let id = call_of(&desk, 1).await;
+    let row = desk.ended(&id).await;
+    assert!(row["operator_answer_at"].is_null(), "{row:#}");
+    let events = desk.api.get(&format!("/api/v1/calls/{id}/events")).await.unwrap();
+    assert!(events.as_array().unwrap().iter().any(|e| e["kind"] == "operator_declined" && e["data"]["code"] == 488));
 }
