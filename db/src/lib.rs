@@ -18,6 +18,7 @@ mod case_event;
 mod claim;
 mod conn;
 mod contact;
+mod dialout;
 mod error;
 mod handoff;
 mod id;
@@ -53,6 +54,7 @@ pub use callback::{
 };
 pub use case_event::{CaseEvent, CaseStage, HandoffUpdate};
 pub use contact::{Contact, NewContact};
+pub use dialout::{DialoutCap, DialoutCaps, NewDialout};
 pub use error::{DbError, Result};
 pub use handoff::{Handoff, HandoffBacklog, HandoffCounts, HandoffKind, HandoffState, NewHandoff};
 pub use id::{Id, ParseIdError};

@@ -65,6 +65,8 @@ pub struct Services {
     pub live: LiveCalls,
     /// Counters.
     pub metrics: Metrics,
+    /// Calls to outside numbers at once.
+    pub dialouts: crate::dialout::Slots,
     /// What passed on the wire.
     pub trace: Arc<Trace>,
     /// Callback rules.
@@ -155,6 +157,7 @@ async fn build(config: Arc<Config>, cancel: CancellationToken) -> anyhow::Result
         sealer,
         live: LiveCalls::default(),
         metrics,
+        dialouts: crate::dialout::Slots::default(),
         trace,
         calls: TaskTracker::new(),
         cancel,

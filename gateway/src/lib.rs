@@ -12,6 +12,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod console;
+pub mod dialout;
 pub mod intake;
 pub mod net;
 pub mod observe;

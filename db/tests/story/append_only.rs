@@ -29,6 +29,9 @@ story!(history_can_be_neither_changed_nor_deleted, |s: Stage| async move {
     let attempt = NewAttempt { call: None, at: T0, outcome: "busy".into(), next_at: None, counts: true };
     store.callback_attempt(task.id, attempt).await.unwrap();
 
+    let caps = hotline_db::DialoutCaps { total: 9, number: 9, operator: 9 };
+    store.dialout_add(hotline_db::NewDialout::default(), caps).await.unwrap();
+
     for (table, column) in [
         ("call_event", "kind"),
         ("recording_access", "reason"),
@@ -36,6 +39,7 @@ story!(history_can_be_neither_changed_nor_deleted, |s: Stage| async move {
         ("ledger_event", "note"),
         ("callback_attempt", "outcome"),
         ("audit", "actor"),
+        ("dialout", "refusal"),
     ] {
         for statement in [format!("UPDATE {table} SET {column} = 'x'"), format!("DELETE FROM {table}")] {
             let error = s.raw(&statement).await.expect_err(&statement).to_string();

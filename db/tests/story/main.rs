@@ -12,6 +12,7 @@ mod callbacks;
 mod calls;
 mod cases;
 mod crash;
+mod dialouts;
 mod items;
 mod outbox;
 mod people;

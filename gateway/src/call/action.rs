@@ -6,8 +6,8 @@ use hotline_db::{CallbackKind, DbError, Id, Item, ItemState, NewCallback};
 use tracing::warn;
 
 use super::driver::Driver;
-use crate::callback::permit::outgoing;
 use crate::clock::now_ms;
+use crate::dialout::{Purpose, judge};
 use crate::privacy::normalize_phone;
 
 /// The citizen still hears the goodbye of this call: calling back sooner would find them busy.
@@ -42,7 +42,7 @@ impl Driver {
             None => self.party,
             Some(number) => match normalize_phone(number, &self.sv.config.site.area_code) {
                 // Nobody is promised a call that can't be placed.
-                Some(number) if outgoing(&self.sv.config, &number).is_err() => return "invalid",
+                Some(number) if self.can_never_be_called(&number) => return "invalid",
                 Some(number) => crate::intake::accept::party_of(&self.sv, &number).await.ok().map(|p| p.id),
                 None => return "invalid",
             },
@@ -61,6 +61,12 @@ impl Driver {
                 "error"
             }
         }
+    }
+
+    fn can_never_be_called(&self, number: &str) -> bool {
+        let purpose = Purpose::Task(CallbackKind::Queued, 0);
+        crate::callback::permit::trunk(&self.sv.config).is_err()
+            || judge(&self.sv.config, &self.sv.rules, purpose, number, now_ms()).is_err_and(|why| why.is_final())
     }
 
     async fn announce_position(&self) -> (&'static str, Vars) {

@@ -19,6 +19,7 @@ use super::recording::{ActiveRecording, Purpose};
 use super::story::Story;
 use crate::acd::{CallNews, Lane};
 use crate::app::Services;
+use crate::dialout::Permit;
 use crate::net::media::MediaEvent;
 use crate::net::sip::session_of;
 use crate::privacy::Pii;
@@ -119,6 +120,8 @@ pub(crate) struct Driver {
     pub(crate) verdict: Verdict,
     pub(crate) verdict_recording: Option<Id>,
     pub(crate) play_next: u64,
+    /// Held as long as the call: they count as outside calls at once.
+    pub(crate) permits: Vec<Permit>,
     pub(crate) released_legs: Vec<LegId>,
     pub(crate) dead_at: Option<Instant>,
     /// The last words are being said until then.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hotline_db::{CallEnd, CallbackKind, Id, NewCallback, NewSurvey};
+use hotline_db::{CallEnd, CallbackKind, CallbackTask, Id, NewCallback, NewSurvey};
 use hotline_ivr::Input;
 use hotline_sip::Event;
 use tracing::{error, info};
@@ -11,6 +11,7 @@ use super::driver::{Driver, Origin, Side, Stage, Verdict};
 use super::recording::{Purpose, TALK_MAX_MS};
 use crate::app::Services;
 use crate::clock::now_ms;
+use crate::net::sip::session_of;
 use crate::patience::patiently;
 
 /// A recording's last write may wait so long for a stalled disk; the start-up repair finishes it otherwise.
@@ -42,8 +43,9 @@ pub struct Finished {
 
 impl Driver {
     /// Our own call: rings the citizen, then runs like any other.
-    pub(crate) async fn ring_citizen(mut self, kind: CallbackKind) -> Finished {
-        let mut rang = false;
+    pub(crate) async fn ring_citizen(mut self, task: &CallbackTask) -> Finished {
+        let kind = task.kind;
+        let (mut rang, mut redirects) = (false, 0);
         loop {
             let event = tokio::select! {
                 event = self.sip_events.recv() => event,
@@ -56,13 +58,21 @@ impl Driver {
                 }
             };
             match event {
+                // A session we have moved on from.
+                Some(event) if session_of(&event).is_some_and(|id| id != self.citizen.session) => {}
                 Some(Event::Answered { sdp, .. }) => return self.citizen_picked_up(sdp, kind).await,
                 Some(Event::Failed { code, .. })
                     if self.citizen.dial_plain(&self.sv.sip, self.sip_tx.clone(), code) =>
                 {
                     self.name_leg(self.citizen.session, "trunk", true);
                 }
-                Some(Event::Failed { code, reason, .. }) => {
+                Some(Event::Failed { code, reason, contacts, .. }) => {
+                    if (300..400).contains(&code) && redirects < self.sv.config.dialout.redirects_max {
+                        redirects += 1;
+                        if self.follow_redirect(&contacts, task).await {
+                            continue;
+                        }
+                    }
                     self.end_line(Side::Network, &format!("{code} {reason}"));
                     return Finished { rang, ..self.finish_failed(code).await };
                 }

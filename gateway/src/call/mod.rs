@@ -13,6 +13,7 @@ mod flow;
 mod leg;
 mod live;
 mod operator;
+mod outside;
 mod recording;
 mod recover;
 mod security;

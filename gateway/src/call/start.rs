@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use hotline_db::{CallbackKind, CallbackTask, Direction, Id};
 use hotline_ivr::Machine;
-use hotline_sip::{Dial, Event, Target, Transport};
+use hotline_sip::Event;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
@@ -14,13 +14,14 @@ use super::driver::{Driver, Origin, Stage, Times};
 use super::finish::Finished;
 use super::leg::Leg;
 use super::live::LiveCall;
+use super::outside;
 use super::security::security;
 use super::story::Story;
 use crate::acd::Lane;
 use crate::app::Services;
-use crate::callback::permit;
 use crate::clock::now_ms;
 use crate::config::{Config, Hotline, Srtp};
+use crate::dialout::Permit;
 use crate::intake::accept::{self, PhoneContact};
 use crate::net::sip::NewCall as IncomingCall;
 use crate::privacy::{Pii, is_same_number, normalize_phone};
@@ -113,43 +114,25 @@ async fn serve_inbound(sv: &Arc<Services>, new: IncomingCall) -> Result<(), (u16
     Ok(())
 }
 
-/// Calls a citizen for `task`. Returns what came of it; `Err` is a failure of ours that uses up no attempt.
-pub async fn outbound(sv: Arc<Services>, task: CallbackTask, number: Pii<String>) -> Result<Finished, String> {
-    let (trunk, digits) = permit::outgoing(&sv.config, number.reveal()).map_err(|e| e.to_string())?;
+/// Calls a citizen for `task`, as `permit` allows. Returns what came of it; `Err` is a failure of ours that uses
+/// up no attempt.
+pub async fn outbound(
+    sv: Arc<Services>,
+    task: CallbackTask,
+    number: Pii<String>,
+    permit: Permit,
+) -> Result<Finished, String> {
     let flow_name = if task.kind == CallbackKind::CaseFinished { "callback" } else { "missed" };
     let flow = sv.voice.flow(flow_name).ok_or("flow missing")?;
-    let did = if trunk.caller_id.is_empty() {
-        sv.config.hotlines.first().map_or_else(|| "hotline".to_owned(), |h| h.number.clone())
-    } else {
-        trunk.caller_id.clone()
-    };
-    let transport = Transport::from(trunk.transport);
-    let outbound = trunk.outbound.as_ref().ok_or("trunk without `outbound`")?;
-    let remote = outbound.address(transport.default_port()).ok_or("`outbound` is a name")?;
-    let security = security(trunk.srtp, transport, sv.config.sip.srtp_keys_in_clear).map_err(|e| e.to_string())?;
+    let outside::Outside { dial, security, trunk } = outside::dial(&sv, &permit, sv.config.callback.ring_s)?;
+    let did = dial.from.clone();
     let media = sv.media.open_leg().map_err(|e| e.to_string())?;
-    let dial = Dial {
-        target: Target::Uri {
-            uri: format!("sip:{digits}@{remote}"),
-            transport,
-            remote,
-            local: crate::trunk::local_of(&sv.config, trunk),
-        },
-        from: did.clone(),
-        display: None,
-        to: None,
-        sdp: Vec::new(),
-        credentials: trunk.user.clone().zip(trunk.password.clone()),
-        ring_timeout_ms: sv.config.callback.ring_s * 1000,
-        first_response_ms: None,
-        extra_headers: Vec::new(),
-    };
     let contact = PhoneContact {
         direction: Direction::Outbound,
         did: did.clone(),
         number: Some(number.clone()),
         withheld: false,
-        trunk: Some(trunk.name.clone()),
+        trunk: Some(trunk.clone()),
         sip_call_id: String::new(),
         at: now_ms(),
     };
@@ -186,10 +169,11 @@ pub async fn outbound(sv: Arc<Services>, task: CallbackTask, number: Pii<String>
     driver.number = Some(number);
     driver.lane = Lane::Callback;
     driver.queue = queue;
-    driver.name_leg(driver.citizen.session, &trunk.name, true);
+    driver.name_leg(driver.citizen.session, &trunk, true);
+    driver.permits.push(permit);
     announce(&driver);
     sv.metrics.calls_out.inc();
-    Ok(driver.ring_citizen(task.kind).await)
+    Ok(driver.ring_citizen(&task).await)
 }
 
 /// The hotline number a call is for: the one dialled first decides, whatever numbers diversions led through.
@@ -247,6 +231,7 @@ fn build(sv: &Arc<Services>, call: Id, origin: Origin, mailboxes: Mailboxes, cit
         verdict: BTreeMap::new(),
         verdict_recording: None,
         play_next: 0,
+        permits: Vec::new(),
         released_legs: Vec::new(),
         dead_at: None,
         farewell_until: None,

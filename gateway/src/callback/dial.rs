@@ -8,11 +8,11 @@ use tokio::sync::Semaphore;
 use tracing::{error, info, warn};
 
 use super::conclude::{conclude, finish, not_placed};
-use super::permit::{Refusal, outgoing};
 use super::places::{Places, Promise};
 use crate::app::Services;
 use crate::call::outbound;
 use crate::clock::now_ms;
+use crate::dialout::{self, Purpose, Refusal, Wish, judge};
 use crate::patience::patiently;
 use crate::privacy::{Pii, SealError};
 
@@ -87,8 +87,11 @@ async fn serve(sv: &Arc<Services>, places: &Arc<Places>, task: CallbackTask) -> 
             return not_placed(sv, &task).await;
         }
     };
-    if outgoing(&sv.config, number.reveal()).is_err_and(|refusal| refusal == Refusal::Prefix) {
-        error!(task = %task.id, to = %number, "the number may not be dialled: 无法联系; see trunk.dial_prefixes");
+    let purpose = Purpose::Task(task.kind, task.attempt_no);
+    if judge(&sv.config, &sv.rules, purpose, number.reveal(), now).is_err_and(Refusal::is_final) {
+        // Asked for all the same: the refusal leaves its row.
+        let refused = permit(sv, &task, purpose, number.reveal()).await.err();
+        error!(task = %task.id, to = %number, ?refused, "the number may not be dialled: 无法联系; see [dialout]");
         let attempt =
             NewAttempt { call: None, at: now, outcome: "number_not_allowed".into(), next_at: None, counts: false };
         return finish(sv, &task, CallbackResult::Unreachable, attempt).await;
@@ -101,8 +104,16 @@ async fn serve(sv: &Arc<Services>, places: &Arc<Places>, task: CallbackTask) -> 
             return sv.store.callback_postpone(task.id, now + NO_OPERATOR_PAUSE_MS).await.map(drop);
         }
     }
+    if let Err(why) = super::permit::trunk(&sv.config) {
+        warn!(task = %task.id, %why, "callback not placed");
+        return not_placed(sv, &task).await;
+    }
+    let permit = match permit(sv, &task, purpose, number.reveal()).await {
+        Ok(permit) => permit,
+        Err(refusal) => return wait_for_leave(sv, &task, refusal).await,
+    };
     info!(task = %task.id, kind = task.kind.as_str(), attempt = task.attempt_no + 1, to = %number, "calling back");
-    let placed = outbound(Arc::clone(sv), task.clone(), number).await;
+    let placed = outbound(Arc::clone(sv), task.clone(), number, permit).await;
     drop(promise);
     match placed {
         Ok(finished) => conclude(sv, &task, finished).await,
@@ -111,6 +122,28 @@ async fn serve(sv: &Arc<Services>, places: &Arc<Places>, task: CallbackTask) -> 
             not_placed(sv, &task).await
         }
     }
+}
+
+async fn permit(
+    sv: &Services,
+    task: &CallbackTask,
+    purpose: Purpose,
+    number: &str,
+) -> Result<dialout::Permit, Refusal> {
+    dialout::permit(sv, Wish { purpose, number, task: Some(task), call: None, operator: None }).await
+}
+
+/// The citizen is still owed the call: tomorrow, when the day's calls are used up, else soon.
+async fn wait_for_leave(sv: &Services, task: &CallbackTask, refusal: Refusal) -> Result<(), DbError> {
+    let now = now_ms();
+    let next_at = match refusal {
+        Refusal::DailyTotal | Refusal::DailyNumber | Refusal::DailyOperator => {
+            sv.rules.next_for(task.kind, task.attempt_no, sv.rules.tomorrow(now))
+        }
+        Refusal::NoTask => return Ok(()),
+        _ => sv.rules.next_for(task.kind, task.attempt_no, now + NO_OPERATOR_PAUSE_MS),
+    };
+    sv.store.callback_postpone(task.id, next_at).await.map(drop)
 }
 
 async fn exempt(sv: &Services, task: Id, at: i64) -> Result<(), DbError> {

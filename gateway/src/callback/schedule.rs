@@ -81,6 +81,19 @@ impl Rules {
             .map_or(t, |found| found - self.offset_ms)
     }
 
+    /// Whether `t` lies inside `window`, in local time.
+    #[must_use]
+    pub fn is_within(&self, window: Window, t: i64) -> bool {
+        self.next_in(&[window], t) == t
+    }
+
+    /// The first moment of the next local day.
+    #[must_use]
+    pub fn tomorrow(&self, t: i64) -> i64 {
+        let local = t.saturating_add(self.offset_ms);
+        (local.div_euclid(DAY_MS) + 1).saturating_mul(DAY_MS).saturating_sub(self.offset_ms)
+    }
+
     /// The first moment at or after `t` at which people are awake: for calls that no window binds.
     #[must_use]
     pub fn next_awake(&self, t: i64) -> i64 {

@@ -15,6 +15,7 @@ impl Config {
             .and_then(|()| self.judge_names())
             .and_then(|()| self.judge_casecore())
             .and_then(|()| self.judge_callback())
+            .and_then(|()| self.judge_dialout())
             .and_then(|()| self.judge_trace());
         judged.map_err(|Fault { key, problem, remedy }| ConfigError::Value {
             path: path.into(),
@@ -162,6 +163,38 @@ impl Config {
 }
 
 impl Config {
+    fn judge_dialout(&self) -> Result<(), Fault> {
+        let d = &self.dialout;
+        for (key, list) in [
+            ("dialout.allow_prefixes", &d.allow_prefixes),
+            ("dialout.forbid_prefixes", &d.forbid_prefixes),
+            ("dialout.transfer_prefixes", &d.transfer_prefixes),
+            ("dialout.emergency", &d.emergency),
+        ] {
+            if let Some(odd) = list.iter().find(|p| p.is_empty() || !p.bytes().all(|b| b.is_ascii_digit())) {
+                let problem = format!("{odd:?} is not digits");
+                return fault(key, problem, "只写数字,国际写 00 开头 / digits only, other countries begin with 00");
+            }
+        }
+        if !d.transfer_hours.is_empty() && crate::callback::schedule::Window::parse(&d.transfer_hours).is_none() {
+            let problem = format!("{:?} is no window", d.transfer_hours);
+            return fault("dialout.transfer_hours", problem, "写作 08:00-21:00 / write 08:00-21:00");
+        }
+        for (key, value) in [
+            ("dialout.daily_max", d.daily_max),
+            ("dialout.daily_number_max", d.daily_number_max),
+            ("dialout.daily_operator_max", d.daily_operator_max),
+            ("dialout.concurrent_max", i64::try_from(d.concurrent_max).unwrap_or(i64::MAX)),
+            ("dialout.redirects_max", i64::from(d.redirects_max)),
+        ] {
+            let most = if key == "dialout.redirects_max" { 5 } else { 1_000_000 };
+            if !(0..=most).contains(&value) {
+                return fault(key, format!("{value} is outside 0…{most}"), "取范围内的值 / choose a value inside");
+            }
+        }
+        Ok(())
+    }
+
     fn judge_trace(&self) -> Result<(), Fault> {
         let hep = &self.trace.hep;
         let port = hep.address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+mod dialout;
 mod guard;
 mod judge;
 mod judge_trunk;
@@ -14,6 +15,7 @@ mod srtp;
 mod trace;
 mod trunk;
 
+pub use dialout::Dialout;
 pub use guard::Guard;
 pub use judge::digest_algorithm;
 pub use srtp::Srtp;
@@ -84,6 +86,8 @@ pub struct Config {
     pub intake: Intake,
     /// Where items are handed to.
     pub casecore: CaseCore,
+    /// What may be called outside, and how often.
+    pub dialout: Dialout,
     /// When and how citizens are called.
     pub callback: Callback,
     /// Console and API.

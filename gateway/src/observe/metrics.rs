@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::core::Collector;
-use prometheus::{Encoder, Histogram, HistogramOpts, IntCounter, IntGauge, Registry, TextEncoder};
+use prometheus::{Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
 use tracing::warn;
 
 use super::SipCounters;
@@ -32,6 +32,10 @@ pub struct Metrics {
     pub queue_wait_seconds: Histogram,
     /// SIP messages by peer, method and status code.
     pub sip: SipCounters,
+    /// Calls to outside numbers allowed, by purpose.
+    pub dialout_permitted: IntCounterVec,
+    /// Calls to outside numbers refused, by purpose and reason.
+    pub dialout_refused: IntCounterVec,
     /// Messages the HEP collector didn't get.
     pub hep_dropped: IntCounter,
     trace_bytes: IntGauge,
@@ -115,6 +119,20 @@ impl Metrics {
                 )?,
             )?,
             sip: SipCounters::new(&r, config)?,
+            dialout_permitted: add(
+                &r,
+                IntCounterVec::new(
+                    Opts::new("hotline_dialout_permitted_total", "Outside calls allowed"),
+                    &["purpose"],
+                )?,
+            )?,
+            dialout_refused: add(
+                &r,
+                IntCounterVec::new(
+                    Opts::new("hotline_dialout_refused_total", "Outside calls refused"),
+                    &["purpose", "reason"],
+                )?,
+            )?,
             hep_dropped: counter(&r, "hotline_hep_dropped_total", "SIP messages the HEP collector didn't get")?,
             trace_bytes: gauge(&r, "hotline_trace_bytes", "Memory held by the traces of running calls")?,
             traces_lost: gauge(&r, "hotline_traces_lost", "Traces of ended calls that could not be stored")?,

@@ -102,6 +102,19 @@ impl Call {
         Ok(())
     }
 
+    /// Sends the caller elsewhere: a 3xx with these URIs as Contacts.
+    ///
+    /// # Errors
+    /// [`Error::Sip`] when the call isn't waiting for an answer.
+    pub fn redirect(&self, code: u16, contacts: &[&str]) -> Result<()> {
+        let mut response = self.open_response(code, "Moved Temporarily")?;
+        let list: Vec<String> = contacts.iter().map(|uri| format!("<{uri}>")).collect();
+        response.set("Contact", list.join(", "));
+        self.respond_to_invite(response)?;
+        self.end(End { by: Side::Local, code, reason: "Moved Temporarily".to_owned() });
+        Ok(())
+    }
+
     /// The caller's CANCEL: 487 to the INVITE.
     pub(super) fn terminate(&self, end: End) {
         // An answer in this very moment wins.

@@ -1,0 +1,257 @@
+//! The rules about calls to outside numbers, pure: a number, a purpose and a time in, a verdict out.
+
+use hotline_db::CallbackKind;
+
+use crate::callback::schedule::{Rules, Window};
+use crate::config::{Config, Dialout as Settings};
+
+/// Why we want to call an outside number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// A callback task with so many attempts behind it.
+    Task(CallbackKind, i64),
+    /// The phone called for a task answered with another number (3xx).
+    Redirect,
+    /// An operator's phone hands a citizen on (REFER).
+    Transfer,
+}
+
+impl Purpose {
+    /// Word in rows and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Task(..) => "task",
+            Self::Redirect => "redirect",
+            Self::Transfer => "transfer",
+        }
+    }
+}
+
+/// Why a number isn't called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No telephone number.
+    #[error("不是电话号码 / no telephone number")]
+    Number,
+    /// International, premium-rate or satellite, or what the site forbids.
+    #[error("号段禁止外呼(dialout.forbid_prefixes)/ the number's prefix is forbidden")]
+    Forbidden,
+    /// Not among the prefixes the site allows.
+    #[error(
+        "号码不在允许外呼的号段内(dialout.allow_prefixes、trunk.dial_prefixes)/ the number's prefix is not allowed"
+    )]
+    NotAllowed,
+    /// Transfers to this number are not allowed.
+    #[error("不允许转接到该外部号码(dialout.transfer_prefixes)/ transfers to this number are not allowed")]
+    NoTransfer,
+    /// Outside the hours for such calls.
+    #[error("不在允许外呼的时段 / outside the hours for such calls")]
+    Hours,
+    /// No open task names this number.
+    #[error("没有对应的待办任务 / no open task asks for this call")]
+    NoTask,
+    /// The day's calls are used up.
+    #[error("已达每日外呼上限(dialout.daily_max)/ the day's outgoing calls are used up")]
+    DailyTotal,
+    /// The day's calls to this number are used up.
+    #[error("已达该号码每日外呼上限(dialout.daily_number_max)/ the day's calls to this number are used up")]
+    DailyNumber,
+    /// The day's calls of this operator are used up.
+    #[error("已达该受理员每日外呼上限(dialout.daily_operator_max)/ this operator's calls of the day are used up")]
+    DailyOperator,
+    /// Too many at once.
+    #[error("同时外呼过多(dialout.concurrent_max)/ too many outgoing calls at once")]
+    Concurrent,
+    /// What can't be counted isn't called.
+    #[error("数据库不可用,暂不外呼 / the database is not available: no calls until it is")]
+    Store,
+}
+
+impl Refusal {
+    /// Word in rows and metrics.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Number => "number",
+            Self::Forbidden => "forbidden",
+            Self::NotAllowed => "not_allowed",
+            Self::NoTransfer => "no_transfer",
+            Self::Hours => "hours",
+            Self::NoTask => "no_task",
+            Self::DailyTotal => "daily_total",
+            Self::DailyNumber => "daily_number",
+            Self::DailyOperator => "daily_operator",
+            Self::Concurrent => "concurrent",
+            Self::Store => "store",
+        }
+    }
+
+    /// Whether no later try would fare better.
+    #[must_use]
+    pub const fn is_final(self) -> bool {
+        matches!(self, Self::Number | Self::Forbidden | Self::NotAllowed | Self::NoTransfer | Self::NoTask)
+    }
+}
+
+/// Longest number with its trunk prefix (E.164 has 15 digits).
+const DIGITS_MAX: usize = 16;
+const DIGITS_MIN: usize = 3;
+
+/// The digits to dial for `number` (E.164, or digits as they are), if rules and hours allow it at `now` (epoch ms).
+pub fn judge(config: &Config, rules: &Rules, purpose: Purpose, number: &str, now: i64) -> Result<String, Refusal> {
+    let settings = &config.dialout;
+    let dialled = domestic(number).ok_or(Refusal::Number)?;
+    let is_emergency = settings.emergency.contains(&dialled);
+    if purpose == Purpose::Transfer && is_emergency {
+        return Ok(dialled);
+    }
+    if starts_with_any(&dialled, &settings.forbid_prefixes) {
+        return Err(Refusal::Forbidden);
+    }
+    if purpose == Purpose::Transfer {
+        // A transfer has no task behind it: only where the site says so.
+        if !starts_with_any(&dialled, &settings.transfer_prefixes) {
+            return Err(Refusal::NoTransfer);
+        }
+    } else if !is_allowed(config, &dialled) {
+        return Err(Refusal::NotAllowed);
+    }
+    if is_open(settings, rules, purpose, now) { Ok(dialled) } else { Err(Refusal::Hours) }
+}
+
+/// As a mainland trunk wants it: mobiles bare, fixed numbers with 0. `None`: no number.
+fn domestic(number: &str) -> Option<String> {
+    let dialled = match number.strip_prefix("+86") {
+        Some(rest) if rest.starts_with('1') && rest.len() == 11 => rest.to_owned(),
+        Some(rest) => format!("0{rest}"),
+        // Another country: as one dials it, so that the rule about 00 sees it.
+        None => number.strip_prefix('+').map_or_else(|| number.to_owned(), |abroad| format!("00{abroad}")),
+    };
+    let is_number = dialled.bytes().all(|b| b.is_ascii_digit()) && (DIGITS_MIN..=DIGITS_MAX).contains(&dialled.len());
+    is_number.then_some(dialled)
+}
+
+fn is_allowed(config: &Config, dialled: &str) -> bool {
+    let allowed = &config.dialout.allow_prefixes;
+    if !allowed.is_empty() {
+        return starts_with_any(dialled, allowed);
+    }
+    let mut trunks = config.trunks.iter().filter(|t| t.outbound.is_some()).peekable();
+    // Which trunk, is decided elsewhere; a site without any gets its refusal there.
+    trunks.peek().is_none() && is_mainland(dialled)
+        || trunks.any(|t| match t.dial_prefixes.is_empty() {
+            true => is_mainland(dialled),
+            false => starts_with_any(dialled, &t.dial_prefixes),
+        })
+}
+
+/// Mobiles, and fixed numbers with area code (Numbering plan of the PRC).
+fn is_mainland(dialled: &str) -> bool {
+    dialled.starts_with(['0', '1']) && !dialled.starts_with("00") && (10..=12).contains(&dialled.len())
+}
+
+fn is_open(settings: &Settings, rules: &Rules, purpose: Purpose, now: i64) -> bool {
+    match purpose {
+        Purpose::Task(kind, attempts) => rules.next_for(kind, attempts, now) <= now,
+        // The call goes on from one that was allowed a moment ago.
+        Purpose::Redirect => true,
+        Purpose::Transfer => Window::parse(&settings.transfer_hours).is_none_or(|w| rules.is_within(w, now)),
+    }
+}
+
+fn starts_with_any(text: &str, prefixes: &[String]) -> bool {
+    prefixes.iter().any(|p| text.starts_with(p.as_str()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Trunk;
+
+    // 2026-11-20 00:00 in UTC+8.
+    const MIDNIGHT: i64 = 1_795_104_000_000;
+    const HOUR: i64 = 3_600_000;
+    const NOON: i64 = MIDNIGHT + 11 * HOUR;
+    const TASK: Purpose = Purpose::Task(CallbackKind::CaseFinished, 0);
+
+    fn config() -> Config {
+        let trunk = Trunk { name: "ims".into(), outbound: "127.0.0.1:5070".parse().ok(), ..Trunk::default() };
+        Config { trunks: vec![trunk], ..Config::default() }
+    }
+    fn at(config: &Config, purpose: Purpose, number: &str, now: i64) -> Result<String, Refusal> {
+        judge(config, &Rules::new(&config.callback, 480), purpose, number, now)
+    }
+
+    #[test]
+    fn mainland_numbers_are_dialled_as_a_trunk_wants_them() {
+        let c = config();
+        assert_eq!(at(&c, TASK, "+8613812345678", NOON).unwrap(), "13812345678");
+        assert_eq!(at(&c, TASK, "+8651912345678", NOON).unwrap(), "051912345678");
+        assert_eq!(at(&Config::default(), TASK, "+8613812345678", NOON).unwrap(), "13812345678");
+    }
+
+    #[test]
+    fn international_premium_and_satellite_numbers_are_refused_for_every_purpose() {
+        let mut c = config();
+        c.dialout.transfer_prefixes = vec!["1".into(), "0".into(), "9".into()];
+        c.dialout.allow_prefixes = c.dialout.transfer_prefixes.clone();
+        for toll in [
+            "+19005551234",
+            "0019005551234",
+            "+882161234567",
+            "9005551234",
+            "+869005551234",
+            "+8613491234567",
+            "+8617491234567",
+        ] {
+            for purpose in [TASK, Purpose::Redirect, Purpose::Transfer] {
+                assert_eq!(at(&c, purpose, toll, NOON), Err(Refusal::Forbidden), "{toll} {purpose:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_no_number_is_refused() {
+        for odd in ["", "1", "13812345678;x", "1381234567８", "+8613812345678@evil", "12345678901234567", "abc"] {
+            assert_eq!(at(&config(), TASK, odd, NOON), Err(Refusal::Number), "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_site_may_narrow_the_prefixes_and_a_trunks_own_count_too() {
+        let mut c = config();
+        assert_eq!(at(&c, TASK, "95588", NOON), Err(Refusal::NotAllowed));
+        c.trunks[0].dial_prefixes = vec!["0519".into()];
+        assert_eq!(at(&c, TASK, "+8613812345678", NOON), Err(Refusal::NotAllowed));
+        assert!(at(&c, TASK, "+8651912345678", NOON).is_ok());
+        c.dialout.allow_prefixes = vec!["13".into()];
+        assert!(at(&c, TASK, "+8613812345678", NOON).is_ok());
+        assert_eq!(at(&c, TASK, "+8651912345678", NOON), Err(Refusal::NotAllowed));
+    }
+
+    #[test]
+    fn nobody_is_called_at_night_but_who_asked_a_moment_ago() {
+        let (c, night) = (config(), MIDNIGHT + 23 * HOUR);
+        assert_eq!(at(&c, TASK, "+8613812345678", night), Err(Refusal::Hours));
+        assert_eq!(at(&c, Purpose::Task(CallbackKind::Missed, 0), "+8613812345678", night), Err(Refusal::Hours));
+        assert!(at(&c, Purpose::Task(CallbackKind::Queued, 0), "+8613812345678", night).is_ok());
+        assert_eq!(at(&c, Purpose::Task(CallbackKind::Queued, 1), "+8613812345678", night), Err(Refusal::Hours));
+    }
+
+    #[test]
+    fn a_transfer_outside_needs_its_own_permission_and_hours_and_emergencies_are_named() {
+        let mut c = config();
+        let night = MIDNIGHT + 23 * HOUR;
+        assert_eq!(at(&c, Purpose::Transfer, "+8613812345678", NOON), Err(Refusal::NoTransfer));
+        assert_eq!(at(&c, Purpose::Transfer, "110", NOON), Err(Refusal::NoTransfer));
+        c.dialout.transfer_prefixes = vec!["0519".into()];
+        c.dialout.transfer_hours = "08:00-18:00".into();
+        c.dialout.emergency = vec!["110".into()];
+        assert_eq!(at(&c, Purpose::Transfer, "+8651988887777", NOON).unwrap(), "051988887777");
+        assert_eq!(at(&c, Purpose::Transfer, "+8651988887777", night), Err(Refusal::Hours));
+        assert!(at(&c, Purpose::Transfer, "110", night).is_ok());
+        assert_eq!(at(&c, TASK, "110", NOON), Err(Refusal::NotAllowed), "a task never calls 110");
+        assert_eq!(at(&c, Purpose::Transfer, "1100", NOON), Err(Refusal::NoTransfer));
+    }
+}
