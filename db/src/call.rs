@@ -6,13 +6,12 @@ use sqlx::FromRow;
 
 use crate::{
     call_event,
-    callback::{self, CallbackKind, NewCallback},
-    callback_claim,
     conn::Conn,
     contact::{self, NewContact},
-    error::{DbError, Result},
+    error::Result,
     id::Id,
     limits,
+    party::{self, PartyPhone},
     pool::Store,
     sql::sql,
     text::words,
@@ -160,47 +159,15 @@ pub struct NewCall {
     pub at: i64,
 }
 
-/// Fields to set; `None` leaves a field as it is.
-#[derive(Debug, Clone, Default)]
-#[allow(missing_docs, reason = "the fields are those of `Call`")]
-pub struct CallPatch {
-    pub answer_at: Option<i64>,
-    pub queue_at: Option<i64>,
-    pub operator_answer_at: Option<i64>,
-    pub queue: Option<String>,
-    pub operator: Option<Id>,
-    pub codec: Option<String>,
-    pub stage: Option<String>,
-    pub wait_ms: Option<i64>,
-    pub wrap_ms: Option<i64>,
-    pub mos: Option<f64>,
-    pub sip_call_id: Option<String>,
-}
-
-/// How a call ended.
-#[derive(Debug, Clone)]
-pub struct CallEnd {
-    /// When.
-    pub at: i64,
-    /// By whom.
-    pub end_side: EndSide,
-    /// Why.
-    pub end_reason: String,
-    /// Where the citizen gave up, if so.
-    pub stage_abandoned: Option<String>,
-    /// Time in the queue; `None` keeps what a patch set.
-    pub wait_ms: Option<i64>,
-    /// Time with operators.
-    pub talk_ms: Option<i64>,
-    /// Time on hold.
-    pub hold_ms: Option<i64>,
-    /// Wrap-up, if known already.
-    pub wrap_ms: Option<i64>,
-    /// The call to give back, for a missed call; party and call are filled in from the call.
-    pub missed: Option<NewCallback>,
-    /// An operator talked with the citizen who called: older missed and queued calls of theirs
-    /// need no callback any more.
-    pub served: bool,
+/// A call that was stored.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrived {
+    /// Row id.
+    pub call: Id,
+    /// Its place in the global order of arrival.
+    pub seq: i64,
+    /// The citizen, if known.
+    pub party: Option<Id>,
 }
 
 /// Which calls to list, newest first.
@@ -233,12 +200,13 @@ macro_rules! select_call {
     };
 }
 
-/// The call, or [`DbError::NotFound`].
+/// The call, or [`crate::DbError::NotFound`].
 pub(crate) async fn load(c: &mut Conn, id: Id) -> Result<Call> {
     c.one(select_call!("WHERE c.id = $1").bind(id)).await
 }
 
-async fn begin(c: &mut Conn, new: NewCall) -> Result<Call> {
+async fn begin(c: &mut Conn, new: NewCall) -> Result<Arrived> {
+    let party = new.party;
     let contact = contact::insert(
         c,
         NewContact {
@@ -246,7 +214,7 @@ async fn begin(c: &mut Conn, new: NewCall) -> Result<Call> {
             direction: new.direction,
             arrived_at: new.at,
             provider_time: None,
-            party: new.party,
+            party,
             raw_ref: None,
         },
     )
@@ -265,110 +233,44 @@ async fn begin(c: &mut Conn, new: NewCall) -> Result<Call> {
     .bind("ringing");
     c.run(insert).await?;
     let data = json!({"seq": contact.seq, "direction": new.direction});
-    call_event::insert(c, id, new.at, "begin", &data).await?;
-    load(c, id).await
-}
-
-async fn end(c: &mut Conn, id: Id, end: CallEnd) -> Result<bool> {
-    let update = sql("UPDATE call SET end_at = $2, end_side = $3, end_reason = $4, \
-         stage_abandoned = $5, wait_ms = COALESCE($6, wait_ms), \
-         talk_ms = COALESCE($7, talk_ms), hold_ms = COALESCE($8, hold_ms), \
-         wrap_ms = COALESCE($9, wrap_ms) WHERE id = $1 AND end_at IS NULL")
-    .bind(id)
-    .bind(end.at)
-    .bind(end.end_side)
-    .bind(end.end_reason.as_str())
-    .bind(end.stage_abandoned.clone())
-    .bind(end.wait_ms)
-    .bind(end.talk_ms)
-    .bind(end.hold_ms)
-    .bind(end.wrap_ms);
-    if c.run(update).await? == 0 {
-        load(c, id).await?;
-        return Ok(false);
-    }
-    c.run(sql("DELETE FROM queue_entry WHERE call = $1").bind(id)).await?;
-    let mut data = json!({
-        "side": end.end_side,
-        "reason": end.end_reason,
-        "stage_abandoned": end.stage_abandoned,
-    });
-    // Cut off in the talk they were not served: the new miss joins the old one below.
-    let cut = end.missed.as_ref().is_some_and(|m| m.kind == CallbackKind::Missed);
-    if end.served
-        && !cut
-        && let Some(party) = load(c, id).await?.party
-    {
-        data["callbacks_cancelled"] = json!(callback_claim::cancel_owed(c, party, end.at).await?);
-    }
-    if let Some(mut missed) = end.missed {
-        let call = load(c, id).await?;
-        missed.party = missed.party.or(call.party);
-        missed.call = missed.call.or(Some(id));
-        // A further missed call of a citizen we already owe one joins that task.
-        let (task, created) = callback::insert(c, missed, end.at).await?;
-        data["callback_task"] = json!(task.id);
-        data["callback_created"] = json!(created);
-    }
-    call_event::insert(c, id, end.at, "end", &data).await?;
-    Ok(true)
-}
-
-/// Writes what a patch names and leaves the rest.
-pub(crate) async fn apply_patch(c: &mut Conn, call: Id, patch: CallPatch) -> Result<()> {
-    let query = sql("UPDATE call SET answer_at = COALESCE($2, answer_at), \
-         queue_at = COALESCE($3, queue_at), \
-         operator_answer_at = COALESCE($4, operator_answer_at), \
-         queue = COALESCE($5, queue), operator = COALESCE($6, operator), \
-         codec = COALESCE($7, codec), stage = COALESCE($8, stage), \
-         wait_ms = COALESCE($9, wait_ms), wrap_ms = COALESCE($10, wrap_ms), \
-         mos = COALESCE($11, mos), sip_call_id = COALESCE($12, sip_call_id) WHERE id = $1")
-    .bind(call)
-    .bind(patch.answer_at)
-    .bind(patch.queue_at)
-    .bind(patch.operator_answer_at)
-    .bind(patch.queue)
-    .bind(patch.operator)
-    .bind(patch.codec)
-    .bind(patch.stage)
-    .bind(patch.wait_ms)
-    .bind(patch.wrap_ms)
-    .bind(patch.mos)
-    .bind(patch.sip_call_id);
-    match c.run(query).await? {
-        0 => Err(DbError::NotFound),
-        _ => Ok(()),
-    }
+    call_event::insert_first(c, id, new.at, "begin", &data).await?;
+    Ok(Arrived { call: id, seq: contact.seq, party })
 }
 
 impl Store {
     /// Stores a call with its contact, its arrival number and its first event.
     ///
     /// # Errors
-    /// [`DbError::NotFound`] when the party does not exist.
+    /// [`crate::DbError::NotFound`] when the party does not exist.
     pub async fn call_begin(&self, new: NewCall) -> Result<Call> {
         limits::text("did", &new.did, limits::SHORT_TEXT_CHARS_MAX)?;
         limits::text("sip_call_id", &new.sip_call_id, limits::SHORT_TEXT_CHARS_MAX)?;
-        self.write(|c| Box::pin(begin(c, new))).await
+        self.write(|c| {
+            Box::pin(async move {
+                let id = begin(c, new).await?.call;
+                load(c, id).await
+            })
+        })
+        .await
     }
 
-    /// Sets fields of a call.
+    /// As [`Store::call_begin`], with the citizen who calls: one transaction makes them known, if
+    /// new, and stores the call, whose `party` it fills in.
     ///
     /// # Errors
-    /// [`DbError::NotFound`] when there is no such call.
-    pub async fn call_patch(&self, call: Id, patch: CallPatch) -> Result<()> {
-        self.write(move |c| Box::pin(apply_patch(c, call, patch))).await
-    }
-
-    /// Ends a call: the row, its last event, its place in the queue and, for a missed call, the
-    /// task to call back, in one transaction. A citizen who was served is owed no call for what
-    /// was missed before: those tasks end as 已取消. `false` if it had ended before; then nothing changes.
-    ///
-    /// # Errors
-    /// [`DbError::NotFound`] when there is no such call.
-    pub async fn call_end(&self, call: Id, how: CallEnd) -> Result<bool> {
-        limits::text("end_reason", &how.end_reason, limits::SHORT_TEXT_CHARS_MAX)?;
-        self.write(move |c| Box::pin(end(c, call, how))).await
+    /// As [`Store::call_begin`].
+    pub async fn call_arrive(&self, caller: Option<PartyPhone>, mut new: NewCall) -> Result<Arrived> {
+        limits::text("did", &new.did, limits::SHORT_TEXT_CHARS_MAX)?;
+        limits::text("sip_call_id", &new.sip_call_id, limits::SHORT_TEXT_CHARS_MAX)?;
+        self.write(|c| {
+            Box::pin(async move {
+                if let Some(caller) = caller {
+                    new.party = Some(party::ensure(c, caller).await?);
+                }
+                begin(c, new).await
+            })
+        })
+        .await
     }
 
     /// The calls without an end, oldest first; with `node`, only those this gateway drove.

@@ -5,7 +5,7 @@ use serde_json::Value;
 use sqlx::FromRow;
 
 use crate::{
-    call::{CallPatch, apply_patch},
+    call_patch::{CallPatch, apply_patch},
     conn::Conn,
     error::Result,
     id::Id,
@@ -34,9 +34,18 @@ pub struct CallEvent {
 
 crate::lite::row!(CallEvent { id, call, n, at, kind, data });
 
+/// Holds the call's list for the rest of the transaction: lines get their places one after another.
+async fn lock(c: &mut Conn, call: Id) -> Result<()> {
+    c.lock(format!("call_event:{call}")).await
+}
+
 pub(crate) async fn insert(c: &mut Conn, call: Id, at: i64, kind: &str, data: &Value) -> Result<i64> {
+    lock(c, call).await?;
+    insert_locked(c, call, at, kind, data).await
+}
+
+async fn insert_locked(c: &mut Conn, call: Id, at: i64, kind: &str, data: &Value) -> Result<i64> {
     let data = limits::json("data", data)?;
-    c.lock(format!("call_event:{call}")).await?;
     let query = sql("INSERT INTO call_event (id, call, n, at, kind, data) \
          SELECT $1, $2, COALESCE(MAX(n), 0) + 1, $3, $4, $5 FROM call_event WHERE call = $2 \
          RETURNING n")
@@ -47,6 +56,17 @@ pub(crate) async fn insert(c: &mut Conn, call: Id, at: i64, kind: &str, data: &V
     .bind(data);
     let (n,): (i64,) = c.one(query).await?;
     Ok(n)
+}
+
+/// The first line of a call made in this transaction: nobody else knows it yet.
+pub(crate) async fn insert_first(c: &mut Conn, call: Id, at: i64, kind: &str, data: &Value) -> Result<()> {
+    let query = sql("INSERT INTO call_event (id, call, n, at, kind, data) VALUES ($1, $2, 1, $3, $4, $5)")
+        .bind(Id::new())
+        .bind(call)
+        .bind(at)
+        .bind(kind)
+        .bind(limits::json("data", data)?);
+    c.run(query).await.map(|_| ())
 }
 
 /// A line of a call's story.
@@ -65,17 +85,26 @@ pub enum CallLine {
     Patch(CallPatch),
 }
 
-async fn insert_lines(c: &mut Conn, call: Id, lines: Vec<CallLine>) -> Result<()> {
+pub(crate) async fn insert_lines(c: &mut Conn, call: Id, lines: Vec<CallLine>) -> Result<()> {
+    // The patches of one transaction are one statement: a later value wins.
+    let mut patched: Option<CallPatch> = None;
+    let mut locked = false;
     for line in lines {
         match line {
             CallLine::Event { at, kind, data } => {
                 limits::text("kind", &kind, limits::SHORT_TEXT_CHARS_MAX)?;
-                insert(c, call, at, &kind, &data).await?;
+                if !std::mem::replace(&mut locked, true) {
+                    lock(c, call).await?;
+                }
+                insert_locked(c, call, at, &kind, &data).await?;
             }
-            CallLine::Patch(patch) => apply_patch(c, call, patch).await?,
+            CallLine::Patch(patch) => patched = Some(patched.unwrap_or_default().then(patch)),
         }
     }
-    Ok(())
+    match patched {
+        Some(patch) => apply_patch(c, call, patch).await,
+        None => Ok(()),
+    }
 }
 
 impl Store {

@@ -226,15 +226,18 @@ pub(crate) async fn is_open_for_item(c: &mut Conn, item: Id) -> Result<bool> {
 }
 
 /// The open task this one would double: one per kind and item, or per kind and citizen.
-async fn twin(c: &mut Conn, new: &NewCallback) -> Result<Option<CallbackTask>> {
+async fn twin(c: &mut Conn, new: &NewCallback) -> Result<Option<IdRow>> {
     let query = if let Some(item) = new.item {
         c.lock(format!("callback:{}:{item}", new.kind)).await?;
-        select_task!("WHERE kind = $1 AND item = $2 AND finished_at IS NULL").bind(new.kind).bind(item)
+        sql("SELECT id FROM callback_task WHERE kind = $1 AND item = $2 AND finished_at IS NULL")
+            .bind(new.kind)
+            .bind(item)
     } else if let Some(party) = new.party {
         c.lock(format!("callback:{}:{party}", new.kind)).await?;
-        select_task!("WHERE kind = $1 AND party = $2 AND item IS NULL AND finished_at IS NULL")
-            .bind(new.kind)
-            .bind(party)
+        sql("SELECT id FROM callback_task \
+             WHERE kind = $1 AND party = $2 AND item IS NULL AND finished_at IS NULL")
+        .bind(new.kind)
+        .bind(party)
     } else {
         return Ok(None);
     };
@@ -253,11 +256,17 @@ async fn outlook(c: &mut Conn, new: &NewCallback) -> Result<(Option<CallbackResu
     Ok((refused.then_some(CallbackResult::Refused), window))
 }
 
-/// Makes a task, or finds the open one it would double. A task with nobody to call is kept as
-/// finished, for the figures.
+/// Makes a task, or finds the open one it would double.
 pub(crate) async fn insert(c: &mut Conn, new: NewCallback, now: i64) -> Result<(CallbackTask, bool)> {
-    if let Some(task) = twin(c, &new).await? {
-        return Ok((task, false));
+    let (id, created) = make(c, new, now).await?;
+    Ok((load(c, id).await?, created))
+}
+
+/// As [`insert`], without reading the task. A task with nobody to call is kept as finished, for
+/// the figures.
+pub(crate) async fn make(c: &mut Conn, new: NewCallback, now: i64) -> Result<(Id, bool)> {
+    if let Some(IdRow { id }) = twin(c, &new).await? {
+        return Ok((id, false));
     }
     let (result, window) = outlook(c, &new).await?;
     let state = if result.is_some() { CallbackState::Done } else { CallbackState::Open };
@@ -279,7 +288,7 @@ pub(crate) async fn insert(c: &mut Conn, new: NewCallback, now: i64) -> Result<(
     .bind(now)
     .bind(result.map(|_| now));
     c.run(query).await?;
-    Ok((load(c, id).await?, true))
+    Ok((id, true))
 }
 
 impl Store {

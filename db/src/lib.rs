@@ -11,7 +11,9 @@
 mod audit;
 mod ban;
 mod call;
+mod call_end;
 mod call_event;
+mod call_patch;
 mod callback;
 mod callback_claim;
 mod case_event;
@@ -47,8 +49,10 @@ mod writer;
 
 pub use audit::{Audit, ChainCheck, NewAudit};
 pub use ban::SipBan;
-pub use call::{Call, CallEnd, CallFilter, CallPatch, Direction, EndSide, NewCall};
+pub use call::{Arrived, Call, CallFilter, Direction, EndSide, NewCall};
+pub use call_end::CallEnd;
 pub use call_event::{CallEvent, CallLine};
+pub use call_patch::CallPatch;
 pub use callback::{
     CallbackAttempt, CallbackFilter, CallbackKind, CallbackResult, CallbackState, CallbackTask, NewAttempt, NewCallback,
 };
@@ -62,9 +66,9 @@ pub use item::{Item, ItemHandoff, ItemState, NewItem, PayloadBuilder};
 pub use item_list::{ContactRole, ItemContact, ItemFilter};
 pub use job::{Job, JobCounts, JobState};
 pub use ledger::{LedgerCase, LedgerCommand, LedgerEvent};
-pub use party::Party;
+pub use party::{Party, PartyPhone};
 pub use pool::{Kind, Store};
-pub use queue::{AgentState, OperatorState, QueueEntry};
+pub use queue::{AgentState, OperatorState, QueueEntry, QueueRow};
 pub use recording::{NewRecording, Recording, RecordingDone, RecordingKind, RecordingState};
 pub use registration::Registration;
 pub use sip_trace::NewSipTrace;

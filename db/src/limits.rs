@@ -17,7 +17,17 @@ pub const STATEMENTS_KEPT_MAX: usize = 256;
 /// Write jobs waiting for SQLite's one writer; a further job waits, then [`DbError::Busy`].
 pub const WRITE_QUEUE_LEN_MAX: usize = 1024;
 /// Write jobs gathered into one commit; the rest go into the next one.
-pub const WRITE_GROUP_LEN_MAX: usize = 64;
+pub const WRITE_GROUP_LEN_MAX: usize = 256;
+/// Jobs in one commit from which the writer counts as crowded …
+pub const WRITE_CROWD_LEN: usize = 4;
+/// … and then begins a commit so often at most: each one writes every page it touched and waits
+/// for the disk, so that fewer, larger ones carry more calls. A lone job never waits for this.
+pub const WRITE_PACE: Duration = Duration::from_millis(8);
+/// Pages of the write-ahead log before they are copied into the database file (16 MiB); pages
+/// written often, as the newest ones are, are then copied once.
+pub const WAL_PAGES_MAX: i64 = 4_096;
+/// Pages the writer keeps in memory, KiB.
+pub const WRITE_CACHE_KIB: i64 = 16 * 1024;
 /// Contacts kept of one phone; more are [`DbError::Invalid`].
 pub const REGISTRATIONS_PER_USER_MAX: usize = 64;
 /// Bans listed; those that end last.

@@ -59,6 +59,10 @@ impl Lite {
         conn.pragma_update(None, "journal_mode", "wal")?;
         conn.pragma_update(None, "synchronous", "full")?;
         conn.pragma_update(None, "foreign_keys", true)?;
+        // A savepoint's undo pages must not go through a file.
+        conn.pragma_update(None, "temp_store", "memory")?;
+        conn.pragma_update(None, "wal_autocheckpoint", limits::WAL_PAGES_MAX)?;
+        conn.pragma_update(None, "cache_size", -limits::WRITE_CACHE_KIB)?;
         conn.set_prepared_statement_cache_capacity(limits::STATEMENTS_KEPT_MAX);
         Ok(Self(conn))
     }

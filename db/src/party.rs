@@ -3,7 +3,7 @@
 use serde::Serialize;
 use sqlx::FromRow;
 
-use crate::{claim::IdRow, error::Result, id::Id, pool::Store, sql::sql};
+use crate::{claim::IdRow, conn::Conn, error::Result, id::Id, pool::Store, sql::sql};
 
 /// A citizen.
 #[derive(Debug, Clone, Serialize, FromRow)]
@@ -42,6 +42,17 @@ crate::lite::row!(Party {
     language
 });
 
+/// A citizen's number as it is kept.
+#[derive(Debug, Clone)]
+pub struct PartyPhone {
+    /// Keyed hash of the number, for look-up.
+    pub hash: String,
+    /// The number, encrypted.
+    pub sealed: Vec<u8>,
+    /// The number as people may see it.
+    pub mask: String,
+}
+
 macro_rules! select_party {
     ($tail:literal) => {
         sql(concat!(
@@ -50,6 +61,34 @@ macro_rules! select_party {
             $tail
         ))
     };
+}
+
+async fn add(c: &mut Conn, phone: PartyPhone) -> Result<Option<Id>> {
+    let id = Id::new();
+    let insert = sql("INSERT INTO party (id, phone_hash, phone_sealed, phone_mask, \
+                      anonymous, confidential, do_not_call) \
+                      VALUES ($1, $2, $3, $4, $5, $5, $5) ON CONFLICT (phone_hash) DO NOTHING")
+    .bind(id)
+    .bind(phone.hash)
+    .bind(phone.sealed)
+    .bind(phone.mask)
+    .bind(false);
+    Ok((c.run(insert).await? > 0).then_some(id))
+}
+
+/// The citizen's id, made known if new.
+pub(crate) async fn ensure(c: &mut Conn, phone: PartyPhone) -> Result<Id> {
+    let known = sql("SELECT id FROM party WHERE phone_hash = $1").bind(phone.hash.as_str());
+    if let Some(IdRow { id }) = c.opt(known).await? {
+        return Ok(id);
+    }
+    let hash = phone.hash.clone();
+    if let Some(id) = add(c, phone).await? {
+        return Ok(id);
+    }
+    // Another gateway made the row meanwhile.
+    let IdRow { id } = c.one(sql("SELECT id FROM party WHERE phone_hash = $1").bind(hash)).await?;
+    Ok(id)
 }
 
 impl Store {
@@ -62,18 +101,11 @@ impl Store {
         if let Some(party) = self.reader().await?.opt(known).await? {
             return Ok(party);
         }
-        let insert = sql("INSERT INTO party (id, phone_hash, phone_sealed, phone_mask, \
-                          anonymous, confidential, do_not_call) \
-                          VALUES ($1, $2, $3, $4, $5, $5, $5) ON CONFLICT (phone_hash) DO NOTHING")
-        .bind(Id::new())
-        .bind(phone_hash)
-        .bind(phone_sealed.to_vec())
-        .bind(mask)
-        .bind(false);
+        let phone = PartyPhone { hash: phone_hash.into(), sealed: phone_sealed.to_vec(), mask: mask.into() };
         let select = select_party!("WHERE phone_hash = $1").bind(phone_hash);
         self.write(|c| {
             Box::pin(async move {
-                c.run(insert).await?;
+                add(c, phone).await?;
                 c.one(select).await
             })
         })

@@ -7,7 +7,7 @@ use crate::{
     error::{DbError, Result},
     id::Id,
     pool::Store,
-    sql::sql,
+    sql::{Sql, sql},
     text::words,
 };
 
@@ -71,23 +71,72 @@ pub struct OperatorState {
 
 crate::lite::row!(OperatorState { id, operator, state, reason, from_at, to_at });
 
+/// A change to the rows of a queue.
+#[derive(Debug, Clone)]
+pub enum QueueRow {
+    /// A call joins; one already there is moved.
+    Enter(QueueEntry),
+    /// A waiting call's state; nobody is rung for it.
+    Update {
+        /// The call.
+        call: Id,
+        /// The state.
+        state: String,
+    },
+    /// A call leaves.
+    Leave(Id),
+}
+
+fn enter(entry: QueueEntry) -> Sql {
+    sql("INSERT INTO queue_entry (call, queue, lane, node, entered_at, state, \
+         operator) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (call) DO UPDATE \
+         SET queue = excluded.queue, lane = excluded.lane, node = excluded.node, \
+         state = excluded.state, operator = excluded.operator")
+    .bind(entry.call)
+    .bind(entry.queue)
+    .bind(entry.lane)
+    .bind(entry.node)
+    .bind(entry.entered_at)
+    .bind(entry.state)
+    .bind(entry.operator)
+}
+
+fn update(call: Id, state: &str, operator: Option<Id>) -> Sql {
+    sql("UPDATE queue_entry SET state = $2, operator = $3 WHERE call = $1").bind(call).bind(state).bind(operator)
+}
+
+fn leave(call: Id) -> Sql {
+    sql("DELETE FROM queue_entry WHERE call = $1").bind(call)
+}
+
 impl Store {
+    /// Several changes in their order, in one transaction.
+    ///
+    /// # Errors
+    /// [`DbError::NotFound`] when one names no call; nothing of them is kept then.
+    pub async fn queue_rows(&self, rows: Vec<QueueRow>) -> Result<()> {
+        self.write(|c| {
+            Box::pin(async move {
+                for row in rows {
+                    let query = match row {
+                        QueueRow::Enter(entry) => enter(entry),
+                        QueueRow::Update { call, state } => update(call, &state, None),
+                        QueueRow::Leave(call) => leave(call),
+                    };
+                    c.run(query).await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+
     /// Puts a call into a queue; a call already there is moved.
     ///
     /// # Errors
     /// [`DbError::NotFound`] when there is no such call.
     pub async fn queue_enter(&self, entry: QueueEntry) -> Result<()> {
-        let query = sql("INSERT INTO queue_entry (call, queue, lane, node, entered_at, state, \
-             operator) VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (call) DO UPDATE \
-             SET queue = excluded.queue, lane = excluded.lane, node = excluded.node, \
-             state = excluded.state, operator = excluded.operator")
-        .bind(entry.call)
-        .bind(entry.queue)
-        .bind(entry.lane)
-        .bind(entry.node)
-        .bind(entry.entered_at)
-        .bind(entry.state)
-        .bind(entry.operator);
+        let query = enter(entry);
         self.write(|c| Box::pin(async move { c.run(query).await.map(|_| ()) })).await
     }
 
@@ -97,10 +146,7 @@ impl Store {
     /// # Errors
     /// As any write.
     pub async fn queue_update(&self, call: Id, state: &str, operator: Option<Id>) -> Result<bool> {
-        let query = sql("UPDATE queue_entry SET state = $2, operator = $3 WHERE call = $1")
-            .bind(call)
-            .bind(state)
-            .bind(operator);
+        let query = update(call, state, operator);
         self.write(|c| Box::pin(async move { Ok(c.run(query).await? > 0) })).await
     }
 
@@ -118,7 +164,7 @@ impl Store {
     /// # Errors
     /// As any write.
     pub async fn queue_leave(&self, call: Id) -> Result<bool> {
-        let query = sql("DELETE FROM queue_entry WHERE call = $1").bind(call);
+        let query = leave(call);
         self.write(|c| Box::pin(async move { Ok(c.run(query).await? > 0) })).await
     }
 

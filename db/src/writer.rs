@@ -1,18 +1,18 @@
 //! SQLite's one writer: a thread that gathers the waiting jobs into one commit.
 //!
 //! A commit with `synchronous=FULL` waits for the disk; on a busy disk that is most of a
-//! transaction's time. Whatever queued up during one commit goes into the next one together, and
-//! nothing waits when nothing is queued. Each job but the first runs inside a savepoint, so a job
+//! transaction's time. Whatever queued up during one commit goes into the next one together;
+//! while jobs come in crowds, commits keep a distance ([`WRITE_PACE`]), and a lone job never waits. Each job but the first runs inside a savepoint, so a job
 //! that fails takes nothing with it. Answers leave after the commit.
 
-use std::{future::Future, pin::Pin};
+use std::{future::Future, pin::Pin, time::Instant};
 
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     conn::Conn,
     error::{DbError, Result},
-    limits::WRITE_GROUP_LEN_MAX,
+    limits::{WRITE_CROWD_LEN, WRITE_GROUP_LEN_MAX, WRITE_PACE},
     lite::Lite,
     sql::sql,
 };
@@ -100,9 +100,15 @@ impl Writer {
 
 async fn serve(mut conn: Conn, mut messages: mpsc::Receiver<Message>) {
     let mut closing = None;
+    let mut pace = Pace::default();
     while closing.is_none() {
         match messages.recv().await {
-            Some(Message::Job(work)) => closing = group(&mut conn, work, &mut messages).await,
+            Some(Message::Job(work)) => {
+                pace.wait();
+                let jobs;
+                (closing, jobs) = group(&mut conn, work, &mut messages).await;
+                pace.note(jobs);
+            }
             Some(Message::Close(tell)) => closing = Some(tell),
             None => break,
         }
@@ -118,20 +124,45 @@ async fn serve(mut conn: Conn, mut messages: mpsc::Receiver<Message>) {
     }
 }
 
+/// Spreads commits while many jobs come.
+#[derive(Default)]
+struct Pace {
+    next_at: Option<Instant>,
+    begun_at: Option<Instant>,
+}
+
+impl Pace {
+    /// Sleeps on the writer's own thread until the next commit may begin.
+    fn wait(&mut self) {
+        if let Some(left) = self.next_at.and_then(|at| at.checked_duration_since(Instant::now())) {
+            std::thread::sleep(left);
+        }
+        self.begun_at = Some(Instant::now());
+    }
+
+    fn note(&mut self, jobs: usize) {
+        self.next_at = self.begun_at.filter(|_| jobs >= WRITE_CROWD_LEN).map(|at| at + WRITE_PACE);
+    }
+}
+
 /// One transaction: `first` and whatever waits behind it. Returns the sender of a close request
-/// that was met on the way.
-async fn group(conn: &mut Conn, first: Work, messages: &mut mpsc::Receiver<Message>) -> Option<oneshot::Sender<()>> {
+/// that was met on the way, and the number of jobs committed.
+async fn group(
+    conn: &mut Conn,
+    first: Work,
+    messages: &mut mpsc::Receiver<Message>,
+) -> (Option<oneshot::Sender<()>>, usize) {
     if let Err(error) = conn.run(sql("BEGIN IMMEDIATE")).await {
         let done = first(Err(error)).await;
         (done.answer)(Ok(()));
-        return None;
+        return (None, 0);
     }
     let done = first(Ok(&mut *conn)).await;
     if !done.keep {
         // Alone in the transaction so far: undo it whole.
         roll_back(conn).await;
         (done.answer)(Ok(()));
-        return None;
+        return (None, 0);
     }
     let mut answers = vec![done.answer];
     let mut closing = None;
@@ -160,10 +191,11 @@ async fn group(conn: &mut Conn, first: Work, messages: &mut mpsc::Receiver<Messa
         tracing::error!(%error, jobs = answers.len(), "a group of writes was not committed");
         roll_back(conn).await;
     }
+    let jobs = answers.len();
     for answer in answers {
         answer(outcome.as_ref().copied().map_err(ToString::to_string));
     }
-    closing
+    (closing, jobs)
 }
 
 /// Runs a further job of a group. An error here means that the engine threw the whole
@@ -315,5 +347,18 @@ mod tests {
         assert!(matches!(add(&writer, 3).await, Err(DbError::Closed)));
         writer.close().await;
         assert_eq!(rows(&mut look).await, [1, 2]);
+    }
+
+    #[test]
+    fn a_lone_job_waits_for_no_pace_and_a_crowd_does() {
+        let mut pace = Pace::default();
+        pace.wait();
+        pace.note(WRITE_CROWD_LEN - 1);
+        assert_eq!(pace.next_at, None);
+        pace.note(WRITE_CROWD_LEN);
+        assert_eq!(pace.next_at, pace.begun_at.map(|at| at + WRITE_PACE));
+        pace.wait();
+        pace.note(1);
+        assert_eq!(pace.next_at, None);
     }
 }

@@ -6,13 +6,16 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command that prints its findings")]
 
 mod bridge;
+mod core;
 mod disk;
 mod limit;
 mod memory;
 mod options;
+mod overload;
 mod process;
 mod setup;
 mod table;
+mod unacked;
 
 use std::process::{Command, ExitCode};
 
@@ -48,8 +51,17 @@ async fn run(options: &Options) -> hotline_tests::Result<()> {
         // to the harness, so after some hundred calls no gateway finds its range any more.
         return names.iter().try_for_each(|name| alone(name, options));
     }
+    if options.core {
+        core::run(options).await?;
+    }
     if options.setup {
         setup::run(options).await?;
+    }
+    if options.overload {
+        overload::run(options).await?;
+    }
+    if options.unacked {
+        unacked::run(options).await?;
     }
     if options.memory {
         memory::run(options).await?;

@@ -8,6 +8,7 @@
 mod stage;
 
 mod append_only;
+mod arrivals;
 mod callbacks;
 mod calls;
 mod cases;

@@ -9,7 +9,10 @@ pub const SDP_BYTES_MAX: usize = 16 * 1024;
 /// Live sessions by default; one more INVITE gets 503 with `Retry-After`
 pub const SESSION_COUNT_MAX_DEFAULT: usize = 2_000;
 /// Server transactions; a new one beyond gets a stateless 503, a retransmission tries again
-pub const SERVER_TRANSACTION_COUNT_MAX: usize = 32_768;
+///
+/// A call on UDP leaves two behind for 32 s (timers J and L): at 600 calls a second 38,400 stand
+/// at any time, each of some 1 KiB.
+pub const SERVER_TRANSACTION_COUNT_MAX: usize = 98_304;
 /// Server transactions beyond that for requests inside dialogs
 pub const SERVER_TRANSACTION_RESERVE: usize = 8_192;
 /// Client transactions; a dial or re-offer beyond fails, a BYE or CANCEL is always let through
@@ -114,4 +117,6 @@ pub const IDENTITY_COUNT_MAX: usize = 32;
 /// New calls waiting for the driver below which there is no overload
 pub const WAITING_COUNT_MIN: usize = 32;
 /// How long the first of them may wait before further calls get 503
-pub const WAITING_MS_MAX: u64 = 200;
+///
+/// At three times what a machine can answer the admitted then wait some two times as long.
+pub const WAITING_MS_MAX: u64 = 60;

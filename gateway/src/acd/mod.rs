@@ -4,6 +4,7 @@
 pub mod assign;
 mod core;
 mod owner;
+mod rows;
 
 pub use assign::Lane;
 pub use core::{Decline, OperatorRef, OperatorState};

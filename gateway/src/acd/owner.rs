@@ -9,12 +9,11 @@ use tracing::{info, warn};
 
 use super::assign::Lane;
 use super::core::{Core, Decline, Effect, OperatorRef, OperatorState};
+use super::rows::{Row, write_rows};
 use crate::clock::now_ms;
 
 /// Messages waiting for a queue's owner.
 const OWNER_QUEUE_MAX: usize = 4_096;
-/// Row changes waiting for the database; beyond it the oldest state of a row is simply overwritten later.
-const ROWS_QUEUE_MAX: usize = 16_384;
 
 /// What a queue tells a waiting call's driver.
 #[derive(Debug)]
@@ -372,54 +371,4 @@ impl Owner {
             warn!(queue = %self.name, "queue row not written: the database is too slow");
         }
     }
-}
-
-enum Row {
-    Enter { call: String, queue: String, lane: &'static str, at: i64 },
-    Update { call: String, state: &'static str },
-    Leave { call: String },
-    State { operator: String, state: &'static str, reason: String, at: i64 },
-}
-
-/// Rows follow the decisions in order, off the owner's path: a slow database never holds up a call.
-fn write_rows(store: Store, node: String) -> mpsc::Sender<Row> {
-    let (tx, mut rx) = mpsc::channel::<Row>(ROWS_QUEUE_MAX);
-    tokio::spawn(async move {
-        while let Some(row) = rx.recv().await {
-            if let Err(e) = write_row(&store, &node, row).await {
-                warn!(error = %e, "queue row");
-            }
-        }
-    });
-    tx
-}
-
-async fn write_row(store: &Store, node: &str, row: Row) -> Result<(), hotline_db::DbError> {
-    match row {
-        Row::Enter { call, queue, lane, at } => {
-            let entry = hotline_db::QueueEntry {
-                call: parse(&call)?,
-                queue,
-                lane: lane.into(),
-                state: "waiting".into(),
-                entered_at: at,
-                node: node.to_owned(),
-                operator: None,
-            };
-            store.queue_enter(entry).await
-        }
-        Row::Update { call, state } => store.queue_update(parse(&call)?, state, None).await.map(drop),
-        Row::Leave { call } => store.queue_leave(parse(&call)?).await.map(drop),
-        Row::State { operator, state, reason, at } => {
-            let state = state.parse().map_err(|_| hotline_db::DbError::NotFound)?;
-            store
-                .operator_state_set(parse(&operator)?, state, Some(reason.as_str()).filter(|r| !r.is_empty()), at)
-                .await
-                .map(drop)
-        }
-    }
-}
-
-fn parse(id: &str) -> Result<hotline_db::Id, hotline_db::DbError> {
-    id.parse().map_err(|_| hotline_db::DbError::NotFound)
 }

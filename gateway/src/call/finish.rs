@@ -123,9 +123,9 @@ impl Driver {
         self.sv.sip.hang_up(self.citizen.session, &line_reason);
         self.sv.media.close_leg(self.citizen.id());
         self.await_recordings().await;
-        self.story.close().await;
-        self.store_talk_survey(ended_at).await;
-        self.write_end(ended_at, line_side, &line_reason, stage_at_end).await;
+        let end = self.end_row(ended_at, line_side, &line_reason, stage_at_end);
+        self.tell_talk_survey(ended_at);
+        self.story.end(end).await;
         for leg in self.released_legs.iter().chain([&self.citizen.id()]) {
             self.sv.media_routes.remove(*leg);
         }
@@ -174,7 +174,7 @@ impl Driver {
         }
     }
 
-    async fn write_end(&self, at: i64, line_side: Side, line_reason: &str, stage: Stage) {
+    fn end_row(&self, at: i64, line_side: Side, line_reason: &str, stage: Stage) -> CallEnd {
         let (side, reason) = match self.talk_ended_by {
             Some((side, how)) => (side, format!("{how}; line: {} {line_reason}", line_side.row().as_str())),
             None => (line_side, line_reason.to_owned()),
@@ -184,7 +184,7 @@ impl Driver {
         let talk_ms = self.times.operator_answer_at.map_or(0, |a| self.times.talk_end_at.unwrap_or(at) - a);
         let abandoned = (!talked && self.served_otherwise.is_none() && self.origin == Origin::Inbound)
             .then(|| stage.as_str().to_owned());
-        let end = CallEnd {
+        CallEnd {
             at,
             end_side: side.row(),
             end_reason: reason.chars().take(REASON_CHARS_MAX).collect(),
@@ -195,10 +195,6 @@ impl Driver {
             wrap_ms: None,
             missed: self.missed_task(at, abandoned.is_some(), side),
             served: talked && self.origin == Origin::Inbound,
-        };
-        // The last word about a citizen's call is worth patience.
-        if let Err(e) = patiently("end of call", || self.sv.store.call_end(self.call, end.clone())).await {
-            error!(call = %self.call, error = %e, "end of call not written: the next start will");
         }
     }
 
@@ -220,7 +216,7 @@ impl Driver {
     }
 
     /// 通话后评价: the verdict on the talk itself; it decides nothing about a case.
-    async fn store_talk_survey(&self, at: i64) {
+    fn tell_talk_survey(&self, at: i64) {
         let answers = crate::callback::verdict::read(&self.verdict);
         if self.origin != Origin::Inbound || answers.satisfied.is_none() {
             return;
@@ -232,9 +228,7 @@ impl Driver {
             at,
             ..NewSurvey::default()
         };
-        if let Err(e) = self.sv.store.survey_store(survey, None, None).await {
-            error!(call = %self.call, error = %e, "survey not stored");
-        }
+        self.story.survey(survey);
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hotline_db::{CallLine, CallPatch, DbError, Id, NewRecording, Store};
+use hotline_db::{CallEnd, CallLine, CallPatch, DbError, Id, NewRecording, NewSurvey, Store};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tracing::{error, warn};
@@ -26,6 +26,8 @@ enum Line {
     Row(CallLine),
     RecordingBegun(NewRecording),
     RecordingDone(MediaEvent),
+    Survey(NewSurvey),
+    End(CallEnd),
 }
 
 /// The writing end.
@@ -62,9 +64,19 @@ impl Story {
         self.push(Line::RecordingDone(event));
     }
 
-    /// Waits until everything is written.
-    pub(crate) async fn close(&mut self) {
-        self.lines = None;
+    /// The verdict on the talk.
+    pub(crate) fn survey(&self, survey: NewSurvey) {
+        self.push(Line::Survey(survey));
+    }
+
+    /// The last line, and the wait until everything is written. The end of a call must not be
+    /// missing, so it waits for a place.
+    pub(crate) async fn end(&mut self, end: CallEnd) {
+        if let Some(lines) = self.lines.take()
+            && lines.send(Line::End(end)).await.is_err()
+        {
+            error!(call = %self.call, "the call's story ended before the call: the next start writes its end");
+        }
         if let Some(writer) = self.writer.take()
             && tokio::time::timeout(Duration::from_secs(CLOSE_S), writer).await.is_err()
         {
@@ -96,9 +108,29 @@ async fn write(sv: Arc<Services>, call: Id, mut lines: mpsc::Receiver<Line>) {
                     flush(&sv.store, call, &mut rows).await;
                     store_done(&sv, event).await;
                 }
+                Line::Survey(survey) => {
+                    flush(&sv.store, call, &mut rows).await;
+                    report(call, sv.store.survey_store(survey, None, None).await.map(drop));
+                }
+                Line::End(end) => close(&sv.store, call, &mut rows, end).await,
             }
         }
         flush(&sv.store, call, &mut rows).await;
+    }
+}
+
+/// What is left and the end, in one commit.
+async fn close(store: &Store, call: Id, rows: &mut Vec<CallLine>, end: CallEnd) {
+    let lines = std::mem::take(rows);
+    let mut ended = patiently("end of call", || store.call_close(call, lines.clone(), end.clone())).await;
+    if matches!(ended, Err(DbError::Invalid { .. })) {
+        // One line the store refuses must not take the end along.
+        *rows = lines;
+        flush(store, call, rows).await;
+        ended = patiently("end of call", || store.call_end(call, end.clone())).await;
+    }
+    if let Err(e) = ended {
+        error!(%call, error = %e, "end of call not written: the next start will");
     }
 }
 

@@ -1,7 +1,7 @@
 //! The single door. Whatever the channel, a contact gets its place in the global order of arrival
 //! here, and only what this returned `Ok` for has been acknowledged.
 
-use hotline_db::{Call, DbError, Direction, Id, NewCall, Party};
+use hotline_db::{Arrived, DbError, Direction, Id, NewCall, Party, PartyPhone};
 
 use crate::app::Services;
 use crate::privacy::{Pii, SealError, mask_phone};
@@ -48,10 +48,10 @@ pub struct Accepted {
     pub party: Option<Id>,
 }
 
-/// Takes a call: party, contact with its arrival number, call row and first event.
+/// Takes a call: party, contact with its arrival number, call row and first event, in one commit.
 pub async fn phone_call(sv: &Services, contact: PhoneContact) -> Result<Accepted, AcceptError> {
-    let party = match &contact.number {
-        Some(number) => Some(party_of(sv, number.reveal()).await?.id),
+    let caller = match &contact.number {
+        Some(number) => Some(kept(sv, number.reveal())?),
         None => None,
     };
     let new = NewCall {
@@ -59,14 +59,19 @@ pub async fn phone_call(sv: &Services, contact: PhoneContact) -> Result<Accepted
         channel: "phone".into(),
         did: contact.did,
         caller_masked: shown(contact.number.as_ref(), contact.withheld),
-        party,
+        party: None,
         trunk: contact.trunk,
         sip_call_id: contact.sip_call_id,
         node: sv.node.clone(),
         at: contact.at,
     };
-    let call: Call = sv.store.call_begin(new).await?;
-    Ok(Accepted { call: call.id, seq: call.seq, party })
+    let Arrived { call, seq, party } = sv.store.call_arrive(caller, new).await?;
+    Ok(Accepted { call, seq, party })
+}
+
+fn kept(sv: &Services, number: &str) -> Result<PartyPhone, SealError> {
+    let sealed = sv.sealer.seal(number)?;
+    Ok(PartyPhone { hash: sv.sealer.hash(number), sealed, mask: mask_phone(number) })
 }
 
 /// What views show of a caller: a mask, [`WITHHELD`], or nothing.
@@ -77,6 +82,6 @@ pub fn shown(number: Option<&Pii<String>>, withheld: bool) -> String {
 
 /// The citizen behind an E.164 number; their first contact makes the row.
 pub async fn party_of(sv: &Services, number: &str) -> Result<Party, AcceptError> {
-    let sealed = sv.sealer.seal(number)?;
-    Ok(sv.store.party_for_phone(&sv.sealer.hash(number), &sealed, &mask_phone(number)).await?)
+    let phone = kept(sv, number)?;
+    Ok(sv.store.party_for_phone(&phone.hash, &phone.sealed, &phone.mask).await?)
 }

@@ -302,9 +302,10 @@ impl Sip {
                 Output::Event(event) => self.deliver(&mut core, event),
             }
         }
-        let changed = core.endpoint.poll_timeout() != deadline;
+        // A later deadline needs no word: the timer wakes once for nothing and looks again.
+        let is_earlier = core.endpoint.poll_timeout().is_some_and(|at| deadline.is_none_or(|old| at < old));
         drop(core);
-        if changed {
+        if is_earlier {
             self.inner.timer_changed.notify_one();
         }
         result
