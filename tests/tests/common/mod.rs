@@ -1,6 +1,8 @@
 //! One gateway with one operator: what most whole-call tests begin with.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub(crate) mod sipp;
+
 use std::net::SocketAddr;
 
 use hotline_tests::api::Api;
