@@ -27,6 +27,7 @@ use crate::observe::Metrics;
 use crate::privacy::Sealer;
 use crate::registry::Change;
 use crate::trace::{self, Collector, CollectorSettings, Observer, Trace};
+use crate::trunk::Trunks;
 use crate::voice::Voice;
 
 /// Media events on their way to calls.
@@ -51,6 +52,8 @@ pub struct Services {
     pub store: Store,
     /// Signalling.
     pub sip: Sip,
+    /// Carriers.
+    pub trunks: Trunks,
     /// Media threads.
     pub media: Media,
     /// Media events to calls.
@@ -150,6 +153,7 @@ async fn build(config: Arc<Config>, cancel: CancellationToken) -> anyhow::Result
         transcription: transcription_config(&config),
         store,
         sip,
+        trunks: Trunks::new(&config),
         media,
         media_routes,
         acd,
@@ -298,6 +302,7 @@ fn spawn_workers(sv: &Arc<Services>, core: &Arc<Core>) {
     if sv.config.callback.enabled {
         tokio::spawn(crate::callback::dial::run(Arc::clone(sv)));
     }
+    crate::trunk::spawn(&sv.trunks, &sv.sip, cancel);
     tokio::spawn(follow_users(Arc::clone(sv)));
     tokio::spawn(crate::observe::follow_outbox(Arc::clone(sv)));
     tokio::spawn(trace::keep::run(Arc::clone(sv)));
@@ -359,6 +364,7 @@ async fn wait_for_signal() {
 async fn drain(sv: &Arc<Services>) {
     info!(calls = sv.live.len(), "draining: new calls get 503");
     sv.sip.drain();
+    crate::trunk::unregister(&sv.trunks, &sv.sip).await;
     sv.calls.close();
     let gone = tokio::time::timeout(Duration::from_secs(DRAIN_S), sv.calls.wait()).await;
     if gone.is_err() {

@@ -147,11 +147,51 @@ fn judge_trunk(i: usize, trunk: &Trunk) -> Result<(), Fault> {
         let problem = "user and password go together".into();
         return fault(&format!("trunk[{i}].password"), problem, "两项都填或都不填 / set both or neither");
     }
+    judge_trunk_calls(i, trunk)?;
     if trunk.outbound.as_ref().is_some_and(|o| o.ip().is_none()) {
         let remedy = "填写 IP 地址 / write an IP address";
         return fault(&format!("trunk[{i}].outbound"), "names aren't looked up yet".into(), remedy);
     }
     Ok(())
+}
+
+fn judge_trunk_calls(i: usize, trunk: &Trunk) -> Result<(), Fault> {
+    let key = |name: &str| format!("trunk[{i}].{name}");
+    if trunk.register && trunk.user.is_none() {
+        let remedy = "填写 user 和 password / set user and password";
+        return fault(&key("register"), "registering needs an account".into(), remedy);
+    }
+    if trunk.register && trunk.registrar.is_none() && trunk.outbound.is_none() {
+        let remedy = "填写 registrar 或 outbound / set registrar or outbound";
+        return fault(&key("registrar"), "there is nobody to register with".into(), remedy);
+    }
+    if trunk.options_s > 0 && trunk.outbound.is_none() {
+        return fault(&key("options_s"), "there is nobody to ask".into(), "填写 outbound / set outbound");
+    }
+    let bounds = [
+        ("register_s", u64::from(trunk.register_s), 60, 86_400),
+        ("options_s", u64::from(trunk.options_s), 0, 3_600),
+        ("options_down", u64::from(trunk.options_down), 1, 100),
+        ("options_up", u64::from(trunk.options_up), 1, 100),
+        ("weight", u64::from(trunk.weight), 1, 1_000),
+        ("first_response_ms", trunk.first_response_ms, 500, 32_000),
+    ];
+    for (name, value, least, most) in bounds {
+        if !(least..=most).contains(&value) {
+            let problem = format!("{value} is outside {least}…{most}");
+            return fault(&key(name), problem, "取范围内的值 / choose a value inside");
+        }
+    }
+    let numbers = &trunk.numbers;
+    let lists = [&numbers.called_out, &numbers.calling_out, &numbers.called_in, &numbers.calling_in];
+    let is_number = |text: &str| text.len() <= 32 && text.bytes().all(|b| b.is_ascii_digit() || b"+*#".contains(&b));
+    match lists.into_iter().flatten().find(|rule| !is_number(&rule.prefix) || !is_number(&rule.add)) {
+        Some(rule) => {
+            let problem = format!("{rule:?} has more than digits and +*#");
+            fault(&key("numbers"), problem, "只用数字和 +*# / digits and +*# only")
+        }
+        None => Ok(()),
+    }
 }
 
 #[cfg(test)]
@@ -185,6 +225,11 @@ mod tests {
             (trunk("transport = \"tls\"\nlisten = \"127.0.0.1:5070\""), "trunk[0].tls.certificate"),
             (trunk("transport = \"tls\"\ntls.certificate = \"x\""), "trunk[0].tls.key"),
             (trunk("transport = \"tls\"\ntls.client_certificate = \"required\""), "trunk[0].tls.client_certificate"),
+            (trunk("register = true\noutbound = \"192.0.2.1\""), "trunk[0].register"),
+            (trunk("register = true\nuser = \"a\"\npassword = \"b\""), "trunk[0].registrar"),
+            (trunk("options_s = 30"), "trunk[0].options_s"),
+            (trunk("first_response_ms = 1"), "trunk[0].first_response_ms"),
+            (trunk("numbers.called_out = [{ add = \"sip:\" }]"), "trunk[0].numbers"),
             ("[sip.tls]\nlisten = [\"127.0.0.1:5061\"]".into(), "sip.tls.certificate"),
             ("[sip.tls]\nclient_certificate = \"optional\"".into(), "sip.tls.client_ca"),
             ("[sip.tls]\nkey = \"x\"".into(), "sip.tls.key"),

@@ -20,7 +20,9 @@ pub use guard::Guard;
 pub use judge::digest_algorithm;
 pub use srtp::Srtp;
 pub use trace::{Hep, Trace};
-pub use trunk::{BadHostPort, ClientCertificate, HostPort, SipTls, TransportName, Trunk, TrunkTls};
+pub use trunk::{
+    BadHostPort, ClientCertificate, HostPort, NumberRule, SipTls, TransportName, Trunk, TrunkNumbers, TrunkTls,
+};
 
 /// A configuration file that cannot be used: where, what, and what to do.
 #[derive(Debug, thiserror::Error)]

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::Srtp;
 
 /// One carrier trunk.
-#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
 #[serde(default, deny_unknown_fields)]
 pub struct Trunk {
     /// Name in rows and metrics.
@@ -41,6 +41,88 @@ pub struct Trunk {
     pub caller_id: String,
     /// Number prefixes we may dial; empty: mainland mobile and fixed numbers.
     pub dial_prefixes: Vec<String>,
+    /// Register with the carrier, as a phone does (needs `user`).
+    pub register: bool,
+    /// Where to register; absent: `outbound`.
+    pub registrar: Option<HostPort>,
+    /// Domain of the account; empty: the host of the registrar.
+    pub domain: String,
+    /// How long a registration is asked to last.
+    pub register_s: u32,
+    /// An OPTIONS every so often tells whether the trunk is up; 0: none is sent.
+    pub options_s: u32,
+    /// So many unanswered OPTIONS in a row take it down.
+    pub options_down: u32,
+    /// So many answered ones bring it up again.
+    pub options_up: u32,
+    /// Our calls take the usable trunk with the lowest number.
+    pub priority: u16,
+    /// Share among trunks of the same priority.
+    pub weight: u16,
+    /// Our calls at once on this trunk; 0: no limit of its own.
+    pub calls_out_max: usize,
+    /// Without any response for so long, the next trunk or address is tried.
+    pub first_response_ms: u64,
+    /// How numbers are written for this carrier, and read from it.
+    pub numbers: TrunkNumbers,
+}
+
+impl Default for Trunk {
+    fn default() -> Self {
+        Self {
+            name: String::new(),
+            listen: None,
+            advertise: None,
+            sources: Vec::new(),
+            user: None,
+            password: None,
+            outbound: None,
+            transport: TransportName::default(),
+            tls: TrunkTls::default(),
+            caller_id: String::new(),
+            dial_prefixes: Vec::new(),
+            register: false,
+            registrar: None,
+            domain: String::new(),
+            register_s: 3_600,
+            options_s: 0,
+            options_down: 3,
+            options_up: 1,
+            priority: 10,
+            weight: 10,
+            calls_out_max: 0,
+            first_response_ms: 4_000,
+            numbers: TrunkNumbers::default(),
+        }
+    }
+}
+
+/// Rewriting of numbers on one trunk; in each list the first rule that fits counts.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct TrunkNumbers {
+    /// The number we dial: a mobile's 11 digits, or 0, area code and number.
+    pub called_out: Vec<NumberRule>,
+    /// The number we show.
+    pub calling_out: Vec<NumberRule>,
+    /// The hotline number the carrier sends.
+    pub called_in: Vec<NumberRule>,
+    /// The citizen's number the carrier sends.
+    pub calling_in: Vec<NumberRule>,
+}
+
+/// Takes digits off the front of a number that begins with `prefix`, and puts others there.
+#[derive(Clone, Debug, Default, Deserialize, Serialize, PartialEq)]
+#[serde(default, deny_unknown_fields)]
+pub struct NumberRule {
+    /// What the number begins with; empty: any number.
+    pub prefix: String,
+    /// The rule is for numbers of this length only; 0: any.
+    pub length: usize,
+    /// Characters taken off the front.
+    pub strip: usize,
+    /// Put at the front.
+    pub add: String,
 }
 
 /// SIP transports.
