@@ -16,6 +16,7 @@ use super::finish::Finished;
 use super::leg::Leg;
 use super::operator::OperatorLeg;
 use super::recording::{ActiveRecording, Purpose};
+use super::route::Route;
 use super::story::Story;
 use crate::acd::{CallNews, Lane};
 use crate::app::Services;
@@ -23,6 +24,7 @@ use crate::dialout::Permit;
 use crate::net::media::MediaEvent;
 use crate::net::sip::session_of;
 use crate::privacy::Pii;
+use crate::trunk::TrunkCall;
 
 /// Where a call comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -100,6 +102,10 @@ pub(crate) struct Driver {
     pub(crate) withheld: bool,
     pub(crate) queue: String,
     pub(crate) citizen: Leg,
+    /// Of a call of ours: the trunks it may try.
+    pub(crate) route: Option<Route>,
+    /// Of a carrier's call: its place on the trunk.
+    pub(crate) trunk_call: Option<TrunkCall>,
     pub(crate) answered: bool,
     /// Cipher suite by leg, as the call's events last said.
     pub(crate) encryption: BTreeMap<&'static str, &'static str>,

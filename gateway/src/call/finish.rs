@@ -66,7 +66,10 @@ impl Driver {
                 {
                     self.name_leg(self.citizen.session, "trunk", true);
                 }
-                Some(Event::Failed { code, reason, contacts, .. }) => {
+                Some(Event::Failed { code, reason, retry_after_s, contacts, .. }) => {
+                    if self.try_next_trunk(code, &reason, retry_after_s, rang) {
+                        continue;
+                    }
                     if (300..400).contains(&code) && redirects < self.sv.config.dialout.redirects_max {
                         redirects += 1;
                         if self.follow_redirect(&contacts, task).await {

@@ -16,6 +16,7 @@ mod operator;
 mod outside;
 mod recording;
 mod recover;
+mod route;
 mod security;
 mod start;
 mod story;

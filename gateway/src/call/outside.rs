@@ -1,14 +1,12 @@
 //! Calls to outside numbers: nothing here dials without a [`Permit`].
 
 use hotline_db::CallbackTask;
-use hotline_media::sdp::Security;
+use hotline_sip::RedirectContact;
 use hotline_sip::message::Uri;
-use hotline_sip::{Dial, RedirectContact, Target, Transport};
 use serde_json::json;
 
 use super::driver::Driver;
-use super::leg::Leg;
-use super::security::security;
+use super::route::Route;
 use crate::app::Services;
 use crate::callback::permit;
 use crate::config::Trunk;
@@ -23,38 +21,22 @@ pub(crate) fn shown_number(sv: &Services, trunk: &Trunk) -> String {
     sv.config.hotlines.first().map_or_else(|| "hotline".to_owned(), |h| h.number.clone())
 }
 
-/// A call that may be placed.
-pub(crate) struct Outside {
-    pub(crate) dial: Dial,
-    pub(crate) security: Security,
-    /// The trunk's name.
-    pub(crate) trunk: String,
-}
-
-/// The INVITE for what `permit` allows, and the trunk it leaves by.
-pub(crate) fn dial(sv: &Services, permit: &Permit, ring_s: u64) -> Result<Outside, String> {
-    let trunk = permit::trunk(&sv.config).map_err(|e| e.to_string())?;
-    let transport = Transport::from(trunk.transport);
-    let outbound = trunk.outbound.as_ref().ok_or("trunk without `outbound`")?;
-    let remote = outbound.address(transport.default_port()).ok_or("`outbound` is a name")?;
-    let security = security(trunk.srtp, transport, sv.config.sip.srtp_keys_in_clear).map_err(|e| e.to_string())?;
-    let dial = Dial {
-        target: Target::Uri {
-            uri: format!("sip:{}@{remote}", permit.digits()),
-            transport,
-            remote,
-            local: crate::trunk::local_of(&sv.config, trunk),
-        },
-        from: shown_number(sv, trunk),
-        display: None,
-        to: None,
-        sdp: Vec::new(),
-        credentials: trunk.user.clone().zip(trunk.password.clone()),
-        ring_timeout_ms: ring_s * 1000,
-        first_response_ms: None,
-        extra_headers: Vec::new(),
+/// The trunks a call that `permit` allows may leave by, in order: the one callbacks name, else all that carry
+/// such numbers.
+pub(crate) fn route(sv: &Services, permit: &Permit) -> Result<Route, String> {
+    let wanted = &sv.config.callback.trunk;
+    let digits = permit.digits();
+    let carries = |t: &Trunk| {
+        (wanted.is_empty() || t.name == *wanted)
+            && (t.dial_prefixes.is_empty() || t.dial_prefixes.iter().any(|p| digits.starts_with(p.as_str())))
     };
-    Ok(Outside { dial, security, trunk: trunk.name.clone() })
+    let attempts = sv.trunks.attempts(carries, &mut rand::random);
+    let Some(first) = attempts.first() else {
+        let why = permit::trunk(&sv.config).map_or_else(|e| e.to_string(), |_| "no trunk has room".to_owned());
+        return Err(why);
+    };
+    let shown = shown_number(sv, &first.trunk.config);
+    Ok(Route::new(attempts, digits.to_owned(), shown))
 }
 
 impl Driver {
@@ -79,16 +61,17 @@ impl Driver {
                     continue;
                 }
             };
-            let ring_s = self.sv.config.callback.ring_s;
-            let dialled = dial(&self.sv, &permit, ring_s).and_then(|Outside { dial, security, trunk }| {
-                let media = self.citizen.media.clone();
-                let leg = Leg::dial(&self.sv.sip, self.sip_tx.clone(), media, security, dial);
-                leg.map(|leg| (leg, trunk)).map_err(|e| e.to_string())
+            let media = self.citizen.media.clone();
+            let dialled = route(&self.sv, &permit).and_then(|mut route| {
+                let leg = route.dial_next(&self.sv, &self.sip_tx, media)?;
+                Ok((leg, route))
             });
             match dialled {
-                Ok((leg, trunk)) => {
+                Ok((leg, route)) => {
                     self.story.event("redirected", json!({ "to": mask_phone(&number) }));
                     self.citizen = leg;
+                    let trunk = route.trunk();
+                    self.route = Some(route);
                     self.name_leg(self.citizen.session, &trunk, true);
                     self.permits.push(permit);
                     return true;

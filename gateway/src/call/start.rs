@@ -20,11 +20,12 @@ use super::story::Story;
 use crate::acd::Lane;
 use crate::app::Services;
 use crate::clock::now_ms;
-use crate::config::{Config, Hotline, Srtp};
+use crate::config::{Config, Hotline, NumberRule, Srtp, TrunkNumbers};
 use crate::dialout::Permit;
 use crate::intake::accept::{self, PhoneContact};
 use crate::net::sip::NewCall as IncomingCall;
 use crate::privacy::{Pii, is_same_number, normalize_phone};
+use crate::trunk::{TrunkState, rewrite};
 
 const NEWS_MAX: usize = 16;
 const CONTROL_MAX: usize = 16;
@@ -48,7 +49,12 @@ async fn serve_inbound(sv: &Arc<Services>, new: IncomingCall) -> Result<(), (u16
         // Domain rule 2.4: phones are called, they don't call; outbound exists from a task only.
         return Err((403, "Outbound calls start from a task"));
     }
-    let hotline = hotline_of(&sv.config, &invite.dialled).ok_or((404, "No such hotline number"))?;
+    let carrier = invite.trunk.as_deref().and_then(|name| sv.trunks.named(name));
+    let written = |rules: fn(&TrunkNumbers) -> &[NumberRule], number: &str| {
+        carrier.map_or_else(|| number.to_owned(), |t| rewrite(rules(&t.config.numbers), number))
+    };
+    let dialled: Vec<String> = invite.dialled.iter().map(|number| written(|n| &n.called_in, number)).collect();
+    let hotline = hotline_of(&sv.config, &dialled).ok_or((404, "No such hotline number"))?;
     let flow = sv.voice.flow(&hotline.flow).ok_or((500, "Flow missing"))?;
     let wish = invite.trunk.as_ref().and_then(|name| sv.config.trunks.iter().find(|t| t.name == *name));
     let wish = wish.map_or(Srtp::Off, |trunk| trunk.srtp);
@@ -70,7 +76,7 @@ async fn serve_inbound(sv: &Arc<Services>, new: IncomingCall) -> Result<(), (u16
         sv.media.close_leg(media.id);
         (488, e.warning())
     })?;
-    let number = normalize_phone(&invite.caller, &sv.config.site.area_code).map(Pii::new);
+    let number = normalize_phone(&written(|n| &n.calling_in, &invite.caller), &sv.config.site.area_code).map(Pii::new);
     let withheld = invite.withheld;
     let contact = PhoneContact {
         direction: Direction::Inbound,
@@ -97,6 +103,7 @@ async fn serve_inbound(sv: &Arc<Services>, new: IncomingCall) -> Result<(), (u16
     }
     let mailboxes = Mailboxes { sip_tx: new.events_tx, sip_events: new.events };
     let mut driver = build(sv, accepted.call, Origin::Inbound, mailboxes, leg, Machine::new(flow, vars));
+    driver.trunk_call = carrier.map(TrunkState::begin_in);
     driver.did.clone_from(&hotline.number);
     driver.queue.clone_from(&hotline.queue);
     driver.party = accepted.party;
@@ -124,15 +131,15 @@ pub async fn outbound(
 ) -> Result<Finished, String> {
     let flow_name = if task.kind == CallbackKind::CaseFinished { "callback" } else { "missed" };
     let flow = sv.voice.flow(flow_name).ok_or("flow missing")?;
-    let outside::Outside { dial, security, trunk } = outside::dial(&sv, &permit, sv.config.callback.ring_s)?;
-    let did = dial.from.clone();
+    let mut route = outside::route(&sv, &permit)?;
+    let did = route.shown();
     let media = sv.media.open_leg().map_err(|e| e.to_string())?;
     let contact = PhoneContact {
         direction: Direction::Outbound,
         did: did.clone(),
         number: Some(number.clone()),
         withheld: false,
-        trunk: Some(trunk.clone()),
+        trunk: Some(route.trunk()),
         sip_call_id: String::new(),
         at: now_ms(),
     };
@@ -144,12 +151,12 @@ pub async fn outbound(
         }
     };
     let (sip_tx, sip_events) = mpsc::channel(64);
-    let leg = match Leg::dial(&sv.sip, sip_tx.clone(), media, security, dial) {
+    let leg = match route.dial_next(&sv, &sip_tx, media) {
         Ok(leg) => leg,
-        Err(e) => {
+        Err(why) => {
             sv.media.close_leg(media.id);
-            super::finish::end_unplaced(&sv, accepted.call, &e.to_string()).await;
-            return Err(e.to_string());
+            super::finish::end_unplaced(&sv, accepted.call, &why).await;
+            return Err(why);
         }
     };
     let mut vars = callback_vars(&sv.store, task.item, sv.config.site.utc_offset_min).await;
@@ -169,7 +176,9 @@ pub async fn outbound(
     driver.number = Some(number);
     driver.lane = Lane::Callback;
     driver.queue = queue;
-    driver.name_leg(driver.citizen.session, &trunk, true);
+    let tried = route.trunk();
+    driver.route = Some(route);
+    driver.name_leg(driver.citizen.session, &tried, true);
     driver.permits.push(permit);
     announce(&driver);
     sv.metrics.calls_out.inc();
@@ -214,6 +223,8 @@ fn build(sv: &Arc<Services>, call: Id, origin: Origin, mailboxes: Mailboxes, cit
         withheld: false,
         queue: sv.config.first_queue(),
         citizen,
+        route: None,
+        trunk_call: None,
         answered: false,
         encryption: BTreeMap::new(),
         operator: None,

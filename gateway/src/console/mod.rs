@@ -14,6 +14,7 @@ mod page;
 mod recording;
 mod system;
 mod trace;
+mod trunk;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -90,6 +91,7 @@ fn router(sv: Arc<Services>) -> Router {
         .route("/api/v1/sip/bans", get(ban::list))
         .route("/api/v1/sip/bans/{source}", delete(ban::lift))
         .route("/api/v1/queues", get(operator::queues))
+        .route("/api/v1/trunks", get(trunk::list))
         .route("/api/v1/items", get(item::list).post(item::create))
         .route("/api/v1/items/{id}", get(item::show))
         .route("/api/v1/recordings/{id}", get(recording::show))

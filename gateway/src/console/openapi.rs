@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{auth, ban, call, callback, casecore, item, operator, recording, system, trace};
+use super::{auth, ban, call, callback, casecore, item, operator, recording, system, trace, trunk};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -24,6 +24,7 @@ use super::{auth, ban, call, callback, casecore, item, operator, recording, syst
         call::reveal,
         operator::set_state,
         operator::queues,
+        trunk::list,
         item::list,
         item::create,
         item::show,

@@ -19,7 +19,8 @@ pub(crate) async fn healthz(State(api): State<Api>) -> Response {
 /// Prometheus
 #[utoipa::path(get, path = "/metrics", responses((status = 200, description = "Prometheus text format")))]
 pub(crate) async fn metrics(State(api): State<Api>) -> Response {
-    let text =
+    let mut text =
         api.sv.metrics.render(api.sv.live.len(), &api.sv.sip.stats(), &api.sv.media.stats(), api.sv.trace.figures());
+    text += &crate::trunk::render_metrics(&api.sv.trunks);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response()
 }

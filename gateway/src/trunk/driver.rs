@@ -108,7 +108,7 @@ fn registrar_of(trunk: &TrunkState) -> Option<SocketAddr> {
 /// `expires_s`: REGISTER for so long; `None`: OPTIONS.
 async fn ask(trunk: &TrunkState, sip: &Sip, remote: SocketAddr, expires_s: Option<u32>, cseq: u32) -> Reply {
     let config = &trunk.config;
-    let host = config.registrar.as_ref().or(config.outbound.as_ref()).map_or_else(String::new, |h| host_text(h));
+    let host = config.registrar.as_ref().or(config.outbound.as_ref()).map_or_else(String::new, host_text);
     let domain = if config.domain.is_empty() { host } else { config.domain.clone() };
     let user = config.user.clone().unwrap_or_default();
     let at = if user.is_empty() { "" } else { "@" };

@@ -9,7 +9,7 @@ const REST_MAX: Duration = Duration::from_secs(600);
 
 /// One address.
 #[derive(Clone, Debug, Default)]
-pub struct Health {
+pub(super) struct Health {
     is_down: bool,
     /// Answers against the present state, in a row.
     against: u32,
@@ -19,14 +19,14 @@ pub struct Health {
 
 /// Whether a final answer to OPTIONS is a sign of life: anything but silence and "no calls now".
 #[must_use]
-pub const fn is_alive(reply: &Reply) -> bool {
+pub(super) const fn is_alive(reply: &Reply) -> bool {
     !reply.is_local && reply.code != 408 && reply.code != 503
 }
 
 impl Health {
     /// Takes a sign of life or its absence; true if the state changed. `down` and `up` are how many
     /// in a row it takes.
-    pub const fn on_options(&mut self, alive: bool, down: u32, up: u32) -> bool {
+    pub(super) const fn on_options(&mut self, alive: bool, down: u32, up: u32) -> bool {
         if alive != self.is_down {
             self.against = 0;
             return false;
@@ -41,14 +41,14 @@ impl Health {
     }
 
     /// The carrier answered 503 with `Retry-After` (RFC 3261 §21.5.4).
-    pub fn rest(&mut self, now: Instant, retry_after_s: u32) {
+    pub(super) fn rest(&mut self, now: Instant, retry_after_s: u32) {
         let rest = Duration::from_secs(u64::from(retry_after_s)).min(REST_MAX);
         self.rest_until = self.rest_until.max(Some(now + rest));
     }
 
     /// Whether it may be given calls.
     #[must_use]
-    pub fn is_usable(&self, now: Instant) -> bool {
+    pub(super) fn is_usable(&self, now: Instant) -> bool {
         !self.is_down && self.rest_until.is_none_or(|until| until <= now)
     }
 }

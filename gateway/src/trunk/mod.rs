@@ -5,12 +5,14 @@
 pub mod choose;
 mod driver;
 mod health;
+mod metrics;
 mod registration;
 mod rewrite;
 mod sockets;
 mod state;
 
 pub use driver::{spawn, unregister};
+pub use metrics::render as render_metrics;
 pub use registration::RegistrationState;
 pub use rewrite::rewrite;
 pub(crate) use sockets::towards;

@@ -31,7 +31,7 @@ pub enum RegistrationState {
 
 /// One account at one carrier.
 #[derive(Debug)]
-pub struct Registration {
+pub(super) struct Registration {
     expires_s: u32,
     state: RegistrationState,
     /// The carrier keeps our contact until then.
@@ -44,7 +44,7 @@ pub struct Registration {
 impl Registration {
     /// Asks at once.
     #[must_use]
-    pub const fn new(now: Instant, expires_s: u32) -> Self {
+    pub(super) const fn new(now: Instant, expires_s: u32) -> Self {
         Self {
             expires_s,
             state: RegistrationState::Registering,
@@ -57,19 +57,19 @@ impl Registration {
 
     /// When to ask next; `None` after a refusal for good.
     #[must_use]
-    pub const fn next_at(&self) -> Option<Instant> {
+    pub(super) const fn next_at(&self) -> Option<Instant> {
         self.next_at
     }
 
     /// How long to ask for.
     #[must_use]
-    pub const fn expires_s(&self) -> u32 {
+    pub(super) const fn expires_s(&self) -> u32 {
         self.expires_s
     }
 
     /// How it stands at `now`: an old registration counts until it lapses.
     #[must_use]
-    pub fn state(&self, now: Instant) -> RegistrationState {
+    pub(super) fn state(&self, now: Instant) -> RegistrationState {
         match self.state {
             RegistrationState::Registering if self.valid_until.is_some_and(|until| until > now) => {
                 RegistrationState::Registered
@@ -79,8 +79,11 @@ impl Registration {
     }
 
     /// Takes an answer; `jitter` is random in 0..1.
-    pub fn on_reply(&mut self, now: Instant, reply: &Reply, jitter: f64) {
+    pub(super) fn on_reply(&mut self, now: Instant, reply: &Reply, jitter: f64) {
         let jitter = jitter.clamp(0.0, 1.0);
+        if self.state == RegistrationState::Ended {
+            return;
+        }
         match reply.code {
             200..300 => {
                 let granted = reply.expires_s.unwrap_or(self.expires_s);
@@ -109,7 +112,7 @@ impl Registration {
     }
 
     /// Taken back: nothing follows.
-    pub const fn end(&mut self) {
+    pub(super) const fn end(&mut self) {
         self.state = RegistrationState::Ended;
         (self.valid_until, self.next_at) = (None, None);
     }
