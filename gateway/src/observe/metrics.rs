@@ -63,12 +63,10 @@ pub struct Metrics {
 /// What the SIP side refused, and who is registered.
 struct SipGuard {
     bindings: IntGauge,
-    auth_failures: IntGauge,
     auth_paused: IntGauge,
     rate_limited: IntGauge,
     refused_banned: IntGauge,
     bans: IntGauge,
-    overload: IntGauge,
 }
 
 impl SipGuard {
@@ -76,23 +74,19 @@ impl SipGuard {
         let of = |name: &str, help: &str| gauge(r, &format!("hotline_sip_{name}"), help);
         Ok(Self {
             bindings: of("bindings", "Contacts of registered phones")?,
-            auth_failures: of("auth_failures", "Wrong passwords and unknown users since start")?,
             auth_paused: of("auth_paused", "Attempts dropped while their source or user had to wait, since start")?,
             rate_limited: of("rate_limited", "Messages dropped before parsing by a source's rate, since start")?,
             refused_banned: of("refused_banned", "Messages of banned sources dropped since start")?,
             bans: of("bans", "Bans since start")?,
-            overload: of("refused_overload", "Calls refused with 503 since start")?,
         })
     }
 
     fn set(&self, sip: &hotline_sip::Stats) {
         self.bindings.set(signed(sip.bindings as u64));
-        self.auth_failures.set(signed(sip.auth_failures));
         self.auth_paused.set(signed(sip.auth_paused));
         self.rate_limited.set(signed(sip.rate_limited));
         self.refused_banned.set(signed(sip.refused_banned));
         self.bans.set(signed(sip.bans_total));
-        self.overload.set(signed(sip.refused_overload));
     }
 }
 
