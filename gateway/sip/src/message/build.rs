@@ -67,7 +67,9 @@ pub(crate) fn reason_phrase(code: u16) -> &'static str {
 pub fn response(request: &Message, source: SocketAddr, code: u16, reason: &str, to_tag: Option<&str>) -> Writer {
     let reason = if reason.is_empty() { reason_phrase(code) } else { reason };
     let mut writer = Writer::status(code, reason);
-    for (index, via) in request.elements(HeaderName::Via).enumerate() {
+    // What can't be read leads nowhere, and a list of scraps must not grow into an answer of lines.
+    let vias = request.elements(HeaderName::Via).take_while(|via| super::Via::parse(via).is_some());
+    for (index, via) in vias.enumerate() {
         if index == 0 {
             writer.header("Via", top_via(via, source));
         } else {
