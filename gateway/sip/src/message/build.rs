@@ -67,15 +67,7 @@ pub(crate) fn reason_phrase(code: u16) -> &'static str {
 pub fn response(request: &Message, source: SocketAddr, code: u16, reason: &str, to_tag: Option<&str>) -> Writer {
     let reason = if reason.is_empty() { reason_phrase(code) } else { reason };
     let mut writer = Writer::status(code, reason);
-    // What can't be read leads nowhere, and a list of scraps must not grow into an answer of lines.
-    let vias = request.elements(HeaderName::Via).take_while(|via| super::Via::parse(via).is_some());
-    for (index, via) in vias.enumerate() {
-        if index == 0 {
-            writer.header("Via", top_via(via, source));
-        } else {
-            writer.header("Via", via);
-        }
-    }
+    put_vias(&mut writer, request, source);
     if let Some(from) = request.header(HeaderName::From) {
         writer.header("From", from);
     }
@@ -98,6 +90,27 @@ pub fn response(request: &Message, source: SocketAddr, code: u16, reason: &str, 
         }
     }
     writer
+}
+
+/// Repeats `Via`, field by field, up to what can't be read: that leads nowhere
+fn put_vias(writer: &mut Writer, request: &Message, source: SocketAddr) {
+    let mut is_top = true;
+    for field in request.header_all(HeaderName::Via) {
+        let mut value = Vec::with_capacity(field.len() + 48);
+        for via in super::split_list(field).filter(|via| !via.is_empty()) {
+            if super::Via::parse(via).is_none() {
+                break;
+            }
+            if !value.is_empty() {
+                value.extend_from_slice(b", ");
+            }
+            value.extend(if is_top { top_via(via, source) } else { via.to_vec() });
+            is_top = false;
+        }
+        if !value.is_empty() {
+            writer.header("Via", value);
+        }
+    }
 }
 
 /// A whole response without body, also for a request that was only partly read
