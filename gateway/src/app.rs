@@ -271,6 +271,8 @@ fn sip_config(config: &Config) -> hotline_sip::Config {
     c.trunks = crate::trunk::core_trunks(config);
     c.algorithms = config.sip.digest.iter().filter_map(|a| crate::config::digest_algorithm(a)).collect();
     c.session_count_max = config.sip.sessions_max;
+    let (expires_s, min_se_s) = (config.sip.session_expires_s, config.sip.session_min_s);
+    c.session_timer = hotline_sip::SessionTimer { expires_s, min_se_s };
     c.register_s_max = config.sip.register_max_s;
     c.guard = config.sip.guard.settings();
     let nets = |texts: &[String]| texts.iter().filter_map(|n| n.parse().ok()).collect();

@@ -88,6 +88,11 @@ impl Config {
             fault(key, format!("{value} is outside {least}…{most}"), "取范围内的值 / choose a value inside")
         };
         within("http.session_hours", self.http.session_hours, 1, 168)?;
+        let (expires_s, min_s) = (u64::from(self.sip.session_expires_s), u64::from(self.sip.session_min_s));
+        within("sip.session_min_s", min_s, 90, 86_400)?;
+        if expires_s != 0 {
+            within("sip.session_expires_s", expires_s, min_s, 86_400)?;
+        }
         within("sip.register_max_s", self.sip.register_max_s.into(), 60, 86_400)?;
         within("media.rtp_silence_ms", self.media.rtp_silence_ms, 1_000, 60_000)?;
         within("media.rtp_dead_ms", self.media.rtp_dead_ms, self.media.rtp_silence_ms, 600_000)?;

@@ -180,6 +180,10 @@ pub struct Sip {
     pub srtp_keys_in_clear: bool,
     /// Calls at once; further ones get 503 with Retry-After.
     pub sessions_max: usize,
+    /// Session timer (RFC 4028) we ask for, in seconds: a call whose peer vanished ends by itself. 0 asks for none.
+    pub session_expires_s: u32,
+    /// Shorter session timers of peers get 422.
+    pub session_min_s: u32,
     /// Longest registration granted to a phone, seconds.
     pub register_max_s: u32,
     /// Networks a listener hears; one that isn't named hears everybody, as far as the lists above go.
@@ -205,6 +209,8 @@ impl Default for Sip {
             phone_srtp: Srtp::Off,
             srtp_keys_in_clear: false,
             sessions_max: 3000,
+            session_expires_s: 1_800,
+            session_min_s: 90,
             register_max_s: 600,
             allow: BTreeMap::new(),
             guard: Guard::default(),
