@@ -10,7 +10,7 @@ use common::{Desk, NUMBER, call_of};
 use hotline_tests::gateway::GatewayConfig;
 use hotline_tests::net::{GATEWAY_IP, TRUNK_IP, free_port, free_ports};
 use hotline_tests::peer::{Baresip, BaresipConfig};
-use hotline_tests::sip::{Citizen, CitizenConfig, Credentials};
+use hotline_tests::sip::{Call, Citizen, CitizenConfig, Credentials};
 use hotline_tests::tls::Certificates;
 use hotline_tests::tone;
 use hotline_tests::until;
@@ -255,6 +255,22 @@ async fn an_encrypted_phone_holds_and_comes_back() {
     let id = call_of(&desk, 1).await;
     desk.ended(&id).await;
     assert_eq!(suites(&desk, &id, "operator").await, encrypted(), "encrypted once and for the whole talk");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_phone_that_answers_in_plain_where_srtp_is_optional_is_rung_once_more() {
+    let desk = Desk::open(in_clear("optional")).await;
+    let phone = desk.phone().await;
+    desk.ready().await;
+    let citizen = Citizen::start(CitizenConfig::new(desk.gateway.sip(), NUMBER)).await.unwrap();
+    let call = citizen.call_answered("12319", 5_000).await.unwrap();
+    let first = phone.next_call(10_000).await.unwrap();
+    let second = phone.next_call(10_000).await.unwrap();
+    let profile = |call: &Call| String::from_utf8_lossy(&call.invite().body).contains("RTP/SAVP");
+    assert!(profile(&first) && !profile(&second));
+    call.rtp().wait_for_tone(1_000.0, 500, 15_000).await.unwrap();
+    second.rtp().wait_for_tone(440.0, 500, 5_000).await.unwrap();
+    call.hang_up().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

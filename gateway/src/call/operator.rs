@@ -129,7 +129,10 @@ impl Driver {
             Err(why) => {
                 info!(call = %self.call, why, "operator's phone answered with nothing usable");
                 self.sv.sip.hang_up(operator.leg.session, "488");
-                self.operator_failed(488).await;
+                // Some phones refuse encryption with a 200 that has no audio (RFC 3264 §6).
+                if !self.ring_plain(488) {
+                    self.operator_failed(488).await;
+                }
                 return;
             }
         };
