@@ -15,6 +15,7 @@ use hotline_tests::net::PHONE_NETWORK;
 use hotline_tests::peer::{Linphone, LinphoneConfig};
 use hotline_tests::sip::{Algorithm, Citizen, CitizenConfig, Credentials, Side};
 use hotline_tests::until;
+use serde_json::Value;
 
 fn linphone(desk: &Desk) -> LinphoneConfig {
     LinphoneConfig::new(desk.gateway.sip(), Credentials::new("1001", "phone-1001"))
@@ -28,15 +29,16 @@ async fn talk(desk: &Desk, phone: &mut Linphone, citizen_ends: bool) {
     call.rtp().wait_for_tone(1_000.0, 1_500, 15_000).await.unwrap();
     let id = call_of(desk, 1).await;
     if citizen_ends {
+        for on in [true, false] {
+            phone.hold(on).unwrap();
+            happened(desk, &id, &format!("hold {on}"), |e| e["kind"] == "hold" && e["data"]["on"] == on).await;
+        }
+        call.rtp().clear_heard();
+        call.rtp().wait_for_tone(1_000.0, 500, 10_000).await.unwrap();
         call.hang_up().await.unwrap();
     } else {
         phone.hang_up().unwrap();
-        until("the end of the talk", 10_000, || async {
-            let events = desk.api.get(&format!("/api/v1/calls/{id}/events")).await.ok()?;
-            events.as_array()?.iter().any(|e| e["kind"] == "talk_end").then_some(())
-        })
-        .await
-        .unwrap();
+        happened(desk, &id, "the end of the talk", |e| e["kind"] == "talk_end").await;
         // The citizen is still there, in the survey.
         call.hang_up().await.unwrap();
     }
@@ -48,8 +50,17 @@ async fn talk(desk: &Desk, phone: &mut Linphone, citizen_ends: bool) {
     assert_eq!(call.wait_ended(1_000).await.unwrap().by, Side::Local);
 }
 
+async fn happened(desk: &Desk, call: &str, what: &str, wanted: impl Fn(&Value) -> bool) {
+    let path = format!("/api/v1/calls/{call}/events");
+    let found = until(what, 10_000, || async {
+        let events = desk.api.get(&path).await.ok()?;
+        events.as_array()?.iter().any(&wanted).then_some(())
+    });
+    found.await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn linphonec_registers_with_sha_256_and_talks_both_ways() {
+async fn linphonec_registers_with_sha_256_talks_both_ways_holds_and_resumes() {
     let desk = Desk::open(GatewayConfig::default()).await;
     let mut phone = Linphone::start(&linphone(&desk)).unwrap();
     assert_eq!(phone.wait_registered(15_000).await.unwrap(), Algorithm::Sha256);
