@@ -52,3 +52,31 @@ fn sans_io_cores_have_no_runtime() {
     }
     assert!(!graph["hotline-gateway"].contains("rsip"), "rsip never meets the network path");
 }
+
+/// Names in backticks of `SIP.md` that point into the project: (path, test)
+fn pointers(text: &str) -> Vec<(&str, Option<&str>)> {
+    let names = text.split('`').skip(1).step_by(2).filter(|name| name.contains('/') && !name.contains(' '));
+    let names = names.filter(|name| ["gateway/", "tests/", "db/", "ops/"].iter().any(|top| name.starts_with(top)));
+    names.map(|name| name.split_once("::").map_or((name, None), |(path, test)| (path, Some(test)))).collect()
+}
+
+#[test]
+fn every_row_of_sip_md_names_a_file_and_a_test_that_exist() {
+    let root = hotline_tests::repo_root();
+    let text = std::fs::read_to_string(root.join("SIP.md")).unwrap();
+    for (path, test) in pointers(&text) {
+        assert!(root.join(path).exists(), "SIP.md names {path}, which does not exist");
+        if let Some(test) = test {
+            let source = std::fs::read_to_string(root.join(path)).unwrap();
+            assert!(source.contains(&format!("fn {test}(")), "SIP.md names {test}, which is not in {path}");
+        }
+    }
+    let rows: Vec<&str> = text.lines().filter(|l| l.starts_with("| ") && !l.starts_with("| RFC ")).collect();
+    assert!(rows.len() > 30, "{} rows", rows.len());
+    for row in rows {
+        let cells: Vec<&str> = row.split(" | ").collect();
+        assert_eq!(cells.len(), 4, "{row}");
+        assert!(!pointers(cells[2]).is_empty(), "a row without a file: {row}");
+        assert!(pointers(cells[3]).iter().any(|(_, test)| test.is_some()), "a row without a test: {row}");
+    }
+}

@@ -42,6 +42,9 @@ pub enum ParseErrorKind {
     /// `CSeq` is no number below 2^31 with the request's method
     #[error("Bad CSeq")]
     CSeq,
+    /// `Call-ID` holds white space or a control, which no answer could repeat
+    #[error("Bad Call-ID")]
+    CallId,
     /// An unknown method, and a `CSeq` that names another one: 501 tells more than 400 (RFC 4475 §3.1.2.18)
     #[error("Not Implemented")]
     Method,
@@ -182,6 +185,9 @@ fn check(message: &mut Message) -> Result<(), ParseErrorKind> {
             return Err(ParseErrorKind::Address);
         }
     }
+    if message.call_id().iter().any(|b| *b <= b' ' || *b == 0x7F) {
+        return Err(ParseErrorKind::CallId);
+    }
     check_cseq(message)?;
     if let Some(value) = message.header(HeaderName::MaxForwards) {
         let good = std::str::from_utf8(value).is_ok_and(|v| v.parse::<u8>().is_ok());
@@ -259,6 +265,14 @@ mod tests {
             "{text}"
         );
         assert!(text.contains("To: <sip:12319@10.0.0.1>;tag=t1\r\n") && text.contains("Call-ID: x1\r\n"), "{text}");
+    }
+
+    #[test]
+    fn a_call_id_that_no_answer_could_repeat_is_refused() {
+        for bad in ["x\01", "x 1", "x\r1", "x\u{7f}"] {
+            let error = Message::parse(INVITE.replace("i: x1", &format!("i: {bad}")).as_bytes()).unwrap_err();
+            assert_eq!((error.kind, error.code()), (ParseErrorKind::CallId, 400), "{bad:?}");
+        }
     }
 
     #[test]
