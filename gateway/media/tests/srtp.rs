@@ -246,3 +246,23 @@ fn random_bytes_never_panic_and_never_pass() {
         let _ = Protector::new(Suite::Sha1Tag32, &key(1)).protect_rtcp(&mut report, lcg.below(300) as usize);
     }
 }
+
+fn hex(text: &str) -> Vec<u8> {
+    (0..text.len()).step_by(2).map(|at| u8::from_str_radix(&text[at..at + 2], 16).unwrap()).collect()
+}
+
+// The keys of RFC 3711 Appendix B.3; the packets were computed apart, with AES of OpenSSL and HMAC of Python.
+#[test]
+fn whole_packets_are_those_of_another_computation() {
+    let master = hex("E1F97A0D3E018BE0D64FA32C06DE41390EC675AD498AFEEBB6960B3AABE6");
+    let key = MasterKey::new(master.try_into().unwrap());
+    let mut protector = Protector::new(Suite::Sha1Tag80, &key);
+    let mut packet = hex("800f1234decafbadcafebabeabababababababababababababababab");
+    protector.protect_rtp(&mut packet, 0).unwrap();
+    assert_eq!(packet, hex("800f1234decafbadcafebabe4e55dc4ce79978d88ca4d215949d2402b78d6acc99ea179b8dbb"));
+    let report = hex("81c8000bcafebabeabababababababababababababababab");
+    protector.protect_rtcp(&mut report.clone(), 0).unwrap();
+    let mut second = report;
+    protector.protect_rtcp(&mut second, 0).unwrap();
+    assert_eq!(second, hex("81c8000bcafebabe7128035be487b9bdbef89041f977a5a880000001993e08cd54d6c1230798"));
+}
