@@ -61,7 +61,7 @@ impl Driver {
                     continue;
                 }
             };
-            let media = self.citizen.media.clone();
+            let media = self.citizen.media;
             let dialled = route(&self.sv, &permit).and_then(|mut route| {
                 let leg = route.dial_next(&self.sv, &self.sip_tx, media)?;
                 Ok((leg, route))

@@ -60,7 +60,7 @@ impl Route {
                     continue;
                 }
             };
-            match Leg::dial(&sv.sip, events.clone(), media.clone(), security, self.describe(sv, &attempt)) {
+            match Leg::dial(&sv.sip, events.clone(), media, security, self.describe(sv, &attempt)) {
                 Ok(leg) => {
                     self.current = Some((attempt, call));
                     return Ok(leg);
@@ -108,7 +108,7 @@ impl Driver {
             return false;
         }
         let failed = route.trunk();
-        match route.dial_next(&self.sv, &self.sip_tx, self.citizen.media.clone()) {
+        match route.dial_next(&self.sv, &self.sip_tx, self.citizen.media) {
             Ok(leg) => {
                 self.citizen = leg;
                 let next = route.trunk();
