@@ -16,7 +16,7 @@ pub const SERVER_TRANSACTION_COUNT_MAX: usize = 98_304;
 /// Server transactions beyond that for requests inside dialogs
 pub const SERVER_TRANSACTION_RESERVE: usize = 8_192;
 /// Client transactions; a dial or re-offer beyond fails, a BYE or CANCEL is always let through
-pub const CLIENT_TRANSACTION_COUNT_MAX: usize = 32_768;
+pub const CLIENT_TRANSACTION_COUNT_MAX: usize = 65_536;
 /// Ringing of an incoming call by default, then 480
 pub const RING_TIMEOUT_MS_DEFAULT: u64 = 180_000;
 /// Contacts of one phone; the binding that lapses first makes room

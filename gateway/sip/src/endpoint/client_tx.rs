@@ -95,6 +95,20 @@ pub(super) struct ClientTx {
     pub(super) forks: Vec<Fork>,
 }
 
+impl ClientTx {
+    /// Lets go of what only an unanswered request needs: an answered one stays for up to 32 s to absorb repetitions
+    pub(super) fn shrink(&mut self) {
+        self.bytes = Vec::new();
+        self.request.sdp = Vec::new();
+        if self.request.method != Method::Invite {
+            // Method and number are what a late response is known by.
+            let Outgoing { uri, routes, from, to, call_id, headers, .. } = &mut self.request;
+            (*uri, *from, *to, *call_id) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+            (*routes, *headers) = (Vec::new(), Vec::new());
+        }
+    }
+}
+
 /// What a new client transaction needs besides its request
 pub(super) struct Order {
     pub(super) flow: Flow,

@@ -41,6 +41,11 @@ impl Endpoint {
         if self.clients.get(&id).is_some_and(|tx| tx.fsm.is_terminated()) {
             self.remove_client(id);
         } else {
+            if message.code() >= 200
+                && let Some(tx) = self.clients.get_mut(&id)
+            {
+                tx.shrink();
+            }
             self.arm_client(id);
         }
     }

@@ -176,7 +176,8 @@ impl Endpoint {
         let request = tx.request.as_ref()?;
         let to_tag = (code > 100).then_some(tx.to_tag.as_str());
         let mut writer = response(request, tx.source, code, reason, to_tag);
-        if request.method() == Method::Invite && (101..300).contains(&code) {
+        let request_is_invite = request.method() == Method::Invite;
+        if request_is_invite && (101..300).contains(&code) {
             for route in request.header_all(HeaderName::RecordRoute) {
                 writer.header("Record-Route", route);
             }
@@ -187,7 +188,10 @@ impl Endpoint {
         if code >= 200 {
             tx.request = None;
         }
-        let sent = (tx.reply_to, tx.last.clone());
+        let is_answered = request_is_invite && (200..300).contains(&code);
+        // The session itself repeats a 2xx to an INVITE (RFC 6026 §7.1).
+        let bytes = if is_answered { std::mem::take(&mut tx.last) } else { tx.last.clone() };
+        let sent = (tx.reply_to, bytes);
         let is_over = tx.fsm.is_terminated();
         self.transmit(sent.0, sent.1.clone());
         if is_over {

@@ -89,6 +89,7 @@ impl Endpoint {
 
     /// A refresh is due, or the peer's never came
     pub(super) fn expiry_timeout(&mut self, now: Instant, id: SessionId) {
+        let has_room = self.has_client_room();
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
@@ -103,7 +104,7 @@ impl Endpoint {
         if expiry.refresh_at.is_none_or(|at| at > now) {
             return;
         }
-        if !is_free || self.clients.len() >= crate::limits::CLIENT_TRANSACTION_COUNT_MAX {
+        if !is_free || !has_room {
             // What is being negotiated now refreshes too.
             expiry.refresh_at = Some(now + Duration::from_secs(2));
             return;
