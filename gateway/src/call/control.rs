@@ -50,6 +50,8 @@ pub enum Control {
         /// Outcome.
         reply: oneshot::Sender<Result<(), ControlError>>,
     },
+    /// The operator's phone calls a colleague's during the talk.
+    Consult(Box<crate::net::sip::NewCall>),
     /// The gateway stops: end whatever is going on.
     Shutdown,
 }
@@ -88,6 +90,7 @@ impl super::driver::Driver {
                 }
                 let _ = reply.send(allowed);
             }
+            Control::Consult(new) => self.begin_consult(*new).await,
             Control::Shutdown => {
                 if self.operator.as_ref().is_some_and(|o| o.talking) {
                     self.talk_over(Side::System, "shutdown").await;

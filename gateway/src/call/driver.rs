@@ -1,6 +1,6 @@
 //! The driver's state and its one loop.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -11,6 +11,7 @@ use hotline_sip::Event;
 use tokio::sync::mpsc;
 use tracing::debug;
 
+use super::consult::Consult;
 use super::control::Control;
 use super::finish::Finished;
 use super::leg::Leg;
@@ -18,6 +19,7 @@ use super::operator::OperatorLeg;
 use super::recording::{ActiveRecording, Purpose};
 use super::route::Route;
 use super::story::Story;
+use super::transfer::Transfer;
 use crate::acd::{CallNews, Lane};
 use crate::app::Services;
 use crate::dialout::Permit;
@@ -111,6 +113,11 @@ pub(crate) struct Driver {
     pub(crate) encryption: BTreeMap<&'static str, &'static str>,
     pub(crate) operator: Option<OperatorLeg>,
     pub(crate) machine: Machine,
+    /// A phone is being rung to take the citizen over.
+    pub(crate) transfer: Option<Transfer>,
+    pub(crate) consult: Option<Consult>,
+    /// Operators who sent this caller on to a queue: not to them again.
+    pub(crate) excluded: BTreeSet<String>,
     pub(crate) stage: Stage,
     pub(crate) lane: Lane,
     pub(crate) waiting: bool,
@@ -218,6 +225,10 @@ impl Driver {
             self.on_citizen(event).await;
         } else if self.operator.as_ref().is_some_and(|o| o.leg.session == id) {
             self.on_operator(event).await;
+        } else if self.transfer.as_ref().is_some_and(|t| t.leg.session == id) {
+            self.on_transfer(event).await;
+        } else if self.consult.as_ref().is_some_and(|c| c.caller.session == id || c.target.session == id) {
+            self.on_consult(id, event).await;
         } else {
             debug!(call = %self.call, ?id, "event of a leg that is gone");
         }

@@ -1,6 +1,6 @@
 //! Carries out what the voice flow wants.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -87,7 +87,8 @@ impl Driver {
         }
         self.lane = lane.min(self.lane);
         let call = self.call.to_string();
-        let entered = self.sv.acd.enter(&self.queue, &call, self.lane, BTreeSet::new(), self.news_tx.clone()).await;
+        let entered =
+            self.sv.acd.enter(&self.queue, &call, self.lane, self.excluded.clone(), self.news_tx.clone()).await;
         match entered {
             Ok(()) => {
                 self.waiting = true;

@@ -58,6 +58,14 @@ impl LiveCalls {
         self.lock().get(call).map(|e| e.control.clone())
     }
 
+    /// The way to the driver of the talk this operator is in.
+    #[must_use]
+    pub fn control_of_talk(&self, operator: &str) -> Option<mpsc::Sender<Control>> {
+        let calls = self.lock();
+        let mut talks = calls.values().filter(|e| e.view.stage == super::driver::Stage::Talk.as_str());
+        talks.find(|e| e.view.operator.as_deref() == Some(operator)).map(|e| e.control.clone())
+    }
+
     /// All of them, oldest first.
     #[must_use]
     pub fn list(&self) -> Vec<LiveCall> {

@@ -6,6 +6,7 @@
 
 mod action;
 mod citizen;
+mod consult;
 mod control;
 mod driver;
 mod finish;
@@ -20,6 +21,7 @@ mod route;
 mod security;
 mod start;
 mod story;
+mod transfer;
 
 pub use control::{Control, ControlError, SHUTDOWN};
 pub use driver::{Origin, Verdict};

@@ -11,7 +11,7 @@ use super::driver::{Driver, Side, Stage};
 use super::leg::Leg;
 use super::recording::{Purpose, TALK_MAX_MS};
 use super::security::security;
-use crate::acd::{Decline, Lane, OperatorRef};
+use crate::acd::{Decline, OperatorRef};
 use crate::clock::now_ms;
 use crate::intake::accept;
 
@@ -44,7 +44,7 @@ impl Driver {
         }
     }
 
-    fn dial_operator(&self, who: &OperatorRef) -> Result<Leg, String> {
+    pub(crate) fn dial_operator(&self, who: &OperatorRef) -> Result<Leg, String> {
         let security = self.phone_security(who)?;
         let media = self.sv.media.open_leg_beside(self.citizen.id()).map_err(|e| e.to_string())?;
         self.sv.media_routes.add(media.id, self.media_tx.clone());
@@ -88,7 +88,7 @@ impl Driver {
     }
 
     /// A phone's keys travel over TLS only if all its bindings do: any of them may be rung.
-    fn phone_security(&self, who: &OperatorRef) -> Result<hotline_media::sdp::Security, String> {
+    pub(crate) fn phone_security(&self, who: &OperatorRef) -> Result<hotline_media::sdp::Security, String> {
         let sip = &self.sv.config.sip;
         let bindings = self.sv.sip.bindings(&who.sip_user);
         let clear = bindings.iter().map(|binding| binding.flow.transport).find(|t| *t != Transport::Tls);
@@ -101,12 +101,15 @@ impl Driver {
             Event::Failed { code, .. } if self.ring_plain(code) => {}
             Event::Failed { code, .. } => self.operator_failed(code).await,
             Event::Ended { by, .. } => {
-                if by == EndedBy::Remote {
+                if self.referrer_left().await {
+                    self.end_consult(487);
+                } else if by == EndedBy::Remote {
                     self.talk_over(Side::Operator, "operator_bye").await;
                 } else {
                     self.operator_lost().await;
                 }
             }
+            Event::Transfer { id, target, .. } => self.on_refer(id, target).await,
             Event::Reoffer { sdp, .. } => self.operator_reoffer(sdp).await,
             Event::ReofferAnswered { code, sdp: Some(answer), .. } if code < 300 => {
                 match self.operator.as_ref().map(|o| o.leg.take_answer(&self.sv.media, &answer)) {
@@ -173,6 +176,7 @@ impl Driver {
 
     /// The talk is over; the citizen stays on the line unless it was them who left.
     pub(crate) async fn talk_over(&mut self, side: Side, how: &'static str) {
+        self.drop_transfer();
         let Some(operator) = self.operator.take() else { return };
         self.hold_ended();
         self.times.talk_end_at.get_or_insert_with(now_ms);
@@ -196,6 +200,7 @@ impl Driver {
 
     /// The phone is gone, the citizen isn't: back to the queue, before everybody who never spoke to anyone.
     async fn operator_lost(&mut self) {
+        self.end_consult(487);
         let Some(operator) = self.operator.take() else { return };
         self.hold_ended();
         self.sv.media.unbridge(self.citizen.id());
@@ -203,10 +208,7 @@ impl Driver {
         self.release_leg(&operator.leg);
         self.sv.acd.released(&self.queue, &operator.who.id).await;
         self.story.event("operator_lost", serde_json::json!({ "operator": operator.who.id }));
-        let music = self.sv.voice.clips(&[hotline_ivr::Say::Prompt("hold_music".into())]);
-        self.play_next += 1;
-        self.sv.media.play(self.citizen.id(), self.play_next, music, true);
-        self.enter_queue(self.queue.clone(), Lane::Callback).await;
+        self.wait_again(self.queue.clone()).await;
     }
 
     async fn operator_reoffer(&mut self, sdp: Option<Vec<u8>>) {
@@ -235,6 +237,10 @@ impl Driver {
         let Some(operator) = self.operator.as_mut().filter(|o| o.talking && o.holding != on) else { return };
         operator.holding = on;
         let leg = operator.leg.id();
+        if self.transfer.is_some() {
+            // The citizen hears music already.
+            return;
+        }
         if on {
             self.times.hold_since = Some(now_ms());
             self.sv.media.unbridge(citizen);

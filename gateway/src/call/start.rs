@@ -1,6 +1,6 @@
 //! How a call begins: the citizen's INVITE, or ours for a callback task.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hotline_db::{CallbackKind, CallbackTask, Direction, Id};
@@ -46,8 +46,7 @@ pub async fn inbound(sv: Arc<Services>, new: IncomingCall) {
 async fn serve_inbound(sv: &Arc<Services>, new: IncomingCall) -> Result<(), (u16, &'static str)> {
     let invite = &new.invite;
     if invite.user.is_some() {
-        // Domain rule 2.4: phones are called, they don't call; outbound exists from a task only.
-        return Err((403, "Outbound calls start from a task"));
+        return super::consult::begin(sv, new).await;
     }
     let carrier = invite.trunk.as_deref().and_then(|name| sv.trunks.named(name));
     let written = |rules: fn(&TrunkNumbers) -> &[NumberRule], number: &str| {
@@ -186,7 +185,7 @@ pub async fn outbound(
 }
 
 /// The hotline number a call is for: the one dialled first decides, whatever numbers diversions led through.
-fn hotline_of<'a>(config: &'a Config, dialled: &[String]) -> Option<&'a Hotline> {
+pub(super) fn hotline_of<'a>(config: &'a Config, dialled: &[String]) -> Option<&'a Hotline> {
     let is = |hotline: &Hotline, number: &str| is_same_number(&hotline.number, number, &config.site.area_code);
     dialled.iter().find_map(|number| config.hotlines.iter().find(|h| is(h, number)))
 }
@@ -242,6 +241,9 @@ fn build(sv: &Arc<Services>, call: Id, origin: Origin, mailboxes: Mailboxes, cit
         verdict: BTreeMap::new(),
         verdict_recording: None,
         play_next: 0,
+        transfer: None,
+        consult: None,
+        excluded: BTreeSet::new(),
         permits: Vec::new(),
         released_legs: Vec::new(),
         dead_at: None,

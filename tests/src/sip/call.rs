@@ -67,6 +67,8 @@ pub enum Event {
     Reinvited(Direction),
     /// An INFO came, with its body's text.
     Info(String),
+    /// A NOTIFY came about our REFER, with its body's text.
+    Notified(String),
     /// The call ended.
     Ended(End),
 }
@@ -278,6 +280,37 @@ impl Call {
         let body = format!("Signal={digit}\r\nDuration=160\r\n");
         let request = request.with_body("application/dtmf-relay", body);
         success(&self.0.agent.request(&request, to).await?)
+    }
+
+    /// Asks the other side to call `refer_to` instead (REFER, RFC 3515); the status code of the answer.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`].
+    pub async fn refer(&self, refer_to: &str) -> Result<u16> {
+        let (request, to) = {
+            let mut dialog = lock(&self.0.dialog);
+            (dialog.request(&self.0.agent, "REFER"), dialog.next_hop())
+        };
+        let request = request.with("Refer-To", format!("<{refer_to}>"));
+        Ok(self.0.agent.request(&request, to).await?.code().unwrap_or(0))
+    }
+
+    /// This dialog as a `Replaces` inside a `Refer-To` names it, escaped (RFC 3891 §6.1).
+    #[must_use]
+    pub fn as_replaces(&self) -> String {
+        let dialog = lock(&self.0.dialog);
+        let tag = |value: &str| super::message::param(value, "tag").unwrap_or("").to_owned();
+        let call_id = dialog.call_id.replace('@', "%40");
+        format!("{call_id}%3Bto-tag%3D{}%3Bfrom-tag%3D{}", tag(&dialog.remote), tag(&dialog.local))
+    }
+
+    /// Waits for a NOTIFY whose body holds `text`.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`].
+    pub async fn wait_notified(&self, text: &str, timeout_ms: u64) -> Result<()> {
+        let is_it = |e: &Event| matches!(e, Event::Notified(body) if body.contains(text));
+        crate::until(&format!("a NOTIFY with {text}"), timeout_ms, || async { self.when(is_it).map(|_| ()) }).await
     }
 
     /// Puts the other side on hold.

@@ -18,6 +18,7 @@ impl Call {
                 "INVITE" => self.on_reinvite(&inbound),
                 "UPDATE" => self.on_update(&inbound),
                 "INFO" => self.on_info(&inbound),
+                "NOTIFY" => self.on_notify(&inbound),
                 "OPTIONS" => self.reply(&inbound, 200, "OK"),
                 _ => self.send_reply(&inbound, without_dialog(&inbound.message)),
             }
@@ -114,6 +115,11 @@ impl Call {
         self.note(Event::Reinvited(offer.direction));
         self.apply_remote(offer);
         Some(answer.to_body())
+    }
+
+    fn on_notify(&self, inbound: &Inbound) {
+        self.note(Event::Notified(String::from_utf8_lossy(&inbound.message.body).into_owned()));
+        self.reply(inbound, 200, "OK");
     }
 
     fn on_info(&self, inbound: &Inbound) {

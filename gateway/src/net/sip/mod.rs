@@ -57,6 +57,13 @@ pub struct NewCall {
     pub events: mpsc::Receiver<Event>,
 }
 
+impl std::fmt::Debug for NewCall {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // What the INVITE said holds numbers.
+        f.debug_struct("NewCall").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
 /// What concerns phones and strangers rather than one call.
 #[derive(Debug)]
 pub enum Notice {
@@ -240,6 +247,33 @@ impl Sip {
     /// Ends a session in whatever way its state asks for.
     pub fn hang_up(&self, id: SessionId, cause: &str) {
         self.say(id, "hang up", |e, now| e.hang_up(now, id, cause));
+    }
+
+    /// Events of a session go to `events` from now on.
+    pub fn route(&self, id: SessionId, events: mpsc::Sender<Event>) {
+        if let Some(route) = self.lock().routes.get_mut(&id) {
+            *route = events;
+        }
+    }
+
+    /// 180 to a call that came in.
+    pub fn ringing(&self, id: SessionId) {
+        self.say(id, "ring", |e, now| e.provisional(now, id, 180, None));
+    }
+
+    /// Takes on what a phone's REFER asks for.
+    pub fn accept_transfer(&self, id: SessionId) {
+        self.say(id, "accept transfer", |e, now| e.accept_transfer(now, id));
+    }
+
+    /// Tells the phone how its transfer goes on; from 200 on that was the last word.
+    pub fn transfer_progress(&self, id: SessionId, code: u16) {
+        self.say(id, "transfer progress", |e, now| e.transfer_progress(now, id, code, ""));
+    }
+
+    /// Refuses what a phone's REFER asks for.
+    pub fn reject_transfer(&self, id: SessionId, code: u16) {
+        self.say(id, "reject transfer", |e, now| e.reject_transfer(now, id, code));
     }
 
     /// Answers a re-INVITE or UPDATE.

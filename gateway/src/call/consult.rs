@@ -1,0 +1,161 @@
+//! An operator in a talk asks a colleague first: phone to phone, beside the citizen's call and only during
+//! it (no private calls on the hotline, domain rule 2.4), not recorded: the citizen takes no part. A REFER with
+//! `Replaces` then joins citizen and colleague.
+
+use std::sync::Arc;
+
+use hotline_sip::{Event, SessionId};
+use serde_json::json;
+use tracing::info;
+
+use super::control::Control;
+use super::driver::Driver;
+use super::leg::Leg;
+use crate::acd::OperatorRef;
+use crate::app::Services;
+use crate::net::sip::NewCall;
+
+/// Two phones beside a citizen's call.
+pub(crate) struct Consult {
+    /// The operator's second leg.
+    pub(crate) caller: Leg,
+    /// What it is answered with.
+    answer: Vec<u8>,
+    /// The colleague's.
+    pub(crate) target: Leg,
+    who: OperatorRef,
+    talking: bool,
+}
+
+/// A phone's INVITE: handed to the driver of the talk its owner is in; without one it is refused.
+pub(crate) async fn begin(sv: &Arc<Services>, new: NewCall) -> Result<(), (u16, &'static str)> {
+    // Domain rule 2.4: phones are called, they don't call; outbound exists from a task only.
+    const REFUSED: (u16, &str) = (403, "Outbound calls start from a task");
+    let user = new.invite.user.clone().unwrap_or_default();
+    let caller = sv.store.user_by_sip_user(&user).await.ok().flatten().ok_or(REFUSED)?;
+    let control = sv.live.control_of_talk(&caller.id.to_string()).ok_or(REFUSED)?;
+    // Only colleagues' phones: an outside number has its own way, and `dialout` on it.
+    if sv.sip.bindings(&new.invite.request_user).is_empty() || new.invite.request_user == user {
+        return Err(REFUSED);
+    }
+    control.send(Control::Consult(Box::new(new))).await.map_err(|_| REFUSED)
+}
+
+impl Driver {
+    pub(crate) async fn begin_consult(&mut self, new: NewCall) {
+        let session = new.id;
+        if let Err((code, why)) = self.try_consult(new).await {
+            info!(call = %self.call, code, why, "consultation refused");
+            self.sv.sip.reject(session, code, "");
+        }
+    }
+
+    async fn try_consult(&mut self, mut new: NewCall) -> Result<(), (u16, String)> {
+        let busy = |why: &str| (486, why.to_owned());
+        let operator = self.operator.as_ref().filter(|o| o.talking).ok_or_else(|| busy("no talk"))?;
+        if new.invite.user.as_deref() != Some(operator.who.sip_user.as_str()) {
+            return Err(busy("another operator's talk"));
+        }
+        if self.consult.is_some() || self.transfer.is_some() {
+            return Err(busy("one at a time"));
+        }
+        let offer = new.invite.sdp.take().ok_or_else(|| (488, "no offer".to_owned()))?;
+        let security = self.phone_security(&operator.who).map_err(|e| (488, e))?;
+        let from = operator.who.id.clone();
+        let who = self.colleague(&new.invite.request_user).await.ok_or_else(|| busy("nobody's phone"))?;
+        let media = self.sv.media.open_leg_beside(self.citizen.id()).map_err(|e| (503, e.to_string()))?;
+        self.sv.media_routes.add(media.id, self.media_tx.clone());
+        let caller = Leg::incoming(new.id, media, security);
+        let ringing = match caller.answer(&self.sv.media, &offer) {
+            Ok((answer, _)) => self.dial_operator(&who).map(|target| (answer, target)).map_err(|e| (480, e)),
+            Err(e) => Err((488, e.to_string())),
+        };
+        let (answer, target) = match ringing {
+            Ok(ringing) => ringing,
+            Err(refused) => {
+                self.release_leg(&caller);
+                return Err(refused);
+            }
+        };
+        self.sv.sip.route(new.id, self.sip_tx.clone());
+        // What came before the new route, a CANCEL for example.
+        while let Ok(event) = new.events.try_recv() {
+            let _ = self.sip_tx.try_send(event);
+        }
+        self.sv.trace.leg(self.call, &new.invite.call_id, new.invite.user.as_deref().unwrap_or_default());
+        self.sv.sip.ringing(new.id);
+        self.story.event("consult_ring", json!({ "from": from, "to": who.id }));
+        self.consult = Some(Consult { caller, answer, target, who, talking: false });
+        Ok(())
+    }
+
+    /// What happens on one of the two legs.
+    pub(crate) async fn on_consult(&mut self, id: SessionId, event: Event) {
+        let Some(consult) = self.consult.as_mut() else { return };
+        let is_caller = consult.caller.session == id;
+        match event {
+            Event::Transfer { target, .. } if is_caller => self.on_refer(id, target).await,
+            Event::Transfer { .. } => self.sv.sip.reject_transfer(id, 603),
+            Event::Reoffer { sdp, .. } => {
+                let leg = if is_caller { &consult.caller } else { &consult.target };
+                match sdp.map(|offer| leg.answer(&self.sv.media, &offer)) {
+                    None => self.sv.sip.answer_reoffer(id, &leg.offer()),
+                    Some(Ok((answer, _))) => self.sv.sip.answer_reoffer(id, &answer),
+                    Some(Err(_)) => self.sv.sip.reject_reoffer(id, 488),
+                }
+            }
+            Event::ReofferAnswered { code, sdp: Some(answer), .. } if code < 300 => {
+                let leg = if is_caller { &consult.caller } else { &consult.target };
+                let _ = leg.take_answer(&self.sv.media, &answer);
+            }
+            Event::Answered { sdp, .. } if !is_caller => {
+                let agreed = sdp.as_ref().map(|answer| consult.target.take_answer(&self.sv.media, answer));
+                let is_usable = matches!(agreed, Some(Ok(_)));
+                if !is_usable || self.sv.sip.accept(consult.caller.session, &consult.answer).is_err() {
+                    return self.end_consult(488);
+                }
+                consult.talking = true;
+                self.sv.media.bridge(consult.caller.id(), consult.target.id());
+                let to = consult.who.id.clone();
+                self.story.event("consult_talk", json!({ "to": to }));
+            }
+            Event::Failed { code, .. } => self.end_consult(code),
+            Event::Cancelled { .. } | Event::Ended { .. } => self.end_consult(487),
+            _ => {}
+        }
+    }
+
+    /// Both phones are let go; who is rung no more hears `code`.
+    pub(crate) fn end_consult(&mut self, code: u16) {
+        let Some(consult) = self.consult.take() else { return };
+        if consult.talking {
+            self.sv.media.unbridge(consult.caller.id());
+            self.sv.sip.hang_up(consult.caller.session, "consultation over");
+        } else {
+            self.sv.sip.reject(consult.caller.session, if (400..700).contains(&code) { code } else { 480 }, "");
+        }
+        self.sv.sip.hang_up(consult.target.session, "consultation over");
+        self.release_leg(&consult.caller);
+        self.release_leg(&consult.target);
+        self.story.event("consult_end", json!({ "to": consult.who.id }));
+    }
+
+    /// REFER with `Replaces` (RFC 3891): citizen and colleague talk, the operator is out.
+    pub(crate) async fn join(&mut self, referrer: SessionId, replaced: SessionId) {
+        let citizens = self.operator.as_ref().filter(|o| o.talking).map(|o| o.leg.session);
+        let fits = self.consult.as_ref().is_some_and(|c| {
+            let pair = (Some(referrer), Some(replaced));
+            let second = Some(c.caller.session);
+            c.talking && (pair == (citizens, second) || pair == (second, citizens))
+        });
+        let Some(consult) = self.consult.take_if(|_| fits) else {
+            return self.sv.sip.reject_transfer(referrer, 603);
+        };
+        self.sv.sip.accept_transfer(referrer);
+        self.sv.sip.transfer_progress(referrer, 200);
+        self.sv.media.unbridge(consult.caller.id());
+        self.sv.sip.hang_up(consult.caller.session, "transferred");
+        self.release_leg(&consult.caller);
+        self.hand_over(consult.who, consult.target).await;
+    }
+}

@@ -1,0 +1,242 @@
+//! An operator's phone hands the citizen on (REFER): to a colleague's phone, to a queue, or outside where
+//! `dialout` allows it. The citizen never loses the line: whatever fails, somebody or the queue has them.
+
+use hotline_db::CallPatch;
+use hotline_ivr::Say;
+use hotline_sip::{Event, SessionId, TransferTarget};
+use serde_json::json;
+use tracing::info;
+
+use super::driver::{Driver, Stage};
+use super::leg::Leg;
+use super::operator::OperatorLeg;
+use super::outside;
+use super::start::hotline_of;
+use crate::acd::{Lane, OperatorRef};
+use crate::clock::now_ms;
+use crate::dialout::{self, Permit, Purpose, Wish};
+use crate::privacy::{mask_phone, normalize_phone};
+
+/// The phone that is being rung for a citizen an operator hands on.
+pub(crate) struct Transfer {
+    /// The session whose REFER this serves.
+    referrer: SessionId,
+    pub(crate) leg: Leg,
+    /// The colleague; without an id somebody outside.
+    who: OperatorRef,
+    permit: Option<Permit>,
+}
+
+impl Driver {
+    /// A REFER without a consultation before it.
+    pub(crate) async fn on_refer(&mut self, referrer: SessionId, target: TransferTarget) {
+        if let Some(replaced) = target.replaces {
+            return self.join(referrer, replaced).await;
+        }
+        let Some(operator) = self.operator.as_ref().filter(|o| o.talking && o.leg.session == referrer) else {
+            return self.sv.sip.reject_transfer(referrer, 603);
+        };
+        if self.transfer.is_some() || self.consult.is_some() {
+            return self.sv.sip.reject_transfer(referrer, 491);
+        }
+        let own = operator.who.sip_user.clone();
+        if let Some(hotline) = hotline_of(&self.sv.config, std::slice::from_ref(&target.number)) {
+            let queue = hotline.queue.clone();
+            return self.refer_to_queue(referrer, queue).await;
+        }
+        match self.colleague(&target.number).await {
+            Some(_) if target.number == own => self.sv.sip.reject_transfer(referrer, 603),
+            Some(who) => self.refer_to_phone(referrer, who),
+            None => self.refer_outside(referrer, &target.number).await,
+        }
+    }
+
+    /// The person whose phone registers as `sip_user`.
+    pub(crate) async fn colleague(&self, sip_user: &str) -> Option<OperatorRef> {
+        let user = self.sv.store.user_by_sip_user(sip_user).await.ok()??;
+        user.active.then(|| OperatorRef { id: user.id.to_string(), name: user.name, sip_user: sip_user.to_owned() })
+    }
+
+    /// The citizen waits again, before everybody who never spoke to anyone; not for who sends them away.
+    async fn refer_to_queue(&mut self, referrer: SessionId, queue: String) {
+        self.sv.sip.accept_transfer(referrer);
+        self.sv.sip.transfer_progress(referrer, 200);
+        let from = self.operator.as_ref().map(|o| o.who.id.clone()).unwrap_or_default();
+        self.story.event("transfer_queue", json!({ "from": from, "queue": queue }));
+        self.excluded.insert(from);
+        self.let_operator_go("transferred").await;
+        self.wait_again(queue).await;
+    }
+
+    fn refer_to_phone(&mut self, referrer: SessionId, who: OperatorRef) {
+        match self.dial_operator(&who) {
+            Ok(leg) => self.begin_transfer(Transfer { referrer, leg, who, permit: None }),
+            Err(why) => {
+                info!(call = %self.call, why, "transfer: the phone can't be rung");
+                self.story.event("transfer_refused", json!({ "to": who.id, "why": "unreachable" }));
+                self.sv.sip.reject_transfer(referrer, 480);
+            }
+        }
+    }
+
+    async fn refer_outside(&mut self, referrer: SessionId, number: &str) {
+        let operator = self.operator.as_ref().and_then(|o| o.who.id.parse().ok());
+        let number = normalize_phone(number, &self.sv.config.site.area_code).unwrap_or_else(|| number.to_owned());
+        let wish = Wish { purpose: Purpose::Transfer, number: &number, task: None, call: Some(self.call), operator };
+        let placed = match dialout::permit(&self.sv, wish).await {
+            Ok(permit) => self.dial_outside(&permit).map(|leg| (leg, permit)),
+            Err(refusal) => Err(refusal.as_str().to_owned()),
+        };
+        let shown = mask_phone(&number);
+        match placed {
+            Ok((leg, permit)) => {
+                let who = OperatorRef { id: String::new(), name: shown, sip_user: String::new() };
+                self.begin_transfer(Transfer { referrer, leg, who, permit: Some(permit) });
+            }
+            Err(why) => {
+                self.story.event("transfer_refused", json!({ "to": shown, "why": why }));
+                self.sv.sip.reject_transfer(referrer, 403);
+            }
+        }
+    }
+
+    fn dial_outside(&self, permit: &Permit) -> Result<Leg, String> {
+        let outside::Outside { dial, security, trunk } =
+            outside::dial(&self.sv, permit, self.sv.config.callback.ring_s)?;
+        let media = self.sv.media.open_leg_beside(self.citizen.id()).map_err(|e| e.to_string())?;
+        self.sv.media_routes.add(media.id, self.media_tx.clone());
+        let id = media.id;
+        match Leg::dial(&self.sv.sip, self.sip_tx.clone(), media, security, dial) {
+            Ok(leg) => {
+                self.name_leg(leg.session, &trunk, false);
+                Ok(leg)
+            }
+            Err(e) => {
+                self.sv.media.close_leg(id);
+                self.sv.media_routes.remove(id);
+                Err(e.to_string())
+            }
+        }
+    }
+
+    /// The citizen hears music while the target rings; the recording goes on.
+    fn begin_transfer(&mut self, transfer: Transfer) {
+        self.sv.sip.accept_transfer(transfer.referrer);
+        let from = self.operator.as_ref().map(|o| o.who.id.clone());
+        self.story.event("transfer_ring", json!({ "from": from, "to": transfer.who.id, "name": transfer.who.name }));
+        self.sv.media.unbridge(self.citizen.id());
+        self.play_music();
+        self.transfer = Some(transfer);
+    }
+
+    pub(crate) fn play_music(&mut self) {
+        let music = self.sv.voice.clips(&[Say::Prompt("hold_music".into())]);
+        self.play_next += 1;
+        self.sv.media.play(self.citizen.id(), self.play_next, music, true);
+    }
+
+    /// What happens at the phone that is being rung.
+    pub(crate) async fn on_transfer(&mut self, event: Event) {
+        match event {
+            Event::Progress { code, .. } => {
+                if let Some(transfer) = &self.transfer {
+                    self.sv.sip.transfer_progress(transfer.referrer, code);
+                }
+            }
+            Event::Answered { sdp, .. } => {
+                let Some(transfer) = self.transfer.take() else { return };
+                let agreed = sdp.as_ref().map(|answer| transfer.leg.take_answer(&self.sv.media, answer));
+                if !matches!(agreed, Some(Ok(_))) {
+                    self.sv.sip.hang_up(transfer.leg.session, "488");
+                    return self.transfer_failed(transfer, 488).await;
+                }
+                self.sv.sip.transfer_progress(transfer.referrer, 200);
+                self.permits.extend(transfer.permit);
+                self.hand_over(transfer.who, transfer.leg).await;
+            }
+            Event::Failed { code, .. } => {
+                let (sip, events) = (&self.sv.sip, self.sip_tx.clone());
+                if self.transfer.as_mut().is_some_and(|t| t.leg.dial_plain(sip, events, code)) {
+                    return;
+                }
+                if let Some(transfer) = self.transfer.take() {
+                    self.transfer_failed(transfer, code).await;
+                }
+            }
+            Event::Ended { .. } => {
+                if let Some(transfer) = self.transfer.take() {
+                    self.transfer_failed(transfer, 503).await;
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Back to who tried it, else to the queue's head.
+    async fn transfer_failed(&mut self, transfer: Transfer, code: u16) {
+        self.release_leg(&transfer.leg);
+        self.sv.sip.transfer_progress(transfer.referrer, code);
+        self.story.event("transfer_failed", json!({ "to": transfer.who.id, "code": code }));
+        match self.operator.as_ref() {
+            Some(operator) if operator.holding => {}
+            Some(operator) => {
+                self.sv.media.stop_play(self.citizen.id());
+                self.sv.media.bridge(self.citizen.id(), operator.leg.id());
+            }
+            None => {
+                self.stop_recording();
+                self.wait_again(self.queue.clone()).await;
+            }
+        }
+    }
+
+    /// The citizen talks with `who` from now on, in the same recording.
+    pub(crate) async fn hand_over(&mut self, who: OperatorRef, leg: Leg) {
+        let from = self.operator.as_ref().map(|o| o.who.id.clone());
+        self.let_operator_go("transferred").await;
+        self.sv.media.stop_play(self.citizen.id());
+        self.sv.media.bridge(self.citizen.id(), leg.id());
+        let id = who.id.clone();
+        self.operator = Some(OperatorLeg { who, leg, talking: true, holding: false });
+        if !id.is_empty() {
+            self.sv.acd.connected(&self.queue, &self.call.to_string(), &id).await;
+        }
+        self.set_stage(Stage::Talk);
+        self.story.patch(CallPatch { operator: id.parse().ok(), ..CallPatch::default() });
+        self.story.event("transferred", json!({ "from": from, "to": id, "at": now_ms() }));
+    }
+
+    /// The operator's part is over, the citizen's isn't; the recording is the caller's business.
+    async fn let_operator_go(&mut self, how: &str) {
+        self.hold_ended();
+        self.sv.media.unbridge(self.citizen.id());
+        let Some(operator) = self.operator.take() else { return };
+        self.sv.sip.hang_up(operator.leg.session, how);
+        self.release_leg(&operator.leg);
+        self.sv.acd.released(&self.queue, &operator.who.id).await;
+    }
+
+    /// The operator hung up while a phone rings for the citizen: that goes on.
+    pub(crate) async fn referrer_left(&mut self) -> bool {
+        if self.transfer.is_none() {
+            return false;
+        }
+        self.let_operator_go("transferred").await;
+        true
+    }
+
+    pub(crate) async fn wait_again(&mut self, queue: String) {
+        self.play_music();
+        self.enter_queue(queue, Lane::Callback).await;
+    }
+
+    /// The call ends or takes another turn: nobody is rung for it any more.
+    pub(crate) fn drop_transfer(&mut self) {
+        if let Some(transfer) = self.transfer.take() {
+            self.sv.sip.transfer_progress(transfer.referrer, 487);
+            self.sv.sip.hang_up(transfer.leg.session, "caller left");
+            self.release_leg(&transfer.leg);
+        }
+        self.end_consult(487);
+    }
+}
