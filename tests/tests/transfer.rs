@@ -96,6 +96,7 @@ async fn when_both_phones_are_gone_the_citizen_waits_at_the_queues_head() {
     // The operator is ready again and gets the citizen as the queue's first.
     let again = talk.first.next_call(10_000).await.unwrap();
     again.rtp().wait_for_tone(440.0, 300, 10_000).await.unwrap();
+    talk.hears(1_000.0).await;
     talk.citizen.hang_up().await.unwrap();
 }
 

@@ -135,6 +135,8 @@ pub(crate) struct Driver {
     pub(crate) play_next: u64,
     /// Held as long as the call: they count as outside calls at once.
     pub(crate) permits: Vec<Permit>,
+    /// Places on trunks of those the citizen was handed to outside.
+    pub(crate) outside: Vec<Route>,
     pub(crate) released_legs: Vec<LegId>,
     pub(crate) dead_at: Option<Instant>,
     /// The last words are being said until then.

@@ -152,6 +152,9 @@ impl Driver {
         // The flow stops its prompt first: recording and bridge begin with the talk.
         self.input(Input::OperatorFree);
         self.drain_flow().await;
+        // Music of ours the flow knows nothing of: the citizen has talked to somebody before.
+        self.play_next += 1;
+        self.sv.media.stop_play(self.citizen.id());
         self.start_recording(Purpose::Talk, TALK_MAX_MS).await;
         self.sv.media.bridge(self.citizen.id(), leg);
         self.set_stage(Stage::Talk);

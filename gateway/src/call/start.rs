@@ -245,6 +245,7 @@ fn build(sv: &Arc<Services>, call: Id, origin: Origin, mailboxes: Mailboxes, cit
         consult: None,
         excluded: BTreeSet::new(),
         permits: Vec::new(),
+        outside: Vec::new(),
         released_legs: Vec::new(),
         dead_at: None,
         farewell_until: None,

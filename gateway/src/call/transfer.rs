@@ -11,6 +11,7 @@ use super::driver::{Driver, Stage};
 use super::leg::Leg;
 use super::operator::OperatorLeg;
 use super::outside;
+use super::route::Route;
 use super::start::hotline_of;
 use crate::acd::{Lane, OperatorRef};
 use crate::clock::now_ms;
@@ -24,7 +25,8 @@ pub(crate) struct Transfer {
     pub(crate) leg: Leg,
     /// The colleague; without an id somebody outside.
     who: OperatorRef,
-    permit: Option<Permit>,
+    /// Of somebody outside: leave to call them, and the trunk's place.
+    outside: Option<(Permit, Route)>,
 }
 
 impl Driver {
@@ -70,7 +72,7 @@ impl Driver {
 
     fn refer_to_phone(&mut self, referrer: SessionId, who: OperatorRef) {
         match self.dial_operator(&who) {
-            Ok(leg) => self.begin_transfer(Transfer { referrer, leg, who, permit: None }),
+            Ok(leg) => self.begin_transfer(Transfer { referrer, leg, who, outside: None }),
             Err(why) => {
                 info!(call = %self.call, why, "transfer: the phone can't be rung");
                 self.story.event("transfer_refused", json!({ "to": who.id, "why": "unreachable" }));
@@ -84,14 +86,14 @@ impl Driver {
         let number = normalize_phone(number, &self.sv.config.site.area_code).unwrap_or_else(|| number.to_owned());
         let wish = Wish { purpose: Purpose::Transfer, number: &number, task: None, call: Some(self.call), operator };
         let placed = match dialout::permit(&self.sv, wish).await {
-            Ok(permit) => self.dial_outside(&permit).map(|leg| (leg, permit)),
+            Ok(permit) => self.dial_outside(&permit).map(|(leg, route)| (leg, (permit, route))),
             Err(refusal) => Err(refusal.as_str().to_owned()),
         };
         let shown = mask_phone(&number);
         match placed {
-            Ok((leg, permit)) => {
+            Ok((leg, outside)) => {
                 let who = OperatorRef { id: String::new(), name: shown, sip_user: String::new() };
-                self.begin_transfer(Transfer { referrer, leg, who, permit: Some(permit) });
+                self.begin_transfer(Transfer { referrer, leg, who, outside: Some(outside) });
             }
             Err(why) => {
                 self.story.event("transfer_refused", json!({ "to": shown, "why": why }));
@@ -100,21 +102,20 @@ impl Driver {
         }
     }
 
-    fn dial_outside(&self, permit: &Permit) -> Result<Leg, String> {
-        let outside::Outside { dial, security, trunk } =
-            outside::dial(&self.sv, permit, self.sv.config.callback.ring_s)?;
+    fn dial_outside(&self, permit: &Permit) -> Result<(Leg, Route), String> {
+        let mut route = outside::route(&self.sv, permit)?;
         let media = self.sv.media.open_leg_beside(self.citizen.id()).map_err(|e| e.to_string())?;
         self.sv.media_routes.add(media.id, self.media_tx.clone());
         let id = media.id;
-        match Leg::dial(&self.sv.sip, self.sip_tx.clone(), media, security, dial) {
+        match route.dial_next(&self.sv, &self.sip_tx, media) {
             Ok(leg) => {
-                self.name_leg(leg.session, &trunk, false);
-                Ok(leg)
+                self.name_leg(leg.session, &route.trunk(), false);
+                Ok((leg, route))
             }
             Err(e) => {
                 self.sv.media.close_leg(id);
                 self.sv.media_routes.remove(id);
-                Err(e.to_string())
+                Err(e)
             }
         }
     }
@@ -151,7 +152,10 @@ impl Driver {
                     return self.transfer_failed(transfer, 488).await;
                 }
                 self.sv.sip.transfer_progress(transfer.referrer, 200);
-                self.permits.extend(transfer.permit);
+                if let Some((permit, route)) = transfer.outside {
+                    self.permits.push(permit);
+                    self.outside.push(route);
+                }
                 self.hand_over(transfer.who, transfer.leg).await;
             }
             Event::Failed { code, .. } => {
