@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use hotline_sip::Ban;
 use tokio::sync::mpsc;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::{ban_row, row_of};
 use crate::app::Services;
@@ -70,8 +70,11 @@ async fn write(sv: &Services, batch: &mut Vec<Change>) {
         let (now, now_ms) = (Instant::now(), now_ms());
         // What holds now, not what held at the change: the last word is always right.
         let rows = sv.sip.bindings(&user).iter().filter_map(|b| row_of(&user, b, now, now_ms)).collect();
-        if let Err(e) = sv.store.registrations_put(&sv.node, &user, rows).await {
-            warn!(%user, error = %e, "registration not stored: after a restart the phone has to come back by itself");
+        match sv.store.registrations_put(&sv.node, &user, rows).await {
+            Ok(()) => debug!(%user, "contacts stored"),
+            Err(e) => {
+                warn!(%user, error = %e, "contacts not stored: after a restart the phone has to come back by itself");
+            }
         }
     }
 }

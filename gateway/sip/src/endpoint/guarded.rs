@@ -50,6 +50,12 @@ impl Endpoint {
         rules.peek().is_none() || rules.any(|(_, nets)| nets.iter().any(|net| net.contains(ip)))
     }
 
+    /// Whether an address belongs to a trunk: its connections have a place of their own
+    #[must_use]
+    pub fn is_trunk(&self, now: Instant, local: SocketAddr, ip: IpAddr) -> bool {
+        self.class_of(now, local, ip) == Class::Trunk
+    }
+
     pub(super) fn class_of(&self, now: Instant, local: SocketAddr, ip: IpAddr) -> Class {
         if self.trunk_of(local, ip).is_some() {
             Class::Trunk

@@ -85,7 +85,8 @@ pub struct Endpoint {
     server_index: HashMap<Vec<u8>, u64>,
     merged: HashMap<Vec<u8>, u64>,
     clients: HashMap<u64, ClientTx>,
-    sessions: HashMap<SessionId, Session>,
+    /// Boxed: a table grows by doubling, and a session is large
+    sessions: HashMap<SessionId, Box<Session>>,
     by_tag: HashMap<Vec<u8>, SessionId>,
     transfers: HashMap<SessionId, Transfer>,
     registrar: Registrar,
@@ -253,18 +254,18 @@ impl Endpoint {
     }
 
     fn arm_session(&mut self, id: SessionId) {
-        let deadline = self.sessions.get(&id).and_then(Session::deadline);
+        let deadline = self.sessions.get(&id).and_then(|session| session.deadline());
         self.timers.set(TimerKey::Session(id.0), deadline);
     }
 
     fn add_session(&mut self, id: SessionId, session: Session) {
         self.by_tag.insert(session.dialog.local_tag.clone().into_bytes(), id);
-        self.sessions.insert(id, session);
+        self.sessions.insert(id, Box::new(session));
         self.arm_session(id);
     }
 
     fn remove_session(&mut self, id: SessionId) -> Option<Session> {
-        let session = self.sessions.remove(&id)?;
+        let session = *self.sessions.remove(&id)?;
         self.load.gone(id);
         self.by_tag.remove(session.dialog.local_tag.as_bytes());
         self.timers.set(TimerKey::Session(id.0), None);

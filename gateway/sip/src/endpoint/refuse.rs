@@ -23,7 +23,7 @@ impl Endpoint {
     /// Whom a connection from `ip` to our listener `local` would belong to: the driver keeps few for strangers and none for nobodies
     #[must_use]
     pub fn standing(&self, now: Instant, local: SocketAddr, ip: IpAddr) -> Standing {
-        if self.guard.is_banned(now, self.class_of(now, local, ip), ip) {
+        if !self.hears(local, ip) || self.guard.is_banned(now, self.class_of(now, local, ip), ip) {
             return Standing::Nobody;
         }
         let is_peer = || self.sessions.values().any(|s| s.flow.remote.ip() == ip);

@@ -190,7 +190,9 @@ impl Endpoint {
         }
         let is_answered = request_is_invite && (200..300).contains(&code);
         // The session itself repeats a 2xx to an INVITE (RFC 6026 §7.1).
-        let bytes = if is_answered { std::mem::take(&mut tx.last) } else { tx.last.clone() };
+        let mut bytes = if is_answered { std::mem::take(&mut tx.last) } else { tx.last.clone() };
+        // Thousands of them may wait for an ACK: without spare room.
+        bytes.shrink_to_fit();
         let sent = (tx.reply_to, bytes);
         let is_over = tx.fsm.is_terminated();
         self.transmit(sent.0, sent.1.clone());

@@ -44,6 +44,10 @@ const CONN_MAX: usize = 2_048;
 const STRANGER_CONN_MAX: usize = 64;
 /// Those of one such source, so that one address can't keep all others out.
 const STRANGER_CONN_PER_SOURCE_MAX: usize = 8;
+/// TCP connections of one address in a phone network, so that one can't keep all others out.
+const PHONE_CONN_PER_SOURCE_MAX: usize = 256;
+/// Places among `CONN_MAX` that only trunks, and calls of our own, may take.
+const TRUNK_CONN_RESERVE: usize = 256;
 
 /// A call that has just arrived.
 pub struct NewCall {
@@ -97,6 +101,8 @@ struct Conn {
     queue: mpsc::Sender<Vec<u8>>,
     /// The source, as long as it is a stranger's.
     stranger: Option<IpAddr>,
+    /// The source, if it is in a phone network.
+    phone: Option<IpAddr>,
 }
 
 struct Conns {
@@ -389,6 +395,10 @@ impl Sip {
 
     fn standing(&self, local: SocketAddr, source: IpAddr) -> Standing {
         self.lock().endpoint.standing(Instant::now(), local, source)
+    }
+
+    fn is_trunk(&self, local: SocketAddr, source: IpAddr) -> bool {
+        self.lock().endpoint.is_trunk(Instant::now(), local, source)
     }
 
     fn next_conn(&self) -> u64 {

@@ -13,13 +13,16 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tracing::{debug, info, warn};
 
 use super::tls::HANDSHAKE;
-use super::{CONN_MAX, CONN_QUEUE_MAX, Conn, STRANGER_CONN_MAX, STRANGER_CONN_PER_SOURCE_MAX, Sip, peer_of};
+use super::{
+    CONN_MAX, CONN_QUEUE_MAX, Conn, PHONE_CONN_PER_SOURCE_MAX, STRANGER_CONN_MAX, STRANGER_CONN_PER_SOURCE_MAX, Sip,
+    TRUNK_CONN_RESERVE, peer_of,
+};
 
 /// A connection that says nothing for so long is closed; registered phones send keep-alives.
 const IDLE_S: u64 = 4_000;
 /// A peer of ours that doesn't accept in this time is down.
 const CONNECT_S: u64 = 5;
-/// A stranger that completes no valid message in this time is cut off; shorter in tests.
+/// Whoever completes no valid message in this time is cut off, trunks aside; shorter in tests.
 const STRANGER_QUIET_MS: u64 = if cfg!(test) { 1_500 } else { 10_000 };
 /// A peer that takes no bytes for so long is cut off.
 const WRITE_S: u64 = 10;
@@ -32,6 +35,17 @@ enum NoPlace {
     Full,
     #[error("strangers have {STRANGER_CONN_MAX} connections, or this one {STRANGER_CONN_PER_SOURCE_MAX}")]
     Strangers,
+    #[error("this phone's address has {PHONE_CONN_PER_SOURCE_MAX} connections, or only trunks' places are left")]
+    Phones,
+}
+
+/// Whose connection it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    /// A trunk's, or one we opened.
+    Trunk,
+    Phone,
+    Stranger,
 }
 
 pub(super) async fn accept(sip: Sip, local: SocketAddr, listener: TcpListener, tls: Option<TlsAcceptor>) {
@@ -49,7 +63,12 @@ pub(super) async fn accept(sip: Sip, local: SocketAddr, listener: TcpListener, t
                     continue;
                 }
                 let flow = Flow { transport, local, remote, conn: Some(sip.next_conn()) };
-                match register(&sip, flow, standing == Standing::Stranger) {
+                let whose = match standing {
+                    Standing::Served if sip.is_trunk(local, remote.ip()) => Whose::Trunk,
+                    Standing::Served => Whose::Phone,
+                    Standing::Stranger | Standing::Nobody => Whose::Stranger,
+                };
+                match register(&sip, flow, whose) {
                     Ok(queue) => {
                         tokio::spawn(serve_accepted(sip.clone(), stream, flow, queue, tls.clone()));
                     }
@@ -93,13 +112,21 @@ async fn serve_accepted(
     }
 }
 
-fn register(sip: &Sip, flow: Flow, is_stranger: bool) -> Result<mpsc::Receiver<Vec<u8>>, NoPlace> {
+fn register(sip: &Sip, flow: Flow, whose: Whose) -> Result<mpsc::Receiver<Vec<u8>>, NoPlace> {
     let conn = flow.conn.unwrap_or_default();
     let mut conns = sip.conns();
     if conns.by_id.len() >= CONN_MAX {
         return Err(NoPlace::Full);
     }
-    let stranger = is_stranger.then_some(flow.remote.ip());
+    let source = Some(flow.remote.ip());
+    let phone = source.filter(|_| whose == Whose::Phone);
+    if phone.is_some() {
+        let of_this_one = conns.by_id.values().filter(|c| c.phone == phone).count();
+        if conns.by_id.len() >= CONN_MAX - TRUNK_CONN_RESERVE || of_this_one >= PHONE_CONN_PER_SOURCE_MAX {
+            return Err(NoPlace::Phones);
+        }
+    }
+    let stranger = source.filter(|_| whose == Whose::Stranger);
     if stranger.is_some() {
         let of_strangers = || conns.by_id.values().filter_map(|c| c.stranger);
         let of_this_one = of_strangers().filter(|ip| Some(*ip) == stranger).count();
@@ -108,7 +135,7 @@ fn register(sip: &Sip, flow: Flow, is_stranger: bool) -> Result<mpsc::Receiver<V
         }
     }
     let (queue, rx) = mpsc::channel(CONN_QUEUE_MAX);
-    conns.by_id.insert(conn, Conn { queue, stranger });
+    conns.by_id.insert(conn, Conn { queue, stranger, phone });
     conns.by_peer.insert(peer_of(flow), conn);
     Ok(rx)
 }
@@ -140,7 +167,7 @@ pub(super) fn send(sip: &Sip, endpoint: &Endpoint, flow: Flow, bytes: Vec<u8>) {
     }
     let conn = sip.next_conn();
     let opened = Flow { conn: Some(conn), ..flow };
-    let queue = match register(sip, opened, false) {
+    let queue = match register(sip, opened, Whose::Trunk) {
         Ok(queue) => queue,
         Err(why) => {
             warn!(remote = %flow.remote, %why, "no connection: message not sent");
@@ -247,20 +274,20 @@ async fn serve(
     closed(&sip, flow);
 }
 
-/// Reads until the peer ends, or has been silent for too long: a stranger's time runs until its next
-/// whole valid message, however many bytes it drips.
+/// Reads until the peer ends, or has been silent for too long: a phone's time runs until its first whole
+/// valid message, a stranger's until its next, however many bytes they drip.
 async fn read(sip: &Sip, flow: Flow, mut reader: impl AsyncRead + Unpin) {
     let conn = flow.conn.unwrap_or_default();
-    let is_stranger = sip.conns().by_id.get(&conn).is_some_and(|c| c.stranger.is_some());
+    let must_speak = sip.conns().by_id.get(&conn).is_some_and(|c| c.stranger.or(c.phone).is_some());
     let quiet = Duration::from_millis(STRANGER_QUIET_MS);
-    let mut stranger_until = is_stranger.then(|| Instant::now() + quiet);
+    let mut speak_until = must_speak.then(|| Instant::now() + quiet);
     let mut buffer = vec![0u8; READ_BUFFER_BYTES];
     loop {
-        let until = stranger_until.unwrap_or_else(|| Instant::now() + Duration::from_secs(IDLE_S));
+        let until = speak_until.unwrap_or_else(|| Instant::now() + Duration::from_secs(IDLE_S));
         let Ok(Ok(len @ 1..)) = timeout_at(until.into(), reader.read(&mut buffer)).await else { return };
         let valid = sip.with(|core, now| core.endpoint.handle_stream(now, flow, &buffer[..len]));
-        if stranger_until.is_some() && valid > 0 {
-            stranger_until = (!now_served(sip, flow)).then(|| Instant::now() + quiet);
+        if speak_until.is_some() && valid > 0 {
+            speak_until = (!now_served(sip, flow)).then(|| Instant::now() + quiet);
         }
     }
 }

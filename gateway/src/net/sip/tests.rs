@@ -188,7 +188,7 @@ async fn a_call_that_finds_no_place_for_its_connection_fails_at_once() {
     let (sip, _events, local) = start(config(false)).await;
     let (queue, _kept) = mpsc::channel(1);
     for conn in 1_000_000..1_000_000 + CONN_MAX as u64 {
-        sip.conns().by_id.insert(conn, Conn { queue: queue.clone(), stranger: None });
+        sip.conns().by_id.insert(conn, Conn { queue: queue.clone(), stranger: None, phone: None });
     }
     let (tx, mut events) = mpsc::channel(8);
     let remote: SocketAddr = "127.0.4.1:5060".parse().unwrap();
