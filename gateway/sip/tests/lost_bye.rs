@@ -87,8 +87,7 @@ fn both_sides_hang_up_at_once_over_a_bad_path() {
 }
 
 #[test]
-fn an_answered_request_keeps_little() {
-    // A burst of calls: what stays for 32 s must not be whole messages with their SDP.
+fn an_answered_bye_absorbs_its_answer_once_more() {
     let mut gateway = Gateway::new();
     let leg = dialled(&mut gateway, "");
     gateway.ep.hang_up(gateway.now, leg.id, "").unwrap();

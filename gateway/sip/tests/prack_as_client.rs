@@ -115,3 +115,22 @@ fn provisionals_of_a_call_given_up_start_nothing() {
     assert_eq!(heads(&gateway.drain()), ["CANCEL"]);
     assert!(gateway.feed(TRUNK, answer(&invite, 180, "a", &reliable(1, ""), "")).is_empty());
 }
+
+#[test]
+fn a_re_invite_is_answered_reliably_too() {
+    let mut gateway = Gateway::new();
+    let leg = dialled(&mut gateway, "");
+    gateway.ep.reoffer(gateway.now, leg.id, OFFER.as_bytes()).unwrap();
+    let invite = gateway.drain().remove(0);
+    let early = answer(&invite, 183, "", &reliable(4, ""), ANSWER);
+    let sent = gateway.feed(TRUNK, &early);
+    assert_eq!((heads(&sent), header(&sent[0], "RAck")), (vec!["PRACK".to_owned()], "4 2 INVITE".into()));
+    assert!(gateway.feed(TRUNK, &early).is_empty());
+    gateway.feed(TRUNK, answer(&sent[0], 200, "", "", ""));
+    let ack = gateway.feed(TRUNK, answer(&invite, 200, "", "", "")).remove(0);
+    assert_eq!(header(&ack, "CSeq"), "2 ACK");
+    let events = gateway.take_events();
+    assert!(matches!(&events[..], [Event::ReofferAnswered { code: 200, sdp: Some(s), .. }] if s == ANSWER.as_bytes()));
+    gateway.ep.hang_up(gateway.now, leg.id, "").unwrap();
+    assert_eq!(header(&gateway.drain()[0], "CSeq"), "4 BYE");
+}

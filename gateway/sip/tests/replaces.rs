@@ -57,3 +57,14 @@ fn a_trunk_replaces_nothing() {
     assert_eq!(heads(&gateway.feed(TRUNK, Req { extra, ..invite("t") }.text())), ["403"]);
     assert!(matches!(gateway.take_events().as_slice(), []));
 }
+
+#[test]
+fn a_phone_may_pick_up_a_call_of_ours_that_rings() {
+    let mut gateway = Gateway::new();
+    let (id, invite) = dialling(&mut gateway);
+    gateway.feed(TRUNK, answer(&invite, 180, "ct", "", ""));
+    gateway.take_events();
+    let name = format!("{};to-tag={};from-tag=ct;early-only", header(&invite, "Call-ID"), tag_of(&invite, "From"));
+    assert_eq!(heads(&ask(&mut gateway, "p", &format!("Replaces: {name}\r\n"))), ["100"]);
+    assert_eq!(gateway.incoming().1.replaces, Some(id));
+}

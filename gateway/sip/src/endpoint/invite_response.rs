@@ -92,7 +92,7 @@ impl Endpoint {
         let mut is_reliable = false;
         if let Some(early) = session.early.iter_mut().find(|e| e.dialog.remote_tag == tag) {
             // An early dialog has a tag, and so has a provisional that can be acknowledged.
-            match on_reliable(early, message).filter(|_| !tag.is_empty()) {
+            match on_reliable(&mut early.rseq, message).filter(|_| !tag.is_empty()) {
                 Some(OnReliable::Absorb) => return,
                 Some(OnReliable::Take) => is_reliable = true,
                 None => {}

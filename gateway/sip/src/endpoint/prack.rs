@@ -7,7 +7,7 @@ use crate::dialog::next_hop;
 use crate::event::{Event, SessionId};
 use crate::flow::Flow;
 use crate::message::{HeaderName, Message, Method};
-use crate::session::{Early, Reliable, sdp_of};
+use crate::session::{Reliable, sdp_of};
 use std::time::Instant;
 
 /// `RAck`: (RSeq, CSeq number) of the provisional to an INVITE it names
@@ -27,15 +27,15 @@ pub(super) enum OnReliable {
     Absorb,
 }
 
-/// Judges a provisional by its `RSeq`; `None` where it isn't reliable
-pub(super) fn on_reliable(early: &mut Early, message: &Message) -> Option<OnReliable> {
+/// Judges a provisional by its `RSeq` and the last one taken; `None` where it isn't reliable
+pub(super) fn on_reliable(last: &mut Option<u32>, message: &Message) -> Option<OnReliable> {
     if !requires(message, "100rel") {
         return None;
     }
     let rseq = message.number(HeaderName::RSeq)?;
-    let is_next = early.rseq.is_none_or(|last| last.checked_add(1) == Some(rseq));
+    let is_next = last.is_none_or(|last| last.checked_add(1) == Some(rseq));
     if is_next {
-        early.rseq = Some(rseq);
+        *last = Some(rseq);
     }
     Some(if is_next { OnReliable::Take } else { OnReliable::Absorb })
 }

@@ -2,6 +2,7 @@
 
 use super::Endpoint;
 use super::client_tx::{ClientFsm, Fork, Order, Owner};
+use super::prack::{OnReliable, on_reliable};
 use super::session_timer::allows_update;
 use crate::dialog::next_hop;
 use crate::event::{Event, SessionId};
@@ -62,7 +63,7 @@ impl Endpoint {
             session.reoffer_out = Some(reoffer);
             return;
         }
-        reoffer.retry_at = None;
+        (reoffer.retry_at, reoffer.rseq, reoffer.answer) = (None, None, None);
         reoffer.try_count += 1;
         self.send_reoffer(now, id, reoffer);
     }
@@ -73,6 +74,9 @@ impl Endpoint {
             // No ring timeout guards a re-INVITE, and its final response may be lost for good.
             if let Some(ClientFsm::Invite(fsm)) = self.clients.get_mut(&tx).map(|tx| &mut tx.fsm) {
                 fsm.limit(now);
+            }
+            if self.is_current_reoffer(id, tx) {
+                self.reoffer_progress(now, id, message);
             }
             return;
         }
@@ -92,6 +96,20 @@ impl Endpoint {
             return;
         }
         self.reoffer_refused(now, id, message);
+    }
+
+    /// A callee may answer a re-INVITE reliably before its 2xx (RFC 3262 §3)
+    fn reoffer_progress(&mut self, now: Instant, id: SessionId, message: &Message) {
+        let reoffer = self.sessions.get_mut(&id).and_then(|s| s.reoffer_out.as_mut());
+        let Some(reoffer) = reoffer.filter(|r| !r.is_update) else {
+            return;
+        };
+        if on_reliable(&mut reoffer.rseq, message) == Some(OnReliable::Take) {
+            if reoffer.answer.is_none() {
+                reoffer.answer = sdp_of(message).ok().flatten();
+            }
+            self.send_prack(now, id, message);
+        }
     }
 
     fn reoffer_refused(&mut self, now: Instant, id: SessionId, message: &Message) {
@@ -196,7 +214,7 @@ impl Endpoint {
     }
 
     fn reoffer_done(&mut self, id: SessionId, done: ReofferOut, message: &Message) {
-        let sdp = sdp_of(message).ok().flatten();
+        let sdp = done.answer.or_else(|| sdp_of(message).ok().flatten());
         if let Some(session) = self.sessions.get_mut(&id) {
             if !done.sdp.is_empty() {
                 session.local_sdp.clone_from(&done.sdp);

@@ -70,13 +70,16 @@ pub(crate) struct ReofferOut {
     pub(crate) try_count: u8,
     /// After a 491: when to try again
     pub(crate) retry_at: Option<Instant>,
+    /// `RSeq` of the last reliable provisional to it, and the answer that one carried
+    pub(crate) rseq: Option<u32>,
+    pub(crate) answer: Option<Vec<u8>>,
     /// Its transaction: a response to an earlier one says nothing about it
     pub(crate) tx: u64,
 }
 
 impl ReofferOut {
     pub(crate) fn new(sdp: Vec<u8>, is_update: bool, is_refresh: bool, remote_tag: Vec<u8>) -> Self {
-        Self { sdp, is_update, is_refresh, remote_tag, try_count: 1, retry_at: None, tx: 0 }
+        Self { sdp, is_update, is_refresh, remote_tag, try_count: 1, retry_at: None, rseq: None, answer: None, tx: 0 }
     }
 }
 
