@@ -269,7 +269,7 @@ mod tests {
 
     #[test]
     fn a_call_id_that_no_answer_could_repeat_is_refused() {
-        for bad in ["x\01", "x 1", "x\r1", "x\u{7f}"] {
+        for bad in ["x\u{0}1", "x 1", "x\r1", "x\u{7f}"] {
             let error = Message::parse(INVITE.replace("i: x1", &format!("i: {bad}")).as_bytes()).unwrap_err();
             assert_eq!((error.kind, error.code()), (ParseErrorKind::CallId, 400), "{bad:?}");
         }
