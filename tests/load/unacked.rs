@@ -1,12 +1,13 @@
 //! Resident memory of INVITEs whose 200 is never acknowledged, and what strangers get.
 
-use std::net::{IpAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
 use hotline_tests::gateway::Gateway;
 use hotline_tests::net::{STRANGER_IP, TRUNK_IP};
 use hotline_tests::{Error, Result};
 
+use crate::core::Core;
 use crate::memory::{kib, metric, process_id};
 use crate::options::Options;
 use crate::process::resident_kib;
@@ -22,31 +23,17 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     let invites = options.invites;
     let command = format!("ops/bench unacked --unacked {invites}");
     let title = format!("unacked: VmRSS over {invites} INVITEs at {RATE}/s without an ACK");
-    head(&title, &command, &["", "before KiB", "at the most KiB", "growth MiB", "KiB/INVITE", "datagrams", "sessions"]);
+    head(&title, &command, &["", "before KiB", "at the most KiB", "growth MiB", "KiB/INVITE", "datagrams"]);
     let config = config(invites + 500)?.with("sip.sessions_max", i64::from(invites) + 100);
     let gateway = Gateway::start(config).await?;
     let id = process_id(&gateway)?;
-    for (name, ip) in [("stranger", STRANGER_IP), ("trunk", TRUNK_IP)] {
-        tokio::time::sleep(Duration::from_secs(1)).await;
-        let before = resident_kib(id)?;
-        let target = gateway.sip();
-        let flood = tokio::task::spawn_blocking(move || flood(ip, target, invites));
-        let mut most = before;
-        while !flood.is_finished() {
-            tokio::time::sleep(Duration::from_millis(100)).await;
-            most = most.max(resident_kib(id)?);
-        }
-        let answers = flood.await.map_err(|e| Error::io("flood")(std::io::Error::other(e)))??;
-        let growth = kib(most.saturating_sub(before));
-        row(&[
-            name.into(),
-            before.to_string(),
-            most.to_string(),
-            format!("{:.1}", growth / 1024.0),
-            format!("{:.1}", growth / f64::from(invites)),
-            answers.to_string(),
-            format!("{:.0}", metric(&gateway, "hotline_sip_sessions").await?),
-        ]);
+    for (name, ip) in [("product, stranger", STRANGER_IP), ("product, trunk", TRUNK_IP)] {
+        of_one(name, id, ip, gateway.sip(), invites).await?;
+    }
+    note(&format!("{:.0} SIP sessions stand", metric(&gateway, "hotline_sip_sessions").await?));
+    if let Some(core) = Core::start().await? {
+        of_one("SIP core, stranger", core.id(), STRANGER_IP, core.address, invites).await?;
+        of_one("SIP core, trunk", core.id(), TRUNK_IP, core.address, invites).await?;
     }
     note(
         "whole product: sessions, transactions, media legs, call tasks and their rows under way; before includes no call",
@@ -54,8 +41,31 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     Ok(())
 }
 
+/// A row: the process `id` answers at `target`, called from `ip`.
+async fn of_one(name: &str, id: u32, ip: IpAddr, target: SocketAddr, invites: u32) -> Result<()> {
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let before = resident_kib(id)?;
+    let flood = tokio::task::spawn_blocking(move || flood(ip, target, invites));
+    let mut most = before;
+    while !flood.is_finished() {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        most = most.max(resident_kib(id)?);
+    }
+    let answers = flood.await.map_err(|e| Error::io("flood")(std::io::Error::other(e)))??;
+    let growth = kib(most.saturating_sub(before));
+    row(&[
+        name.into(),
+        before.to_string(),
+        most.to_string(),
+        format!("{:.1}", growth / 1024.0),
+        format!("{:.1}", growth / f64::from(invites)),
+        answers.to_string(),
+    ]);
+    Ok(())
+}
+
 /// Sends the INVITEs; how many datagrams came back.
-fn flood(ip: IpAddr, target: std::net::SocketAddr, invites: u32) -> Result<u64> {
+fn flood(ip: IpAddr, target: SocketAddr, invites: u32) -> Result<u64> {
     let io = |e| Error::io("flood socket")(e);
     let socket = UdpSocket::bind((ip, 0)).map_err(io)?;
     let local = socket.local_addr().map_err(io)?;

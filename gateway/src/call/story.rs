@@ -22,12 +22,13 @@ const CLOSE_S: u64 = 60;
 /// Lines gathered into one commit; a quiet call's single line waits for nobody.
 const GATHERED_MAX: usize = 64;
 
+/// Boxed: a channel reserves room for 32 of them in each call.
 enum Line {
-    Row(CallLine),
-    RecordingBegun(NewRecording),
-    RecordingDone(MediaEvent),
-    Survey(NewSurvey),
-    End(CallEnd),
+    Row(Box<CallLine>),
+    RecordingBegun(Box<NewRecording>),
+    RecordingDone(Box<MediaEvent>),
+    Survey(Box<NewSurvey>),
+    End(Box<CallEnd>),
 }
 
 /// The writing end.
@@ -46,34 +47,34 @@ impl Story {
 
     /// A line of the call's event log.
     pub(crate) fn event(&self, kind: &str, data: serde_json::Value) {
-        self.push(Line::Row(CallLine::Event { at: now_ms(), kind: kind.into(), data }));
+        self.push(Line::Row(Box::new(CallLine::Event { at: now_ms(), kind: kind.into(), data })));
     }
 
     /// New facts for the call's row.
     pub(crate) fn patch(&self, patch: CallPatch) {
-        self.push(Line::Row(CallLine::Patch(patch)));
+        self.push(Line::Row(Box::new(CallLine::Patch(patch))));
     }
 
     /// A recording's row; written before its end can be.
     pub(crate) fn recording_begun(&self, row: NewRecording) {
-        self.push(Line::RecordingBegun(row));
+        self.push(Line::RecordingBegun(Box::new(row)));
     }
 
     /// A recording's end.
     pub(crate) fn recording_done(&self, event: MediaEvent) {
-        self.push(Line::RecordingDone(event));
+        self.push(Line::RecordingDone(Box::new(event)));
     }
 
     /// The verdict on the talk.
     pub(crate) fn survey(&self, survey: NewSurvey) {
-        self.push(Line::Survey(survey));
+        self.push(Line::Survey(Box::new(survey)));
     }
 
     /// The last line, and the wait until everything is written. The end of a call must not be
     /// missing, so it waits for a place.
     pub(crate) async fn end(&mut self, end: CallEnd) {
         if let Some(lines) = self.lines.take()
-            && lines.send(Line::End(end)).await.is_err()
+            && lines.send(Line::End(Box::new(end))).await.is_err()
         {
             error!(call = %self.call, "the call's story ended before the call: the next start writes its end");
         }
@@ -92,27 +93,27 @@ impl Story {
 }
 
 async fn write(sv: Arc<Services>, call: Id, mut lines: mpsc::Receiver<Line>) {
-    let mut gathered = Vec::with_capacity(GATHERED_MAX);
+    let mut gathered = Vec::new();
     while lines.recv_many(&mut gathered, GATHERED_MAX).await > 0 {
         let mut rows = Vec::new();
         for line in gathered.drain(..) {
             match line {
-                Line::Row(row) => rows.push(row),
+                Line::Row(row) => rows.push(*row),
                 // A recording's rows keep their place among the others.
                 Line::RecordingBegun(row) => {
                     flush(&sv.store, call, &mut rows).await;
-                    let begun = patiently("recording", || sv.store.recording_begin(row.clone())).await;
+                    let begun = patiently("recording", || sv.store.recording_begin((*row).clone())).await;
                     report(call, begun);
                 }
                 Line::RecordingDone(event) => {
                     flush(&sv.store, call, &mut rows).await;
-                    store_done(&sv, event).await;
+                    store_done(&sv, *event).await;
                 }
                 Line::Survey(survey) => {
                     flush(&sv.store, call, &mut rows).await;
-                    report(call, sv.store.survey_store(survey, None, None).await.map(drop));
+                    report(call, sv.store.survey_store(*survey, None, None).await.map(drop));
                 }
-                Line::End(end) => close(&sv.store, call, &mut rows, end).await,
+                Line::End(end) => close(&sv.store, call, &mut rows, *end).await,
             }
         }
         flush(&sv.store, call, &mut rows).await;
