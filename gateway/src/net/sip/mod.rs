@@ -9,6 +9,7 @@ mod tcp;
 #[cfg(test)]
 mod tests;
 pub mod tls;
+mod transfer;
 mod udp;
 
 pub use deliver::session_of;
@@ -253,33 +254,6 @@ impl Sip {
     /// Ends a session in whatever way its state asks for.
     pub fn hang_up(&self, id: SessionId, cause: &str) {
         self.say(id, "hang up", |e, now| e.hang_up(now, id, cause));
-    }
-
-    /// Events of a session go to `events` from now on.
-    pub fn route(&self, id: SessionId, events: mpsc::Sender<Event>) {
-        if let Some(route) = self.lock().routes.get_mut(&id) {
-            *route = events;
-        }
-    }
-
-    /// 180 to a call that came in.
-    pub fn ringing(&self, id: SessionId) {
-        self.say(id, "ring", |e, now| e.provisional(now, id, 180, None));
-    }
-
-    /// Takes on what a phone's REFER asks for.
-    pub fn accept_transfer(&self, id: SessionId) {
-        self.say(id, "accept transfer", |e, now| e.accept_transfer(now, id));
-    }
-
-    /// Tells the phone how its transfer goes on; from 200 on that was the last word.
-    pub fn transfer_progress(&self, id: SessionId, code: u16) {
-        self.say(id, "transfer progress", |e, now| e.transfer_progress(now, id, code, ""));
-    }
-
-    /// Refuses what a phone's REFER asks for.
-    pub fn reject_transfer(&self, id: SessionId, code: u16) {
-        self.say(id, "reject transfer", |e, now| e.reject_transfer(now, id, code));
     }
 
     /// Answers a re-INVITE or UPDATE.
