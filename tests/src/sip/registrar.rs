@@ -26,10 +26,20 @@ pub struct Binding {
     pub algorithm: Algorithm,
 }
 
+/// What it grants.
+#[derive(Clone, Copy, Debug, Default)]
+struct Terms {
+    /// Shorter wishes get 423 with this as Min-Expires (RFC 3261 §10.3).
+    least_s: u32,
+    /// Longer wishes are cut to this.
+    most_s: Option<u32>,
+}
+
 /// A registrar for the users it was given.
 #[derive(Clone)]
 pub struct Registrar {
     agent: Agent,
+    terms: Arc<Mutex<Terms>>,
     bindings: Arc<Mutex<HashMap<String, Binding>>>,
 }
 
@@ -43,21 +53,28 @@ impl Registrar {
         let bindings: Arc<Mutex<HashMap<String, Binding>>> = Arc::default();
         let nonce = new_tag();
         let known = bindings.clone();
+        let terms: Arc<Mutex<Terms>> = Arc::default();
+        let granted = terms.clone();
         let service = move |request: &Message, source: SocketAddr| {
             if request.method() == "REGISTER" {
-                register(request, source, &users, &offered, &nonce, &known)
+                register(request, source, &users, &offered, &nonce, &known, *lock(&granted))
             } else {
                 without_dialog(request)
             }
         };
         *lock(&agent.0.service) = Some(Arc::new(service));
-        Ok(Self { agent, bindings })
+        Ok(Self { agent, bindings, terms })
     }
 
     /// The user agent beneath.
     #[must_use]
     pub fn agent(&self) -> &Agent {
         &self.agent
+    }
+
+    /// Refuses wishes shorter than `least_s` with 423, and grants `most_s` at most.
+    pub fn set_terms(&self, least_s: u32, most_s: Option<u32>) {
+        *lock(&self.terms) = Terms { least_s, most_s };
     }
 
     /// The binding of a user.
@@ -95,6 +112,7 @@ fn register(
     offered: &[Algorithm],
     nonce: &str,
     bindings: &Mutex<HashMap<String, Binding>>,
+    terms: Terms,
 ) -> Message {
     let tagged = |code, reason| {
         let mut response = Message::response_to(request, code, reason);
@@ -120,6 +138,11 @@ fn register(
         lock(bindings).remove(aor);
         return tagged(200, "OK");
     }
+    let wished: u32 = expires.parse().unwrap_or(0);
+    if wished < terms.least_s {
+        return tagged(423, "Interval Too Brief").with("Min-Expires", terms.least_s.to_string());
+    }
+    let expires = terms.most_s.map_or(wished, |most| wished.min(most));
     let sha = answer.is_some_and(|a| a.to_ascii_uppercase().contains("SHA-256"));
     let algorithm = if sha { Algorithm::Sha256 } else { Algorithm::Md5 };
     let binding = Binding { contact: uri_of(contact).to_owned(), source, algorithm };

@@ -100,7 +100,16 @@ pub(crate) const NUMBER: &str = "13812345678";
 
 impl Town {
     pub(crate) async fn open(config: GatewayConfig) -> Self {
+        Self::open_with(config, |config, _| config).await
+    }
+
+    /// `settle` is told the citizen's address, where the trunk leads.
+    pub(crate) async fn open_with(
+        config: GatewayConfig,
+        settle: impl FnOnce(GatewayConfig, SocketAddr) -> GatewayConfig,
+    ) -> Self {
         let port = hotline_tests::net::free_port(TRUNK_IP).unwrap();
+        let config = settle(config, SocketAddr::new(TRUNK_IP, port));
         let mut config = config
             .with("callback.windows", Vec::<String>::new())
             .with("callback.waking", "")
