@@ -304,7 +304,7 @@ fn spawn_workers(sv: &Arc<Services>, core: &Arc<Core>) {
     if sv.config.callback.enabled {
         tokio::spawn(crate::callback::dial::run(Arc::clone(sv)));
     }
-    crate::trunk::spawn(&sv.trunks, &sv.sip, cancel);
+    crate::trunk::spawn(&sv.trunks, &sv.sip, &sv.config.sip.dns, cancel);
     tokio::spawn(follow_users(Arc::clone(sv)));
     tokio::spawn(crate::observe::follow_outbox(Arc::clone(sv)));
     tokio::spawn(trace::keep::run(Arc::clone(sv)));

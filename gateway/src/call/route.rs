@@ -75,10 +75,12 @@ impl Route {
     fn describe(&self, sv: &Services, attempt: &Attempt) -> Dial {
         let config = &attempt.trunk.config;
         let shown = if config.caller_id.is_empty() { &self.shown } else { &config.caller_id };
+        // RFC 3263 §4: the name stays in the Request-URI, whatever address it leads to.
+        let host = config.outbound.as_ref().map_or_else(|| attempt.remote.to_string(), ToString::to_string);
         let digits = rewrite(&config.numbers.called_out, &self.digits);
         Dial {
             target: Target::Uri {
-                uri: format!("sip:{digits}@{}", attempt.remote),
+                uri: format!("sip:{digits}@{host}"),
                 transport: Transport::from(config.transport),
                 remote: attempt.remote,
                 local: attempt.trunk.local,

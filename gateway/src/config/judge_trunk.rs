@@ -148,9 +148,9 @@ fn judge_trunk(i: usize, trunk: &Trunk) -> Result<(), Fault> {
         return fault(&format!("trunk[{i}].password"), problem, "两项都填或都不填 / set both or neither");
     }
     judge_trunk_calls(i, trunk)?;
-    if trunk.outbound.as_ref().is_some_and(|o| o.ip().is_none()) {
-        let remedy = "填写 IP 地址 / write an IP address";
-        return fault(&format!("trunk[{i}].outbound"), "names aren't looked up yet".into(), remedy);
+    if trunk.registrar.as_ref().is_some_and(|r| r.ip().is_none()) {
+        let remedy = "填写 IP 地址,或把域名写在 outbound / an address; a name belongs into outbound";
+        return fault(&format!("trunk[{i}].registrar"), "is no address".into(), remedy);
     }
     Ok(())
 }

@@ -166,6 +166,8 @@ pub struct Sip {
     pub listen: Vec<SocketAddr>,
     /// TLS listeners and their certificate.
     pub tls: SipTls,
+    /// Name servers for trunks given by name, `address:port`; empty: the system's.
+    pub dns: Vec<SocketAddr>,
     /// The address written into Via and Contact; empty: the listener's own.
     pub advertise: Option<IpAddr>,
     /// Digest realm.
@@ -197,6 +199,7 @@ impl Default for Sip {
         Self {
             listen: vec![SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 5060)],
             tls: SipTls::default(),
+            dns: Vec::new(),
             advertise: None,
             realm: "hotline".into(),
             digest: vec!["SHA-256".into(), "MD5".into()],

@@ -4,22 +4,37 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use hickory_resolver::TokioResolver;
 use hotline_sip::{Ask, AskMethod, Reply, Transport};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use super::resolve::resolve;
 use super::state::{TrunkState, Trunks};
 use crate::config::HostPort;
 use crate::net::sip::Sip;
 
 /// An OPTIONS unanswered for so long counts as silence, though a later answer isn't refused.
 const OPTIONS_ANSWER: Duration = Duration::from_secs(5);
+/// After a failed look-up the next one waits this long, doubling.
+const DNS_RETRY_MIN: Duration = Duration::from_secs(1);
+const DNS_RETRY_MAX: Duration = Duration::from_secs(60);
 /// The last word to a registrar at the drain.
 const UNREGISTER: Duration = Duration::from_secs(2);
 
-/// Starts the tasks of every trunk.
-pub fn spawn(trunks: &Trunks, sip: &Sip, cancel: &CancellationToken) {
+/// Starts the tasks of every trunk. `dns` are name servers; empty: the system's.
+pub fn spawn(trunks: &Trunks, sip: &Sip, dns: &[SocketAddr], cancel: &CancellationToken) {
+    let mut resolver = None;
     for trunk in trunks.iter() {
+        if trunk.config.outbound.as_ref().is_some_and(|o| o.ip().is_none()) {
+            match resolver.get_or_insert_with(|| super::resolve::resolver(dns).map_err(|e| e.to_string())) {
+                Ok(known) => {
+                    let (trunk, sip) = (Arc::clone(trunk), sip.clone());
+                    tokio::spawn(keep_resolved(trunk, sip, known.clone(), cancel.clone()));
+                }
+                Err(e) => trunk.on_error(format!("DNS: {e}: 见 sip.dns / see sip.dns")),
+            }
+        }
         if trunk.config.register {
             tokio::spawn(keep_registered(Arc::clone(trunk), sip.clone(), cancel.clone()));
         }
@@ -49,6 +64,35 @@ pub async fn unregister(trunks: &Trunks, sip: &Sip) {
         }
     }
     while last.join_next().await.is_some() {}
+}
+
+/// Looks the carrier's name up again whenever its answers lapse; a failure leaves the addresses there are.
+async fn keep_resolved(trunk: Arc<TrunkState>, sip: Sip, resolver: TokioResolver, cancel: CancellationToken) {
+    let Some(outbound) = trunk.config.outbound.clone() else { return };
+    let transport = Transport::from(trunk.config.transport);
+    let mut pause = DNS_RETRY_MIN;
+    loop {
+        let next = match resolve(&resolver, &outbound, transport, trunk.local).await {
+            Ok(found) => {
+                pause = DNS_RETRY_MIN;
+                if transport == Transport::Tls {
+                    let remotes = found.targets.iter().map(|t| t.address).collect();
+                    sip.set_tls_remotes(&trunk.config.name, remotes);
+                }
+                trunk.set_targets(found.targets);
+                found.valid_until
+            }
+            Err(e) => {
+                trunk.on_error(e);
+                pause = (pause * 2).min(DNS_RETRY_MAX);
+                Instant::now() + pause
+            }
+        };
+        tokio::select! {
+            () = tokio::time::sleep_until(next.into()) => {}
+            () = cancel.cancelled() => return,
+        }
+    }
 }
 
 async fn keep_registered(trunk: Arc<TrunkState>, sip: Sip, cancel: CancellationToken) {

@@ -7,6 +7,7 @@ mod driver;
 mod health;
 mod metrics;
 mod registration;
+mod resolve;
 mod rewrite;
 mod sockets;
 mod state;

@@ -116,7 +116,7 @@ fn add_tls(
         (false, None) => Trust::System,
     };
     let name = if tls.server_name.is_empty() { &outbound.host } else { &tls.server_name };
-    let client = Arc::new(ClientTls::new(own, &trust, &format!("{section}.server_name"), name)?);
+    let client = Arc::new(ClientTls::new(&trunk.name, own, &trust, &format!("{section}.server_name"), name)?);
     let remotes = outbound.address(Transport::Tls.default_port()).into_iter().collect();
     sockets.clients.push((local_of(config, trunk), remotes, client));
     Ok(())

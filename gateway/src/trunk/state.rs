@@ -224,6 +224,18 @@ impl TrunkState {
         self.judge(&mut inner);
     }
 
+    /// Replaces the addresses; those that stay keep their health.
+    pub(super) fn set_targets(&self, mut fresh: Vec<Target>) {
+        let mut inner = self.lock();
+        for target in &mut fresh {
+            if let Some(old) = inner.targets.iter().find(|t| t.address == target.address) {
+                target.health = old.health.clone();
+            }
+        }
+        inner.targets = fresh;
+        self.judge(&mut inner);
+    }
+
     /// A call of the carrier's begins.
     pub fn begin_in(self: &Arc<Self>) -> TrunkCall {
         self.lock().calls_in += 1;

@@ -288,6 +288,11 @@ impl Sip {
         self.lock().endpoint.stats()
     }
 
+    /// Where a TLS trunk's name leads now: connections there use its certificates.
+    pub fn set_tls_remotes(&self, trunk: &str, remotes: Vec<SocketAddr>) {
+        self.inner.tls_peers.set_remotes(trunk, remotes);
+    }
+
     /// The first UDP listener: where our own calls leave from.
     #[must_use]
     pub fn local(&self) -> SocketAddr {

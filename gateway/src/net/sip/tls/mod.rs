@@ -101,6 +101,8 @@ pub enum Trust<'a> {
 
 /// How our own connections are opened.
 pub struct ClientTls {
+    /// The trunk it belongs to.
+    owner: String,
     config: Arc<ClientConfig>,
     certificate: Option<Arc<Certificate>>,
     /// The name the peer's certificate must carry.
@@ -110,6 +112,7 @@ pub struct ClientTls {
 impl ClientTls {
     /// `name_key` is the setting `server_name` comes from, for the error.
     pub fn new(
+        owner: &str,
         certificate: Option<Arc<Certificate>>,
         trust: &Trust<'_>,
         name_key: &str,
@@ -129,7 +132,7 @@ impl ClientTls {
             Some(own) => builder.with_client_cert_resolver(Arc::<Certificate>::clone(own)),
             None => builder.with_no_client_auth(),
         };
-        Ok(Self { config: Arc::new(config), certificate, server_name })
+        Ok(Self { owner: owner.into(), config: Arc::new(config), certificate, server_name })
     }
 
     pub(super) fn connector(&self) -> (Arc<ClientConfig>, ServerName<'static>) {
@@ -158,6 +161,14 @@ impl TlsPeers {
         let mut peers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         peers.retain(|p| !Arc::ptr_eq(&p.client, client));
         peers.push(Peer { local, remotes, client: Arc::clone(client) });
+    }
+
+    /// Where a trunk's name leads now.
+    pub(super) fn set_remotes(&self, owner: &str, remotes: Vec<SocketAddr>) {
+        let mut peers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(peer) = peers.iter_mut().find(|p| p.client.owner == owner) {
+            peer.remotes = remotes;
+        }
     }
 
     /// The trunk at this address; else the only one of that listener (in-dialog requests go where

@@ -105,7 +105,7 @@ async fn outcome(client: ClientTls, wanted: ClientCertificate, files: &Files) ->
 fn client(files: &Files, own: Option<&str>, ca: &str, name: &str) -> ClientTls {
     let ca = files.path(&format!("{ca}-ca.pem"));
     let own = own.map(|own| files.certificate(own));
-    ClientTls::new(own, &Trust::Ca("trunk[a].tls.ca", &ca), "trunk[a].tls.server_name", name).unwrap()
+    ClientTls::new("a", own, &Trust::Ca("trunk[a].tls.ca", &ca), "trunk[a].tls.server_name", name).unwrap()
 }
 
 #[tokio::test]
@@ -121,7 +121,7 @@ async fn a_certificate_of_another_authority_or_name_ends_the_call() {
     let files = Files::new();
     assert_eq!(outcome(client(&files, None, "theirs", "127.0.0.1"), ClientCertificate::Off, &files).await, Err(503));
     assert_eq!(outcome(client(&files, None, "ours", "other.test"), ClientCertificate::Off, &files).await, Err(503));
-    let anybody = ClientTls::new(None, &Trust::Anybody, "x", "other.test").unwrap();
+    let anybody = ClientTls::new("a", None, &Trust::Anybody, "x", "other.test").unwrap();
     assert_eq!(outcome(anybody, ClientCertificate::Off, &files).await, Ok(()), "the explicit switch accepts it");
 }
 
@@ -190,6 +190,6 @@ fn a_bad_file_is_named_with_its_setting_and_a_remedy() {
         assert!(error.starts_with(key) && error.contains("PEM"), "{error}");
     }
     let empty = files.path("empty.pem");
-    let refused = ClientTls::new(None, &Trust::Ca("trunk[ims].tls.ca", &empty), "x", "127.0.0.1");
+    let refused = ClientTls::new("a", None, &Trust::Ca("trunk[ims].tls.ca", &empty), "x", "127.0.0.1");
     assert!(refused.map(drop).unwrap_err().to_string().starts_with("trunk[ims].tls.ca"));
 }
