@@ -2,7 +2,7 @@
 //!
 //! What is judged elsewhere: the torture messages in `gateway/sip/tests/torture`; a phone
 //! that registers by SHA-256 in `peers_phones.rs`; session timers and reliable provisional
-//! responses in `sip_scenarios.rs`; INVITEs that are never acknowledged in `hostile_sip.rs`.
+//! responses in `sip_extensions.rs`; INVITEs that are never acknowledged in `hostile_sip.rs`.
 #![allow(
     missing_docs,
     clippy::unwrap_used,

@@ -30,7 +30,7 @@ async fn talk(desk: &Desk, phone: &mut Linphone, citizen_ends: bool) {
     let id = call_of(desk, 1).await;
     if citizen_ends {
         for on in [true, false] {
-            phone.hold(on).unwrap();
+            phone.hold(on).await.unwrap();
             happened(desk, &id, &format!("hold {on}"), |e| e["kind"] == "hold" && e["data"]["on"] == on).await;
         }
         call.rtp().clear_heard();

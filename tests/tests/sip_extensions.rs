@@ -1,4 +1,4 @@
-//! Reliable provisional responses (RFC 3262) and session timers (RFC 4028) with SIPp as the other side.
+//! Reliable provisional responses (RFC 3262), session timers (RFC 4028) and REFER (RFC 3515) with SIPp as the other side.
 #![allow(
     missing_docs,
     clippy::unwrap_used,
@@ -13,7 +13,7 @@ use common::sipp::{caller, event, nothing_left, sipp_phone};
 use common::{Desk, NUMBER, call_of};
 use hotline_tests::gateway::GatewayConfig;
 use hotline_tests::peer::{Sipp, SippConfig};
-use hotline_tests::sip::{Citizen, CitizenConfig};
+use hotline_tests::sip::{Citizen, CitizenConfig, Credentials, Phone, PhoneConfig};
 
 /// How long a 200 waits for its ACK (RFC 3261 §13.3.1.4).
 const ACK_WAIT_MS: i64 = 32_000;
@@ -132,4 +132,27 @@ async fn a_refresh_that_crosses_a_reinvite_is_tried_again() {
     // The retry comes 2.1 to 4 s after the 491 (RFC 3261 §14.1).
     let talk_ms = i64::try_from(row["talk_ms"].as_u64().unwrap()).unwrap();
     assert!(talk_ms > SESSION_MS / 2 + 2_000 && talk_ms < SESSION_MS / 2 + 4_000 + SLOW_MS, "{row}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_phones_refer_hands_the_citizen_to_a_colleague() {
+    let desk = desk().await;
+    let mut config = sipp_phone(&desk, "phone_refers").await;
+    (config.talk_ms, config.keys) = (500, vec![("colleague".into(), "1002".into())]);
+    let phone = Sipp::start(&config).unwrap();
+    desk.ready().await;
+    let colleague = PhoneConfig::new(desk.gateway.sip(), Credentials::new("1002", "phone-1002"));
+    let colleague = Phone::start(colleague).await.unwrap();
+    let citizen = Citizen::start(CitizenConfig::new(desk.gateway.sip(), NUMBER)).await.unwrap();
+    let call = citizen.call_answered("12319", 5_000).await.unwrap();
+    phone.wait_successful().await.unwrap();
+    let taken = colleague.next_call(1_000).await.unwrap();
+    taken.rtp().wait_for_tone(440.0, 300, 10_000).await.unwrap();
+    call.rtp().wait_for_tone(1_000.0, 300, 10_000).await.unwrap();
+    call.hang_up().await.unwrap();
+    taken.wait_ended(5_000).await.unwrap();
+    let id = call_of(&desk, 1).await;
+    event(&desk, &id, "transferred").await;
+    assert_eq!(desk.ended(&id).await["end_side"], "citizen");
+    nothing_left(&desk).await;
 }

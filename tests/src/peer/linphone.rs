@@ -95,12 +95,17 @@ impl Linphone {
         self.process.say("terminate")
     }
 
-    /// Puts the other side on hold, or takes it back.
+    /// Puts the other side on hold, or takes it back, and waits until it thinks so itself:
+    /// it drops a command that comes before.
     ///
     /// # Errors
-    /// [`Error::Process`] when it is gone.
-    pub fn hold(&mut self, on: bool) -> Result<()> {
-        self.process.say(if on { "pause" } else { "resume" })
+    /// [`Error::Process`] when it is gone, [`Error::Timeout`].
+    pub async fn hold(&mut self, on: bool) -> Result<()> {
+        let (command, reached) =
+            if on { ("pause", "to LinphoneCallPaused") } else { ("resume", "to LinphoneCallStreamsRunning") };
+        let seen = self.log().matches(reached).count();
+        self.process.say(command)?;
+        until(reached, 10_000, || async { (self.log().matches(reached).count() > seen).then_some(()) }).await
     }
 
     /// What it heard, decoded, in all its calls so far.
