@@ -40,8 +40,10 @@ pub const INSTANCE_BYTES_MAX: usize = 256;
 pub const NONCE_LIFETIME_MS: u64 = 300_000;
 /// Nonces whose counts are remembered; beyond, the oldest becomes stale
 pub const NONCE_COUNT_MAX: usize = 16_384;
-/// A stranger's INVITE is answered once in this time, else dropped
+/// Who may hold a trunk's password is challenged once in this time, else dropped
 pub const STRANGER_PERIOD_MS: u64 = 5_000;
+/// A stranger's INVITE nothing could make us serve gets one 403 in this time, else it is dropped
+pub const STRANGER_REFUSAL_PERIOD_MS: u64 = 60_000;
 /// Strangers remembered; beyond, nobody new is answered until entries lapse
 pub const STRANGER_COUNT_MAX: usize = 4_096;
 /// Sources that proved a trunk's password and are challenged without that pause

@@ -6,7 +6,7 @@ use common::*;
 use hotline_sip::*;
 
 #[test]
-fn a_strangers_invite_gets_one_403_in_five_seconds_and_nothing_is_kept() {
+fn a_strangers_invite_gets_one_403_in_a_minute_and_nothing_is_kept() {
     let mut gateway = Gateway::new();
     let mut sent = Vec::new();
     for i in 0..1_000 {
@@ -20,8 +20,35 @@ fn a_strangers_invite_gets_one_403_in_five_seconds_and_nothing_is_kept() {
     assert!(
         matches!(gateway.take_events().as_slice(), [Event::Refused { method, code: Some(403), .. }] if method == "INVITE")
     );
-    gateway.pass(5_000);
+    gateway.pass(59_999);
+    assert!(gateway.feed(STRANGER, invite("y").text()).is_empty());
+    gateway.pass(1);
     assert_eq!(heads(&gateway.feed(STRANGER, invite("z").text())), ["403"]);
+}
+
+#[test]
+fn who_may_hold_a_trunks_password_is_challenged_every_five_seconds() {
+    let mut config = config("192.0.2.0/24", 1);
+    config.trunks[0].credentials = Some(("roamer".into(), "secret".into()));
+    let mut gateway = Gateway::with(config);
+    let mut challenged = |ms, branch: &str| {
+        gateway.pass(ms);
+        heads(&gateway.feed(STRANGER, Req { call_id: branch, ..invite(branch) }.text()))
+    };
+    assert_eq!(challenged(0, "a"), ["401"]);
+    assert!(challenged(4_999, "b").is_empty());
+    assert_eq!(challenged(1, "c"), ["401"]);
+}
+
+#[test]
+fn a_stranger_whose_options_met_silence_still_gets_its_403() {
+    let mut gateway = Gateway::new();
+    assert!(gateway.feed(STRANGER, req("OPTIONS", "a").text()).is_empty());
+    assert_eq!(heads(&gateway.feed(STRANGER, invite("b").text())), ["403"]);
+    gateway.feed(STRANGER, req("OPTIONS", "c").text());
+    let told = gateway.take_events();
+    let told: Vec<_> = told.iter().map(|e| matches!(e, Event::Refused { code: Some(403), .. })).collect();
+    assert_eq!(told, [false, true], "the driver hears of each once a period");
 }
 
 #[test]
@@ -90,7 +117,9 @@ fn a_crowd_of_strangers_fills_no_memory() {
         gateway.feed(&from, invite("a").text());
     }
     assert_eq!(gateway.sent.len(), limits::STRANGER_COUNT_MAX);
-    gateway.pass(5_000);
+    gateway.pass(59_000);
+    assert!(gateway.feed("203.250.0.1:5060", invite("a").text()).is_empty());
+    gateway.pass(1_000);
     assert_eq!(heads(&gateway.feed("203.250.0.1:5060", invite("a").text())), ["403"]);
 }
 

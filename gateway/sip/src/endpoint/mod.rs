@@ -37,6 +37,7 @@ mod request;
 mod response;
 mod server_tx;
 mod session_timer;
+mod strangers;
 mod timeout;
 
 pub use error::{AskError, DialError, SessionError};
@@ -59,6 +60,7 @@ use server_tx::ServerTx;
 use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
+use strangers::Strangers;
 
 /// A SIP endpoint: user agent, registrar and admission, without sockets or clock
 ///
@@ -91,7 +93,9 @@ pub struct Endpoint {
     transfers: HashMap<SessionId, Transfer>,
     registrar: Registrar,
     /// When a stranger was last answered
-    strangers: HashMap<IpAddr, Instant>,
+    strangers: Strangers,
+    /// When the driver was last told of one that met silence
+    strangers_told: Strangers,
     /// When a source last proved a trunk's password
     proven: HashMap<IpAddr, Instant>,
     streams: HashMap<u64, Stream>,
@@ -136,7 +140,8 @@ impl Endpoint {
             by_tag: HashMap::new(),
             transfers: HashMap::new(),
             registrar: Registrar::default(),
-            strangers: HashMap::new(),
+            strangers: Strangers::default(),
+            strangers_told: Strangers::default(),
             proven: HashMap::new(),
             streams: HashMap::new(),
             guard,

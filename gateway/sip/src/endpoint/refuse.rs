@@ -36,29 +36,16 @@ impl Endpoint {
         }
     }
 
-    /// Whether this source may be answered now; notes that it was
+    /// Whether a source that may hold a trunk's password may be answered now; notes that it was
     pub(super) fn may_answer_stranger(&mut self, now: Instant, flow: Flow) -> bool {
-        let period = Duration::from_millis(limits::STRANGER_PERIOD_MS);
-        let ip = flow.remote.ip();
-        let is_recent = |at: &Instant| now.saturating_duration_since(*at) < period;
-        if self.strangers.get(&ip).is_some_and(is_recent) {
-            return false;
-        }
-        if self.strangers.len() >= limits::STRANGER_COUNT_MAX && !self.strangers.contains_key(&ip) {
-            self.strangers.retain(|_, at| is_recent(at));
-            if self.strangers.len() >= limits::STRANGER_COUNT_MAX {
-                return false;
-            }
-        }
-        self.strangers.insert(ip, now);
-        true
+        self.strangers.note(now, flow.remote.ip(), limits::STRANGER_PERIOD_MS)
     }
 
     /// Turns a stranger's INVITE away: stateless, so nothing is ever sent again
     pub(super) fn refuse_stranger(&mut self, now: Instant, flow: Flow, message: &Message) {
         self.counters.refused_strangers += 1;
         self.note_idle(now, flow, message);
-        if self.may_answer_stranger(now, flow) {
+        if self.strangers.note(now, flow.remote.ip(), limits::STRANGER_REFUSAL_PERIOD_MS) {
             self.reply(flow, message, 403, "", &[]);
             self.tell_refused(flow, message, Some(403));
         }
@@ -68,7 +55,8 @@ impl Endpoint {
     pub(super) fn ignore_stranger(&mut self, now: Instant, flow: Flow, message: &Message) {
         self.counters.refused_strangers += 1;
         self.note_idle(now, flow, message);
-        if self.may_answer_stranger(now, flow) {
+        // Apart from what is answered: a carrier whose OPTIONS come first still gets its 403.
+        if self.strangers_told.note(now, flow.remote.ip(), limits::STRANGER_PERIOD_MS) {
             self.tell_refused(flow, message, None);
         }
     }
