@@ -26,5 +26,5 @@ pub use config::{Ask, AskMethod, Binding, Config, Dial, SessionTimer, Stats, Tar
 pub use endpoint::{AskError, DialError, Endpoint, SessionError, Standing};
 pub use event::{AskId, EndedBy, Event, Incoming, Output, RedirectContact, Reply, SessionId, TransferTarget};
 pub use flow::{Flow, IpNet, IpNetError, Transport};
-pub use guard::{Ban, BanReason, GuardConfig, Rate};
+pub use guard::{Ban, BanReason, GuardConfig, Rate, ban_sources};
 pub use tap::Tap;

@@ -50,6 +50,8 @@ pub const STRANGER_COUNT_MAX: usize = 4_096;
 pub const PROVEN_SOURCE_COUNT_MAX: usize = 1_024;
 /// How long such a proof holds
 pub const PROVEN_SOURCE_MS: u64 = 3_600_000;
+/// How long it spares the source the waits that others' guesses at its user name cause, while there is room
+pub const PROVEN_MEMORY_MS: u64 = 604_800_000;
 /// TCP connections with an unfinished message; a further one is closed
 pub const STREAM_COUNT_MAX: usize = 4_096;
 /// How long a stream may take for one message; then the connection is closed

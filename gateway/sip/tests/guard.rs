@@ -98,12 +98,46 @@ fn who_asks_for_name_after_name_learns_nothing_and_is_banned() {
     let mut gateway = Gateway::new();
     let mut answers = Vec::new();
     for n in 1_000..1_000 + limits::PHONE_IDLE_MAX + 50 {
-        let name = n.to_string();
-        let request = Req { via_host: ATTACKER, user: &name, call_id: &name, ..req("REGISTER", "x") };
-        answers.extend(gateway.feed(ATTACKER, request.text().replace("To: <sip:12319@", &format!("To: <sip:{n}@"))));
+        answers.extend(gateway.feed_tcp(7, ATTACKER, ask_for(n, "").as_bytes()));
     }
     assert_eq!(answers.len(), usize::try_from(limits::PHONE_IDLE_MAX).unwrap());
     assert!(heads(&answers).iter().all(|code| code == "401"));
+    assert_eq!(bans(&mut gateway).first().map(|b| b.reason), Some(BanReason::Scanning));
+}
+
+fn ask_for(n: u32, extra: &str) -> String {
+    let name = n.to_string();
+    let request = Req { via_host: ATTACKER, user: &name, call_id: &name, extra: extra.into(), ..req("REGISTER", "x") };
+    request.text().replace("To: <sip:12319@", &format!("To: <sip:{n}@"))
+}
+
+#[test]
+fn forged_datagrams_ban_nobody() {
+    let mut gateway = Gateway::new();
+    let name = "User-Agent: friendly-scanner\r\n";
+    for n in 0..1_000 {
+        gateway.feed(ATTACKER, ask_for(n, name));
+        for method in ["OPTIONS", "INVITE"] {
+            gateway.feed(STRANGER, Req { extra: name.into(), ..req(method, &format!("{method}{n}")) }.text());
+        }
+        gateway.pass(1_000);
+    }
+    assert!(bans(&mut gateway).is_empty() && gateway.ep.bans(gateway.now).is_empty());
+    assert_eq!(head(&register(&mut gateway, "10.0.1.66:5062", "1001", "secret", 0).unwrap()), "200");
+}
+
+#[test]
+fn a_datagram_that_answers_our_challenge_proves_its_source_and_counts() {
+    let mut gateway = Gateway::new();
+    let mut answered = 0;
+    for n in 0..limits::PHONE_IDLE_MAX + 50 {
+        // A right nonce and never a whole answer: each time it is challenged again.
+        let Some(challenge) = gateway.feed(ATTACKER, ask_for(n, "")).pop() else { break };
+        let auth =
+            authorize(&challenge, Algorithm::Sha256, "REGISTER", "1001", "x", "00000001").replace("qop=auth", "qop=x");
+        answered += gateway.feed(ATTACKER, ask_for(n, &auth)).len();
+    }
+    assert_eq!(answered, usize::try_from(limits::PHONE_IDLE_MAX).unwrap());
     assert_eq!(bans(&mut gateway).first().map(|b| b.reason), Some(BanReason::Scanning));
 }
 
@@ -112,7 +146,7 @@ fn a_scanners_name_shortens_its_stay() {
     let mut gateway = Gateway::new();
     let extra = || "User-Agent: friendly-scanner\r\n".to_owned();
     for n in 0..10 {
-        gateway.feed(STRANGER, Req { extra: extra(), ..req("OPTIONS", &format!("s{n}")) }.text());
+        gateway.feed_tcp(7, STRANGER, Req { extra: extra(), ..req("OPTIONS", &format!("s{n}")) }.text().as_bytes());
     }
     assert_eq!(bans(&mut gateway).len(), 1);
     assert_eq!(gateway.ep.stats().refused_strangers, u64::from(limits::STRANGER_IDLE_MAX / limits::SCANNER_WEIGHT));
@@ -223,4 +257,81 @@ fn a_trunk_has_no_more_calls_than_it_may() {
     gateway.ep.reject(gateway.now, id, 486, "").unwrap();
     gateway.drain();
     assert_eq!(call(&mut gateway, 4), "100", "one ended");
+}
+
+fn with_roaming_trunk() -> Gateway {
+    let mut config = config("192.0.2.0/24", 1);
+    config.trunks[0].credentials = Some(("1001".into(), "secret of the trunk".into()));
+    Gateway::with(config)
+}
+
+/// A roaming trunk's INVITE: challenge, answer; what came at last
+fn roam(gateway: &mut Gateway, from: &str, password: &str, n: u32) -> Option<String> {
+    let id = format!("roam{n}{from}");
+    let text = |branch: &str, cseq, extra| {
+        Req { via_host: from, call_id: &id, cseq, extra, ..invite(&format!("{branch}{id}")) }.text()
+    };
+    let challenge = gateway.feed(from, text("a", 1, String::new())).pop()?;
+    let auth = authorize(&challenge, Algorithm::Sha256, "INVITE", "1001", password, "00000001");
+    gateway.feed(from, text("b", 2, auth)).pop()
+}
+
+/// Strangers guess at the trunk's user name until nobody unknown is looked at any more
+fn guess_at_the_trunk(gateway: &mut Gateway) {
+    for n in 0..60 {
+        roam(gateway, &format!("203.0.113.{}:5060", 100 + n), "guess", n);
+    }
+    let paused = gateway.ep.stats().auth_paused;
+    assert!(paused > 20, "{paused}");
+}
+
+#[test]
+fn strangers_that_guess_at_a_trunks_name_do_not_cut_the_carrier_off() {
+    let mut gateway = with_roaming_trunk();
+    assert_eq!(head(&roam(&mut gateway, STRANGER, "secret of the trunk", 0).unwrap()), "100");
+    // Its proof serves challenges for an hour; against others' guesses it serves for days.
+    for pause_ms in [10_000, limits::PROVEN_SOURCE_MS * 30] {
+        gateway.pass(pause_ms);
+        guess_at_the_trunk(&mut gateway);
+        let n = u32::try_from(pause_ms / 1_000).unwrap();
+        assert_eq!(head(&roam(&mut gateway, STRANGER, "secret of the trunk", n).unwrap()), "100");
+    }
+    // Whom we register at or call is no stranger either.
+    guess_at_the_trunk(&mut gateway);
+    assert!(roam(&mut gateway, "203.0.113.7:5060", "secret of the trunk", 1).is_none());
+    gateway.ep.dial(gateway.now, dial_to("203.0.113.7:5060")).unwrap();
+    gateway.drain();
+    gateway.pass(limits::STRANGER_PERIOD_MS);
+    guess_at_the_trunk(&mut gateway);
+    assert_eq!(head(&roam(&mut gateway, "203.0.113.7:5060", "secret of the trunk", 2).unwrap()), "100");
+}
+
+#[test]
+fn strangers_guesses_keep_no_phone_of_that_name_waiting() {
+    let mut gateway = with_roaming_trunk();
+    guess_at_the_trunk(&mut gateway);
+    assert_eq!(head(&register(&mut gateway, PHONE, "1001", "secret", 0).unwrap()), "200");
+}
+
+#[test]
+fn a_banned_sources_call_over_tls_keeps_its_connection() {
+    let mut gateway = Gateway::new();
+    let flow = Flow { transport: Transport::Tls, conn: Some(5), ..gateway.flow(ATTACKER) };
+    let say = |gateway: &mut Gateway, text: String| {
+        gateway.ep.handle_stream(gateway.now, flow, text.replace("SIP/2.0/UDP", "SIP/2.0/TLS").as_bytes());
+        gateway.drain()
+    };
+    let text = |branch, cseq, extra| {
+        Req { via_host: ATTACKER, user: "1001", call_id: "t", cseq, extra, ..invite(branch) }.text()
+    };
+    let challenge = say(&mut gateway, text("t1", 1, String::new())).remove(0);
+    let auth = authorize(&challenge, Algorithm::Sha256, "INVITE", "1001", "secret", "00000001");
+    assert_eq!(heads(&say(&mut gateway, text("t2", 2, auth))), ["100"]);
+    for n in 0..100 {
+        register(&mut gateway, "10.0.1.66:6666", "1002", "guess", n);
+    }
+    assert_eq!(bans(&mut gateway).len(), 1);
+    let cancel = Req { via_host: ATTACKER, user: "1001", call_id: "t", cseq: 2, ..req("CANCEL", "t2") }.text();
+    assert!(heads(&say(&mut gateway, cancel)).contains(&"487".to_owned()));
+    assert!(gateway.closed.is_empty(), "{:?}", gateway.closed);
 }

@@ -31,7 +31,11 @@ pub async fn lift(config: &Config, source: &str) -> anyhow::Result<()> {
         .parse()
         .with_context(|| format!("{source:?} 不是 IP 地址 / is no address: 见 / see `hotline ban list`"))?;
     let store = open(config).await?;
-    let is_lifted = store.ban_lift(&ip.to_string(), now_ms()).await?;
+    let mut is_lifted = false;
+    // A stranger's IPv6 ban stands under its /64.
+    for key in hotline_sip::ban_sources(ip) {
+        is_lifted |= store.ban_lift(&key.to_string(), now_ms()).await?;
+    }
     if is_lifted {
         let audit = NewAudit {
             at: now_ms(),
@@ -75,11 +79,15 @@ mod tests {
             from_at: now,
             until_at: now + 60_000,
         };
-        store.ban_put(ban).await.unwrap();
+        store.ban_put(ban.clone()).await.unwrap();
         list(&config).await.unwrap();
         lift(&config, "203.0.113.9").await.unwrap();
         assert!(lift(&config, "203.0.113.9").await.unwrap_err().to_string().contains("hotline ban list"));
         assert!(lift(&config, "x").await.is_err());
+        let wide = SipBan { source: "2001:db8::".into(), ..ban };
+        store.ban_put(wide).await.unwrap();
+        lift(&config, "2001:db8::7").await.unwrap();
+        assert!(store.bans(now).await.unwrap().is_empty(), "any address of the network names it");
         assert_eq!(store.audits(1).await.unwrap()[0].action, "sip_ban_lift");
     }
 }

@@ -52,6 +52,9 @@ pub(crate) async fn lift(
         .map_err(|_| ApiError::bad("请写 IP 地址,如 203.0.113.9 / write an address such as 203.0.113.9"))?;
     audit(&api.sv, &user.0, "sip_ban_lift", &format!("sip:{source}"), None).await?;
     let is_lifted = api.sv.sip.lift_ban(source);
-    let was_stored = api.sv.store.ban_lift(&source.to_string(), now_ms()).await?;
+    let mut was_stored = false;
+    for key in hotline_sip::ban_sources(source) {
+        was_stored |= api.sv.store.ban_lift(&key.to_string(), now_ms()).await?;
+    }
     if is_lifted || was_stored { Ok(StatusCode::NO_CONTENT) } else { Err(ApiError::missing()) }
 }

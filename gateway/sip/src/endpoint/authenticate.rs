@@ -4,7 +4,7 @@ use super::Endpoint;
 use crate::config::User;
 use crate::digest::{Algorithm, Credentials, NonceState, response};
 use crate::flow::Flow;
-use crate::guard::user_key;
+use crate::guard::{Door, user_key};
 use crate::message::{HeaderName, Message, quote};
 use std::time::Instant;
 use subtle::ConstantTimeEq;
@@ -15,6 +15,15 @@ pub(super) enum Among {
     Phones,
     Trunks,
     All,
+}
+
+impl Among {
+    fn door(self) -> Door {
+        match self {
+            Self::Trunks => Door::Trunks,
+            Self::Phones | Self::All => Door::Phones,
+        }
+    }
 }
 
 /// Who sent a request
@@ -43,6 +52,14 @@ impl Endpoint {
             .find(|c| c.get("realm") == Some(self.config.realm.as_str()))
     }
 
+    /// Whether a request repeats a nonce we gave this address: its source is no forgery
+    pub(super) fn has_nonce_of_ours(&mut self, now: Instant, flow: Flow, message: &Message) -> bool {
+        let now_ms = self.clock_ms(now);
+        let given = self.credentials_of(message);
+        let nonce = given.as_ref().and_then(|given| given.get("nonce"));
+        nonce.is_some_and(|n| matches!(self.nonces.check(now_ms, flow.remote.ip(), n), NonceState::Fresh(_)))
+    }
+
     /// Who sent a request
     ///
     /// Whatever a password's worth, the way to the answer is the same for users that exist and
@@ -67,7 +84,7 @@ impl Endpoint {
         let NonceState::Fresh(nonce_id) = self.nonces.check(now_ms, flow.remote.ip(), nonce) else {
             return Identity::Unknown { stale: true };
         };
-        if self.has_to_wait(now, flow, &name) {
+        if self.has_to_wait(now, flow, &name, among) {
             return Identity::Paused;
         }
         if Self::is_for_another(message, uri) {
@@ -87,7 +104,7 @@ impl Endpoint {
         match identity.filter(|_| usable && same) {
             None => {
                 self.counters.auth_failures += 1;
-                let ban = self.guard.note_failure(now, class, ip, &name);
+                let ban = self.guard.note_failure(now, class, ip, (among.door(), &name));
                 self.tell_banned(ban);
                 Identity::Wrong(user_key(&name))
             }
@@ -101,13 +118,18 @@ impl Endpoint {
 
     /// Whether this source, or this name from a source it isn't registered at, failed too often
     ///
-    /// A flow somebody registered from and an address the user is at don't wait: nobody else's
-    /// guesses may cut off a working phone.
-    fn has_to_wait(&mut self, now: Instant, flow: Flow, name: &str) -> bool {
+    /// A flow somebody registered from, an address the user is at and one that proved a trunk's
+    /// password or that we call don't wait: nobody else's guesses may cut off a working phone or trunk.
+    fn has_to_wait(&mut self, now: Instant, flow: Flow, name: &str, among: Among) -> bool {
         let ip = flow.remote.ip();
+        let door = among.door();
+        let is_known = match door {
+            Door::Trunks => self.was_proven(now, ip) || self.guard.is_contacted(now, ip),
+            Door::Phones => self.registrar.is_at(now, name, ip),
+        };
         let class = self.class_of(now, flow.local, ip);
         let waits = (self.guard.is_source_paused(now, class, ip) && !self.registrar.has_flow(now, flow))
-            || (self.guard.is_user_paused(now, name) && !self.registrar.is_at(now, name, ip));
+            || (self.guard.is_user_paused(now, (door, name)) && !is_known);
         if waits {
             self.counters.auth_paused += 1;
             let ban = self.guard.note_impatience(now, class, ip);

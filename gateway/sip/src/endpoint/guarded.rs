@@ -73,11 +73,17 @@ impl Endpoint {
         let ip = flow.remote.ip();
         self.guard.is_banned(now, self.class_of(now, flow.local, ip), ip)
             && !self.registrar.has_flow(now, flow)
-            && !self.sessions.values().any(|s| s.flow.transport == Transport::Tcp && s.flow.conn == flow.conn)
+            && !self.sessions.values().any(|s| s.flow.conn.is_some() && s.flow.conn == flow.conn)
     }
 
     /// Counts a request that got a challenge or a refusal and nothing more
+    ///
+    /// Anybody may write any source into a datagram: over UDP only who got a challenge of ours
+    /// counts, or a forger could have a carrier or an office banned.
     pub(super) fn note_idle(&mut self, now: Instant, flow: Flow, message: &Message) {
+        if flow.transport == Transport::Udp && !self.has_nonce_of_ours(now, flow, message) {
+            return;
+        }
         let ip = flow.remote.ip();
         let class = self.class_of(now, flow.local, ip);
         if class == Class::Phone && self.registrar.has_flow(now, flow) {

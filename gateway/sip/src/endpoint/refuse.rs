@@ -81,4 +81,10 @@ impl Endpoint {
         let at = self.proven.get(&ip);
         at.is_some_and(|at| now.saturating_duration_since(*at) < Duration::from_millis(limits::PROVEN_SOURCE_MS))
     }
+
+    /// Whether this source proved a trunk's password within days: strangers' guesses don't keep it out
+    pub(super) fn was_proven(&self, now: Instant, ip: IpAddr) -> bool {
+        let at = self.proven.get(&ip);
+        at.is_some_and(|at| now.saturating_duration_since(*at) < Duration::from_millis(limits::PROVEN_MEMORY_MS))
+    }
 }

@@ -59,13 +59,21 @@ pub(crate) enum Class {
     Stranger,
 }
 
+/// Where a claimed name is tried: strangers may guess at trunks' names only, and their guesses
+/// count for nobody in the phone networks
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Door {
+    Phones,
+    Trunks,
+}
+
 pub(crate) struct Guard {
     config: GuardConfig,
     strangers: Buckets,
     phones: Buckets,
     trunks: Buckets,
     sources: Failures<IpAddr>,
-    users: Failures<String>,
+    users: Failures<(Door, String)>,
     bans: Bans,
     /// Addresses we sent requests to and when: they may answer and call back
     contacted: HashMap<IpAddr, Instant>,
@@ -103,13 +111,19 @@ impl Guard {
         self.sources.is_paused(now, &key(class, ip))
     }
 
-    pub(crate) fn is_user_paused(&mut self, now: Instant, user: &str) -> bool {
-        self.users.is_paused(now, &user_key(user))
+    pub(crate) fn is_user_paused(&mut self, now: Instant, (door, user): (Door, &str)) -> bool {
+        self.users.is_paused(now, &(door, user_key(user)))
     }
 
     /// A wrong password or an unknown user
-    pub(crate) fn note_failure(&mut self, now: Instant, class: Class, ip: IpAddr, user: &str) -> Option<Ban> {
-        self.users.note_failure(now, &user_key(user));
+    pub(crate) fn note_failure(
+        &mut self,
+        now: Instant,
+        class: Class,
+        ip: IpAddr,
+        (door, user): (Door, &str),
+    ) -> Option<Ban> {
+        self.users.note_failure(now, &(door, user_key(user)));
         let count = self.sources.note_failure(now, &key(class, ip));
         self.judge(now, class, ip, count >= self.config.failures_max, BanReason::Passwords)
     }
@@ -155,7 +169,7 @@ impl Guard {
 
     /// Ends a ban, whether named by its own address or by any of its /64
     pub(crate) fn lift(&mut self, now: Instant, ip: IpAddr) -> bool {
-        let (exact, wide) = (key(Class::Phone, ip), key(Class::Stranger, ip));
+        let [exact, wide] = ban_sources(ip);
         self.sources.forget(&exact);
         self.sources.forget(&wide);
         let is_lifted = self.bans.lift(now, exact);
@@ -178,6 +192,12 @@ impl Guard {
         let at = self.contacted.get(&ip);
         at.is_some_and(|at| now.saturating_duration_since(*at) < Duration::from_millis(limits::CONTACTED_MS))
     }
+}
+
+/// The sources a ban of `ip` may stand under ([`Ban::source`]): its own address and, of IPv6, its /64; else twice the same
+#[must_use]
+pub fn ban_sources(ip: IpAddr) -> [IpAddr; 2] {
+    [key(Class::Phone, ip), key(Class::Stranger, ip)]
 }
 
 fn key(class: Class, ip: IpAddr) -> IpAddr {
@@ -205,14 +225,15 @@ mod tests {
     fn wrong_passwords_end_in_a_ban_but_never_a_trunks() {
         let mut guard = Guard::new(GuardConfig::default());
         let phone = ip("10.0.1.7");
-        let bans: Vec<Ban> = (0..30).filter_map(|n| guard.note_failure(at(n), Class::Phone, phone, "1001")).collect();
+        let bans: Vec<Ban> =
+            (0..30).filter_map(|n| guard.note_failure(at(n), Class::Phone, phone, (Door::Phones, "1001"))).collect();
         assert_eq!(bans.len(), 1);
         assert_eq!((bans[0].reason, bans[0].source), (BanReason::Passwords, phone));
         assert!(guard.is_banned(at(100), Class::Phone, phone));
         assert!(!guard.is_banned(at(100), Class::Phone, ip("10.0.1.8")));
         let trunk = ip("192.0.2.9");
         for n in 0..100 {
-            assert_eq!(guard.note_failure(at(n), Class::Trunk, trunk, "1001"), None);
+            assert_eq!(guard.note_failure(at(n), Class::Trunk, trunk, (Door::Trunks, "1001")), None);
             assert_eq!(guard.note_idle(at(n), Class::Trunk, trunk, true), None);
         }
         assert!(guard.is_source_paused(at(100), Class::Trunk, trunk), "but it has to wait");
