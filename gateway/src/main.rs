@@ -82,6 +82,11 @@ enum Command {
         #[command(subcommand)]
         command: BanCommand,
     },
+    /// 运营商中继 / carriers' trunks
+    Trunk {
+        #[command(subcommand)]
+        command: TrunkCommand,
+    },
     /// 语音流程 / voice flows
     Ivr {
         #[command(subcommand)]
@@ -153,6 +158,24 @@ enum BanCommand {
         site: Site,
         /// IP 地址(见 list)/ address, as `list` shows it
         source: String,
+    },
+}
+
+#[derive(Subcommand)]
+enum TrunkCommand {
+    /// 向运行中的网关查询各中继 / how each trunk of the running gateway stands
+    List {
+        #[command(flatten)]
+        site: Site,
+        /// 用来登录的工号,任何角色均可 / name to sign in with, of any role
+        #[arg(long, env = "HOTLINE_LOGIN")]
+        login: String,
+        /// 密码;省略则取环境变量 / password, or from HOTLINE_PASSWORD
+        #[arg(long, env = "HOTLINE_PASSWORD", hide_env_values = true)]
+        password: String,
+        /// 网关的 HTTP 地址;默认取配置 / the gateway's HTTP listener, default: the configured one
+        #[arg(long)]
+        http: Option<SocketAddr>,
     },
 }
 
@@ -252,6 +275,11 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Ban { command: BanCommand::List { site } } => runtime.block_on(cli::ban::list(&load(&site)?)),
         Command::Ban { command: BanCommand::Lift { site, source } } => {
             runtime.block_on(cli::ban::lift(&load(&site)?, &source))
+        }
+        Command::Trunk { command: TrunkCommand::List { site, login, password, http } } => {
+            let mut config = load(&site)?;
+            config.http.listen = http.unwrap_or(config.http.listen);
+            runtime.block_on(cli::trunk::list(&config, &login, &password))
         }
         Command::Ivr { command: IvrCommand::Check { site, flow } } => cli::ivr::check(&load(&site)?, flow.as_deref()),
         Command::Ivr { command: IvrCommand::Graph { site, flow } } => cli::ivr::graph(&load(&site)?, &flow),

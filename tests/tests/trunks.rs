@@ -12,7 +12,7 @@ mod common;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use common::{Desk, Town};
-use hotline_tests::gateway::GatewayConfig;
+use hotline_tests::gateway::{GatewayConfig, NewUser};
 use hotline_tests::net::{GATEWAY_IP, TRUNK_IP, free_port};
 use hotline_tests::sip::{Agent, AgentConfig, Algorithm, Citizen, CitizenConfig, Credentials, Registrar};
 use hotline_tests::until;
@@ -113,8 +113,7 @@ async fn a_call_goes_out_by_the_next_trunk_when_carriers_fail() {
     call.reject(486, "Busy Here").unwrap();
     refusing.await.unwrap();
     let failures = |view: &Value, code: &str| view["failures"][code].as_u64().unwrap_or(0);
-    let good = trunk_when(&town.desk, "good", "its failure", |t| failures(t, "486") >= 1).await;
-    assert_eq!(good["live_out"], 0, "{good}");
+    trunk_when(&town.desk, "good", "its failure and end", |t| failures(t, "486") >= 1 && t["live_out"] == 0).await;
     trunk_when(&town.desk, "dead", "its failure", |t| failures(t, "408") >= 1).await;
     trunk_when(&town.desk, "busy", "its failure", |t| failures(t, "503") >= 1).await;
     let id = town.newest_call().await;
@@ -137,8 +136,30 @@ async fn a_trunk_that_stops_answering_options_is_down_until_it_answers_again() {
     drop(carrier);
     let down = trunk_when(&desk, "ims", "down", |t| t["up"] == false).await;
     assert!(down["last_error"].as_str().unwrap().contains("OPTIONS"), "{down}");
+    the_command_line_shows_it_down(&desk, address);
     let _carrier = agent_at(address).await;
     trunk_when(&desk, "ims", "up again", |t| t["up"] == true).await;
+}
+
+/// Who runs the machine alone may ask; a wrong password and a stopped gateway are told apart.
+fn the_command_line_shows_it_down(desk: &Desk, address: SocketAddr) {
+    let mut admin = NewUser::operator("root");
+    (admin.roles, admin.sip) = (vec!["admin".into()], None);
+    desk.gateway.add_user(&admin).unwrap();
+    let list = ["trunk", "list", "--login", "root", "--password"];
+    let table = desk.gateway.run_ok(&[&list[..], &[&admin.password]].concat()).unwrap();
+    let row = table.lines().find(|l| l.starts_with("ims (udp)")).unwrap();
+    for part in ["不可用 / down", &format!("{address} 断 / down"), "0/0", "OPTIONS"] {
+        assert!(row.contains(part), "{part}: {table}");
+    }
+    let refused = |more: &[&str]| {
+        let output = desk.gateway.run(&[&list[..], more].concat()).unwrap();
+        assert!(!output.status.success());
+        String::from_utf8(output.stderr).unwrap()
+    };
+    assert!(refused(&["wrong"]).contains("wrong login or password"));
+    let nowhere = format!("{GATEWAY_IP}:{}", free_port(GATEWAY_IP).unwrap());
+    assert!(refused(&[&admin.password, "--http", &nowhere]).contains("no gateway answers"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -7,6 +7,7 @@ pub mod model;
 pub mod outbox;
 pub mod show;
 pub mod trace;
+pub mod trunk;
 pub mod user;
 
 /// A line for the person at the terminal.

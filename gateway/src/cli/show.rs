@@ -90,7 +90,8 @@ async fn story(store: &Store, item: &Item) -> anyhow::Result<Vec<(i64, String)>>
     Ok(out)
 }
 
-fn clock(at: i64, utc_offset_min: i32) -> String {
+/// A moment in local time, to the second.
+pub(super) fn clock(at: i64, utc_offset_min: i32) -> String {
     let (y, m, d) = local_date(at, utc_offset_min);
     let of_day = (at + i64::from(utc_offset_min) * 60_000).rem_euclid(86_400_000) / 1000;
     format!("{y:04}-{m:02}-{d:02} {:02}:{:02}:{:02}", of_day / 3600, of_day / 60 % 60, of_day % 60)

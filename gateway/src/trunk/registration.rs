@@ -16,7 +16,7 @@ const EXPIRES_S_MAX: u32 = 86_400;
 const TOO_BRIEF_MAX: u32 = 2;
 
 /// How it stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, serde::Serialize, utoipa::ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RegistrationState {
     /// Not yet, or no longer: another try follows.

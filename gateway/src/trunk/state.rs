@@ -84,7 +84,7 @@ pub struct Attempt {
 }
 
 /// One address in a view.
-#[derive(Clone, Debug, serde::Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, serde::Deserialize, serde::Serialize, utoipa::ToSchema)]
 pub struct TargetView {
     /// `address:port`.
     pub address: String,
@@ -93,7 +93,7 @@ pub struct TargetView {
 }
 
 /// A trunk for lists.
-#[derive(Clone, Debug, serde::Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, serde::Deserialize, serde::Serialize, utoipa::ToSchema)]
 pub struct TrunkView {
     /// Name.
     pub name: String,
