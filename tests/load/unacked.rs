@@ -24,7 +24,7 @@ pub(crate) async fn run(options: &Options) -> Result<()> {
     let command = format!("ops/bench unacked --unacked {invites}");
     let title = format!("unacked: VmRSS over {invites} INVITEs at {RATE}/s without an ACK");
     head(&title, &command, &["", "before KiB", "at the most KiB", "growth MiB", "KiB/INVITE", "datagrams"]);
-    let config = config(invites + 500)?.with("sip.sessions_max", i64::from(invites) + 100);
+    let config = config(invites + 500)?.with("sip.sessions_max", i64::from(invites) * 2);
     let gateway = Gateway::start(config).await?;
     let id = process_id(&gateway)?;
     for (name, ip) in [("product, stranger", STRANGER_IP), ("product, trunk", TRUNK_IP)] {

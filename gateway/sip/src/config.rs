@@ -27,7 +27,7 @@ pub struct Config {
     pub guard: GuardConfig,
     /// Longest registration granted; longer wishes are lowered to it
     pub register_s_max: u32,
-    /// Live sessions at once; one more INVITE gets 503
+    /// Live sessions at once; one more INVITE gets 503. Trunks' calls leave a part to our own (`limits::OWN_LEG_PART`)
     pub session_count_max: usize,
     /// How long an incoming call may ring before it gets 480
     pub ring_timeout_ms: u64,

@@ -8,6 +8,8 @@ pub const HEADER_COUNT_MAX: usize = 128;
 pub const SDP_BYTES_MAX: usize = 16 * 1024;
 /// Live sessions by default; one more INVITE gets 503 with `Retry-After`
 pub const SESSION_COUNT_MAX_DEFAULT: usize = 2_000;
+/// One session of so many is kept for calls of our own; trunks' calls beyond get 503 before all are taken
+pub const OWN_LEG_PART: usize = 4;
 /// Server transactions; a new one beyond gets a stateless 503, a retransmission tries again
 ///
 /// A call on UDP leaves two behind for 32 s (timers J and L): at 600 calls a second 38,400 stand

@@ -103,3 +103,23 @@ fn both_sides_hang_up_at_once() {
     assert_eq!((net.count(0, "481"), net.count(1, "481")), (0, 0));
     net.assert_nothing_left();
 }
+
+#[test]
+fn an_invite_nobody_wants_any_more_is_not_repeated() {
+    let mut gateway = Gateway::new();
+    let dial = Dial { first_response_ms: Some(2_000), ..dial_to(TRUNK) };
+    gateway.ep.dial(gateway.now, dial).unwrap();
+    let invite = gateway.drain().remove(0);
+    assert_eq!(heads(&gateway.pass(2_000)), ["INVITE", "INVITE"]);
+    assert!(matches!(gateway.take_events().as_slice(), [Event::Failed { .. }]), "the next trunk is tried");
+    assert!(gateway.pass(20_000).is_empty());
+    assert_eq!(heads(&gateway.feed(TRUNK, answer(&invite, 180, "rt", "", ""))), ["CANCEL"], "it was only late");
+    gateway.pass(60_000);
+    assert_eq!(gateway.ep.stats().transactions, 0);
+    // One that is never heard of again is forgotten too.
+    let id = gateway.ep.dial(gateway.now, dial_to(TRUNK)).unwrap();
+    gateway.drain();
+    gateway.ep.hang_up(gateway.now, id, "").unwrap();
+    assert!(gateway.pass(40_000).is_empty());
+    assert_eq!(gateway.ep.stats().transactions, 0);
+}

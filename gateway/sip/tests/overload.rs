@@ -70,3 +70,26 @@ fn a_call_that_runs_is_served_through_the_overload() {
     let cancelled = gateway.feed(TRUNK, Req { call_id: "early", ..req("CANCEL", "early") }.text());
     assert_eq!(heads(&cancelled), ["200", "487"]);
 }
+
+#[test]
+fn callers_leave_room_for_the_operators_phones() {
+    let mut config = config("192.0.2.0/24", 1);
+    config.session_count_max = 8;
+    let mut gateway = Gateway::with(config);
+    let call = |gateway: &mut Gateway, n: u32| {
+        let id = format!("c{n}");
+        head(&gateway.feed(TRUNK, Req { call_id: &id, ..invite(&id) }.text())[0])
+    };
+    assert_eq!((0..8).map(|n| call(&mut gateway, n)).filter(|code| code == "100").count(), 6);
+    let (Some(Event::Incoming { id, .. }), 6) = (gateway.events.first().cloned(), gateway.events.len()) else {
+        panic!("{:?}", gateway.events)
+    };
+    for _ in 0..2 {
+        gateway.ep.dial(gateway.now, dial_to(PHONE)).unwrap();
+    }
+    assert_eq!(gateway.ep.dial(gateway.now, dial_to(PHONE)), Err(DialError::TooManySessions));
+    // Who hangs up makes room for the next caller.
+    gateway.ep.reject(gateway.now, id, 486, "").unwrap();
+    gateway.drain();
+    assert_eq!([call(&mut gateway, 8), call(&mut gateway, 9)], ["100", "503"]);
+}

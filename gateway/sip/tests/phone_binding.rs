@@ -200,3 +200,17 @@ fn an_account_that_is_gone_takes_its_bindings_along() {
     assert!(gateway.ep.bindings(gateway.now, "1001").is_empty());
     assert!(gateway.ep.poll_timeout().is_some(), "the REGISTER's transaction still absorbs repetitions");
 }
+
+#[test]
+fn an_answer_that_crosses_our_cancel_is_ended_at_the_phone_behind_its_nat() {
+    let mut gateway = Gateway::new();
+    register(&mut gateway, PHONE, None, "<sip:1001@192.168.7.7:5060;ob>", 1, "");
+    let (id, invite) = ring_phone(&mut gateway);
+    gateway.feed(PHONE, answer(&invite, 180, "rt", "", ""));
+    gateway.ep.hang_up(gateway.now, id, "").unwrap();
+    gateway.drain();
+    gateway.sent.clear();
+    gateway.feed(PHONE, answer(&invite, 200, "rt", "Contact: <sip:1001@192.168.7.7:5060>\r\n", ANSWER));
+    let sent: Vec<_> = gateway.sent.iter().map(|(flow, text)| (head(text), flow.remote)).collect();
+    assert_eq!(sent, [("ACK".to_owned(), addr(PHONE)), ("BYE".to_owned(), addr(PHONE))]);
+}

@@ -16,7 +16,7 @@ fn resident_kib() -> u64 {
 #[test]
 fn five_thousand_calls_without_ack_cost_less_than_20_mb_and_are_gone_after_their_time() {
     let mut config = config("192.0.2.0/24", 1);
-    config.session_count_max = CALLS;
+    config.session_count_max = CALLS * 2;
     let mut gateway = Gateway::with(config);
     let before = resident_kib();
     let mut answered = 0;

@@ -161,3 +161,25 @@ fn crossing_updates_get_491_and_succeed_later() {
     }
     assert_eq!((answered, net.count(0, "491"), net.count(1, "491")), ([1, 1], 1, 1));
 }
+
+#[test]
+fn what_a_callees_early_update_offered_holds_when_it_answers_the_call() {
+    for (is_accepted, expected) in [(true, OFFER), (false, ANSWER)] {
+        let mut gateway = Gateway::new();
+        let (mut leg, invite) = early_dial(&mut gateway);
+        assert!(leg.say(&mut gateway, "UPDATE", "", OFFER).is_empty());
+        assert!(matches!(gateway.take_events().as_slice(), [Event::Reoffer { sdp: Some(_), .. }]));
+        if is_accepted {
+            gateway.ep.answer_reoffer(gateway.now, leg.id, ANSWER.as_bytes()).unwrap();
+        } else {
+            gateway.ep.reject_reoffer(gateway.now, leg.id, 488).unwrap();
+        }
+        gateway.drain();
+        gateway.feed(TRUNK, answer(&invite, 200, "ct", "", ""));
+        let events = gateway.take_events();
+        assert!(
+            matches!(&events[..], [Event::Answered { sdp: Some(sdp), .. }] if sdp == expected.as_bytes()),
+            "{events:?}"
+        );
+    }
+}

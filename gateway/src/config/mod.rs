@@ -180,7 +180,7 @@ pub struct Sip {
     pub phone_srtp: Srtp,
     /// Write SRTP keys into signalling that isn't TLS too: whoever reads that can listen in.
     pub srtp_keys_in_clear: bool,
-    /// Calls at once; further ones get 503 with Retry-After.
+    /// Calls at once, each leg counted; further ones get 503 with Retry-After. A quarter is kept for calls we make.
     pub sessions_max: usize,
     /// Session timer (RFC 4028) we ask for, in seconds: a call whose peer vanished ends by itself. 0 asks for none.
     pub session_expires_s: u32,

@@ -53,7 +53,14 @@ impl Endpoint {
             sdp: Vec::new(),
         };
         let id = AskId(self.next_id());
-        let order = Order { flow, owner: Owner::Ask(id), credentials: ask.credentials, local_tag, try_count: 0 };
+        let order = Order {
+            flow,
+            owner: Owner::Ask(id),
+            credentials: ask.credentials,
+            local_tag,
+            try_count: 0,
+            is_phone: false,
+        };
         self.open_client(now, request, order);
         Ok(id)
     }

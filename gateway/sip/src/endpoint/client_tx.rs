@@ -93,6 +93,8 @@ pub(super) struct ClientTx {
     pub(super) give_up: Option<Option<String>>,
     pub(super) cancel_tx: Option<u64>,
     pub(super) forks: Vec<Fork>,
+    /// The INVITE of a call to a phone: what its 2xx open is reached over its flow, whatever Contact says
+    pub(super) is_phone: bool,
 }
 
 impl ClientTx {
@@ -116,6 +118,8 @@ pub(super) struct Order {
     pub(super) credentials: Option<(String, String)>,
     pub(super) local_tag: String,
     pub(super) try_count: u8,
+    /// [`ClientTx::is_phone`]
+    pub(super) is_phone: bool,
 }
 
 impl Endpoint {
@@ -140,7 +144,7 @@ impl Endpoint {
         };
         self.guard.note_contacted(now, order.flow.remote.ip());
         self.transmit(order.flow, bytes.clone());
-        let Order { flow, owner, credentials, local_tag, try_count } = order;
+        let Order { flow, owner, credentials, local_tag, try_count, is_phone } = order;
         let (give_up, cancel_tx, forks) = (None, None, Vec::new());
         let tx = ClientTx {
             fsm,
@@ -155,6 +159,7 @@ impl Endpoint {
             give_up,
             cancel_tx,
             forks,
+            is_phone,
         };
         self.clients.insert(id, tx);
         self.arm_client(id);
@@ -213,6 +218,10 @@ impl Endpoint {
             return;
         }
         tx.give_up = Some(reason);
+        if let ClientFsm::Invite(fsm) = &mut tx.fsm {
+            fsm.stop_resending();
+        }
+        self.arm_client(id);
         self.cancel_if_possible(now, id);
     }
 
@@ -228,8 +237,14 @@ impl Endpoint {
         };
         fsm.limit(now);
         let cancel = tx.request.cancel(reason.as_deref());
-        let order =
-            Order { flow: tx.flow, owner: Owner::Nobody, credentials: None, local_tag: String::new(), try_count: 0 };
+        let order = Order {
+            flow: tx.flow,
+            owner: Owner::Nobody,
+            credentials: None,
+            local_tag: String::new(),
+            try_count: 0,
+            is_phone: false,
+        };
         let branch = tx.branch.clone();
         let cancel_id = self.next_id();
         if let Some(tx) = self.clients.get_mut(&id) {
@@ -259,6 +274,7 @@ impl Endpoint {
             credentials: tx.credentials.clone(),
             local_tag: tx.local_tag.clone(),
             try_count: tx.try_count + 1,
+            is_phone: tx.is_phone,
         };
         let cnonce = self.random.token();
         let uri = String::from_utf8_lossy(&request.uri).into_owned();

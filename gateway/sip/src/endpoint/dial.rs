@@ -57,7 +57,8 @@ impl Endpoint {
         let dialog = Dialog { call_id: request.call_id.clone(), local_tag: local_tag.clone(), ..Dialog::default() };
         let had_offer = !request.sdp.is_empty();
         let credentials = dial.credentials;
-        let order = Order { flow, owner: Owner::Dial(id), credentials: credentials.clone(), local_tag, try_count: 0 };
+        let order =
+            Order { flow, owner: Owner::Dial(id), credentials: credentials.clone(), local_tag, try_count: 0, is_phone };
         let invite = self.open_client(now, request, order);
         let session = Session {
             is_phone,

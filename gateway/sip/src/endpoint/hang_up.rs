@@ -63,7 +63,11 @@ impl Endpoint {
         let local_tag = session.dialog.local_tag.clone();
         let credentials = session.credentials.clone();
         self.arm_session(id);
-        self.open_client(now, bye, Order { flow, owner: Owner::Bye(id), credentials, local_tag, try_count: 0 });
+        self.open_client(
+            now,
+            bye,
+            Order { flow, owner: Owner::Bye(id), credentials, local_tag, try_count: 0, is_phone: false },
+        );
     }
 }
 

@@ -54,6 +54,7 @@ impl Endpoint {
             credentials: tx.credentials.clone(),
             local_tag: tx.local_tag.clone(),
             try_count: tx.try_count + 1,
+            is_phone: tx.is_phone,
         };
         request.cseq += 1;
         request.headers.retain(|(name, _)| name != "Session-Expires" && name != "Min-SE");
@@ -128,8 +129,7 @@ impl Endpoint {
         let mut dialog = Dialog::of_answer(&tx.request, tx.local_tag.clone(), message);
         let waiting =
             matches!(self.sessions.get(&id).map(|s| s.state), Some(State::Dialing { invite }) if invite == tx_id);
-        let is_phone = self.sessions.get(&id).is_some_and(|s| s.is_phone) && waiting;
-        let mut base = tx.flow;
+        let (mut base, is_phone) = (tx.flow, tx.is_phone);
         if flow.remote == base.remote && flow.conn.is_some() {
             base.conn = flow.conn;
         }
@@ -156,7 +156,14 @@ impl Endpoint {
             return self.confirm_dial(now, id, dialog, base, message);
         }
         let bye = dialog.request(Method::Bye);
-        let order = Order { flow: ack_flow, owner: Owner::Nobody, credentials, local_tag: String::new(), try_count: 0 };
+        let order = Order {
+            flow: ack_flow,
+            owner: Owner::Nobody,
+            credentials,
+            local_tag: String::new(),
+            try_count: 0,
+            is_phone: false,
+        };
         self.open_client(now, bye, order);
     }
 

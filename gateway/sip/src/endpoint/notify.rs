@@ -58,7 +58,11 @@ impl Endpoint {
         // Only phones may REFER, and a phone is reached over its own flow.
         let flow = next_hop(&dialog.next_hop_uri(), flow, true);
         let (credentials, local_tag) = (credentials.clone(), dialog.local_tag.clone());
-        self.open_client(now, notify, Order { flow, owner: Owner::Notify(id), credentials, local_tag, try_count: 0 });
+        self.open_client(
+            now,
+            notify,
+            Order { flow, owner: Owner::Notify(id), credentials, local_tag, try_count: 0, is_phone: false },
+        );
     }
 
     pub(super) fn notify_response(&mut self, now: Instant, tx: u64, id: SessionId, message: &Message) {

@@ -59,13 +59,20 @@ impl Endpoint {
     ///
     /// Stateless and before any transaction. Requests of running calls never come here.
     pub(super) fn refuse_overload(&mut self, now: Instant, flow: Flow, message: &Message, from: &Identity) -> bool {
-        let is_full = self.sessions.len() >= self.config.session_count_max;
+        let is_full = self.sessions.len() >= self.config.session_count_max || self.is_reserve_due(from);
         if !(self.draining || is_full || self.is_trunk_full(from) || self.load.is_behind(now)) {
             return false;
         }
         self.counters.refused_overload += 1;
         self.reply(flow, message, 503, "", &[("Retry-After", &limits::RETRY_AFTER_S.to_string())]);
         true
+    }
+
+    /// Whether one more call from a trunk would take the room of ours: callers in a queue are
+    /// served only while operators' phones can be rung
+    fn is_reserve_due(&self, from: &Identity) -> bool {
+        let most = self.config.session_count_max;
+        matches!(from, Identity::Trunk(_)) && self.load.trunk_of.len() >= most - most / limits::OWN_LEG_PART
     }
 
     fn is_trunk_full(&self, from: &Identity) -> bool {

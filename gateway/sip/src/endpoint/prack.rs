@@ -112,6 +112,10 @@ impl Endpoint {
         prack.headers.push(("RAck".to_owned(), format!("{rseq} {} INVITE", message.cseq())));
         let flow = next_hop(&dialog.next_hop_uri(), flow, is_phone);
         let local_tag = dialog.local_tag.clone();
-        self.open_client(now, prack, Order { flow, owner: Owner::Prack(id), credentials, local_tag, try_count: 0 });
+        self.open_client(
+            now,
+            prack,
+            Order { flow, owner: Owner::Prack(id), credentials, local_tag, try_count: 0, is_phone: false },
+        );
     }
 }

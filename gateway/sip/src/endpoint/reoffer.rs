@@ -78,10 +78,12 @@ impl Endpoint {
         sdp: Option<Vec<u8>>,
     ) {
         let give_up_at = now + Duration::from_millis(limits::REOFFER_ANSWER_MS_MAX);
+        let tag = self.servers.get(&tx).and_then(|tx| tx.request.as_ref()).map(|r| r.from_tag().to_vec());
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        session.reoffer_in = Some(ReofferIn { tx, is_invite, wants_offer: sdp.is_none(), give_up_at });
+        let early = tag.zip(sdp.clone()).filter(|_| matches!(session.state, State::Dialing { .. }));
+        session.reoffer_in = Some(ReofferIn { tx, is_invite, wants_offer: sdp.is_none(), give_up_at, early });
         self.own_server(tx, id);
         self.arm_session(id);
         self.emit(Event::Reoffer { id, sdp });
@@ -103,6 +105,11 @@ impl Endpoint {
         let (flow, bytes) = sent.ok_or(SessionError::WrongState)?;
         if let Some(session) = self.sessions.get_mut(&id) {
             session.local_sdp = sdp.to_vec();
+            if let Some((tag, offer)) = reoffer.early
+                && let Some(early) = session.early.iter_mut().find(|e| e.dialog.remote_tag == tag)
+            {
+                early.sdp = Some(offer);
+            }
             // A 2xx that still comes has to repeat what holds now.
             if let Some(agreed) = session.reliable.as_mut().and_then(|r| r.agreed.as_mut()) {
                 *agreed = sdp.to_vec();

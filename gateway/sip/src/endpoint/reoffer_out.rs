@@ -32,7 +32,7 @@ impl Endpoint {
         request.headers = timer;
         request.sdp.clone_from(&reoffer.sdp);
         let flow = next_hop(&dialog.next_hop_uri(), flow, is_phone);
-        let order = Order { flow, owner: Owner::Reoffer(id), credentials, local_tag, try_count: 0 };
+        let order = Order { flow, owner: Owner::Reoffer(id), credentials, local_tag, try_count: 0, is_phone: false };
         reoffer.tx = self.open_client(now, request, order);
         if let Some(session) = self.sessions.get_mut(&id) {
             session.reoffer_out = Some(reoffer);

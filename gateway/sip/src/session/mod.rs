@@ -48,13 +48,15 @@ pub(crate) struct OkWait {
 }
 
 /// The peer's re-offer that waits for the driver
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct ReofferIn {
     pub(crate) tx: u64,
     pub(crate) is_invite: bool,
     /// It came without SDP: our answer is the offer
     pub(crate) wants_offer: bool,
     pub(crate) give_up_at: Instant,
+    /// A fork's tag and its offer, which holds for that early dialog once it is answered
+    pub(crate) early: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 /// Our re-INVITE or UPDATE that waits for the peer
@@ -152,7 +154,7 @@ impl Session {
             self.ring_until,
             self.first_response_until,
             self.ok.as_ref().map(|ok| ok.resend.at.min(ok.give_up_at)),
-            self.reoffer_in.map(|r| r.give_up_at),
+            self.reoffer_in.as_ref().map(|r| r.give_up_at),
             self.reoffer_out.as_ref().and_then(|r| r.retry_at),
             self.reliable.as_ref().and_then(|r| r.deadline()),
             self.expiry.map(|e| e.refresh_at.map_or(e.end_at, |at| at.min(e.end_at))),

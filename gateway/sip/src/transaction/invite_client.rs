@@ -83,6 +83,11 @@ impl InviteClient {
         }
     }
 
+    /// Nobody wants it any more: it isn't repeated, so that a peer that wakes up rings nobody (timer B runs on)
+    pub(crate) fn stop_resending(&mut self) {
+        self.resend = None;
+    }
+
     pub(crate) fn on_timeout(&mut self, now: Instant) -> OnTimeout {
         if self.end_at.is_some_and(|at| at <= now) {
             let open = self.is_open();
