@@ -52,6 +52,13 @@ pub enum Control {
     },
     /// The operator's phone calls a colleague's during the talk.
     Consult(Box<crate::net::sip::NewCall>),
+    /// A further phone of the operator's takes their leg over.
+    TakeOver {
+        /// The phone's INVITE.
+        new: Box<crate::net::sip::NewCall>,
+        /// Outcome; code and reason of a refusal.
+        reply: oneshot::Sender<Result<(), (u16, &'static str)>>,
+    },
     /// The gateway stops: end whatever is going on.
     Shutdown,
 }
@@ -91,6 +98,10 @@ impl super::driver::Driver {
                 let _ = reply.send(allowed);
             }
             Control::Consult(new) => self.begin_consult(*new).await,
+            Control::TakeOver { new, reply } => {
+                let taken = self.take_over(*new).await;
+                let _ = reply.send(taken);
+            }
             Control::Shutdown => {
                 if self.operator.as_ref().is_some_and(|o| o.talking) {
                     self.talk_over(Side::System, "shutdown").await;

@@ -66,6 +66,13 @@ impl LiveCalls {
         talks.find(|e| e.view.operator.as_deref() == Some(operator)).map(|e| e.control.clone())
     }
 
+    /// The way to the driver of the call this operator rings or talks in.
+    #[must_use]
+    pub fn control_of_operator(&self, operator: &str) -> Option<mpsc::Sender<Control>> {
+        let calls = self.lock();
+        calls.values().find(|e| e.view.operator.as_deref() == Some(operator)).map(|e| e.control.clone())
+    }
+
     /// All of them, oldest first.
     #[must_use]
     pub fn list(&self) -> Vec<LiveCall> {

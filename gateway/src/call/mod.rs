@@ -21,6 +21,7 @@ mod route;
 mod security;
 mod start;
 mod story;
+mod takeover;
 mod transfer;
 
 pub use control::{Control, ControlError, SHUTDOWN};

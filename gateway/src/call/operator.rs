@@ -8,7 +8,7 @@ use hotline_sip::{Dial, EndedBy, Event, Target, Transport};
 use tracing::info;
 
 use super::driver::{Driver, Side, Stage};
-use super::leg::Leg;
+use super::leg::{Leg, Settled};
 use super::recording::{Purpose, TALK_MAX_MS};
 use super::security::security;
 use crate::acd::{Decline, OperatorRef};
@@ -109,6 +109,7 @@ impl Driver {
                     self.operator_lost().await;
                 }
             }
+            Event::Confirmed { sdp: Some(answer), .. } => self.phone_confirmed(&answer).await,
             Event::Transfer { id, target, .. } => self.on_refer(id, target).await,
             Event::Reoffer { sdp, .. } => self.operator_reoffer(sdp).await,
             Event::ReofferAnswered { code, sdp: Some(answer), .. } if code < 300 => {
@@ -139,6 +140,12 @@ impl Driver {
                 return;
             }
         };
+        self.begin_talk(Some(settled)).await;
+    }
+
+    /// The phone that rang, or one in its place, is picked up.
+    pub(crate) async fn begin_talk(&mut self, settled: Option<Settled>) {
+        let Some(operator) = self.operator.as_mut() else { return };
         operator.talking = true;
         let (id, leg) = (operator.who.id.clone(), operator.leg.id());
         let at = now_ms();
@@ -161,7 +168,7 @@ impl Driver {
         let patch = CallPatch { operator_answer_at: Some(at), operator: id.parse().ok(), ..CallPatch::default() };
         self.story.patch(patch);
         self.story.event("talk_start", serde_json::json!({ "operator": id }));
-        self.note_encryption("operator", settled.srtp);
+        self.note_encryption("operator", settled.and_then(|s| s.srtp));
     }
 
     async fn operator_failed(&mut self, code: u16) {
@@ -202,7 +209,7 @@ impl Driver {
     }
 
     /// The phone is gone, the citizen isn't: back to the queue, before everybody who never spoke to anyone.
-    async fn operator_lost(&mut self) {
+    pub(crate) async fn operator_lost(&mut self) {
         self.end_consult(487);
         let Some(operator) = self.operator.take() else { return };
         self.hold_ended();

@@ -45,6 +45,9 @@ pub async fn inbound(sv: Arc<Services>, new: IncomingCall) {
 
 async fn serve_inbound(sv: &Arc<Services>, new: IncomingCall) -> Result<(), (u16, &'static str)> {
     let invite = &new.invite;
+    if invite.user.is_some() && invite.replaces.is_some() {
+        return super::takeover::begin(sv, new).await;
+    }
     if invite.user.is_some() {
         return super::consult::begin(sv, new).await;
     }
