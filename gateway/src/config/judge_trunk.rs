@@ -165,6 +165,11 @@ fn judge_trunk_calls(i: usize, trunk: &Trunk) -> Result<(), Fault> {
         let remedy = "填写 registrar 或 outbound / set registrar or outbound";
         return fault(&key("registrar"), "there is nobody to register with".into(), remedy);
     }
+    if trunk.register && trunk.sources.is_empty() {
+        let remedy = "填写运营商来电的地址 / name the addresses the carrier's calls come from";
+        let problem = "the carrier's calls would be asked for a password it doesn't know".into();
+        return fault(&key("sources"), problem, remedy);
+    }
     if trunk.options_s > 0 && trunk.outbound.is_none() {
         return fault(&key("options_s"), "there is nobody to ask".into(), "填写 outbound / set outbound");
     }
@@ -227,6 +232,12 @@ mod tests {
             (trunk("transport = \"tls\"\ntls.client_certificate = \"required\""), "trunk[0].tls.client_certificate"),
             (trunk("register = true\noutbound = \"192.0.2.1\""), "trunk[0].register"),
             (trunk("register = true\nuser = \"a\"\npassword = \"b\""), "trunk[0].registrar"),
+            (trunk("registrar = \"sbc.example\""), "trunk[0].registrar"),
+            (
+                "[[trunk]]\nname = \"a\"\nuser = \"a\"\npassword = \"b\"\nregister = true\noutbound = \"192.0.2.1\""
+                    .into(),
+                "trunk[0].sources",
+            ),
             (trunk("options_s = 30"), "trunk[0].options_s"),
             (trunk("first_response_ms = 1"), "trunk[0].first_response_ms"),
             (trunk("numbers.called_out = [{ add = \"sip:\" }]"), "trunk[0].numbers"),

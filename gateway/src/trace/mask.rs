@@ -23,15 +23,16 @@ pub enum View {
 #[must_use]
 pub fn show(bytes: &[u8], view: View) -> String {
     let text = String::from_utf8_lossy(bytes);
-    let (head, body) = match text.find("\r\n\r\n") {
-        Some(at) => text.split_at(at + 4),
-        None => (text.as_ref(), ""),
-    };
+    // As the parser reads it: line breaks before the start line are skipped, and a bare LF ends a line too.
+    let start = text.len() - text.trim_start_matches(['\r', '\n']).len();
+    let (breaks, message) = text.split_at(start);
     let mut out = String::with_capacity(text.len());
+    out.push_str(breaks);
+    let (head, body) = message.split_at(head_len(message));
     let mut body_type = String::new();
     // A folded line belongs to the field above it (RFC 3261 §7.3.1).
     let mut field = String::new();
-    for (i, line) in head.split_inclusive("\r\n").enumerate() {
+    for (i, line) in head.split_inclusive('\n').enumerate() {
         if i == 0 {
             push_start(&mut out, line, view);
             continue;
@@ -46,6 +47,18 @@ pub fn show(bytes: &[u8], view: View) -> String {
     }
     push_body(&mut out, &body_type, body, view);
     out
+}
+
+/// Up to and with the empty line that ends the header fields.
+fn head_len(message: &str) -> usize {
+    let mut len = 0;
+    for line in message.split_inclusive('\n') {
+        len += line.len();
+        if matches!(line, "\n" | "\r\n") {
+            break;
+        }
+    }
+    len
 }
 
 /// The first line alone, masked.
@@ -276,6 +289,25 @@ a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:c2VjcmV0c2VjcmV0|2^20\r\n";
             let text = format!("REGISTER sip:h SIP/2.0\r\n{header}\r\n");
             let shown = show(text.as_bytes(), View::Raw);
             assert!(!shown.contains("abc123") && !shown.contains("\"a\""), "{shown}");
+        }
+    }
+
+    #[test]
+    fn line_ends_the_parser_accepts_hide_nothing() {
+        let bare = INVITE.replace("\r\n", "\n");
+        let mixed = INVITE.replace("\r\n\r\n", "\n\r\n");
+        let behind_breaks = format!("\r\n\r\n{INVITE}");
+        for text in [bare, mixed, behind_breaks] {
+            assert!(hotline_sip::message::Message::parse(text.as_bytes()).is_ok(), "{text}");
+            for view in [View::Masked, View::Raw] {
+                let shown = show(text.as_bytes(), view);
+                assert!(!shown.contains("0123456789abcdef") && !shown.contains("c2Vj"), "{shown}");
+            }
+            let shown = show(text.as_bytes(), View::Masked);
+            for secret in ["13812345678", "1234-5678", "张三", "Si", "051988887777", "13900001111"] {
+                assert!(!shown.contains(secret), "{secret}: {shown}");
+            }
+            assert!(shown.contains("m=audio 4000") && shown.contains("sip:12319@10.0.0.1:5060"), "{shown}");
         }
     }
 

@@ -96,14 +96,28 @@ async fn keep_resolved(trunk: Arc<TrunkState>, sip: Sip, resolver: TokioResolver
 }
 
 async fn keep_registered(trunk: Arc<TrunkState>, sip: Sip, cancel: CancellationToken) {
+    let transport = Transport::from(trunk.config.transport);
+    let mut lost = sip.lost();
+    let mut asked = None;
     loop {
         let next = trunk.lock().registration.as_ref().and_then(|r| Some((r.next_at()?, r.expires_s())));
         let Some((at, expires_s)) = next else { return };
+        let conn_lost = async {
+            match asked {
+                Some(remote) => lost.of(transport, trunk.local, remote).await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = tokio::time::sleep_until(at.into()) => {}
+            () = conn_lost => {
+                trunk.on_conn_lost(rand::random());
+                continue;
+            }
             () = cancel.cancelled() => return,
         }
-        let reply = match registrar_of(&trunk) {
+        asked = registrar_of(&trunk);
+        let reply = match asked {
             Some(remote) => {
                 let cseq = trunk.next_cseq();
                 ask(&trunk, &sip, remote, Some(expires_s), cseq).await

@@ -12,6 +12,13 @@ const PAUSE_MAX: Duration = Duration::from_secs(300);
 const RETRY_AFTER_MAX: Duration = Duration::from_secs(3_600);
 /// Longest registration asked for after a 423.
 const EXPIRES_S_MAX: u32 = 86_400;
+/// After a 403 a person must look, who may do so at the carrier's side: asked again so rarely that no
+/// carrier locks an account for it.
+const REFUSED_PAUSE: Duration = Duration::from_secs(900);
+/// After a lost connection the carrier can't reach us; registered anew within this time.
+const RENEW_SPREAD: Duration = Duration::from_secs(5);
+/// Unless the registration is younger: a carrier that closes after each answer is not asked in a loop.
+const RENEW_MIN: Duration = Duration::from_secs(30);
 /// 423 in a row that are answered at once.
 const TOO_BRIEF_MAX: u32 = 2;
 
@@ -23,7 +30,7 @@ pub enum RegistrationState {
     Registering,
     /// The carrier sends our calls.
     Registered,
-    /// Refused for good (403): a person must look; a restart tries again.
+    /// Refused (403): a person must look; a rare try follows.
     Refused,
     /// Taken back at the drain.
     Ended,
@@ -37,6 +44,8 @@ pub(super) struct Registration {
     /// The carrier keeps our contact until then.
     valid_until: Option<Instant>,
     next_at: Option<Instant>,
+    /// When the carrier last agreed.
+    agreed_at: Option<Instant>,
     failures: u32,
     too_brief: u32,
 }
@@ -50,12 +59,13 @@ impl Registration {
             state: RegistrationState::Registering,
             valid_until: None,
             next_at: Some(now),
+            agreed_at: None,
             failures: 0,
             too_brief: 0,
         }
     }
 
-    /// When to ask next; `None` after a refusal for good.
+    /// When to ask next; `None` once taken back.
     #[must_use]
     pub(super) const fn next_at(&self) -> Option<Instant> {
         self.next_at
@@ -94,6 +104,7 @@ impl Registration {
                 (self.failures, self.too_brief) = (0, 0);
                 self.state = RegistrationState::Registered;
                 self.valid_until = Some(now + granted);
+                self.agreed_at = Some(now);
                 // Early enough for another try, spread so that many gateways don't ask at once.
                 self.next_at = Some(now + granted.mul_f64(0.1f64.mul_add(jitter, 0.8)));
             }
@@ -105,10 +116,22 @@ impl Registration {
             }
             403 => {
                 self.state = RegistrationState::Refused;
-                (self.valid_until, self.next_at) = (None, None);
+                self.valid_until = None;
+                let wished = Duration::from_secs(u64::from(reply.retry_after_s.unwrap_or(0))).min(RETRY_AFTER_MAX);
+                self.next_at = Some(now + REFUSED_PAUSE.mul_f64(0.2f64.mul_add(jitter, 0.9)).max(wished));
             }
             _ => self.fail(now, reply.retry_after_s, jitter),
         }
+    }
+
+    /// The connection it was made over is gone: renewed soon. A try that is due anyway stays as it is.
+    pub(super) fn on_conn_lost(&mut self, now: Instant, jitter: f64) {
+        if self.state != RegistrationState::Registered {
+            return;
+        }
+        let soon = now + RENEW_SPREAD.mul_f64(jitter.clamp(0.0, 1.0));
+        let soon = self.agreed_at.map_or(soon, |at| soon.max(at + RENEW_MIN));
+        self.next_at = self.next_at.map(|at| at.min(soon));
     }
 
     /// Taken back: nothing follows.
@@ -202,11 +225,38 @@ mod tests {
     }
 
     #[test]
-    fn a_403_stops_it() {
+    fn a_403_is_shown_as_refused_and_tried_again_after_a_long_pause() {
         let now = Instant::now();
         let mut registration = Registration::new(now, 60);
         registration.on_reply(now, &reply(200), 0.0);
         registration.on_reply(now, &reply(403), 0.0);
-        assert_eq!((registration.state(now), registration.next_at()), (RegistrationState::Refused, None));
+        assert_eq!(registration.state(now), RegistrationState::Refused);
+        assert!((wait(&registration, now) - 810.0).abs() < 0.01);
+        let later = now + Duration::from_secs(810);
+        registration.on_reply(later, &reply(403), 1.0);
+        assert_eq!(registration.state(later), RegistrationState::Refused);
+        assert!((wait(&registration, later) - 990.0).abs() < 0.01);
+        registration.on_reply(later, &reply(200), 1.0);
+        assert_eq!(registration.state(later), RegistrationState::Registered);
+    }
+
+    #[test]
+    fn a_lost_connection_renews_it_soon_but_never_in_a_loop() {
+        let now = Instant::now();
+        let mut registration = Registration::new(now, 3_600);
+        registration.on_reply(now, &reply(200), 0.0);
+        let later = now + Duration::from_secs(100);
+        registration.on_conn_lost(later, 1.0);
+        assert!((wait(&registration, later) - 5.0).abs() < 0.01);
+        registration.on_reply(later, &reply(200), 0.0);
+        registration.on_conn_lost(later, 0.0);
+        assert!((wait(&registration, later) - 30.0).abs() < 0.01, "the carrier closes after each answer");
+        registration.on_reply(later, &reply(503), 1.0);
+        let paused = registration.next_at();
+        registration.on_conn_lost(later, 0.0);
+        assert_eq!(registration.next_at(), paused, "a pause after a failure stays");
+        registration.end();
+        registration.on_conn_lost(later, 0.0);
+        assert_eq!(registration.next_at(), None);
     }
 }

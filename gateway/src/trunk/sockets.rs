@@ -106,7 +106,7 @@ fn add_tls(
         let server = ServerTls::new(certificate, tls.client_certificate, ca.map(|path| (ca_key.as_str(), path)))?;
         sockets.tls.push((listener, server));
     }
-    let Some(outbound) = &trunk.outbound else { return Ok(()) };
+    let Some(carrier) = trunk.outbound.as_ref().or(trunk.registrar.as_ref()) else { return Ok(()) };
     let trust = match (tls.insecure_accept_any_certificate, tls.ca.as_deref()) {
         (true, _) => {
             warn!(trunk = trunk.name, "对端证书不作验证,通话可被窃听 / the carrier's certificate isn't checked");
@@ -115,9 +115,11 @@ fn add_tls(
         (false, Some(path)) => Trust::Ca(&ca_key, Path::new(path)),
         (false, None) => Trust::System,
     };
-    let name = if tls.server_name.is_empty() { &outbound.host } else { &tls.server_name };
-    let client = Arc::new(ClientTls::new(&trunk.name, own, &trust, &format!("{section}.server_name"), name)?);
-    let remotes = outbound.address(Transport::Tls.default_port()).into_iter().collect();
-    sockets.clients.push((local_of(config, trunk), remotes, client));
+    let name = if tls.server_name.is_empty() { &carrier.host } else { &tls.server_name };
+    let client = ClientTls::new(&trunk.name, own, &trust, &format!("{section}.server_name"), name)?;
+    let registrar = trunk.registrar.as_ref().and_then(|r| r.ip()).map(|ip| ip.to_string());
+    let networks = registrar.iter().chain(&trunk.sources).filter_map(|n| n.parse().ok()).collect();
+    let remotes = carrier.address(Transport::Tls.default_port()).into_iter().collect();
+    sockets.clients.push((local_of(config, trunk), remotes, Arc::new(client.with_networks(networks))));
     Ok(())
 }

@@ -201,6 +201,13 @@ impl TrunkState {
         self.judge(&mut inner);
     }
 
+    /// The connection it registered over is gone; `jitter` is random in 0..1.
+    pub(super) fn on_conn_lost(&self, jitter: f64) {
+        if let Some(registration) = &mut self.lock().registration {
+            registration.on_conn_lost(Instant::now(), jitter);
+        }
+    }
+
     /// A try of ours failed.
     pub fn on_failure(&self, remote: SocketAddr, code: u16, reason: &str, retry_after_s: Option<u32>) {
         let mut inner = self.lock();

@@ -5,6 +5,8 @@
 
 mod deliver;
 mod guard;
+mod lost;
+mod queue;
 mod tcp;
 #[cfg(test)]
 mod tests;
@@ -13,6 +15,7 @@ mod transfer;
 mod udp;
 
 pub use deliver::session_of;
+pub use lost::Lost;
 
 use std::collections::HashMap;
 use std::io;
@@ -26,19 +29,17 @@ use hotline_sip::{
     SessionId, Standing, Transport,
 };
 use tokio::net::{TcpListener, UdpSocket};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, broadcast, mpsc, oneshot};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::debug;
 
-use tls::{Certificate, ClientTls, ServerTls, TlsPeers};
+use tls::{ClientTls, ServerTls, TlsPeers};
 
 /// New calls waiting for a driver; further ones get 503.
 const INCOMING_MAX: usize = 1_024;
 /// Events waiting for one call.
 const SESSION_EVENTS_MAX: usize = 64;
-/// Messages waiting on one TCP connection; a peer that reads so slowly is cut off.
-const CONN_QUEUE_MAX: usize = 64;
 /// TCP connections at once; a further one is closed, and what we wanted to send on it fails.
 const CONN_MAX: usize = 2_048;
 /// TCP connections of sources that have not proved a trunk's password; a further one is closed.
@@ -99,7 +100,7 @@ struct Core {
 }
 
 struct Conn {
-    queue: mpsc::Sender<Vec<u8>>,
+    queue: queue::Queue,
     /// The source, as long as it is a stranger's.
     stranger: Option<IpAddr>,
     /// The source, if it is in a phone network.
@@ -134,6 +135,8 @@ struct Inner {
     udp: Vec<(SocketAddr, UdpSocket)>,
     tcp: Mutex<Conns>,
     tls_peers: TlsPeers,
+    /// Trunks' connections that are gone
+    lost: broadcast::Sender<Peer>,
     conn_next: AtomicU64,
     timer_changed: Notify,
     incoming: mpsc::Sender<NewCall>,
@@ -188,6 +191,7 @@ impl Sip {
                 udp,
                 tcp: Mutex::new(Conns { by_id: HashMap::new(), by_peer: HashMap::new() }),
                 tls_peers,
+                lost: broadcast::Sender::new(lost::WAITING_MAX),
                 conn_next: AtomicU64::new(1),
                 timer_changed: Notify::new(),
                 incoming: incoming_tx,
@@ -202,7 +206,7 @@ impl Sip {
             tokio::spawn(tcp::accept(sip.clone(), address, listener, tls));
         }
         if !certificates.is_empty() {
-            tokio::spawn(renew_certificates(certificates, sip.inner.cancel.clone()));
+            tokio::spawn(tls::renew(certificates, sip.inner.cancel.clone()));
         }
         tokio::spawn(sip.clone().run_timers());
         Ok((sip, SipEvents { incoming, notices }))
@@ -347,8 +351,13 @@ impl Sip {
 
     fn close_conn(&self, conn: u64) {
         let mut conns = self.conns();
-        conns.by_id.remove(&conn);
-        conns.by_peer.retain(|_, id| *id != conn);
+        let is_trunk = conns.by_id.remove(&conn).is_some_and(|c| c.is_trunk());
+        conns.by_peer.retain(|peer, id| {
+            if is_trunk && *id == conn {
+                self.tell_lost(*peer);
+            }
+            *id != conn
+        });
     }
 
     fn conns(&self) -> MutexGuard<'_, Conns> {
@@ -382,19 +391,5 @@ impl Sip {
 
     fn next_conn(&self) -> u64 {
         self.inner.conn_next.fetch_add(1, Ordering::Relaxed)
-    }
-}
-
-/// Looks at certificate files again and again, so that a renewed one needs no restart.
-async fn renew_certificates(certificates: Vec<Arc<Certificate>>, cancel: CancellationToken) {
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(tls::RELOAD_EVERY) => {}
-            () = cancel.cancelled() => return,
-        }
-        let certificates = certificates.clone();
-        let reading = tokio::task::spawn_blocking(move || certificates.iter().for_each(|c| c.reload_if_changed()));
-        // A panic in there would be told by the runtime; the old certificates stay.
-        let _ = reading.await;
     }
 }

@@ -5,16 +5,17 @@ use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use hotline_sip::{Endpoint, Flow, Standing, Transport};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::mpsc;
 use tokio::time::timeout_at;
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 use tracing::{debug, info, warn};
 
+use super::queue::{Waiting, queue};
 use super::tls::HANDSHAKE;
 use super::{
-    CONN_MAX, CONN_QUEUE_MAX, Conn, PHONE_CONN_PER_SOURCE_MAX, STRANGER_CONN_MAX, STRANGER_CONN_PER_SOURCE_MAX, Sip,
+    CONN_MAX, Conn, PHONE_CONN_PER_SOURCE_MAX, STRANGER_CONN_MAX, STRANGER_CONN_PER_SOURCE_MAX, Sip,
     TRUNK_CONN_RESERVE, peer_of,
 };
 
@@ -26,6 +27,11 @@ const CONNECT_S: u64 = 5;
 const STRANGER_QUIET_MS: u64 = if cfg!(test) { 1_500 } else { 10_000 };
 /// A peer that takes no bytes for so long is cut off.
 const WRITE_S: u64 = 10;
+/// Bytes a trunk's peer doesn't acknowledge for so long end the connection (RFC 5482); TCP alone takes minutes.
+const UNACKED: Duration = Duration::from_secs(10);
+/// A silent connection is probed after this, and so often: three lost probes in [`UNACKED`] end it.
+const PROBE_AFTER: Duration = Duration::from_secs(4);
+const PROBE_EVERY: Duration = Duration::from_secs(2);
 const READ_BUFFER_BYTES: usize = 16 * 1024;
 
 /// Why there is no place for a connection.
@@ -46,6 +52,13 @@ enum Whose {
     Trunk,
     Phone,
     Stranger,
+}
+
+impl Conn {
+    /// It is a trunk's, or one we opened.
+    pub(super) const fn is_trunk(&self) -> bool {
+        self.stranger.is_none() && self.phone.is_none()
+    }
 }
 
 pub(super) async fn accept(sip: Sip, local: SocketAddr, listener: TcpListener, tls: Option<TlsAcceptor>) {
@@ -70,6 +83,9 @@ pub(super) async fn accept(sip: Sip, local: SocketAddr, listener: TcpListener, t
                 };
                 match register(&sip, flow, whose) {
                     Ok(queue) => {
+                        if whose != Whose::Phone {
+                            notice_death(&stream);
+                        }
                         tokio::spawn(serve_accepted(sip.clone(), stream, flow, queue, tls.clone()));
                     }
                     Err(why) => debug!(%remote, %why, "connection refused"),
@@ -84,13 +100,7 @@ pub(super) async fn accept(sip: Sip, local: SocketAddr, listener: TcpListener, t
     }
 }
 
-async fn serve_accepted(
-    sip: Sip,
-    stream: TcpStream,
-    flow: Flow,
-    queue: mpsc::Receiver<Vec<u8>>,
-    tls: Option<TlsAcceptor>,
-) {
+async fn serve_accepted(sip: Sip, stream: TcpStream, flow: Flow, queue: Waiting, tls: Option<TlsAcceptor>) {
     let _ = stream.set_nodelay(true);
     let Some(tls) = tls else {
         let (reader, writer) = stream.into_split();
@@ -112,7 +122,7 @@ async fn serve_accepted(
     }
 }
 
-fn register(sip: &Sip, flow: Flow, whose: Whose) -> Result<mpsc::Receiver<Vec<u8>>, NoPlace> {
+fn register(sip: &Sip, flow: Flow, whose: Whose) -> Result<Waiting, NoPlace> {
     let conn = flow.conn.unwrap_or_default();
     let mut conns = sip.conns();
     if conns.by_id.len() >= CONN_MAX {
@@ -134,7 +144,7 @@ fn register(sip: &Sip, flow: Flow, whose: Whose) -> Result<mpsc::Receiver<Vec<u8
             return Err(NoPlace::Strangers);
         }
     }
-    let (queue, rx) = mpsc::channel(CONN_QUEUE_MAX);
+    let (queue, rx) = queue();
     conns.by_id.insert(conn, Conn { queue, stranger, phone });
     conns.by_peer.insert(peer_of(flow), conn);
     Ok(rx)
@@ -148,10 +158,10 @@ pub(super) fn send(sip: &Sip, endpoint: &Endpoint, flow: Flow, bytes: Vec<u8>) {
         let conns = sip.conns();
         let conn = flow.conn.filter(|c| conns.by_id.contains_key(c));
         let conn = conn.or_else(|| conns.by_peer.get(&peer_of(flow)).copied());
-        conn.and_then(|conn| Some((conn, conns.by_id.get(&conn)?.queue.clone())))
+        conn.and_then(|id| conns.by_id.get(&id).map(|conn| (id, conn.queue.clone(), conn.is_trunk())))
     };
-    if let Some((conn, queue)) = open {
-        if queue.try_send(bytes).is_err() {
+    if let Some((conn, queue, is_trunk)) = open {
+        if queue.send(bytes, is_trunk).is_err() {
             debug!(conn, remote = %flow.remote, "peer reads too slowly: connection closed");
             sip.close_conn(conn);
             let sip = sip.clone();
@@ -175,7 +185,7 @@ pub(super) fn send(sip: &Sip, endpoint: &Endpoint, flow: Flow, bytes: Vec<u8>) {
         }
     };
     if let Some(to) = sip.conns().by_id.get(&conn) {
-        let _ = to.queue.try_send(bytes);
+        let _ = to.queue.send(bytes, true);
     }
     tokio::spawn(connect(sip.clone(), flow, opened, queue));
 }
@@ -187,10 +197,11 @@ fn fail(sip: &Sip, flow: Flow) {
 }
 
 /// Opens a connection for `asked`, which is `flow` once it stands.
-async fn connect(sip: Sip, asked: Flow, flow: Flow, queue: mpsc::Receiver<Vec<u8>>) {
+async fn connect(sip: Sip, asked: Flow, flow: Flow, queue: Waiting) {
     let opening = async {
         let stream = tokio::time::timeout(Duration::from_secs(CONNECT_S), open(flow)).await??;
         let _ = stream.set_nodelay(true);
+        notice_death(&stream);
         if flow.transport != Transport::Tls {
             return Ok(Opened::Plain(stream));
         }
@@ -233,6 +244,16 @@ async fn open(flow: Flow) -> io::Result<TcpStream> {
     socket.connect(flow.remote).await
 }
 
+/// Lets the system end a connection whose peer is gone without a word. Phones' networks may falter for
+/// longer, and a lost connection costs a phone its registration.
+fn notice_death(stream: &TcpStream) {
+    let socket = SockRef::from(stream);
+    let probes = TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY);
+    if let Err(e) = socket.set_tcp_keepalive(&probes).and_then(|()| socket.set_tcp_user_timeout(Some(UNACKED))) {
+        debug!(error = %e, "a dead peer will be noticed late");
+    }
+}
+
 /// Tells the endpoint that a connection is gone. Requests of ours that opened it don't carry its number,
 /// so they are failed by where they went, unless a newer connection leads there already.
 fn closed(sip: &Sip, flow: Flow) {
@@ -251,11 +272,11 @@ async fn serve(
     reader: impl AsyncRead + Unpin,
     mut writer: impl AsyncWrite + Unpin,
     flow: Flow,
-    mut queue: mpsc::Receiver<Vec<u8>>,
+    mut queue: Waiting,
 ) {
     let patience = Duration::from_secs(WRITE_S);
     let writing = async move {
-        while let Some(bytes) = queue.recv().await {
+        while let Some(bytes) = queue.next().await {
             let written = tokio::time::timeout(patience, async {
                 writer.write_all(&bytes).await?;
                 writer.flush().await
@@ -302,4 +323,21 @@ fn now_served(sip: &Sip, flow: Flow) -> bool {
         conn.stranger = None;
     }
     is_served
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_system_watches_a_trunk_s_connection() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        notice_death(&stream);
+        let socket = SockRef::from(&stream);
+        assert!(socket.keepalive().unwrap());
+        assert_eq!(socket.tcp_user_timeout().unwrap(), Some(UNACKED));
+        assert_eq!(socket.tcp_keepalive_time().unwrap(), PROBE_AFTER);
+        assert_eq!(socket.tcp_keepalive_interval().unwrap(), PROBE_EVERY);
+    }
 }

@@ -152,6 +152,8 @@ async fn strangers_get_few_connections_and_lose_them_when_they_say_nothing() {
     let of_one = sip.conns().by_id.values().filter(|c| c.stranger == "127.0.9.1".parse().ok()).count();
     assert_eq!(of_one, STRANGER_CONN_PER_SOURCE_MAX);
     let mut phone = connect(PHONE, address).await;
+    phone.write_all(message("OPTIONS", 1, "").as_bytes()).await.unwrap();
+    phone.read_exact(&mut [0; 11]).await.unwrap();
 
     // Bytes alone keep no connection: only a whole valid message does.
     let (mut dripping, mut talking) = (streams.remove(0), streams.remove(0));
@@ -165,7 +167,7 @@ async fn strangers_get_few_connections_and_lose_them_when_they_say_nothing() {
     for stream in &mut streams {
         assert!(is_closed(stream, Duration::from_millis(200)).await);
     }
-    assert!(!is_closed(&mut phone, Duration::from_millis(200)).await, "a phone may be silent");
+    assert!(!is_closed(&mut phone, Duration::from_millis(200)).await, "a phone that has spoken may be silent");
     assert_eq!(sip.conns().by_id.len(), 2);
 }
 
@@ -186,7 +188,7 @@ fn tcp_dial(remote: SocketAddr, local: SocketAddr) -> Dial {
 #[tokio::test]
 async fn a_call_that_finds_no_place_for_its_connection_fails_at_once() {
     let (sip, _events, local) = start(config(false)).await;
-    let (queue, _kept) = mpsc::channel(1);
+    let (queue, _kept) = queue::queue();
     for conn in 1_000_000..1_000_000 + CONN_MAX as u64 {
         sip.conns().by_id.insert(conn, Conn { queue: queue.clone(), stranger: None, phone: None });
     }
@@ -259,4 +261,41 @@ async fn a_call_whose_connection_breaks_before_any_answer_fails_at_once() {
     drop(stream);
     let event = tokio::time::timeout(WAIT, events.recv()).await.unwrap().unwrap();
     assert!(matches!(event, Event::Failed { code: 503, .. }), "{}", event.name());
+}
+
+#[tokio::test]
+async fn a_trunk_hears_that_its_own_connection_ended_and_of_no_other() {
+    let (sip, _events, local) = start(config(false)).await;
+    let mut lost = sip.lost();
+    let listener = tokio::net::TcpListener::bind("127.0.4.1:0").await.unwrap();
+    let remote = listener.local_addr().unwrap();
+    let mut phone = connect(PHONE, local).await;
+    phone.write_all(message("OPTIONS", 1, "").as_bytes()).await.unwrap();
+    phone.read_exact(&mut [0; 11]).await.unwrap();
+    drop(phone);
+    let (tx, _kept) = mpsc::channel(8);
+    sip.dial(tcp_dial(remote, local), tx).unwrap();
+    let (mut stream, _) = tokio::time::timeout(WAIT, listener.accept()).await.unwrap().unwrap();
+    stream.read_exact(&mut [0; 6]).await.unwrap();
+    while sip.conns().by_id.len() > 1 {
+        tokio::task::yield_now().await;
+    }
+    let early = tokio::time::timeout(Duration::from_millis(50), lost.of(Transport::Tcp, local, remote));
+    assert!(early.await.is_err(), "only a phone's ended");
+    drop(stream);
+    tokio::time::timeout(WAIT, lost.of(Transport::Tcp, local, remote)).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_burst_on_a_trunk_s_connection_does_not_cut_it() {
+    let (sip, _events, local) = start(config(false)).await;
+    let listener = tokio::net::TcpListener::bind("127.0.4.1:0").await.unwrap();
+    let flow = Flow { transport: Transport::Tcp, local, remote: listener.local_addr().unwrap(), conn: None };
+    // No await in between: nothing is written until all are queued.
+    for _ in 0..500 {
+        tcp::send(&sip, &sip.lock().endpoint, flow, vec![b'x'; 1_024]);
+    }
+    let (mut stream, _) = tokio::time::timeout(WAIT, listener.accept()).await.unwrap().unwrap();
+    let mut heard = vec![0; 500 * 1_024];
+    tokio::time::timeout(WAIT, stream.read_exact(&mut heard)).await.unwrap().unwrap();
 }

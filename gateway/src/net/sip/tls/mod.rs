@@ -12,17 +12,19 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use hotline_sip::IpNet;
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use tokio_util::sync::CancellationToken;
 
 use crate::config::ClientCertificate;
 
 /// Both sides have so long for a handshake; shorter in tests.
 pub(super) const HANDSHAKE: Duration = Duration::from_millis(if cfg!(test) { 1_000 } else { 8_000 });
 /// Certificate files are looked at again so often.
-pub(super) const RELOAD_EVERY: Duration = Duration::from_secs(60);
+const RELOAD_EVERY: Duration = Duration::from_secs(60);
 /// Largest PEM file read.
 const PEM_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
@@ -107,6 +109,7 @@ pub struct ClientTls {
     certificate: Option<Arc<Certificate>>,
     /// The name the peer's certificate must carry.
     server_name: ServerName<'static>,
+    networks: Vec<IpNet>,
 }
 
 impl ClientTls {
@@ -132,7 +135,13 @@ impl ClientTls {
             Some(own) => builder.with_client_cert_resolver(Arc::<Certificate>::clone(own)),
             None => builder.with_no_client_auth(),
         };
-        Ok(Self { owner: owner.into(), config: Arc::new(config), certificate, server_name })
+        Ok(Self { owner: owner.into(), config: Arc::new(config), certificate, server_name, networks: Vec::new() })
+    }
+
+    /// Other addresses of the same carrier: its registrar, and where its calls come from.
+    #[must_use]
+    pub fn with_networks(self, networks: Vec<IpNet>) -> Self {
+        Self { networks, ..self }
     }
 
     pub(super) fn connector(&self) -> (Arc<ClientConfig>, ServerName<'static>) {
@@ -171,13 +180,31 @@ impl TlsPeers {
         }
     }
 
-    /// The trunk at this address; else the only one of that listener (in-dialog requests go where
-    /// the peer's Contact says), which then judges the certificate.
+    /// The trunk at this address; else the one whose other addresses hold it (registrar, sources: in-dialog
+    /// requests go where the peer's Contact says); else the only one of that listener. The context then
+    /// judges the certificate.
     pub(super) fn find(&self, local: SocketAddr, remote: SocketAddr) -> Option<Arc<ClientTls>> {
         let peers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut here = peers.iter().filter(|p| p.local == local);
         let exact = here.clone().find(|p| p.remotes.contains(&remote));
-        exact.or_else(|| here.next().filter(|_| here.next().is_none())).map(|p| Arc::clone(&p.client))
+        let by_address = || here.clone().find(|p| p.remotes.iter().any(|r| r.ip() == remote.ip()));
+        let by_network = || here.clone().find(|p| p.client.networks.iter().any(|n| n.contains(remote.ip())));
+        let known = exact.or_else(by_address).or_else(by_network);
+        known.or_else(|| here.next().filter(|_| here.next().is_none())).map(|p| Arc::clone(&p.client))
+    }
+}
+
+/// Looks at certificate files again and again, so that a renewed one needs no restart.
+pub(super) async fn renew(certificates: Vec<Arc<Certificate>>, cancel: CancellationToken) {
+    loop {
+        tokio::select! {
+            () = tokio::time::sleep(RELOAD_EVERY) => {}
+            () = cancel.cancelled() => return,
+        }
+        let certificates = certificates.clone();
+        let reading = tokio::task::spawn_blocking(move || certificates.iter().for_each(|c| c.reload_if_changed()));
+        // A panic in there would be told by the runtime; the old certificates stay.
+        let _ = reading.await;
     }
 }
 

@@ -193,3 +193,28 @@ fn a_bad_file_is_named_with_its_setting_and_a_remedy() {
     let refused = ClientTls::new("a", None, &Trust::Ca("trunk[ims].tls.ca", &empty), "x", "127.0.0.1");
     assert!(refused.map(drop).unwrap_err().to_string().starts_with("trunk[ims].tls.ca"));
 }
+
+#[test]
+fn trunks_on_one_listener_are_told_apart_by_every_address_of_theirs() {
+    let files = Files::new();
+    let local: SocketAddr = "127.0.0.1:5061".parse().unwrap();
+    let peers = TlsPeers::default();
+    for (owner, remote, network) in [("a", "192.0.2.1:5061", "198.51.100.0/24"), ("b", "192.0.2.2:5061", "203.0.113.7")]
+    {
+        let ca = files.path("ours-ca.pem");
+        let trust = Trust::Ca("x", &ca);
+        let client = ClientTls::new(owner, None, &trust, "x", "sbc.test").unwrap();
+        let client = client.with_networks(vec![network.parse().unwrap()]);
+        peers.set(local, vec![remote.parse().unwrap()], &Arc::new(client));
+    }
+    let owner = |remote: &str| peers.find(local, remote.parse().unwrap()).map(|c| c.owner.clone());
+    for (remote, wanted) in [
+        ("192.0.2.2:5061", Some("b")),
+        ("192.0.2.2:5099", Some("b")),
+        ("203.0.113.7:5061", Some("b")),
+        ("198.51.100.9:5061", Some("a")),
+        ("192.0.2.9:5061", None),
+    ] {
+        assert_eq!(owner(remote).as_deref(), wanted, "{remote}");
+    }
+}
