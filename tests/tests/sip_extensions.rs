@@ -9,9 +9,12 @@
 
 mod common;
 
+use std::net::SocketAddr;
+
 use common::sipp::{caller, event, nothing_left, sipp_phone};
 use common::{Desk, NUMBER, call_of};
 use hotline_tests::gateway::GatewayConfig;
+use hotline_tests::net::{TRUNK_IP, free_port};
 use hotline_tests::peer::{Sipp, SippConfig};
 use hotline_tests::sip::{Citizen, CitizenConfig, Credentials, Phone, PhoneConfig};
 
@@ -57,6 +60,26 @@ async fn a_caller_that_demands_reliable_provisionals_is_served() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_reliable_provisional_of_a_phone_gets_its_prack() {
     talk_with("phone_reliable", async |_, _| {}).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_carrier_may_update_its_offer_while_the_citizen_we_call_back_still_rings() {
+    let mut config = GatewayConfig::default().with("callback.windows", Vec::<String>::new());
+    config = config.with("callback.waking", "").with("callback.poll_ms", 100).with("callback.time_factor", 43_200);
+    let port = free_port(TRUNK_IP).unwrap();
+    config.outbound = Some(SocketAddr::new(TRUNK_IP, port));
+    let desk = Desk::open(config).await;
+    let mut carrier = SippConfig::scenario(desk.gateway.sip(), "carrier_early_update", 0);
+    (carrier.ip, carrier.port, carrier.spare_s) = (TRUNK_IP, port, 60);
+    let carrier = Sipp::start(&carrier).unwrap();
+    let citizen = Citizen::start(CitizenConfig::new(desk.gateway.sip(), NUMBER)).await.unwrap();
+    let missed = citizen.call_answered("12319", 5_000).await.unwrap();
+    missed.hang_up().await.unwrap();
+    let _phone = desk.phone().await;
+    desk.ready().await;
+    carrier.wait_successful().await.unwrap();
+    let row = desk.ended(&call_of(&desk, 2).await).await;
+    assert_eq!((&row["direction"], &row["end_side"]), (&"outbound".into(), &"citizen".into()), "{row}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -152,8 +152,12 @@ async fn a_phone_calls_a_colleague_during_a_talk_only_and_nobody_outside() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_phone_that_refers_to_a_premium_number_abroad_gets_403_and_no_invite_leaves() {
-    let config =
-        GatewayConfig::default().with("dialout.transfer_prefixes", vec!["0519"]).with("dialout.emergency", vec!["120"]);
+    let config = GatewayConfig::default()
+        .with("dialout.transfer_prefixes", vec!["0519"])
+        .with("dialout.emergency", vec!["120"])
+        // No cap stands between a citizen and an ambulance.
+        .with("dialout.daily_max", 0)
+        .with("dialout.concurrent_max", 0);
     let town = Town::open(config).await;
     let phone = town.desk.phone().await;
     town.desk.ready().await;

@@ -4,6 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::assign::{Assignment, Candidate, Lane, Waiting, assign, position};
 
+/// An operator whose phone couldn't be rung for want of room here is offered the next call after so long.
+const NO_ROOM_PAUSE_MS: i64 = 2_000;
+
 /// Operator states (domain document §1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -72,6 +75,8 @@ pub enum Decline {
     Refused,
     /// The phone couldn't be reached.
     Device,
+    /// No session or port here to ring the phone with: the operator stays ready, and is asked again soon.
+    NoRoom,
     /// The caller left while it rang: nobody's fault.
     CallerLeft,
 }
@@ -85,6 +90,8 @@ pub(super) struct Operator {
     pub(super) registered: bool,
     pub(super) call: Option<String>,
     wrap_until: Option<i64>,
+    /// Gets no call before then: there was no room here to ring the phone.
+    pause_until: Option<i64>,
     /// State asked for during a call; taken when the call is over.
     next: Option<(OperatorState, String)>,
 }
@@ -180,6 +187,10 @@ impl Core {
             self.match_up(now);
             return;
         }
+        if why == Decline::NoRoom {
+            self.no_room(now, call, mine.then_some(operator));
+            return;
+        }
         if let Some(w) = self.waiting.iter_mut().find(|w| w.call == call) {
             w.offered = false;
             w.excluded.insert(operator.into());
@@ -193,10 +204,25 @@ impl Core {
             let reason = match why {
                 Decline::NoAnswer => "no_answer",
                 Decline::Refused => "declined",
-                Decline::Device | Decline::CallerLeft => "device",
+                Decline::Device | Decline::NoRoom | Decline::CallerLeft => "device",
             };
             let (state, reason) = wish.unwrap_or((OperatorState::Away, reason.into()));
             self.set_state(now, operator, state, &reason);
+        }
+        self.match_up(now);
+    }
+
+    /// The caller keeps their place and the operator theirs; neither hears of the other before the pause is over.
+    fn no_room(&mut self, now: i64, call: &str, operator: Option<&str>) {
+        if let Some(w) = self.waiting.iter_mut().find(|w| w.call == call) {
+            w.offered = false;
+            self.effects.push(Effect::Row { call: call.into(), state: "waiting" });
+        }
+        if let Some(operator) = operator {
+            if let Some(o) = self.operators.get_mut(operator) {
+                o.pause_until = Some(now + NO_ROOM_PAUSE_MS);
+            }
+            self.back_to_work(now, operator);
         }
         self.match_up(now);
     }
@@ -235,6 +261,7 @@ impl Core {
             registered,
             call: None,
             wrap_until: None,
+            pause_until: None,
             next: None,
         });
         operator.registered = registered;
@@ -297,11 +324,14 @@ impl Core {
         for operator in due {
             self.back_to_work(now, &operator);
         }
+        for o in self.operators.values_mut() {
+            o.pause_until = o.pause_until.filter(|t| *t > now);
+        }
         self.match_up(now);
     }
 
     pub(super) fn poll_timeout(&self) -> Option<i64> {
-        self.operators.values().filter_map(|o| o.wrap_until).min()
+        self.operators.values().flat_map(|o| [o.wrap_until, o.pause_until]).flatten().min()
     }
 
     pub(super) fn take_effects(&mut self) -> Vec<Effect> {
@@ -357,7 +387,7 @@ impl Core {
             .values()
             .map(|o| Candidate {
                 operator: o.who.id.clone(),
-                free: o.state == OperatorState::Ready && o.registered && o.call.is_none(),
+                free: o.state == OperatorState::Ready && o.registered && o.call.is_none() && o.pause_until.is_none(),
                 idle_since: o.idle_since,
             })
             .collect();
@@ -405,6 +435,24 @@ mod tests {
         assert!(offers(&mut core).is_empty());
         core.registered(2, "x", true);
         assert_eq!(offers(&mut core), [pair("a", "x")]);
+    }
+
+    #[test]
+    fn without_room_for_another_call_operators_stay_ready_and_are_asked_again_soon() {
+        let mut core = Core::new(0);
+        core.want(0, &who("x"), true, OperatorState::Ready, "");
+        core.enter(1, "a", Lane::Normal, BTreeSet::new());
+        assert_eq!(offers(&mut core), [pair("a", "x")]);
+        core.declined(10, "a", "x", Decline::NoRoom);
+        assert_eq!(core.operators["x"].state, OperatorState::Ready);
+        assert!(offers(&mut core).is_empty(), "not at once: that would spin");
+        let again = core.poll_timeout().unwrap();
+        assert_eq!(again, 10 + NO_ROOM_PAUSE_MS);
+        core.handle_timeout(again);
+        assert_eq!(offers(&mut core), [pair("a", "x")], "the same operator: nobody refused anything");
+        core.declined(again, "a", "x", Decline::NoAnswer);
+        assert_eq!(core.operators["x"].state, OperatorState::Away);
+        assert_eq!(core.poll_timeout(), None);
     }
 
     #[test]

@@ -73,6 +73,7 @@ enum Message {
     Enter {
         call: String,
         lane: Lane,
+        returns: bool,
         excluded: BTreeSet<String>,
         news: mpsc::Sender<CallNews>,
         reply: oneshot::Sender<Result<(), AcdError>>,
@@ -147,17 +148,19 @@ impl Acd {
         Self { queues }
     }
 
-    /// A caller joins a queue; offers come through `news`.
+    /// A caller joins a queue; offers come through `news`. Who `returns` from a talk is never turned away:
+    /// there is no more of them than of calls.
     pub async fn enter(
         &self,
         queue: &str,
         call: &str,
         lane: Lane,
+        returns: bool,
         excluded: BTreeSet<String>,
         news: mpsc::Sender<CallNews>,
     ) -> Result<(), AcdError> {
         let (reply, answer) = oneshot::channel();
-        self.send(queue, Message::Enter { call: call.into(), lane, excluded, news, reply }).await?;
+        self.send(queue, Message::Enter { call: call.into(), lane, returns, excluded, news, reply }).await?;
         answer.await.map_err(|_| AcdError::Unavailable)?
     }
 
@@ -277,8 +280,8 @@ impl Owner {
 
     fn handle(&mut self, now: i64, message: Message) {
         match message {
-            Message::Enter { call, lane, excluded, news, reply } => {
-                if self.core.waiting.len() >= self.waiting_max {
+            Message::Enter { call, lane, returns, excluded, news, reply } => {
+                if !returns && self.core.waiting.len() >= self.waiting_max {
                     let _ = reply.send(Err(AcdError::Full));
                     return;
                 }
@@ -370,5 +373,28 @@ impl Owner {
         if self.rows.try_send(row).is_err() {
             warn!(queue = %self.name, "queue row not written: the database is too slow");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_turns_new_callers_away_but_nobody_who_was_served_before() {
+        let (rows, _written) = mpsc::channel(16);
+        let (name, news) = ("q".to_owned(), HashMap::new());
+        let mut owner = Owner { name, core: Core::new(0), waiting_max: 1, news, rows };
+        let mut enter = |call: &str, returns: bool| {
+            let ((reply, mut answer), (news, _)) = (oneshot::channel(), mpsc::channel(1));
+            let (lane, excluded) = (Lane::Callback, BTreeSet::new());
+            owner.handle(0, Message::Enter { call: call.into(), lane, returns, excluded, news, reply });
+            answer.try_recv().unwrap()
+        };
+        assert!(enter("a", false).is_ok());
+        assert!(matches!(enter("b", false), Err(AcdError::Full)));
+        assert!(enter("c", true).is_ok());
+        assert!(matches!(enter("d", false), Err(AcdError::Full)));
+        assert_eq!(owner.core.waiting.len(), 2);
     }
 }

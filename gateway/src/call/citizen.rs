@@ -16,7 +16,7 @@ impl Driver {
                 Err(e) => self.end_line(Side::System, &format!("unusable answer: {e}")),
             },
             Event::Dtmf { digit, .. } if self.stage != Stage::Talk => self.input(Input::Digit(digit)),
-            Event::Reoffer { sdp, .. } => self.citizen_reoffer(sdp).await,
+            Event::Reoffer { sdp, .. } => self.citizen_reoffer(sdp),
             Event::ReofferAnswered { code, sdp: Some(answer), .. } if code < 300 => {
                 match self.citizen.take_answer(&self.sv.media, &answer) {
                     Ok(settled) => self.note_encryption("citizen", settled.srtp),
@@ -44,7 +44,7 @@ impl Driver {
         }
     }
 
-    async fn citizen_reoffer(&mut self, sdp: Option<Vec<u8>>) {
+    pub(crate) fn citizen_reoffer(&mut self, sdp: Option<Vec<u8>>) {
         let session = self.citizen.session;
         let Some(offer) = sdp else {
             // RFC 3261 §14.2: a re-INVITE without offer asks for ours.

@@ -67,7 +67,7 @@ impl Driver {
         self.sv.media_routes.add(media.id, self.media_tx.clone());
         let caller = Leg::incoming(new.id, media, security);
         let ringing = match caller.answer(&self.sv.media, &offer) {
-            Ok((answer, _)) => self.dial_operator(&who).map(|target| (answer, target)).map_err(|e| (480, e)),
+            Ok((answer, _)) => self.dial_operator(&who).map(|target| (answer, target)).map_err(|e| (480, e.why)),
             Err(e) => Err((488, e.to_string())),
         };
         let (answer, target) = match ringing {
@@ -97,11 +97,8 @@ impl Driver {
             Event::Transfer { target, .. } if is_caller => self.on_refer(id, target).await,
             Event::Transfer { .. } => self.sv.sip.reject_transfer(id, 603),
             Event::Reoffer { sdp, .. } => {
-                let leg = if is_caller { &consult.caller } else { &consult.target };
-                match sdp.map(|offer| leg.answer(&self.sv.media, &offer)) {
-                    None => self.sv.sip.answer_reoffer(id, &leg.offer()),
-                    Some(Ok((answer, _))) => self.sv.sip.answer_reoffer(id, &answer),
-                    Some(Err(_)) => self.sv.sip.reject_reoffer(id, 488),
+                if let Some(consult) = &self.consult {
+                    self.answer_reoffer(if is_caller { &consult.caller } else { &consult.target }, sdp);
                 }
             }
             Event::ReofferAnswered { code, sdp: Some(answer), .. } if code < 300 => {
@@ -111,7 +108,15 @@ impl Driver {
             Event::Answered { sdp, .. } if !is_caller => {
                 let agreed = sdp.as_ref().map(|answer| consult.target.take_answer(&self.sv.media, answer));
                 let is_usable = matches!(agreed, Some(Ok(_)));
-                if !is_usable || self.sv.sip.accept(consult.caller.session, &consult.answer).is_err() {
+                if !is_usable {
+                    self.sv.sip.hang_up(id, "488");
+                    // Some phones refuse encryption with a 200 that has no audio (RFC 3264 §6).
+                    if !self.consult_plain(488) {
+                        self.end_consult(488);
+                    }
+                    return;
+                }
+                if self.sv.sip.accept(consult.caller.session, &consult.answer).is_err() {
                     return self.end_consult(488);
                 }
                 consult.talking = true;
@@ -119,10 +124,23 @@ impl Driver {
                 let to = consult.who.id.clone();
                 self.story.event("consult_talk", json!({ "to": to }));
             }
+            Event::Failed { code, .. } if !is_caller && self.consult_plain(code) => {}
             Event::Failed { code, .. } => self.end_consult(code),
             Event::Cancelled { .. } | Event::Ended { .. } => self.end_consult(487),
             _ => {}
         }
+    }
+
+    /// The colleague's phone refused our encrypted offer: once more, where that is permitted.
+    fn consult_plain(&mut self, code: u16) -> bool {
+        let (sip, events) = (&self.sv.sip, self.sip_tx.clone());
+        let Some(consult) = self.consult.as_mut().filter(|c| !c.talking) else { return false };
+        if !consult.target.dial_plain(sip, events, code) {
+            return false;
+        }
+        let (session, phone) = (consult.target.session, consult.who.sip_user.clone());
+        self.name_leg(session, &phone, false);
+        true
     }
 
     /// Both phones are let go; who is rung no more hears `code`.

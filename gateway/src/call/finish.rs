@@ -7,6 +7,7 @@ use hotline_ivr::Input;
 use hotline_sip::Event;
 use tracing::{error, info};
 
+use super::control::Control;
 use super::driver::{Driver, Origin, Side, Stage, Verdict};
 use super::recording::{Purpose, TALK_MAX_MS};
 use crate::app::Services;
@@ -80,10 +81,13 @@ impl Driver {
                     return Finished { rang, ..self.finish_failed(code).await };
                 }
                 Some(Event::Progress { code, .. }) => rang |= matches!(code, 180 | 183),
-                _ => {
+                // An UPDATE before the call is up (RFC 3311 §5.2): a carrier changes its codecs or address.
+                Some(Event::Reoffer { sdp, .. }) => self.citizen_reoffer(sdp),
+                Some(Event::Ended { .. } | Event::Cancelled { .. }) | None => {
                     self.end_line(Side::System, "ended while ringing");
                     return Finished { rang, ..self.finish_failed(487).await };
                 }
+                Some(_) => {}
             }
         }
     }
@@ -113,6 +117,7 @@ impl Driver {
     /// Lets go of everything and writes the end.
     pub(crate) async fn finish(mut self) -> Finished {
         let ended_at = now_ms();
+        self.refuse_consults();
         let (line_side, line_reason) = self.line_ended_by.clone().unwrap_or((Side::System, "unknown".into()));
         let stage_at_end = self.stage;
         self.input(Input::HungUp);
@@ -145,6 +150,17 @@ impl Driver {
             verdict: self.verdict,
             reasons: self.verdict_recording,
             call: self.call,
+        }
+    }
+
+    /// A phone that called a colleague in this very moment must not ring for nothing; later ones are
+    /// refused where they come in, because nobody listens here any more.
+    fn refuse_consults(&mut self) {
+        self.control.close();
+        while let Ok(control) = self.control.try_recv() {
+            if let Control::Consult(new) = control {
+                self.sv.sip.reject(new.id, 486, "");
+            }
         }
     }
 

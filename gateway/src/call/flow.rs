@@ -87,8 +87,13 @@ impl Driver {
         }
         self.lane = lane.min(self.lane);
         let call = self.call.to_string();
-        let entered =
-            self.sv.acd.enter(&self.queue, &call, self.lane, self.excluded.clone(), self.news_tx.clone()).await;
+        // Handed back after a talk: hanging up on them would lose who was already served.
+        let returns = self.times.operator_answer_at.is_some();
+        let entered = self
+            .sv
+            .acd
+            .enter(&self.queue, &call, self.lane, returns, self.excluded.clone(), self.news_tx.clone())
+            .await;
         match entered {
             Ok(()) => {
                 self.waiting = true;

@@ -28,6 +28,7 @@ pub use control::{Control, ControlError, SHUTDOWN};
 pub use driver::{Origin, Verdict};
 pub use finish::Finished;
 pub use live::{LiveCall, LiveCalls};
+pub(crate) use outside::has_trunk;
 pub use recording::finish_orphans;
 pub use recover::{RecoverError, recover};
 pub use start::{inbound, outbound};

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use hotline_db::CallPatch;
 use hotline_ivr::Input;
-use hotline_sip::{Dial, EndedBy, Event, Target, Transport};
+use hotline_sip::{Dial, DialError, EndedBy, Event, Target, Transport};
 use tracing::info;
 
 use super::driver::{Driver, Side, Stage};
@@ -23,6 +23,27 @@ pub(crate) struct OperatorLeg {
     pub(crate) holding: bool,
 }
 
+/// Why a phone wasn't rung.
+pub(crate) struct RingError {
+    pub(crate) why: String,
+    /// For want of a session or a port here: the phone and its operator are well.
+    is_ours: bool,
+}
+
+impl RingError {
+    const fn phones(why: String) -> Self {
+        Self { why, is_ours: false }
+    }
+
+    const fn ours(why: String) -> Self {
+        Self { why, is_ours: true }
+    }
+}
+
+const fn blame(is_ours: bool) -> Decline {
+    if is_ours { Decline::NoRoom } else { Decline::Device }
+}
+
 impl Driver {
     /// The queue offers an operator: ring their phone.
     pub(crate) async fn ring(&mut self, who: OperatorRef) {
@@ -36,17 +57,17 @@ impl Driver {
                 self.operator = Some(OperatorLeg { who, leg, talking: false, holding: false });
                 self.set_stage(self.stage);
             }
-            Err(why) => {
+            Err(RingError { why, is_ours }) => {
                 info!(call = %self.call, operator = %who.name, why, "operator's phone can't be rung");
                 self.story.event("operator_unreachable", serde_json::json!({ "operator": who.id, "why": why }));
-                self.sv.acd.declined(&self.queue, &self.call.to_string(), &who.id, Decline::Device).await;
+                self.sv.acd.declined(&self.queue, &self.call.to_string(), &who.id, blame(is_ours)).await;
             }
         }
     }
 
-    pub(crate) fn dial_operator(&self, who: &OperatorRef) -> Result<Leg, String> {
-        let security = self.phone_security(who)?;
-        let media = self.sv.media.open_leg_beside(self.citizen.id()).map_err(|e| e.to_string())?;
+    pub(crate) fn dial_operator(&self, who: &OperatorRef) -> Result<Leg, RingError> {
+        let security = self.phone_security(who).map_err(RingError::phones)?;
+        let media = self.sv.media.open_leg_beside(self.citizen.id()).map_err(|e| RingError::ours(e.to_string()))?;
         self.sv.media_routes.add(media.id, self.media_tx.clone());
         let dial = Dial {
             target: Target::Binding { user: who.sip_user.clone() },
@@ -70,7 +91,8 @@ impl Driver {
             Err(e) => {
                 self.sv.media.close_leg(media.id);
                 self.sv.media_routes.remove(media.id);
-                Err(e.to_string())
+                let is_ours = e == DialError::TooManySessions;
+                Err(RingError { why: e.to_string(), is_ours })
             }
         }
     }

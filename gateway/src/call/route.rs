@@ -48,6 +48,8 @@ impl Route {
         media: LegInfo,
     ) -> Result<Leg, String> {
         let mut why = "no trunk has room".to_owned();
+        // The try before this one is over: its place may be the only one.
+        self.current = None;
         while let Some(attempt) = self.attempts.pop_front() {
             // Between the choice and now another call may have taken the last place.
             let Some(call) = attempt.trunk.begin_out() else { continue };
@@ -68,8 +70,20 @@ impl Route {
                 Err(e) => why = e.to_string(),
             }
         }
-        self.current = None;
         Err(why)
+    }
+
+    /// The call it was for is over, or goes another way: its place on the trunk is free.
+    pub(crate) fn let_go(&mut self) {
+        self.current = None;
+    }
+
+    /// Tells the trunk what came of its try; true where the carrier, not the person called, was the reason.
+    pub(crate) fn may_go_on(&self, code: u16, reason: &str, retry_after_s: Option<u32>, rang: bool) -> bool {
+        if let Some((attempt, _)) = &self.current {
+            attempt.trunk.on_failure(attempt.remote, code, reason, retry_after_s);
+        }
+        is_carriers_failure(code, rang)
     }
 
     fn describe(&self, sv: &Services, attempt: &Attempt) -> Dial {
@@ -103,10 +117,7 @@ impl Driver {
     /// reason. False: the call has failed.
     pub(crate) fn try_next_trunk(&mut self, code: u16, reason: &str, retry_after_s: Option<u32>, rang: bool) -> bool {
         let Some(route) = &mut self.route else { return false };
-        if let Some((attempt, _)) = &route.current {
-            attempt.trunk.on_failure(attempt.remote, code, reason, retry_after_s);
-        }
-        if !is_carriers_failure(code, rang) {
+        if !route.may_go_on(code, reason, retry_after_s, rang) {
             return false;
         }
         let failed = route.trunk();

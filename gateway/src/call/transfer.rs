@@ -9,7 +9,7 @@ use tracing::info;
 
 use super::driver::{Driver, Stage};
 use super::leg::Leg;
-use super::operator::OperatorLeg;
+use super::operator::{OperatorLeg, RingError};
 use super::outside;
 use super::route::Route;
 use super::start::hotline_of;
@@ -23,6 +23,8 @@ pub(crate) struct Transfer {
     /// The session whose REFER this serves.
     referrer: SessionId,
     pub(crate) leg: Leg,
+    /// It rang (180/183): a failure after that is the person's, not the carrier's.
+    rang: bool,
     /// The colleague; without an id somebody outside.
     who: OperatorRef,
     /// Of somebody outside: leave to call them, and the trunk's place.
@@ -72,8 +74,8 @@ impl Driver {
 
     fn refer_to_phone(&mut self, referrer: SessionId, who: OperatorRef) {
         match self.dial_operator(&who) {
-            Ok(leg) => self.begin_transfer(Transfer { referrer, leg, who, outside: None }),
-            Err(why) => {
+            Ok(leg) => self.begin_transfer(Transfer { referrer, leg, rang: false, who, outside: None }),
+            Err(RingError { why, .. }) => {
                 info!(call = %self.call, why, "transfer: the phone can't be rung");
                 self.story.event("transfer_refused", json!({ "to": who.id, "why": "unreachable" }));
                 self.sv.sip.reject_transfer(referrer, 480);
@@ -85,15 +87,18 @@ impl Driver {
         let operator = self.operator.as_ref().and_then(|o| o.who.id.parse().ok());
         let number = normalize_phone(number, &self.sv.config.site.area_code).unwrap_or_else(|| number.to_owned());
         let wish = Wish { purpose: Purpose::Transfer, number: &number, task: None, call: Some(self.call), operator };
-        let placed = match dialout::permit(&self.sv, wish).await {
-            Ok(permit) => self.dial_outside(&permit).map(|(leg, route)| (leg, (permit, route))),
-            Err(refusal) => Err(refusal.as_str().to_owned()),
+        let placed = match outside::has_trunk(&self.sv, Purpose::Transfer, &number) {
+            Ok(()) => match dialout::permit(&self.sv, wish).await {
+                Ok(permit) => self.dial_outside(&permit).map(|(leg, route)| (leg, (permit, route))),
+                Err(refusal) => Err(refusal.as_str().to_owned()),
+            },
+            Err(why) => Err(why),
         };
         let shown = mask_phone(&number);
         match placed {
             Ok((leg, outside)) => {
                 let who = OperatorRef { id: String::new(), name: shown, sip_user: String::new() };
-                self.begin_transfer(Transfer { referrer, leg, who, outside: Some(outside) });
+                self.begin_transfer(Transfer { referrer, leg, rang: false, who, outside: Some(outside) });
             }
             Err(why) => {
                 self.story.event("transfer_refused", json!({ "to": shown, "why": why }));
@@ -140,7 +145,8 @@ impl Driver {
     pub(crate) async fn on_transfer(&mut self, event: Event) {
         match event {
             Event::Progress { code, .. } => {
-                if let Some(transfer) = &self.transfer {
+                if let Some(transfer) = &mut self.transfer {
+                    transfer.rang |= matches!(code, 180 | 183);
                     self.sv.sip.transfer_progress(transfer.referrer, code);
                 }
             }
@@ -158,9 +164,16 @@ impl Driver {
                 }
                 self.hand_over(transfer.who, transfer.leg).await;
             }
-            Event::Failed { code, .. } => {
+            Event::Reoffer { sdp, .. } => {
+                if let Some(transfer) = &self.transfer {
+                    self.answer_reoffer(&transfer.leg, sdp);
+                }
+            }
+            Event::Failed { code, reason, retry_after_s, .. } => {
                 let (sip, events) = (&self.sv.sip, self.sip_tx.clone());
-                if self.transfer.as_mut().is_some_and(|t| t.leg.dial_plain(sip, events, code)) {
+                if self.transfer.as_mut().is_some_and(|t| t.leg.dial_plain(sip, events, code))
+                    || self.transfer_over_next_trunk(code, &reason, retry_after_s)
+                {
                     return;
                 }
                 if let Some(transfer) = self.transfer.take() {
@@ -173,6 +186,40 @@ impl Driver {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// As `try_next_trunk`, for somebody outside.
+    fn transfer_over_next_trunk(&mut self, code: u16, reason: &str, retry_after_s: Option<u32>) -> bool {
+        let Some(transfer) = &mut self.transfer else { return false };
+        let Some((_, route)) = &mut transfer.outside else { return false };
+        let failed = route.trunk();
+        if !route.may_go_on(code, reason, retry_after_s, transfer.rang) {
+            return false;
+        }
+        match route.dial_next(&self.sv, &self.sip_tx, transfer.leg.media) {
+            Ok(leg) => {
+                transfer.leg = leg;
+                let (session, next) = (transfer.leg.session, route.trunk());
+                info!(call = %self.call, failed, code, next, "transfer: trunk failed, the next one is tried");
+                self.story.event("trunk_failed", json!({ "trunk": failed, "code": code, "next": next }));
+                self.name_leg(session, &next, false);
+                true
+            }
+            Err(why) => {
+                info!(call = %self.call, failed, code, why, "transfer: no trunk left");
+                self.story.event("trunk_failed", json!({ "trunk": failed, "code": code }));
+                false
+            }
+        }
+    }
+
+    /// Answers a re-INVITE or UPDATE on a leg nobody talks on yet, or beside the citizen's call.
+    pub(crate) fn answer_reoffer(&self, leg: &Leg, sdp: Option<Vec<u8>>) {
+        match sdp.map(|offer| leg.answer(&self.sv.media, &offer)) {
+            None => self.sv.sip.answer_reoffer(leg.session, &leg.offer()),
+            Some(Ok((answer, _))) => self.sv.sip.answer_reoffer(leg.session, &answer),
+            Some(Err(_)) => self.sv.sip.reject_reoffer(leg.session, 488),
         }
     }
 

@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 use super::conclude::{conclude, finish, not_placed};
 use super::places::{Places, Promise};
 use crate::app::Services;
-use crate::call::outbound;
+use crate::call::{has_trunk, outbound};
 use crate::clock::now_ms;
 use crate::dialout::{self, Purpose, Refusal, Wish, judge};
 use crate::patience::patiently;
@@ -104,7 +104,7 @@ async fn serve(sv: &Arc<Services>, places: &Arc<Places>, task: CallbackTask) -> 
             return sv.store.callback_postpone(task.id, now + NO_OPERATOR_PAUSE_MS).await.map(drop);
         }
     }
-    if let Err(why) = super::permit::trunk(&sv.config) {
+    if let Err(why) = has_trunk(sv, purpose, number.reveal()) {
         warn!(task = %task.id, %why, "callback not placed");
         return not_placed(sv, &task).await;
     }

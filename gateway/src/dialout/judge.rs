@@ -102,8 +102,7 @@ const DIGITS_MIN: usize = 3;
 pub fn judge(config: &Config, rules: &Rules, purpose: Purpose, number: &str, now: i64) -> Result<String, Refusal> {
     let settings = &config.dialout;
     let dialled = domestic(number).ok_or(Refusal::Number)?;
-    let is_emergency = settings.emergency.contains(&dialled);
-    if purpose == Purpose::Transfer && is_emergency {
+    if is_emergency(config, purpose, number) {
         return Ok(dialled);
     }
     if starts_with_any(&dialled, &settings.forbid_prefixes) {
@@ -118,6 +117,11 @@ pub fn judge(config: &Config, rules: &Rules, purpose: Purpose, number: &str, now
         return Err(Refusal::NotAllowed);
     }
     if is_open(settings, rules, purpose, now) { Ok(dialled) } else { Err(Refusal::Hours) }
+}
+
+/// A citizen handed on to the police, the fire brigade or an ambulance: no rule, cap or want of a row may stop that.
+pub(super) fn is_emergency(config: &Config, purpose: Purpose, number: &str) -> bool {
+    purpose == Purpose::Transfer && domestic(number).is_some_and(|dialled| config.dialout.emergency.contains(&dialled))
 }
 
 /// As a mainland trunk wants it: mobiles bare, fixed numbers with 0. `None`: no number.

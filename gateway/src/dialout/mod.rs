@@ -59,6 +59,14 @@ impl Slots {
     }
 }
 
+impl Slots {
+    /// A place whether or not there is one.
+    fn take_beyond(&self) -> Slot {
+        self.0.fetch_add(1, Ordering::AcqRel);
+        Slot(Arc::clone(&self.0))
+    }
+}
+
 impl Drop for Slot {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::AcqRel);
@@ -81,6 +89,9 @@ pub async fn permit(sv: &Services, wish: Wish<'_>) -> Result<Permit, Refusal> {
 }
 
 async fn decide(sv: &Services, wish: &Wish<'_>, now: i64) -> Result<Permit, Refusal> {
+    if judge::is_emergency(&sv.config, wish.purpose, wish.number) {
+        return emergency(sv, wish, now);
+    }
     let early = match judge(&sv.config, &sv.rules, wish.purpose, wish.number, now) {
         Ok(digits) => task_is_open(sv, wish).await.map(|()| digits),
         Err(refusal) => Err(refusal),
@@ -88,17 +99,7 @@ async fn decide(sv: &Services, wish: &Wish<'_>, now: i64) -> Result<Permit, Refu
     let settings = &sv.config.dialout;
     let slot = early.as_ref().ok().and_then(|_| sv.dialouts.take(settings.concurrent_max));
     let early = early.and_then(|digits| slot.map(|slot| (digits, slot)).ok_or(Refusal::Concurrent));
-    let row = NewDialout {
-        at: now,
-        day: (now + i64::from(sv.config.site.utc_offset_min) * 60_000).div_euclid(DAY_MS),
-        number_hash: sv.sealer.hash(wish.number),
-        number_mask: mask_phone(wish.number),
-        purpose: wish.purpose.as_str().into(),
-        task: wish.task.map(|t| t.id),
-        call: wish.call,
-        operator: wish.operator,
-        refusal: early.as_ref().err().map(|r| r.as_str().to_owned()),
-    };
+    let row = row(sv, wish, now, early.as_ref().err().copied());
     let caps = DialoutCaps {
         total: settings.daily_max,
         number: settings.daily_number_max,
@@ -115,6 +116,33 @@ async fn decide(sv: &Services, wish: &Wish<'_>, now: i64) -> Result<Permit, Refu
             error!(error = %e, "outgoing call not counted");
             Err(Refusal::Store)
         }
+    }
+}
+
+/// Written down and counted beside the call, which waits for nothing; no cap applies.
+fn emergency(sv: &Services, wish: &Wish<'_>, now: i64) -> Result<Permit, Refusal> {
+    let digits = judge(&sv.config, &sv.rules, wish.purpose, wish.number, now)?;
+    let (store, row) = (sv.store.clone(), row(sv, wish, now, None));
+    sv.calls.clone().spawn(async move {
+        let caps = DialoutCaps { total: i64::MAX, number: i64::MAX, operator: i64::MAX };
+        if let Err(e) = store.dialout_add(row, caps).await {
+            error!(error = %e, "emergency call not written down");
+        }
+    });
+    Ok(Permit { digits: Pii::new(digits), _slot: sv.dialouts.take_beyond() })
+}
+
+fn row(sv: &Services, wish: &Wish<'_>, now: i64, refusal: Option<Refusal>) -> NewDialout {
+    NewDialout {
+        at: now,
+        day: (now + i64::from(sv.config.site.utc_offset_min) * 60_000).div_euclid(DAY_MS),
+        number_hash: sv.sealer.hash(wish.number),
+        number_mask: mask_phone(wish.number),
+        purpose: wish.purpose.as_str().into(),
+        task: wish.task.map(|t| t.id),
+        call: wish.call,
+        operator: wish.operator,
+        refusal: refusal.map(|r| r.as_str().to_owned()),
     }
 }
 
@@ -148,5 +176,9 @@ mod tests {
         assert!(slots.take(2).is_some());
         drop(second);
         assert!(slots.take(0).is_none());
+        let emergency = slots.take_beyond();
+        assert!(slots.take(1).is_none(), "it counts for the others");
+        drop(emergency);
+        assert!(slots.take(2).is_some());
     }
 }
