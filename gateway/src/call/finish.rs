@@ -117,7 +117,7 @@ impl Driver {
     /// Lets go of everything and writes the end.
     pub(crate) async fn finish(mut self) -> Finished {
         let ended_at = now_ms();
-        self.refuse_consults();
+        self.refuse_consults().await;
         let (line_side, line_reason) = self.line_ended_by.clone().unwrap_or((Side::System, "unknown".into()));
         let stage_at_end = self.stage;
         self.input(Input::HungUp);
@@ -155,9 +155,9 @@ impl Driver {
 
     /// A phone that called a colleague in this very moment must not ring for nothing; later ones are
     /// refused where they come in, because nobody listens here any more.
-    fn refuse_consults(&mut self) {
+    async fn refuse_consults(&mut self) {
         self.control.close();
-        while let Ok(control) = self.control.try_recv() {
+        while let Some(control) = self.control.recv().await {
             if let Control::Consult(new) = control {
                 self.sv.sip.reject(new.id, 486, "");
             }
