@@ -15,14 +15,14 @@ use serde_json::Value;
 struct Scene {
     desk: Desk,
     citizen: Call,
-    _first: Phone,
+    first: Phone,
     operator: Call,
     id: String,
 }
 
 impl Scene {
-    async fn open(behaviour: Behaviour) -> Self {
-        let desk = Desk::open(GatewayConfig::default()).await;
+    async fn open(config: GatewayConfig, behaviour: Behaviour) -> Self {
+        let desk = Desk::open(config).await;
         let first = desk.phone().await;
         first.set_behaviour(behaviour);
         desk.ready().await;
@@ -30,11 +30,11 @@ impl Scene {
         let citizen = caller.call_answered("12319", 5_000).await.unwrap();
         let operator = first.next_call(10_000).await.unwrap();
         let id = call_of(&desk, 1).await;
-        Self { desk, citizen, _first: first, operator, id }
+        Self { desk, citizen, first, operator, id }
     }
 
-    async fn talking() -> Self {
-        let scene = Self::open(Behaviour::Answer { after_ms: 200 }).await;
+    async fn talking(config: GatewayConfig) -> Self {
+        let scene = Self::open(config, Behaviour::Answer { after_ms: 200 }).await;
         scene.hears(1_000.0).await;
         scene
     }
@@ -51,6 +51,16 @@ impl Scene {
         let number = &device.agent().config().user;
         let dial = Dial::new(self.desk.gateway.sip(), number).sending(Source::tone(1_500.0));
         dial.with_header("Replaces", &value).with_header("Require", "replaces")
+    }
+
+    /// The same with an encrypted offer.
+    fn replace_encrypted(&self, device: &Phone, replaced: &Call) -> Dial {
+        let key = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNk";
+        let body = format!(
+            "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=audio 40000 RTP/SAVP 8\r\n\
+             a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:{key}\r\n"
+        );
+        Dial { body: Some(body.into_bytes()), ..self.replace(device, replaced) }
     }
 
     async fn hears(&self, hz: f64) {
@@ -77,7 +87,7 @@ fn count(events: &[Value], kind: &str) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_talk_goes_on_at_the_operators_other_phone_in_the_same_recording() {
-    let scene = Scene::talking().await;
+    let scene = Scene::talking(GatewayConfig::default()).await;
     // On hold at the desk, taken up again at the other phone.
     scene.operator.hold().await.unwrap();
     let device = scene.device("1001").await;
@@ -107,7 +117,7 @@ async fn a_talk_goes_on_at_the_operators_other_phone_in_the_same_recording() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_phone_that_leaves_the_offer_to_us_takes_over_too() {
-    let scene = Scene::talking().await;
+    let scene = Scene::talking(GatewayConfig::default()).await;
     let device = scene.device("1001").await;
     let dial = Dial { with_offer: false, ..scene.replace(&device, &scene.operator) };
     let taken = device.agent().dial(dial).unwrap();
@@ -121,7 +131,7 @@ async fn a_phone_that_leaves_the_offer_to_us_takes_over_too() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ringing_call_is_picked_up_at_the_operators_other_phone() {
-    let scene = Scene::open(Behaviour::Ring).await;
+    let scene = Scene::open(GatewayConfig::default(), Behaviour::Ring).await;
     scene.operator.wait_ringing(5_000).await.unwrap();
     let device = scene.device("1001").await;
     let taken = until("the 180 to have reached the gateway", 10_000, || async {
@@ -142,7 +152,7 @@ async fn a_ringing_call_is_picked_up_at_the_operators_other_phone() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nobody_takes_over_a_leg_that_is_not_their_own() {
-    let scene = Scene::talking().await;
+    let scene = Scene::talking(GatewayConfig::default()).await;
     let (colleague, mobile) = (scene.device("1002").await, scene.device("1001").await);
     let refused = async |device: &Phone, replaced: &Call| {
         let call = device.agent().dial(scene.replace(device, replaced)).unwrap();
@@ -165,4 +175,37 @@ async fn nobody_takes_over_a_leg_that_is_not_their_own() {
     scene.citizen.hang_up().await.unwrap();
     let error = refused(&mobile, &scene.operator).await;
     assert!(error.contains("481") || error.contains("403") || error.contains("603"), "a leg that is over: {error}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_encrypted_offer_without_leave_for_its_keys_changes_nothing() {
+    let scene = Scene::talking(GatewayConfig::default()).await;
+    let device = scene.device("1001").await;
+    let call = device.agent().dial(scene.replace_encrypted(&device, &scene.operator)).unwrap();
+    let error = call.wait_answered(5_000).await.unwrap_err().to_string();
+    assert!(error.contains("488"), "{error}");
+    scene.hears(1_000.0).await;
+    assert_eq!(count(&scene.events().await, "taken_over"), 0);
+    scene.citizen.hang_up().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_plain_talk_is_taken_over_by_an_encrypted_phone() {
+    let config = GatewayConfig::default().with("sip.phone_srtp", "optional").with("sip.srtp_keys_in_clear", true);
+    let mut scene = Scene::talking(config).await;
+    // The first call was the encrypted one, which the desk phone answered in plain: it was rung once more.
+    scene.operator = scene.first.next_call(5_000).await.unwrap();
+    let device = scene.device("1001").await;
+    let taken = device.agent().dial(scene.replace_encrypted(&device, &scene.operator)).unwrap();
+    taken.wait_answered(5_000).await.unwrap();
+    let answer = String::from_utf8(taken.answer().unwrap().body.clone()).unwrap();
+    assert!(answer.contains("RTP/SAVP") && answer.contains("a=crypto:1 AES_CM_128_HMAC_SHA1_80"), "{answer}");
+    until("the leg's cipher suite among the events", 5_000, || async {
+        let events = scene.events().await;
+        let is_it = |e: &Value| e["kind"] == "srtp" && e["data"]["suite"] == "AES_CM_128_HMAC_SHA1_80";
+        events.iter().any(is_it).then_some(())
+    })
+    .await
+    .unwrap();
+    scene.citizen.hang_up().await.unwrap();
 }
