@@ -296,7 +296,12 @@ fn load(site: &Site) -> anyhow::Result<Config> {
     let mut config = match &site.config {
         Some(path) => Config::load(path)?,
         None => Config {
-            hotlines: vec![Hotline { number: "12319".into(), queue: "main".into(), flow: "hotline".into() }],
+            hotlines: vec![Hotline {
+                number: "12319".into(),
+                queue: "main".into(),
+                flow: "hotline".into(),
+                ring_ms: 0,
+            }],
             trunks: vec![Trunk { name: "local".into(), sources: vec!["127.0.0.0/8".into()], ..Trunk::default() }],
             ..Config::default()
         },

@@ -160,8 +160,15 @@ mod tests {
 
     #[test]
     fn without_a_name_everything_is_measured() {
-        let all =
-            Options { setup: true, overload: true, unacked: true, memory: true, bridge: true, ..Options::default() };
+        let all = Options {
+            core: true,
+            setup: true,
+            overload: true,
+            unacked: true,
+            memory: true,
+            bridge: true,
+            ..Options::default()
+        };
         assert_eq!(parse(""), Ok(Request::Run(all)));
         let one = Options { bridge: true, calls: 10, hold_s: 5, ..Options::default() };
         assert_eq!(parse("bridge --calls 10 --hold 5"), Ok(Request::Run(one)));

@@ -51,8 +51,13 @@ async fn talk_with(scenario: &str, talk: impl AsyncFnOnce(&Desk, &str)) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_caller_that_demands_reliable_provisionals_is_served() {
-    let desk = desk().await;
+async fn a_caller_that_demands_reliable_provisionals_acknowledges_the_ringing_before_the_answer() {
+    let hotline = toml::Table::from_iter([
+        ("number".to_owned(), toml::Value::from("12319")),
+        ("ring_ms".to_owned(), toml::Value::from(1_000)),
+    ]);
+    let config = GatewayConfig::default().with("callback.enabled", false).with("media.rtp_dead_ms", 600_000);
+    let desk = Desk::open(config.with("hotline", vec![hotline])).await;
     let row = caller(&desk, SippConfig::scenario(desk.gateway.sip(), "reliable", 300)).await;
     assert_eq!(row["end_reason"], "bye", "{row}");
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use hotline_db::{CallbackKind, CallbackTask, Direction, Id};
 use hotline_ivr::Machine;
@@ -113,6 +114,10 @@ async fn serve_inbound(sv: &Arc<Services>, new: IncomingCall) -> Result<(), (u16
     driver.withheld = withheld;
     driver.lane = Lane::Normal;
     announce(&driver);
+    if hotline.ring_ms > 0 {
+        sv.sip.ringing(new.id);
+        tokio::time::sleep(Duration::from_millis(hotline.ring_ms)).await;
+    }
     if sv.sip.accept(new.id, &sdp).is_err() {
         // Cancelled while the row was written: the driver finds the event in its mailbox.
         info!(call = %driver.call, "caller left before the answer");
@@ -269,7 +274,8 @@ mod tests {
 
     #[test]
     fn the_number_dialled_first_decides_the_hotline() {
-        let hotline = |number: &str| Hotline { number: number.into(), queue: number.into(), flow: "hotline".into() };
+        let hotline =
+            |number: &str| Hotline { number: number.into(), queue: number.into(), flow: "hotline".into(), ring_ms: 0 };
         let mut config = Config { hotlines: vec![hotline("12319"), hotline("12345")], ..Config::default() };
         config.site.area_code = "519".into();
         let queue = |dialled: &[&str]| {

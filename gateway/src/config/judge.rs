@@ -109,6 +109,9 @@ impl Config {
             within(&format!("queue.{name}.ring_timeout_s"), queue.ring_timeout_s, 3, 180)?;
             within(&format!("queue.{name}.wrap_s"), queue.wrap_s, 0, 3_600)?;
         }
+        for hotline in &self.hotlines {
+            within("hotline.ring_ms", hotline.ring_ms, 0, 10_000)?;
+        }
         Ok(())
     }
 

@@ -267,6 +267,9 @@ pub struct Hotline {
     /// Flow it starts with.
     #[serde(default = "hotline_flow")]
     pub flow: String,
+    /// The caller hears it ring for so long before we answer; 0: answered at once, without a 180.
+    #[serde(default)]
+    pub ring_ms: u64,
 }
 
 fn main_queue() -> String {
