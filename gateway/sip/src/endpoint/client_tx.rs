@@ -111,6 +111,20 @@ impl ClientTx {
     }
 }
 
+impl ClientTx {
+    /// For the same request once more, answered to the peer's wish
+    pub(super) fn order_again(&self) -> Order {
+        Order {
+            flow: self.flow,
+            owner: self.owner,
+            credentials: self.credentials.clone(),
+            local_tag: self.local_tag.clone(),
+            try_count: self.try_count + 1,
+            is_phone: self.is_phone,
+        }
+    }
+}
+
 /// What a new client transaction needs besides its request
 pub(super) struct Order {
     pub(super) flow: Flow,
@@ -268,14 +282,7 @@ impl Endpoint {
             return None;
         }
         let mut request = tx.request.clone();
-        let order = Order {
-            flow: tx.flow,
-            owner: tx.owner,
-            credentials: tx.credentials.clone(),
-            local_tag: tx.local_tag.clone(),
-            try_count: tx.try_count + 1,
-            is_phone: tx.is_phone,
-        };
+        let order = tx.order_again();
         let cnonce = self.random.token();
         let uri = String::from_utf8_lossy(&request.uri).into_owned();
         request.auth = Some(authorization(&challenge, request.method.text(), &uri, &user, &password, &cnonce));

@@ -48,14 +48,7 @@ impl Endpoint {
             return None;
         }
         let mut request = tx.request.clone();
-        let order = Order {
-            flow: tx.flow,
-            owner: tx.owner,
-            credentials: tx.credentials.clone(),
-            local_tag: tx.local_tag.clone(),
-            try_count: tx.try_count + 1,
-            is_phone: tx.is_phone,
-        };
+        let order = tx.order_again();
         request.cseq += 1;
         request.headers.retain(|(name, _)| name != "Session-Expires" && name != "Min-SE");
         request.headers.push(("Session-Expires".to_owned(), min_s.to_string()));
