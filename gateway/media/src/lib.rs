@@ -12,6 +12,7 @@ pub mod dtmf;
 pub mod engine;
 pub mod latch;
 pub mod limits;
+pub mod mixer;
 pub mod player;
 pub mod recorder;
 pub mod rtcp;

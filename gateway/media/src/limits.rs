@@ -116,3 +116,12 @@ pub const SRTP_STREAMS_MAX: usize = 8;
 pub const SRTP_RTP_INDEX_MAX: u64 = (1 << 48) - 1;
 /// Last RTCP packet index of a key (2^31 packets); no report is sent beyond it.
 pub const SRTP_RTCP_INDEX_MAX: u32 = (1 << 31) - 1;
+
+/// Members of one mix; a mix with more is refused with an event.
+pub const MIX_MEMBERS_MAX: usize = 8;
+/// A mix this far behind its schedule goes on from now: what was missed is not made up for.
+pub const MIX_CATCH_UP_MS_MAX: u64 = 200;
+/// Where automatic gain brings speech to (RMS).
+pub const AGC_TARGET_DBFS: f32 = -20.0;
+/// Most that automatic gain raises or lowers.
+pub const AGC_GAIN_DB_MAX: f32 = 12.0;
