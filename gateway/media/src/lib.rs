@@ -19,9 +19,11 @@ pub mod rtcp;
 pub mod rtp;
 pub mod sdp;
 pub mod srtp;
+mod table;
 pub mod tone;
 mod types;
 
 pub use player::{Clip, ClipError};
 pub use recorder::{RepairError, Repaired, repair};
+pub use table::LegTable;
 pub use types::{Codec, LegId, LegParams, LegStats, RecordingId};

@@ -70,7 +70,7 @@ impl Engine {
             Command::SendDigit { leg, digit, ms } => {
                 let taken = self.legs.get_mut(&leg).is_some_and(|leg| leg.digits.push(digit, ms));
                 if taken {
-                    self.wheel.add(now, leg);
+                    self.pace(now, leg);
                 }
             }
             Command::CloseLeg { leg } => self.close_leg(now, leg),
@@ -99,7 +99,16 @@ impl Engine {
             return;
         };
         leg.player = Some(Player::new(play_id, clips, repeat));
-        self.wheel.add(now, id);
+        self.pace(now, id);
+    }
+
+    /// Puts a leg on the wheel, unless it is there.
+    fn pace(&mut self, now: Instant, id: LegId) {
+        if let Some(leg) = self.legs.get_mut(&id)
+            && leg.phase.is_none()
+        {
+            leg.phase = Some(self.wheel.add(now, id));
+        }
     }
 
     fn bridge(&mut self, a: LegId, b: LegId) {
@@ -154,10 +163,12 @@ impl Engine {
     fn close_leg(&mut self, now: Instant, id: LegId) {
         self.stop_record(now, id);
         self.unbridge(id);
-        self.wheel.remove(id);
         let Some(mut leg) = self.legs.remove(&id) else {
             return;
         };
+        if let Some(phase) = leg.phase {
+            self.wheel.remove(phase, id);
+        }
         if let Some(digit) = leg.dtmf.flush() {
             self.out.event(Event::Digit { leg: id, digit: digit.digit, duration_ms: digit.duration_ms });
         }

@@ -10,7 +10,7 @@ impl Engine {
         let silence = Duration::from_millis(self.cfg.rtp_silence_ms);
         let mut full: Vec<(LegId, Instant)> = Vec::new();
         let mut reporting: Vec<LegId> = Vec::new();
-        for (&id, leg) in &mut self.legs {
+        for (id, leg) in self.legs.iter_mut() {
             report_digits(id, [leg.dtmf.handle_timeout(now)], &mut self.out);
             let is_expected = leg.params.as_ref().is_some_and(|params| params.recv);
             if is_expected && !leg.silent && now.saturating_duration_since(leg.heard_at) >= silence {

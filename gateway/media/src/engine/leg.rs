@@ -40,6 +40,8 @@ pub(super) struct Leg {
     pub(super) coded: Vec<u8>,
     pub(super) peer: Option<LegId>,
     pub(super) player: Option<Player>,
+    /// Its phase of the wheel while it is on it.
+    pub(super) phase: Option<usize>,
     pub(super) digits: dtmf::Sender,
     /// RTP timestamp of the event being sent.
     pub(super) event_timestamp: u32,
@@ -80,6 +82,7 @@ impl Leg {
             coded: Vec::with_capacity(FRAME_SAMPLES),
             peer: None,
             player: None,
+            phase: None,
             digits: dtmf::Sender::default(),
             event_timestamp: 0,
             dtmf: dtmf::Receiver::default(),

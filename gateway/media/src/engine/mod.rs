@@ -18,12 +18,11 @@ pub use command::{Command, RecordSpec};
 pub use output::{Event, Output, Port, RecorderOp};
 
 use std::{
-    collections::HashMap,
     net::SocketAddr,
     time::{Duration, Instant},
 };
 
-use crate::{LegId, limits::HOUSEKEEPING_MS, recorder::BlockPool};
+use crate::{LegId, LegTable, limits::HOUSEKEEPING_MS, recorder::BlockPool};
 use leg::Leg;
 use output::Outbox;
 use wheel::Wheel;
@@ -100,7 +99,7 @@ pub struct Totals {
 pub struct Engine {
     cfg: EngineConfig,
     started: Instant,
-    legs: HashMap<LegId, Leg>,
+    legs: LegTable<Leg>,
     wheel: Wheel,
     out: Outbox,
     totals: Totals,
@@ -119,7 +118,7 @@ impl Engine {
             random: Random(cfg.seed),
             cfg,
             started: now,
-            legs: HashMap::new(),
+            legs: LegTable::default(),
             wheel: Wheel::new(now),
             out: Outbox::default(),
             totals: Totals::default(),
@@ -190,7 +189,7 @@ impl Engine {
     /// The legs open now.
     #[must_use]
     pub fn leg_ids(&self) -> Vec<LegId> {
-        self.legs.keys().copied().collect()
+        self.legs.keys().collect()
     }
 }
 

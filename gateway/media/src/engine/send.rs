@@ -74,13 +74,16 @@ impl Engine {
             let is_idle = match self.legs.get_mut(&id) {
                 Some(leg) => {
                     serve(leg, at, &mut self.totals, &mut self.out);
-                    !leg.is_occupied()
+                    if !leg.is_occupied() {
+                        leg.phase = None;
+                    }
+                    leg.phase.is_none()
                 }
                 None => true,
             };
-            // From the back, so that removal moves no leg that is still to be served.
+            // From the back: the leg that takes a removed one's place has been served.
             if is_idle {
-                self.wheel.remove(id);
+                self.wheel.remove_at(slot, index);
             }
         }
     }

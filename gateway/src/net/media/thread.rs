@@ -1,7 +1,7 @@
 //! The media thread: one loop around an engine, an epoll instance and the legs' sockets.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::VecDeque,
     hash::{BuildHasher, RandomState},
     io,
     net::{SocketAddr, UdpSocket},
@@ -16,7 +16,7 @@ use std::{
 };
 
 use hotline_media::{
-    LegId,
+    LegId, LegTable,
     engine::{Command, Engine, EngineConfig, Event, Input, Output, Port, RecordSpec, RecorderOp},
 };
 use tokio::sync::mpsc;
@@ -91,7 +91,7 @@ struct MediaThread {
     poller: Poller,
     signal: Arc<Signal>,
     orders: Receiver<Order>,
-    sockets: HashMap<LegId, Sockets>,
+    sockets: LegTable<Sockets>,
     ports: Arc<Ports>,
     shared: Arc<Shared>,
     events: EventSink,
@@ -132,7 +132,7 @@ pub(super) fn start(
         poller,
         signal: Arc::clone(&signal),
         orders,
-        sockets: HashMap::new(),
+        sockets: LegTable::default(),
         ports: Arc::clone(ports),
         shared: Arc::clone(shared),
         events: EventSink::new(events, Arc::clone(shared)),
