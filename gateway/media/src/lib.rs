@@ -14,6 +14,7 @@ pub mod latch;
 pub mod limits;
 pub mod mixer;
 pub mod player;
+pub mod quality;
 pub mod recorder;
 pub mod rtcp;
 pub mod rtp;

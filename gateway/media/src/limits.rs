@@ -25,8 +25,18 @@ pub const RTCP_LEN_MAX: usize = 1500;
 pub const RTCP_PACKETS_MAX: usize = 16;
 /// Report blocks of one RTCP packet looked at (the header's field allows 31).
 pub const RTCP_REPORTS_MAX: usize = 31;
+/// Report blocks of one RTCP XR packet looked at, and sub-blocks of one DLRR block; the rest is ignored.
+pub const RTCP_XR_BLOCKS_MAX: usize = 16;
 /// Interval between our RTCP reports (RFC 3550 §6.2 minimum).
 pub const RTCP_INTERVAL_MS: u64 = 5000;
+/// Sender reports of ours remembered; a report block that echoes none of them measures no round trip.
+pub const RTCP_SENT_KEPT: usize = 4;
+/// A longer round trip is a peer's mistake and left out.
+pub const RTT_MS_MAX: u32 = 10_000;
+/// A leg's quality is judged so often.
+pub const QUALITY_INTERVAL_MS: u64 = 5000;
+/// An interval of fewer packets is judged together with the next one.
+pub const QUALITY_PACKETS_MIN: u64 = 50;
 /// A sequence number this far ahead is a jump, not loss (RFC 3550 A.1 MAX_DROPOUT).
 pub const SEQ_DROPOUT_MAX: u16 = 3000;
 /// A packet this many numbers behind the newest is too old (width of the duplicate window).
