@@ -164,6 +164,7 @@ fn reports_are_encrypted_both_ways_also_on_a_shared_port() {
             sender: None,
             report: None,
             cname: "someone@example",
+            xr: &[],
             bye: false,
         };
         rtcp::write_report(&compound, &mut report);

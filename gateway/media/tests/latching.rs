@@ -94,7 +94,7 @@ fn rtcp_goes_to_the_medias_host_only_and_tells_the_truth() {
     let sender = SenderInfo { ntp: 0x1122_3344_5566_7788, timestamp: 1, packets: 2, octets: 3 };
     let mut report = Vec::new();
     rtcp::write_report(
-        &CompoundReport { ssrc: 440, sender: Some(sender), report: None, cname: "x", bye: false },
+        &CompoundReport { ssrc: 440, sender: Some(sender), report: None, cname: "x", xr: &[], bye: false },
         &mut report,
     );
     for n in 0..1000u64 {

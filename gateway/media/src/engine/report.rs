@@ -63,7 +63,7 @@ impl Engine {
         });
         // The name identifies the stream, not a person or a host (RFC 7022).
         let cname = format!("{:08x}@hotline", leg.out.ssrc());
-        let compound = CompoundReport { ssrc: leg.out.ssrc(), sender, report, cname: &cname, bye };
+        let compound = CompoundReport { ssrc: leg.out.ssrc(), sender, report, cname: &cname, xr: &[], bye };
         let srtp = leg.srtp.as_deref_mut();
         self.out.packet(leg.id, rtcp_port(is_mux), to, |bytes| {
             let start = bytes.len();

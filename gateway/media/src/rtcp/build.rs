@@ -1,6 +1,6 @@
 //! Building of compound packets.
 
-use super::{BYE, RR, ReportBlock, SDES, SR, SenderInfo};
+use super::{BYE, RR, ReportBlock, SDES, SR, SenderInfo, XrBlock, xr::write_xr};
 
 /// What one compound packet is to say.
 #[derive(Clone, Copy, Debug)]
@@ -13,11 +13,13 @@ pub struct CompoundReport<'a> {
     pub report: Option<ReportBlock>,
     /// Canonical name (RFC 3550 §6.5.1), at most 255 bytes used.
     pub cname: &'a str,
+    /// Extended report blocks; with none there is no XR packet.
+    pub xr: &'a [XrBlock],
     /// Adds a BYE.
     pub bye: bool,
 }
 
-/// Appends a compound packet (SR or RR, SDES, perhaps BYE) to `out`.
+/// Appends a compound packet (SR or RR, SDES, perhaps XR and BYE) to `out`.
 pub fn write_report(report: &CompoundReport<'_>, out: &mut Vec<u8>) {
     let start = out.len();
     let count = u8::from(report.report.is_some());
@@ -48,6 +50,8 @@ pub fn write_report(report: &CompoundReport<'_>, out: &mut Vec<u8>) {
     }
     close(start, out);
 
+    write_xr(report.ssrc, report.xr, out);
+
     if report.bye {
         let start = out.len();
         out.extend_from_slice(&[0x81, BYE, 0, 0]);
@@ -66,7 +70,7 @@ fn write_block(block: &ReportBlock, out: &mut Vec<u8>) {
 }
 
 /// Writes the length field: words minus one.
-fn close(start: usize, out: &mut [u8]) {
+pub(super) fn close(start: usize, out: &mut [u8]) {
     let words = ((out.len() - start) / 4 - 1) as u16;
     out[start + 2..start + 4].copy_from_slice(&words.to_be_bytes());
 }

@@ -1,10 +1,13 @@
-//! RTCP (RFC 3550 §6): sender and receiver reports, SDES CNAME and BYE, built and parsed.
+//! RTCP (RFC 3550 §6): sender and receiver reports, SDES CNAME, BYE and extended reports (RFC 3611), built and
+//! parsed. Reduced-size packets (RFC 5506) are never agreed on and refused.
 
 mod build;
 mod parse;
+mod xr;
 
 pub use build::{CompoundReport, write_report};
 pub use parse::{Rtcp, RtcpError, parse};
+pub use xr::{VoipMetrics, XrBlock};
 
 /// One report block (RFC 3550 §6.4.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,3 +53,4 @@ const SR: u8 = 200;
 const RR: u8 = 201;
 const SDES: u8 = 202;
 const BYE: u8 = 203;
+const XR: u8 = 207;

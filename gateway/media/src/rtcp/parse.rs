@@ -1,6 +1,9 @@
 //! Parsing of compound packets.
 
-use super::{BYE, RR, ReportBlock, SR, SenderInfo};
+use super::{
+    BYE, RR, ReportBlock, SR, SenderInfo, XR,
+    xr::{XrBlock, parse_xr},
+};
 use crate::limits::{RTCP_LEN_MAX, RTCP_PACKETS_MAX, RTCP_REPORTS_MAX};
 
 /// Why bytes are no RTCP packet.
@@ -41,6 +44,13 @@ pub enum Rtcp {
         /// Which.
         ssrcs: Vec<u32>,
     },
+    /// Extended report.
+    ExtendedReport {
+        /// Who sends it.
+        ssrc: u32,
+        /// What it says.
+        blocks: Vec<XrBlock>,
+    },
 }
 
 /// Reads a compound packet, up to the package's limits.
@@ -69,13 +79,15 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<Rtcp>, RtcpError> {
             SR => packets.push(sender_report(body, count)?),
             RR => packets.push(receiver_report(body, count)?),
             BYE => packets.push(bye(body, count)?),
+            // A broken extension takes no report along.
+            XR => packets.extend(parse_xr(body).ok().map(|(ssrc, blocks)| Rtcp::ExtendedReport { ssrc, blocks })),
             _ => {}
         }
     }
     Ok(packets)
 }
 
-fn word(bytes: &[u8], index: usize) -> Result<u32, RtcpError> {
+pub(super) fn word(bytes: &[u8], index: usize) -> Result<u32, RtcpError> {
     let at = bytes.get(index * 4..index * 4 + 4).ok_or(RtcpError::Short)?;
     Ok(u32::from_be_bytes([at[0], at[1], at[2], at[3]]))
 }
@@ -125,6 +137,8 @@ mod tests {
     use super::super::{CompoundReport, write_report};
     use super::*;
 
+    const XR_BLOCKS: [XrBlock; 1] = [XrBlock::ReferenceTime { ntp: 3 }];
+
     fn sample() -> (SenderInfo, ReportBlock, Vec<u8>) {
         let sender = SenderInfo { ntp: 0x0102_0304_0506_0708, timestamp: 9, packets: 10, octets: 1600 };
         let block = ReportBlock {
@@ -137,7 +151,14 @@ mod tests {
             delay_since_last_sr: 7,
         };
         let mut bytes = Vec::new();
-        let report = CompoundReport { ssrc: 1, sender: Some(sender), report: Some(block), cname: "abc", bye: true };
+        let report = CompoundReport {
+            ssrc: 1,
+            sender: Some(sender),
+            report: Some(block),
+            cname: "abc",
+            xr: &XR_BLOCKS,
+            bye: true,
+        };
         write_report(&report, &mut bytes);
         (sender, block, bytes)
     }
@@ -149,11 +170,18 @@ mod tests {
         let packets = parse(&bytes).unwrap();
         assert_eq!(
             packets,
-            [Rtcp::SenderReport { ssrc: 1, sender, reports: vec![block] }, Rtcp::Bye { ssrcs: vec![1] },]
+            [
+                Rtcp::SenderReport { ssrc: 1, sender, reports: vec![block] },
+                Rtcp::ExtendedReport { ssrc: 1, blocks: XR_BLOCKS.to_vec() },
+                Rtcp::Bye { ssrcs: vec![1] },
+            ]
         );
         assert_eq!(sender.ntp_middle(), 0x0304_0506);
         let mut empty = Vec::new();
-        write_report(&CompoundReport { ssrc: 2, sender: None, report: None, cname: "", bye: false }, &mut empty);
+        write_report(
+            &CompoundReport { ssrc: 2, sender: None, report: None, cname: "", xr: &[], bye: false },
+            &mut empty,
+        );
         assert_eq!(parse(&empty).unwrap(), [Rtcp::ReceiverReport { ssrc: 2, reports: vec![] }]);
     }
 
