@@ -8,8 +8,11 @@
 //! bridged leg's stream and the recordings of both legs, all in the same call.
 
 pub mod codec;
+pub mod comfort;
+pub mod conceal;
 pub mod dtmf;
 pub mod engine;
+pub mod jitter;
 pub mod latch;
 pub mod limits;
 pub mod mixer;

@@ -69,6 +69,34 @@ pub const DTMF_END_TIMEOUT_MS: u64 = 200;
 /// Finished digits remembered to drop repeated end packets.
 pub const DTMF_SEEN_MAX: usize = 8;
 
+/// Shortest pitch period that concealment repeats, in samples (200 Hz).
+pub const CONCEAL_PITCH_MIN: usize = 40;
+/// Longest such period (66 Hz).
+pub const CONCEAL_PITCH_MAX: usize = 120;
+/// Made-up audio is as loud as what was before for this long, then it fades.
+pub const CONCEAL_FULL_MS: u64 = 10;
+/// Made-up audio has faded to silence after this long (ITU-T G.711 Appendix I).
+pub const CONCEAL_MS_MAX: u64 = 60;
+/// Reflection coefficients of comfort noise used; further ones are passed over.
+pub const COMFORT_ORDER_MAX: usize = 12;
+
+/// Packets waiting in one jitter buffer; a further one replaces the oldest.
+pub const JITTER_PACKETS_MAX: usize = 64;
+/// Payload bytes waiting in one jitter buffer; older packets make room.
+pub const JITTER_BYTES_MAX: usize = 16 * 1024;
+/// Delay before anything is known of the network.
+pub const JITTER_DELAY_MS_START: u64 = 40;
+/// Least delay aimed at: less than a frame can't be had from a clock of 20 ms.
+pub const JITTER_DELAY_MS_MIN: u64 = 20;
+/// Most delay aimed at; what comes later still is lost.
+pub const JITTER_DELAY_MS_MAX: u64 = 200;
+/// Audio waiting beyond the longest delay by this much is skipped (a burst after a stall).
+pub const JITTER_EXCESS_MS_MAX: u64 = 60;
+/// The timestamps' distance from the clock that is a jump of the sender and no delay.
+pub const JITTER_JUMP_MS: u64 = 1000;
+/// Samples one packet may decode to (120 ms, the longest Opus packet); the rest is cut off.
+pub const JITTER_PACKET_SAMPLES_MAX: usize = 960;
+
 /// Packets of a new SSRC that must follow each other before it replaces the old one (RFC 3550 A.1).
 pub const SSRC_PROBATION_PACKETS: u8 = 2;
 
