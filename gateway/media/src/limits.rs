@@ -19,6 +19,16 @@ pub const HOUSEKEEPING_MS: u64 = 50;
 
 /// Largest RTP payload taken; longer packets are malformed.
 pub const RTP_PAYLOAD_LEN_MAX: usize = 1440;
+/// Samples of the longest Opus packet, 120 ms (RFC 6716 §3.2.5); longer ones are refused.
+pub const OPUS_PACKET_SAMPLES_MAX: usize = 960;
+/// Bytes of one Opus frame at most (RFC 6716 §3.2.1); ours are some 60.
+pub const OPUS_PACKET_LEN_MAX: usize = 1275;
+/// What we spend on Opus, redundancy included: narrowband speech gains nothing beyond it.
+pub const OPUS_BITRATE_BPS: i32 = 24_000;
+/// Effort of the encoder, 0 to 10: more costs a multiple of the time for what 8 kHz hardly shows.
+pub const OPUS_COMPLEXITY: i32 = 2;
+/// Loss the redundancy in our packets is made for.
+pub const OPUS_LOSS_PERCENT: i32 = 10;
 /// Largest RTCP datagram read; the rest is ignored.
 pub const RTCP_LEN_MAX: usize = 1500;
 /// Packets of one RTCP datagram looked at; the rest is ignored.

@@ -24,22 +24,31 @@ impl std::fmt::Display for RecordingId {
     }
 }
 
-/// The audio codecs of ITU-T G.711, both 8 kHz mono, one byte a sample.
+/// The audio codecs spoken here. Whatever they carry is 8 kHz mono inside this package.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Codec {
-    /// A-law, the standard in China and Europe; static payload type 8 (RFC 3551 §6).
+    /// ITU-T G.711 A-law, the standard in China and Europe; static payload type 8 (RFC 3551 §6).
     Pcma,
-    /// µ-law; static payload type 0 (RFC 3551 §6).
+    /// ITU-T G.711 µ-law; static payload type 0 (RFC 3551 §6).
     Pcmu,
+    /// ITU-T G.722 at 64 kbit/s; static payload type 9 (RFC 3551 §4.5.2).
+    G722,
+    /// Opus (RFC 6716), carried as in RFC 7587.
+    Opus,
 }
 
 impl Codec {
-    /// The payload type RFC 3551 §6 assigns.
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Pcma, Self::Pcmu, Self::G722, Self::Opus];
+
+    /// The payload type RFC 3551 §6 assigns; of Opus, which has none, the one of our own offers.
     #[must_use]
     pub const fn static_payload_type(self) -> u8 {
         match self {
             Self::Pcma => 8,
             Self::Pcmu => 0,
+            Self::G722 => 9,
+            Self::Opus => 111,
         }
     }
 
@@ -49,7 +58,25 @@ impl Codec {
         match self {
             Self::Pcma => "PCMA",
             Self::Pcmu => "PCMU",
+            Self::G722 => "G722",
+            Self::Opus => "opus",
         }
+    }
+
+    /// Units of the RTP timestamp a second. G.722 samples at 16 kHz and counts at 8 (RFC 3551
+    /// §4.5.2); Opus counts at 48 whatever it carries (RFC 7587 §4.1).
+    #[must_use]
+    pub const fn rtp_clock_hz(self) -> u32 {
+        match self {
+            Self::Pcma | Self::Pcmu | Self::G722 => 8000,
+            Self::Opus => 48_000,
+        }
+    }
+
+    /// One byte a sample and no state: the hot path translates and relays it without a decoder.
+    #[must_use]
+    pub const fn is_g711(self) -> bool {
+        matches!(self, Self::Pcma | Self::Pcmu)
     }
 }
 

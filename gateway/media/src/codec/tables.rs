@@ -60,29 +60,34 @@ static ULAW_TO_ALAW: [u8; 256] = {
     table
 };
 
-/// Appends the decoded samples of `payload` to `out`.
+/// Appends the decoded samples of `payload` to `out`. G.711 only: the other codecs have a state,
+/// which a [`super::Decoder`] keeps, and nothing is appended for them.
 pub fn decode_into(codec: Codec, payload: &[u8], out: &mut Vec<i16>) {
     let table = match codec {
         Codec::Pcma => &ALAW_DECODE,
         Codec::Pcmu => &ULAW_DECODE,
+        Codec::G722 | Codec::Opus => return,
     };
     out.extend(payload.iter().map(|&code| table[usize::from(code)]));
 }
 
-/// Appends the encoded samples to `out`, one byte each.
+/// Appends the encoded samples to `out`, one byte each. G.711 only, as [`decode_into`].
 pub fn encode_into(codec: Codec, samples: &[i16], out: &mut Vec<u8>) {
     match codec {
         Codec::Pcma => out.extend(samples.iter().map(|&s| ALAW_ENCODE[usize::from(s as u16 >> 3)])),
         Codec::Pcmu => out.extend(samples.iter().map(|&s| ULAW_ENCODE[usize::from(s as u16 >> 2)])),
+        Codec::G722 | Codec::Opus => {}
     }
 }
 
-/// Appends `payload`, coded as `from`, to `out` coded as `to`.
+/// Appends `payload`, coded as `from`, to `out` coded as `to`: G.711 by table, the same codec
+/// unchanged. Between other codecs nothing is appended; that takes a decoder and an encoder.
 pub fn transcode_into(from: Codec, to: Codec, payload: &[u8], out: &mut Vec<u8>) {
     let table = match (from, to) {
         (Codec::Pcma, Codec::Pcmu) => &ALAW_TO_ULAW,
         (Codec::Pcmu, Codec::Pcma) => &ULAW_TO_ALAW,
-        _ => return out.extend_from_slice(payload),
+        _ if from == to => return out.extend_from_slice(payload),
+        _ => return,
     };
     out.extend(payload.iter().map(|&code| table[usize::from(code)]));
 }
