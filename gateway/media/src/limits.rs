@@ -47,6 +47,19 @@ pub const RTT_MS_MAX: u32 = 10_000;
 pub const QUALITY_INTERVAL_MS: u64 = 5000;
 /// An interval of fewer packets is judged together with the next one.
 pub const QUALITY_PACKETS_MIN: u64 = 50;
+/// A leg that may be dead is looked at so often.
+pub const WATCH_MS: u64 = 500;
+/// Without any sound for so long from the beginning of a talk, a leg the other side speaks to is muted …
+pub const AUDIO_MUTED_MS: u64 = 4000;
+/// … if it sent at least so much audio meanwhile.
+pub const AUDIO_MUTED_PACKETS_MS: u32 = 3000;
+/// A leg whose last packet was comfort noise may pause so many times longer before it counts as dead: noise is sent
+/// only when it changes (RFC 3389 §4).
+pub const NOISE_SILENCE_FACTOR: u32 = 4;
+/// Reports in a row without any of our packets before the peer counts as deaf …
+pub const UNHEARD_REPORTS: u8 = 2;
+/// … each after at least so many packets to it.
+pub const UNHEARD_PACKETS_MIN: u64 = 50;
 /// A sequence number this far ahead is a jump, not loss (RFC 3550 A.1 MAX_DROPOUT).
 pub const SEQ_DROPOUT_MAX: u16 = 3000;
 /// A packet this many numbers behind the newest is too old (width of the duplicate window).

@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 
-use crate::srtp::{SrtpParams, Suite};
+use crate::{
+    quality::LegQuality,
+    srtp::{SrtpParams, Suite},
+};
 
 /// Names one leg (one RTP session with one peer); unique for the life of the process.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -80,6 +83,15 @@ impl Codec {
     }
 }
 
+/// Extended reports a peer wants, by its `a=rtcp-xr` (RFC 3611 §5.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct XrWish {
+    /// `voip-metrics`.
+    pub voip_metrics: bool,
+    /// `rcvr-rtt`: our clock as a receiver.
+    pub reference_time: bool,
+}
+
 /// What an offer/answer exchange settled for one leg. Given again after each re-INVITE.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LegParams {
@@ -99,6 +111,8 @@ pub struct LegParams {
     pub send: bool,
     /// We take media from the peer; when false its audio is neither bridged nor recorded.
     pub recv: bool,
+    /// Extended reports the peer asked for (RFC 3611 §5).
+    pub xr: XrWish,
     /// Encryption; `None` is plain RTP. Equal keys go on, others begin anew with the next packet.
     pub srtp: Option<SrtpParams>,
 }
@@ -122,4 +136,6 @@ pub struct LegStats {
     pub srtp: Option<Suite>,
     /// Where the peer's accepted packets last came from.
     pub last_source: Option<SocketAddr>,
+    /// How it sounded, both ways.
+    pub quality: LegQuality,
 }

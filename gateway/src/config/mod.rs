@@ -239,6 +239,8 @@ pub struct Media {
     pub rtp_silence_ms: u64,
     /// No RTP for so long ends the call (the network did).
     pub rtp_dead_ms: u64,
+    /// Extended RTCP reports (RFC 3611) to every peer; otherwise to those whose SDP asks for them.
+    pub rtcp_xr: bool,
 }
 
 impl Default for Media {
@@ -249,8 +251,9 @@ impl Default for Media {
             port_min: 20_000,
             port_max: 29_999,
             threads: 1,
-            rtp_silence_ms: 5_000,
+            rtp_silence_ms: 4_000,
             rtp_dead_ms: 30_000,
+            rtcp_xr: false,
         }
     }
 }

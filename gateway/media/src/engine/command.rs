@@ -3,7 +3,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
-use super::{Engine, Event, RecorderOp, output::Port};
+use super::{AudioFault, Engine, Event, RecorderOp, output::Port};
 use crate::{
     Clip, LegId, LegParams, RecordingId,
     latch::Latch,
@@ -58,8 +58,8 @@ impl Engine {
                     leg.player = None;
                 }
             }
-            Command::Bridge { a, b } => self.bridge(a, b),
-            Command::Unbridge { leg } => self.unbridge(leg),
+            Command::Bridge { a, b } => self.bridge(now, a, b),
+            Command::Unbridge { leg } => self.unbridge(now, leg),
             Command::Record { leg, spec } => self.record(now, leg, spec),
             Command::StopRecord { leg } => self.stop_record(now, leg),
             Command::PauseRecord { leg, paused } => {
@@ -89,6 +89,8 @@ impl Engine {
         if params.recv && !leg.params.as_ref().is_some_and(|before| before.recv) {
             leg.heard_at = now;
             leg.silent = false;
+            leg.audio_expected();
+            leg.watch.restore(now, id, AudioFault::NoRtp, &mut self.out);
         }
         leg.secure(&params);
         leg.params = Some(params);
@@ -111,23 +113,27 @@ impl Engine {
         }
     }
 
-    fn bridge(&mut self, a: LegId, b: LegId) {
+    fn bridge(&mut self, now: Instant, a: LegId, b: LegId) {
         if a == b || !self.legs.contains_key(&a) || !self.legs.contains_key(&b) {
             return;
         }
-        self.unbridge(a);
-        self.unbridge(b);
+        self.unbridge(now, a);
+        self.unbridge(now, b);
         for (from, to) in [(a, b), (b, a)] {
             if let Some(leg) = self.legs.get_mut(&from) {
                 leg.peer = Some(to);
+                leg.talk_begins(now);
             }
         }
     }
 
-    fn unbridge(&mut self, id: LegId) {
-        let peer = self.legs.get_mut(&id).and_then(|leg| leg.peer.take());
-        if let Some(peer) = peer.and_then(|peer| self.legs.get_mut(&peer)) {
-            peer.peer = None;
+    fn unbridge(&mut self, now: Instant, id: LegId) {
+        let peer = self.legs.get(&id).and_then(|leg| leg.peer);
+        for id in [Some(id), peer].into_iter().flatten() {
+            if let Some(leg) = self.legs.get_mut(&id) {
+                leg.peer = None;
+                leg.talk_ends(now, &mut self.out);
+            }
         }
     }
 
@@ -162,7 +168,7 @@ impl Engine {
 
     fn close_leg(&mut self, now: Instant, id: LegId) {
         self.stop_record(now, id);
-        self.unbridge(id);
+        self.unbridge(now, id);
         let Some(mut leg) = self.legs.remove(&id) else {
             return;
         };

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{Engine, Event, RecorderOp, receive::report_digits};
+use super::{AudioFault, Engine, Event, RecorderOp, receive::report_digits};
 use crate::LegId;
 
 impl Engine {
@@ -10,12 +10,19 @@ impl Engine {
         let silence = Duration::from_millis(self.cfg.rtp_silence_ms);
         let mut full: Vec<(LegId, Instant)> = Vec::new();
         let mut reporting: Vec<LegId> = Vec::new();
+        let mut looking: Vec<LegId> = Vec::new();
         for (id, leg) in self.legs.iter_mut() {
             report_digits(id, [leg.dtmf.handle_timeout(now)], &mut self.out);
             let is_expected = leg.params.as_ref().is_some_and(|params| params.recv);
             if is_expected && !leg.silent && now.saturating_duration_since(leg.heard_at) >= silence {
                 leg.silent = true;
                 self.out.event(Event::Silent { leg: id });
+                if !leg.is_noise {
+                    leg.watch.raise(now, id, AudioFault::NoRtp, &mut self.out);
+                }
+            }
+            if leg.watch_at <= now {
+                looking.push(id);
             }
             if leg.rtcp_due <= now {
                 reporting.push(id);
@@ -34,6 +41,9 @@ impl Engine {
         }
         for (id, at) in full {
             self.stop_record(at, id);
+        }
+        for id in looking {
+            self.look_at(now, id);
         }
         for id in reporting {
             // Taken out for the call, since a report needs the engine's other parts too.

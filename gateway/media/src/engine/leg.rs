@@ -5,11 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Random, secure::Secured};
+use super::{Random, secure::Secured, watch::Watch};
 use crate::{
     Codec, LegId, LegParams, LegStats, dtmf,
     latch::Latch,
-    limits::{FRAME_SAMPLES, RTCP_INTERVAL_MS, SAMPLES_PER_MS},
+    limits::{FRAME_SAMPLES, QUALITY_INTERVAL_MS, RTCP_INTERVAL_MS, SAMPLES_PER_MS},
     player::Player,
     recorder::Recording,
     rtp::{Outgoing, Source},
@@ -62,6 +62,13 @@ pub(super) struct Leg {
     /// Middle of the last sender report's NTP time, and when it came.
     pub(super) last_sr: Option<(u32, Instant)>,
     pub(super) reported_out: u64,
+    /// No sound was heard yet in this talk: its packets are looked into.
+    pub(super) is_listened_to: bool,
+    /// The last packet was comfort noise: a pause may follow.
+    pub(super) is_noise: bool,
+    /// When the leg is looked at next.
+    pub(super) watch_at: Instant,
+    pub(super) watch: Box<Watch>,
 }
 
 impl Leg {
@@ -100,6 +107,10 @@ impl Leg {
             rtcp_due: now + Duration::from_millis(first_report_ms),
             last_sr: None,
             reported_out: 0,
+            is_listened_to: true,
+            is_noise: false,
+            watch_at: now + Duration::from_millis(QUALITY_INTERVAL_MS),
+            watch: Box::new(Watch::new(now)),
         }
     }
 
@@ -144,6 +155,7 @@ impl Leg {
             srtp_refused: self.srtp_refused,
             srtp: self.params.as_ref().and_then(|params| params.srtp.as_ref()).map(|srtp| srtp.suite),
             last_source: self.last_source,
+            quality: self.quality(),
         }
     }
 }

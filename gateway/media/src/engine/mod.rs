@@ -12,10 +12,12 @@ mod receive;
 mod report;
 mod secure;
 mod send;
+mod watch;
 mod wheel;
 
 pub use command::{Command, RecordSpec};
 pub use output::{Event, Output, Port, RecorderOp};
+pub use watch::AudioFault;
 
 use std::{
     net::SocketAddr,
@@ -34,6 +36,8 @@ pub struct EngineConfig {
     pub legs_max: usize,
     /// A leg without RTP for this long is silent.
     pub rtp_silence_ms: u64,
+    /// Extended reports go to every peer, not only to those whose SDP asks for them.
+    pub rtcp_xr: bool,
     /// Randomness for SSRCs, numbers and timestamps; must differ for each start.
     pub seed: u64,
     /// The Unix time at the engine's start, for sender reports.

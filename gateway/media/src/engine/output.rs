@@ -2,6 +2,7 @@
 
 use std::{collections::VecDeque, net::SocketAddr, path::PathBuf};
 
+use super::AudioFault;
 use crate::{
     LegId, LegStats, RecordingId,
     limits::{OUTPUT_EVENTS_MAX, OUTPUT_PACKETS_MAX},
@@ -88,6 +89,15 @@ pub enum Event {
     Resumed {
         /// The leg.
         leg: LegId,
+    },
+    /// A leg can't be heard, or can again.
+    Audio {
+        /// The leg.
+        leg: LegId,
+        /// What is wrong.
+        fault: AudioFault,
+        /// `None`: it begins. Else it is over, after so long.
+        lasted_ms: Option<u64>,
     },
     /// Audio was lost because the writer could not keep up.
     RecordingGap {

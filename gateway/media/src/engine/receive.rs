@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, time::Instant};
 
 use super::{
-    Engine, Event, Totals,
+    AudioFault, Engine, Event, Totals,
     leg::{Kind, Leg},
     output::Outbox,
 };
@@ -48,6 +48,10 @@ impl Engine {
         }
         match accepted.kind {
             Kind::Audio(codec) => {
+                leg.is_noise = false;
+                if leg.is_listened_to {
+                    leg.listen(now, codec, packet.payload, &mut self.out);
+                }
                 record_received(leg, now, &packet, codec, accepted.in_order, &mut self.totals);
                 self.relay(now, id, &packet, Some(codec));
             }
@@ -57,7 +61,12 @@ impl Engine {
                 report_digits(id, digits, &mut self.out);
                 self.relay(now, id, &packet, None);
             }
-            Kind::ComfortNoise => {}
+            Kind::ComfortNoise => {
+                leg.is_noise = true;
+                if leg.is_listened_to {
+                    leg.listen_to_noise(now, packet.payload, &mut self.out);
+                }
+            }
         }
     }
 }
@@ -108,6 +117,10 @@ fn accept(
     leg.heard_at = now;
     if std::mem::take(&mut leg.silent) {
         out.event(Event::Resumed { leg: leg.id });
+        leg.watch.restore(now, leg.id, AudioFault::NoRtp, out);
+    }
+    if let Verdict::New { lost: lost @ 1.. } = verdict {
+        note_hole(leg, lost);
     }
     match verdict {
         Verdict::TooOld => totals.late += 1,
@@ -117,6 +130,11 @@ fn accept(
         }
     }
     None
+}
+
+fn note_hole(leg: &mut Leg, lost: u16) {
+    let received = leg.packets_in - std::mem::replace(&mut leg.watch.hole_at, leg.packets_in);
+    leg.watch.bursts.hole(received, u64::from(lost));
 }
 
 fn record_received(

@@ -62,6 +62,7 @@ pub fn answer(offer: &Sdp, local: &LocalAudio) -> Result<Negotiated, AnswerError
                 dtmf_pt: agreed.dtmf_pt,
                 direction: Direction::new(agreed.send, agreed.recv),
                 rtcp_mux: media.rtcp_mux,
+                xr: agreed.xr,
                 crypto: own.as_slice(),
             };
             write_audio(&mut text, local, &audio);
@@ -139,6 +140,7 @@ fn agree(remote: &Sdp, media: &MediaLine, local: &LocalAudio, line: Option<&Cryp
         ptime_ms: media.ptime_ms,
         send: local.send && direction.receives(),
         recv: local.recv && direction.sends(),
+        xr: remote.xr(media),
         srtp: match line {
             Some(Crypto { suite, key, .. }) => Some(SrtpParams {
                 suite: *suite,

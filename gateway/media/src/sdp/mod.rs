@@ -13,7 +13,7 @@ pub use parse::{SdpError, parse};
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::{Codec, LegParams, srtp::SrtpParams};
+use crate::{Codec, LegParams, XrWish, srtp::SrtpParams};
 
 /// Who sends, seen from the side that wrote the attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -98,6 +98,8 @@ pub struct MediaLine {
     pub rtcp: Option<(u16, Option<IpAddr>)>,
     /// `a=rtcp-mux` (RFC 5761).
     pub rtcp_mux: bool,
+    /// `a=rtcp-xr` (RFC 3611 §5.1).
+    pub xr: Option<XrWish>,
     /// The `a=crypto` lines we can use, preferred first (RFC 4568 §5.1.1).
     pub crypto: Vec<Crypto>,
 }
@@ -111,11 +113,19 @@ pub struct Sdp {
     pub connection: Option<IpAddr>,
     /// Session-level direction.
     pub direction: Option<Direction>,
+    /// Session-level `a=rtcp-xr`.
+    pub xr: Option<XrWish>,
     /// The media descriptions in order.
     pub media: Vec<MediaLine>,
 }
 
 impl Sdp {
+    /// The extended reports the writer wants for a description.
+    #[must_use]
+    pub fn xr(&self, media: &MediaLine) -> XrWish {
+        media.xr.or(self.xr).unwrap_or_default()
+    }
+
     /// Index of the audio description we would take: audio, port not 0, G.711 offered, over RTP/AVP
     /// or over RTP/SAVP with a key.
     #[must_use]
@@ -267,6 +277,8 @@ pub struct Agreed {
     pub send: bool,
     /// We take what comes.
     pub recv: bool,
+    /// Extended reports the peer wants.
+    pub xr: XrWish,
     /// How it is encrypted.
     pub srtp: Option<SrtpParams>,
     /// Our SDP that was sent or will be; the next one of the session has version + 1.
@@ -286,6 +298,7 @@ impl Agreed {
             latch_any_ip,
             send: self.send,
             recv: self.recv,
+            xr: self.xr,
             srtp: self.srtp.clone(),
         }
     }

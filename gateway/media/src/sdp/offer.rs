@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::{Direction, LocalAudio, MediaLine, Sdp, crypto, crypto::Crypto, ip_text};
-use crate::Codec;
+use crate::{Codec, XrWish};
 
 /// Payload type of telephone events in our own offers.
 const TELEPHONE_EVENT_PT: u8 = 101;
@@ -22,7 +22,11 @@ fn write_own(text: &mut String, local: &LocalAudio) {
     let dtmf_pt = local.dtmf.then_some(TELEPHONE_EVENT_PT);
     let direction = Direction::new(local.send, local.recv);
     let crypto = offered_keys(local);
-    write_audio(text, local, &Audio { formats: &formats, dtmf_pt, direction, rtcp_mux: false, crypto: &crypto });
+    write_audio(
+        text,
+        local,
+        &Audio { formats: &formats, dtmf_pt, direction, rtcp_mux: false, xr: XrWish::default(), crypto: &crypto },
+    );
 }
 
 /// An offer within a session whose peer last described itself as `remote`: the descriptions keep
@@ -45,7 +49,11 @@ pub fn reoffer(local: &LocalAudio, remote: &Sdp) -> Vec<u8> {
         let dtmf_pt = local.dtmf.then(|| media.telephone_event().unwrap_or(TELEPHONE_EVENT_PT));
         let direction = Direction::new(local.send, local.recv);
         let (rtcp_mux, crypto) = (media.rtcp_mux, offered_keys(local));
-        write_audio(&mut text, local, &Audio { formats: &formats, dtmf_pt, direction, rtcp_mux, crypto: &crypto });
+        write_audio(
+            &mut text,
+            local,
+            &Audio { formats: &formats, dtmf_pt, direction, rtcp_mux, xr: remote.xr(media), crypto: &crypto },
+        );
     }
     if place.is_none() {
         write_own(&mut text, local);
@@ -69,13 +77,15 @@ pub(super) struct Audio<'a> {
     pub(super) dtmf_pt: Option<u8>,
     pub(super) direction: Direction,
     pub(super) rtcp_mux: bool,
+    /// Extended reports both sides send.
+    pub(super) xr: XrWish,
     /// With any: RTP/SAVP.
     pub(super) crypto: &'a [Crypto],
 }
 
 /// Our audio description.
 pub(super) fn write_audio(text: &mut String, local: &LocalAudio, audio: &Audio<'_>) {
-    let Audio { formats, dtmf_pt, direction, rtcp_mux, crypto } = *audio;
+    let Audio { formats, dtmf_pt, direction, rtcp_mux, xr, crypto } = *audio;
     let profile = if crypto.is_empty() { "RTP/AVP" } else { "RTP/SAVP" };
     let _ = write!(text, "m=audio {} {profile}", local.address.port());
     for payload_type in formats.iter().map(|(pt, _)| *pt).chain(dtmf_pt) {
@@ -94,6 +104,14 @@ pub(super) fn write_audio(text: &mut String, local: &LocalAudio, audio: &Audio<'
     let _ = write!(text, "a=ptime:20\r\na={}\r\n", direction.name());
     if rtcp_mux {
         text.push_str("a=rtcp-mux\r\n");
+    }
+    if xr != XrWish::default() {
+        text.push_str("a=rtcp-xr:");
+        text.push_str(match (xr.reference_time, xr.voip_metrics) {
+            (true, true) => "rcvr-rtt=all voip-metrics\r\n",
+            (true, false) => "rcvr-rtt=all\r\n",
+            (false, _) => "voip-metrics\r\n",
+        });
     }
 }
 

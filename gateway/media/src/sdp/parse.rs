@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use super::{Direction, MediaLine, RtpMap, Sdp, crypto};
+use crate::XrWish;
 use crate::limits::{SDP_CRYPTO_MAX, SDP_FORMATS_MAX, SDP_LEN_MAX, SDP_LINES_MAX, SDP_MEDIA_MAX};
 
 /// Why bytes are no usable SDP. `line` counts from 1.
@@ -145,6 +146,7 @@ fn media(value: &str) -> Result<MediaLine, &'static str> {
         direction: None,
         rtcp: None,
         rtcp_mux: false,
+        xr: None,
         crypto: Vec::new(),
     })
 }
@@ -160,6 +162,9 @@ fn attribute(sdp: &mut Sdp, value: &str) -> Result<(), &'static str> {
     };
     let Some(media) = sdp.media.last_mut() else {
         sdp.direction = direction.or(sdp.direction);
+        if name == "rtcp-xr" {
+            sdp.xr = Some(xr(rest));
+        }
         return Ok(());
     };
     media.direction = direction.or(media.direction);
@@ -167,6 +172,7 @@ fn attribute(sdp: &mut Sdp, value: &str) -> Result<(), &'static str> {
         "rtpmap" if media.rtpmaps.len() < SDP_FORMATS_MAX => media.rtpmaps.extend(rtpmap(rest)),
         "ptime" => media.ptime_ms = rest.parse::<u32>().ok().filter(|ms| (1..=200).contains(ms)),
         "rtcp-mux" => media.rtcp_mux = true,
+        "rtcp-xr" => media.xr = Some(xr(rest)),
         "crypto" if media.crypto.len() < SDP_CRYPTO_MAX => media.crypto.extend(crypto::parse(rest)),
         "rtcp" => media.rtcp = Some(rtcp(rest)?),
         _ => {}
@@ -181,6 +187,17 @@ fn rtpmap(value: &str) -> Option<RtpMap> {
     let (name, rate_hz) = (parts.next()?, parts.next()?.trim().parse().ok()?);
     let payload_type: u8 = payload_type.parse().ok().filter(|pt| *pt < 128)?;
     Some(RtpMap { payload_type, name: name.to_owned(), rate_hz })
+}
+
+/// `rcvr-rtt=all:100 voip-metrics`; what else there is we don't measure.
+fn xr(value: &str) -> XrWish {
+    let mut wish = XrWish::default();
+    for format in value.split_ascii_whitespace() {
+        let name = format.split(['=', ':']).next().unwrap_or_default();
+        wish.voip_metrics |= name.eq_ignore_ascii_case("voip-metrics");
+        wish.reference_time |= name.eq_ignore_ascii_case("rcvr-rtt");
+    }
+    wish
 }
 
 /// `53020 [IN IP4 192.0.2.1]`.
@@ -214,6 +231,21 @@ mod tests {
         assert_eq!(audio.rtcp.unwrap().1.unwrap().to_string(), "2001:db8::1");
         assert!(sdp.is_hold());
         assert_eq!(sdp.media.len(), 2);
+    }
+
+    #[test]
+    fn wishes_for_extended_reports_are_read_at_both_levels() {
+        let wish = |session: &str, media: &str| {
+            let text = format!("v=0\r\nc=IN IP4 10.0.0.1\r\n{session}m=audio 4000 RTP/AVP 8\r\n{media}");
+            let sdp = parse(text.as_bytes()).unwrap();
+            let wish = sdp.xr(&sdp.media[0]);
+            (wish.voip_metrics, wish.reference_time)
+        };
+        assert_eq!(wish("", ""), (false, false));
+        assert_eq!(wish("", "a=rtcp-xr:rcvr-rtt=all:100 stat-summary=loss,dup voip-metrics\r\n"), (true, true));
+        assert_eq!(wish("a=rtcp-xr:voip-metrics\r\n", ""), (true, false));
+        assert_eq!(wish("a=rtcp-xr:voip-metrics\r\n", "a=rtcp-xr\r\n"), (false, false));
+        assert_eq!(wish("", "a=rtcp-xr:pkt-loss-rle=400 \x01 =\r\n"), (false, false));
     }
 
     #[test]

@@ -17,7 +17,7 @@ use std::{
 };
 
 use hotline_media::{
-    Clip, Codec, LegId, LegParams, RecordingId, codec,
+    Clip, Codec, LegId, LegParams, RecordingId, XrWish, codec,
     engine::{Command, Engine, EngineConfig, Event, Input, Output, Port, RecordSpec, RecorderOp},
     recorder::{BlockPool, Finish, RecordingKey},
     rtp::{Header, Packet},
@@ -60,6 +60,7 @@ impl Sim {
         let cfg = EngineConfig {
             legs_max: 8,
             rtp_silence_ms: 5000,
+            rtcp_xr: false,
             seed: 42,
             unix_ms: 1_700_000_000_000,
             pool: BlockPool::new(32),
@@ -195,6 +196,7 @@ pub fn params(remote: &str, codec: Codec) -> LegParams {
         latch_any_ip: false,
         send: true,
         recv: true,
+        xr: XrWish::default(),
         srtp: None,
     }
 }

@@ -2,7 +2,10 @@
 
 use std::{collections::VecDeque, path::PathBuf, sync::Arc};
 
-use hotline_media::{LegId, LegStats, RecordingId, engine::Event};
+use hotline_media::{
+    LegId, LegStats, RecordingId,
+    engine::{AudioFault, Event},
+};
 use tokio::sync::mpsc;
 
 use super::{limits::EVENTS_BACKLOG_MAX, stats::Shared};
@@ -40,6 +43,15 @@ pub enum MediaEvent {
     Resumed {
         /// The leg.
         leg: LegId,
+    },
+    /// A leg can't be heard, or can again.
+    Audio {
+        /// The leg.
+        leg: LegId,
+        /// What is wrong.
+        fault: AudioFault,
+        /// `None`: it begins. Else it is over, after so many ms.
+        lasted_ms: Option<u64>,
     },
     /// A recording is complete on disk, or failed. May come after [`MediaEvent::LegClosed`].
     RecordingDone {
@@ -103,6 +115,7 @@ impl MediaEvent {
             | Self::FirstPacket { leg }
             | Self::Silent { leg }
             | Self::Resumed { leg }
+            | Self::Audio { leg, .. }
             | Self::RecordingDone { leg, .. }
             | Self::RecordingGap { leg, .. }
             | Self::LegClosed { leg, .. } => *leg,
@@ -118,6 +131,7 @@ impl MediaEvent {
             Self::FirstPacket { .. } => "FirstPacket",
             Self::Silent { .. } => "Silent",
             Self::Resumed { .. } => "Resumed",
+            Self::Audio { .. } => "Audio",
             Self::RecordingDone { .. } => "RecordingDone",
             Self::RecordingGap { .. } => "RecordingGap",
             Self::LegClosed { .. } => "LegClosed",
@@ -133,6 +147,7 @@ impl From<Event> for MediaEvent {
             Event::FirstPacket { leg } => Self::FirstPacket { leg },
             Event::Silent { leg } => Self::Silent { leg },
             Event::Resumed { leg } => Self::Resumed { leg },
+            Event::Audio { leg, fault, lasted_ms } => Self::Audio { leg, fault, lasted_ms },
             Event::RecordingGap { leg, ms } => Self::RecordingGap { leg, ms },
             Event::RecordingRefused { leg, rec, path, reason } => Self::refused(leg, rec, path, reason),
             Event::LegClosed { leg, stats } => Self::LegClosed { leg, stats },

@@ -32,6 +32,7 @@ fn start(ports: u16, threads: usize, legs_max: usize) -> (Media, mpsc::Receiver<
         legs_max,
         recordings_dir: dir.path().to_owned(),
         rtp_silence_ms: 300,
+        rtcp_xr: false,
         threads,
     };
     (Media::start(cfg, tx).unwrap(), rx, dir)
@@ -62,6 +63,7 @@ impl Phone {
             latch_any_ip: false,
             send: true,
             recv: true,
+            xr: hotline_media::XrWish::default(),
             srtp: None,
         }
     }
@@ -239,6 +241,7 @@ fn a_stuck_writer_refuses_new_recordings_and_takes_them_again_when_it_moves() {
         legs_max: 4,
         recordings_dir: dir.path().to_owned(),
         rtp_silence_ms: 300,
+        rtcp_xr: false,
         threads: 1,
     };
     let shared = Arc::new(stats::Shared::new(1));
