@@ -257,6 +257,7 @@ fn media_config(config: &Config) -> MediaConfig {
         port_max: m.port_max,
         legs_max: usize::from(m.port_max - m.port_min) / 2,
         recordings_dir: config.storage.recordings(),
+        recording_format: m.recording_format.into(),
         rtp_silence_ms: m.rtp_silence_ms,
         rtcp_xr: m.rtcp_xr,
         threads: m.threads.max(1),

@@ -1,7 +1,8 @@
-//! Reads recordings and writes test audio (hound; 16-bit PCM).
+//! Reads recordings (16-bit PCM or A-law) and writes test audio (hound; 16-bit PCM).
 
 use std::path::Path;
 
+use crate::rtp::g711::alaw_decode;
 use crate::tone;
 use crate::{Error, Result};
 
@@ -15,14 +16,14 @@ pub struct Wav {
 }
 
 impl Wav {
-    /// Reads a 16-bit PCM file.
+    /// Reads a 16-bit PCM or A-law file.
     ///
     /// # Errors
-    /// [`Error::Audio`] when it isn't a readable 16-bit PCM WAV file.
+    /// [`Error::Audio`] when it isn't a readable WAV file of one of these.
     pub fn read(path: &Path) -> Result<Self> {
         let fail = |detail: String| Error::Audio { what: path.display().to_string(), detail };
-        let mut reader = hound::WavReader::open(path).map_err(|e| fail(e.to_string()))?;
-        Self::collect(&mut reader, &fail)
+        let bytes = std::fs::read(path).map_err(|e| fail(e.to_string()))?;
+        Self::collect(bytes, &fail)
     }
 
     /// Reads a file held in memory, such as an HTTP answer.
@@ -31,18 +32,29 @@ impl Wav {
     /// As [`Wav::read`].
     pub fn from_bytes(bytes: &[u8]) -> Result<Self> {
         let fail = |detail: String| Error::Audio { what: "in memory".into(), detail };
-        let cursor = std::io::Cursor::new(bytes);
-        let mut reader = hound::WavReader::new(cursor).map_err(|e| fail(e.to_string()))?;
-        Self::collect(&mut reader, &fail)
+        Self::collect(bytes.to_vec(), &fail)
     }
 
-    fn collect<R: std::io::Read>(reader: &mut hound::WavReader<R>, fail: &dyn Fn(String) -> Error) -> Result<Self> {
+    fn collect(mut bytes: Vec<u8>, fail: &dyn Fn(String) -> Error) -> Result<Self> {
+        // The reader knows no A-law (format 6, 8 bits): it is given the codes as 8-bit linear samples.
+        let is_alaw = bytes.get(20..22) == Some(&[6, 0]) && bytes.get(34..36) == Some(&[8, 0]);
+        if is_alaw {
+            bytes[20] = 1;
+        }
+        let mut reader = hound::WavReader::new(std::io::Cursor::new(bytes)).map_err(|e| fail(e.to_string()))?;
         let spec = reader.spec();
+        let count = usize::from(spec.channels).max(1);
+        let mut channels = vec![Vec::new(); count];
+        if is_alaw {
+            for (index, sample) in reader.samples::<i16>().enumerate() {
+                let code = sample.map_err(|e| fail(e.to_string()))? + 128;
+                channels[index % count].push(alaw_decode(code as u8));
+            }
+            return Ok(Self { rate_hz: spec.sample_rate, channels });
+        }
         if spec.bits_per_sample != 16 || spec.sample_format != hound::SampleFormat::Int {
             return Err(fail(format!("{} bits, expected 16-bit PCM", spec.bits_per_sample)));
         }
-        let count = usize::from(spec.channels).max(1);
-        let mut channels = vec![Vec::new(); count];
         for (index, sample) in reader.samples::<i16>().enumerate() {
             channels[index % count].push(sample.map_err(|e| fail(e.to_string()))?);
         }

@@ -123,36 +123,40 @@ pub const JITTER_PACKET_SAMPLES_MAX: usize = 960;
 /// Packets of a new SSRC that must follow each other before it replaces the old one (RFC 3550 A.1).
 pub const SSRC_PROBATION_PACKETS: u8 = 2;
 
-/// Bytes of one recorder block.
-pub const BLOCK_LEN: usize = 32 * 1024;
-/// Stereo frames (4 bytes each) in one block: 1.024 s.
-pub const BLOCK_FRAMES: usize = BLOCK_LEN / 4;
+/// Bytes of one recorder block: what one flush fills (256 ms of 16-bit PCM, 512 ms of A-law).
+pub const BLOCK_LEN: usize = 8 * 1024;
 /// Blocks preallocated at least.
-pub const POOL_BLOCKS_MIN: usize = 32;
-/// Blocks preallocated at most (64 MiB).
+pub const POOL_BLOCKS_MIN: usize = 128;
+/// Blocks preallocated at most (16 MiB).
 pub const POOL_BLOCKS_MAX: usize = 2048;
-/// Frames kept in memory per recording (1.28 s): the late-packet window plus what is not stored yet.
-pub const WINDOW_FRAMES: usize = 10_240;
+/// Frames kept in memory per recording (1.024 s): the late-packet window plus what is not stored yet.
+/// 32 KiB for 16-bit PCM, 16 KiB for A-law.
+pub const WINDOW_FRAMES: usize = 8192;
 /// A packet this late is still placed; later ones are counted and dropped.
-pub const LATE_MS_MAX: u64 = 1000;
+pub const LATE_MS_MAX: u64 = 800;
 /// Newest audio held back from storing, so that ordinary jitter causes no second write.
 pub const FLUSH_GUARD_MS: u64 = 60;
 /// Audio is handed to the writer when this much is pending and the last block is stored.
 pub const FLUSH_MS: u64 = 200;
 /// Audio is handed over even if the last block is not stored yet when this much is pending.
-pub const FLUSH_FORCED_MS: u64 = 700;
-/// A stream this far ahead of the clock is placed anew (its first packet had been late).
+pub const FLUSH_FORCED_MS: u64 = 500;
+/// A stream further ahead of the clock than this has jumped and is placed anew; less is slipped.
 pub const PLACE_AHEAD_MS_MAX: u64 = 60;
-/// A stream constantly this far behind the clock is moved up (its clock is slow, or it jumped).
+/// A stream this far behind when it resumes (marker), or from one packet to the next for good, has
+/// paused without counting and is placed anew; less is slipped.
 pub const PLACE_BEHIND_MS_MAX: u64 = 120;
-/// Packets over which "constantly" is judged (5 s).
-pub const PLACE_JUDGE_PACKETS: u32 = 250;
+/// Packets over which "for good" is judged (1 s): a burst after a stall is over by then.
+pub const PLACE_DOUBT_PACKETS: u32 = 50;
+/// Time over which the least delay is taken, to tell a drifting clock from jitter …
+pub const PLACE_JUDGE_MS: u64 = 5000;
+/// … and packets it needs at least.
+pub const PLACE_JUDGE_PACKETS: u32 = 50;
+/// Samples slipped with one packet at most, and never more than one in twenty.
+pub const SLIP_SAMPLES_MAX: i64 = 8;
 /// Longest recording (the WAV size field ends at 37 h); a longer `max_ms` is cut to this.
 pub const RECORDING_MS_MAX: u64 = 24 * 3600 * 1000;
 /// Pauses remembered per recording; later pauses still silence, only their ranges are merged.
 pub const PAUSES_MAX: usize = 256;
-/// Header refresh interval of an open recording.
-pub const HEADER_REFRESH_MS: u64 = 500;
 /// Interval of fdatasync of an open recording.
 pub const SYNC_MS: u64 = 5000;
 /// Folders below the recordings folder that `repair` enters.

@@ -7,12 +7,12 @@ use std::fs;
 use common::Lcg;
 use hotline_media::{
     Repaired,
-    recorder::{HEADER_LEN, WavFile, part_path, sha256_file},
+    recorder::{HEADER_LEN, WavFile, WavFormat, part_path, sha256_file},
     repair,
 };
 
 fn repair_all(dir: &std::path::Path) -> Vec<Repaired> {
-    repair(dir).into_iter().map(Result::unwrap).collect()
+    repair(dir, WavFormat::Pcm16).into_iter().map(Result::unwrap).collect()
 }
 
 #[test]
@@ -23,12 +23,9 @@ fn a_file_cut_at_any_byte_is_repaired() {
     for n in 0..200u32 {
         let folder = dir.path().join(format!("2026/{:02}", n % 12));
         let path = folder.join(format!("{n:03}.wav"));
-        let mut file = WavFile::create(&path).unwrap();
+        let mut file = WavFile::create(&path, WavFormat::Pcm16).unwrap();
         for block in 0..10u64 {
             file.write_at(block * 100, &[n as u8; 400]).unwrap();
-            if lcg.below(3) == 0 {
-                file.refresh_header().unwrap();
-            }
         }
         let part = part_path(&path);
         drop(file);
@@ -37,7 +34,7 @@ fn a_file_cut_at_any_byte_is_repaired() {
         lengths.push((path, len));
     }
     let finished = dir.path().join("done.wav");
-    WavFile::create(&finished).unwrap().finish(80).unwrap();
+    WavFile::create(&finished, WavFormat::Pcm16).unwrap().finish(80).unwrap();
     fs::write(dir.path().join("notes.txt"), "untouched").unwrap();
 
     let mut repaired = repair_all(dir.path());
@@ -62,9 +59,8 @@ fn a_file_cut_at_any_byte_is_repaired() {
 fn a_file_that_only_missed_its_name_is_not_called_broken() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("a.wav");
-    let mut file = WavFile::create(&path).unwrap();
+    let mut file = WavFile::create(&path, WavFormat::Pcm16).unwrap();
     file.write_at(0, &[0; 3200]).unwrap();
-    file.refresh_header().unwrap();
     drop(file);
     let repaired = repair_all(dir.path());
     assert_eq!((repaired[0].was_broken, repaired[0].duration_ms), (false, 100));
@@ -87,7 +83,7 @@ fn a_file_that_cannot_be_repaired_keeps_no_other_from_it() {
     let dir = tempfile::tempdir().unwrap();
     let whole = |name: &str| {
         let path = dir.path().join(name);
-        let mut file = WavFile::create(&path).unwrap();
+        let mut file = WavFile::create(&path, WavFormat::Pcm16).unwrap();
         file.write_at(0, &[1; 3200]).unwrap();
         path
     };
@@ -98,15 +94,15 @@ fn a_file_that_cannot_be_repaired_keeps_no_other_from_it() {
     fs::write(&taken, "somebody's").unwrap();
     fs::write(part_path(&taken), vec![0; 444]).unwrap();
 
-    let results = repair(dir.path());
+    let results = repair(dir.path(), WavFormat::Pcm16);
     assert_eq!(results.len(), 3);
     let done: Vec<_> = results.iter().flatten().map(|file| file.path.clone()).collect();
     assert_eq!(done, [before, after]);
     let errors: Vec<_> = results.iter().filter_map(|result| result.as_ref().err()).collect();
     assert_eq!(errors[0].path, part_path(&taken));
     assert!(part_path(&taken).exists(), "left for the next time");
-    assert_eq!(repair(dir.path()).len(), 1, "which tries it again");
+    assert_eq!(repair(dir.path(), WavFormat::Pcm16).len(), 1, "which tries it again");
 
-    let missing = repair(&dir.path().join("missing"));
+    let missing = repair(&dir.path().join("missing"), WavFormat::Pcm16);
     assert!(matches!(missing.as_slice(), [Err(e)] if e.path.ends_with("missing")), "{missing:?}");
 }

@@ -82,9 +82,9 @@ fn ssrc_and_timestamp_jumps_keep_the_place() {
 }
 
 #[test]
-fn a_packet_900_ms_late_is_still_placed_and_one_much_later_is_not() {
+fn a_packet_700_ms_late_is_still_placed_and_one_much_later_is_not() {
     let (sim, left) = through(|n, _, _| match n {
-        250 => vec![900],
+        250 => vec![700],
         500 => vec![1200],
         _ => vec![0],
     });

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use hotline_db::{
     Call, CallEnd, CallbackKind, DbError, Direction, EndSide, Id, NewCallback, Recording, RecordingDone, Store,
 };
-use hotline_media::recorder::{HEADER_LEN, parse_header, part_path, sha256_file};
+use hotline_media::recorder::{HEADER_LEN, WavFormat, parse_header, part_path, sha256_file};
 use hotline_media::{RepairError, Repaired};
 use tracing::{error, info, warn};
 
@@ -29,7 +29,8 @@ pub enum RecoverError {
 /// whatever the recordings folder is like, and no recording keeps the hotline from starting.
 pub async fn recover(sv: &Arc<Services>) -> Result<(), RecoverError> {
     end_cut_calls(&sv.store, &sv.rules, &sv.node).await?;
-    recover_recordings(&sv.store, &sv.config.storage.recordings(), &sv.node).await;
+    let format = sv.config.media.recording_format.into();
+    recover_recordings(&sv.store, &sv.config.storage.recordings(), format, &sv.node).await;
     Ok(())
 }
 
@@ -66,9 +67,9 @@ fn cut_end(rules: &Rules, call: &Call, at: i64) -> CallEnd {
 }
 
 /// Finishes files, then rows; whatever fails is logged with its path and left for the next start.
-async fn recover_recordings(store: &Store, root: &Path, node: &str) {
+async fn recover_recordings(store: &Store, root: &Path, format: WavFormat, node: &str) {
     let folder = root.to_owned();
-    let results = match tokio::task::spawn_blocking(move || hotline_media::repair(&folder)).await {
+    let results = match tokio::task::spawn_blocking(move || hotline_media::repair(&folder, format)).await {
         Ok(results) => results,
         Err(e) => return error!(error = %e, "repair of recordings died: open rows stay open"),
     };
@@ -234,14 +235,14 @@ mod tests {
 
         /// What a crash leaves: 100 ms of sound under the name of an open file.
         fn cut_file(&self, name: &str) {
-            let mut file = WavFile::create(&self.root().join(name)).unwrap();
+            let mut file = WavFile::create(&self.root().join(name), WavFormat::Pcm16).unwrap();
             file.write_at(0, &[7; 3200]).unwrap();
         }
 
         async fn recover(&self, root: &Path) {
             let rules = Rules::new(&Callback::default(), 480);
             end_cut_calls(&self.store, &rules, NODE).await.unwrap();
-            recover_recordings(&self.store, root, NODE).await;
+            recover_recordings(&self.store, root, WavFormat::Pcm16, NODE).await;
         }
 
         async fn recording(&self, id: Id) -> Recording {
@@ -299,7 +300,8 @@ mod tests {
             stage.row(call, id).await;
         }
         stage.cut_file(&format!("{good}.wav"));
-        WavFile::create(&stage.root().join(format!("{whole}.wav"))).unwrap().finish(800).unwrap();
+        let file = WavFile::create(&stage.root().join(format!("{whole}.wav")), WavFormat::Pcm16).unwrap();
+        file.finish(800).unwrap();
         std::fs::write(stage.root().join(format!("{garbage}.wav")), "no sound").unwrap();
         stage.recover(&stage.root()).await;
         let state = async |id| stage.recording(id).await.state;

@@ -11,6 +11,7 @@ mod dialout;
 mod guard;
 mod judge;
 mod judge_trunk;
+mod recording;
 mod srtp;
 mod trace;
 mod trunk;
@@ -18,6 +19,7 @@ mod trunk;
 pub use dialout::Dialout;
 pub use guard::Guard;
 pub use judge::digest_algorithm;
+pub use recording::RecordingFormat;
 pub use srtp::Srtp;
 pub use trace::{Hep, Trace};
 pub use trunk::{
@@ -235,6 +237,8 @@ pub struct Media {
     pub port_max: u16,
     /// Media threads.
     pub threads: usize,
+    /// How recordings are stored.
+    pub recording_format: RecordingFormat,
     /// No RTP for so long is reported as silence.
     pub rtp_silence_ms: u64,
     /// No RTP for so long ends the call (the network did).
@@ -252,6 +256,7 @@ impl Default for Media {
             port_max: 29_999,
             threads: 1,
             rtp_silence_ms: 4_000,
+            recording_format: RecordingFormat::Pcm16,
             rtp_dead_ms: 30_000,
             rtcp_xr: false,
         }

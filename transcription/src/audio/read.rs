@@ -65,7 +65,7 @@ impl Channel {
 /// # Errors
 /// [`AudioError`].
 pub fn header(path: &Path) -> Result<Header, AudioError> {
-    let reader = open(path)?;
+    let (reader, _) = open(path)?;
     let spec = reader.spec();
     let duration_ms = u64::from(reader.duration()) * 1_000 / u64::from(spec.sample_rate);
     Ok(Header { rate_hz: spec.sample_rate, channels: spec.channels, duration_ms })
@@ -76,7 +76,7 @@ pub fn header(path: &Path) -> Result<Header, AudioError> {
 /// # Errors
 /// [`AudioError`]; a missing channel is a [`AudioError::Format`].
 pub fn read_channel(path: &Path, index: u16) -> Result<Channel, AudioError> {
-    let mut reader = open(path)?;
+    let (mut reader, coding) = open(path)?;
     let spec = reader.spec();
     if index >= spec.channels {
         return Err(format(path, format!("channel {index} of {}", spec.channels)));
@@ -87,6 +87,10 @@ pub fn read_channel(path: &Path, index: u16) -> Result<Channel, AudioError> {
     let (channels, index) = (usize::from(spec.channels), usize::from(index));
     let take = usize::try_from(most).unwrap_or(usize::MAX).saturating_mul(channels);
     match spec.sample_format {
+        SampleFormat::Int if coding == Coding::Alaw => {
+            let samples = reader.samples::<i32>().take(take).map_while(Result::ok);
+            out.extend(samples.skip(index).step_by(channels).map(|s| from_alaw((s + 128) as u8)));
+        }
         SampleFormat::Int => {
             let bits = u32::from(spec.bits_per_sample);
             let samples = reader.samples::<i32>().take(take).map_while(Result::ok);
@@ -111,13 +115,29 @@ fn format(path: &Path, why: String) -> AudioError {
     AudioError::Format { path: path.into(), why }
 }
 
-fn open(path: &Path) -> Result<WavReader<Input>, AudioError> {
+/// What the samples are, beyond what the reader knows of them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Coding {
+    Linear,
+    /// G.711 A-law, read as if it were 8-bit linear.
+    Alaw,
+}
+
+/// One A-law code as a 16-bit sample (ITU-T G.711 table 1a).
+fn from_alaw(code: u8) -> i16 {
+    let code = code ^ 0x55;
+    let (segment, step) = (i16::from((code >> 4) & 7), i16::from(code & 15));
+    let size = if segment == 0 { step * 16 + 8 } else { (step * 16 + 264) << (segment - 1) };
+    if code & 0x80 == 0 { -size } else { size }
+}
+
+fn open(path: &Path) -> Result<(WavReader<Input>, Coding), AudioError> {
     let err = |source| AudioError::Open { path: path.into(), source };
     let mut file = File::open(path).map_err(err)?;
     let len = file.metadata().map_err(err)?.len();
     let mut head = Vec::new();
     (&mut file).take(limits::WAV_HEAD_BYTES_MAX).read_to_end(&mut head).map_err(err)?;
-    mend(&mut head, len);
+    let coding = mend(&mut head, len);
     file.seek(SeekFrom::Start(head.len() as u64)).map_err(err)?;
     let input = Cursor::new(head).chain(io::BufReader::new(file));
     let reader = WavReader::new(input).map_err(|e| format(path, format!("not a readable WAV: {e}")))?;
@@ -128,35 +148,41 @@ fn open(path: &Path) -> Result<WavReader<Input>, AudioError> {
     if spec.channels == 0 || !(1..=32).contains(&spec.bits_per_sample) {
         return Err(format(path, format!("{} channels of {} bits", spec.channels, spec.bits_per_sample)));
     }
-    Ok(reader)
+    Ok((reader, coding))
 }
 
 /// Corrects a `data` length that is 0 or reaches beyond the file: a writer that
-/// was killed leaves such headers.
-fn mend(head: &mut [u8], file_len: u64) {
+/// was killed leaves such headers. A-law of 8 bits is renamed to what the reader takes.
+fn mend(head: &mut [u8], file_len: u64) -> Coding {
+    let mut coding = Coding::Linear;
     if head.len() < 12 || &head[..4] != b"RIFF" || &head[8..12] != b"WAVE" {
-        return;
+        return coding;
     }
     let mut at = 12;
     let mut block = 0_u32;
-    while let Some(chunk) = head.get(at..at + 8) {
-        let size = u32::from_le_bytes([chunk[4], chunk[5], chunk[6], chunk[7]]);
+    while let Some(&[a, b, c, d, size @ ..]) = head.get(at..).and_then(|rest| rest.first_chunk::<8>()) {
+        let (name, size) = ([a, b, c, d], u32::from_le_bytes(size));
         let body = at + 8;
-        if &chunk[..4] == b"fmt " {
+        if &name == b"fmt " {
             let align = head.get(body + 12..body + 14).map_or(0, |b| u16::from_le_bytes([b[0], b[1]]));
             block = u32::from(align);
+            if head.get(body..body + 2) == Some(&[6, 0]) && head.get(body + 14..body + 16) == Some(&[8, 0]) {
+                head[body] = 1;
+                coding = Coding::Alaw;
+            }
         }
-        if &chunk[..4] == b"data" {
+        if &name == b"data" {
             let there = u32::try_from(file_len.saturating_sub(body as u64)).unwrap_or(u32::MAX);
             if size == 0 || size > there {
                 // hound refuses a length that is no whole number of frames.
                 let whole = there - there.checked_rem(block).unwrap_or(0);
                 head[at + 4..at + 8].copy_from_slice(&whole.to_le_bytes());
             }
-            return;
+            return coding;
         }
         at = body.saturating_add(size as usize).saturating_add(size as usize % 2);
     }
+    coding
 }
 
 #[cfg(test)]
@@ -190,6 +216,19 @@ mod tests {
         assert_eq!((left.samples.len(), left.duration_ms(), left.truncated), (800, 100, false));
         assert!(left.samples.iter().zip(&right.samples).all(|(l, r)| *l == -*r));
         assert!(read(&bytes, 2).is_err());
+    }
+
+    #[test]
+    fn alaw_recordings_are_read_too() {
+        // The header of a stereo A-law file whose writer was killed, and codes of known samples.
+        let mut bytes = wav(8_000, 0);
+        bytes.truncate(44);
+        (bytes[20], bytes[32], bytes[34]) = (6, 2, 8);
+        bytes[28..32].copy_from_slice(&16_000_u32.to_le_bytes());
+        bytes.extend([0xD5, 0x55, 0xAA, 0x2A, 0xC5, 0x45]);
+        let (left, right) = (read(&bytes, 0).unwrap(), read(&bytes, 1).unwrap());
+        assert_eq!((left.samples, left.truncated), (vec![8, 32_256, 264], false));
+        assert_eq!((right.samples, right.rate_hz), (vec![-8, -32_256, -264], 8_000));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::{
     Clip, LegId, LegParams, RecordingId,
     latch::Latch,
     player::Player,
-    recorder::{Recording, RecordingKey},
+    recorder::{Recording, RecordingKey, RecordingSpec},
 };
 
 /// What to record, and where.
@@ -152,9 +152,10 @@ impl Engine {
         }
         let key = RecordingKey(self.recording_next);
         self.recording_next += 1;
-        self.out.recorder(RecorderOp::Open { key, leg: id, path: path.clone() });
+        let format = self.cfg.format;
+        self.out.recorder(RecorderOp::Open { key, leg: id, path: path.clone(), format });
         if let Some(leg) = self.legs.get_mut(&id) {
-            leg.recording = Some(Box::new(Recording::new(key, rec, path, max_ms, now)));
+            leg.recording = Some(Box::new(Recording::new(RecordingSpec { key, rec, path, max_ms, format }, now)));
             self.totals.recordings += 1;
         }
     }

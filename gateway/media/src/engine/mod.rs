@@ -24,7 +24,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{LegId, LegTable, limits::HOUSEKEEPING_MS, recorder::BlockPool};
+use crate::{
+    LegId, LegTable,
+    limits::HOUSEKEEPING_MS,
+    recorder::{BlockPool, WavFormat},
+};
 use leg::Leg;
 use output::Outbox;
 use wheel::Wheel;
@@ -44,6 +48,8 @@ pub struct EngineConfig {
     pub unix_ms: u64,
     /// Where recordings take their blocks.
     pub pool: BlockPool,
+    /// How recordings are stored.
+    pub format: WavFormat,
 }
 
 /// What comes in.

@@ -6,7 +6,7 @@ use super::AudioFault;
 use crate::{
     LegId, LegStats, RecordingId,
     limits::{OUTPUT_EVENTS_MAX, OUTPUT_PACKETS_MAX},
-    recorder::{Finish, RecordingKey, Write},
+    recorder::{Finish, RecordingKey, WavFormat, Write},
 };
 
 /// Which of a leg's sockets.
@@ -49,6 +49,8 @@ pub enum RecorderOp {
         leg: LegId,
         /// Its final name.
         path: PathBuf,
+        /// How its samples come.
+        format: WavFormat,
     },
     /// Store audio.
     Write(Write),

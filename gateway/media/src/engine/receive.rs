@@ -11,8 +11,8 @@ use crate::{
     Codec, LegId,
     dtmf::Digit,
     latch::Admission,
-    limits::SAMPLES_PER_MS,
-    recorder::{Channel, Packet as RecorderPacket, Placed, Stamp},
+    limits::{SAMPLE_RATE_HZ, SAMPLES_PER_MS},
+    recorder::{Audio, Channel, Packet as RecorderPacket, Placed, Stamp},
     rtp::{Packet, PacketError, Source, Verdict},
 };
 
@@ -149,9 +149,10 @@ fn record_received(
         return;
     };
     let header = &packet.header;
-    let stamp = Stamp { ssrc: header.ssrc, timestamp: header.timestamp, marker: header.marker, in_order };
-    let placed =
-        recording.place(now, &RecorderPacket { channel: Channel::Received, stamp, codec, payload: packet.payload });
+    let (ssrc, timestamp, marker) = (header.ssrc, header.timestamp, header.marker);
+    let stamp = Stamp { ssrc, timestamp, clock_hz: SAMPLE_RATE_HZ, marker, in_order };
+    let audio = Audio::G711 { codec, payload: packet.payload };
+    let placed = recording.place(now, &RecorderPacket { channel: Channel::Received, stamp, audio });
     if placed == Placed::TooLate {
         totals.late += 1;
     }

@@ -12,8 +12,8 @@ use super::{
 use crate::{
     Codec, LegId, codec,
     dtmf::{Chunk, EventPayload},
-    limits::FRAME_SAMPLES,
-    recorder::{Channel, Packet as RecorderPacket, Stamp},
+    limits::{FRAME_SAMPLES, SAMPLE_RATE_HZ},
+    recorder::{Audio, Channel, Packet as RecorderPacket, Recording, Stamp},
     rtp::{Header, Packet},
 };
 
@@ -60,8 +60,7 @@ impl Engine {
         if let (Some(codec), Some(recording)) = (codec, leg.recording.as_mut()) {
             // A straggler keeps its number; whether it is one shows in the source's numbers.
             let in_order = !is_straggler(&header, leg.newest_out);
-            let stamp = Stamp { ssrc: header.ssrc, timestamp: header.timestamp, marker: header.marker, in_order };
-            recording.place(now, &RecorderPacket { channel: Channel::Sent, stamp, codec, payload: packet.payload });
+            record_sent(recording, now, &header, in_order, Audio::G711 { codec, payload: packet.payload });
         }
         note_newest(leg, &header);
     }
@@ -91,6 +90,12 @@ impl Engine {
 
 fn is_straggler(header: &Header, newest: Option<u16>) -> bool {
     newest.is_some_and(|newest| (header.seq.wrapping_sub(newest) as i16) < 0)
+}
+
+fn record_sent(recording: &mut Recording, now: Instant, header: &Header, in_order: bool, audio: Audio<'_>) {
+    let Header { ssrc, timestamp, marker, .. } = *header;
+    let stamp = Stamp { ssrc, timestamp, clock_hz: SAMPLE_RATE_HZ, marker, in_order };
+    recording.place(now, &RecorderPacket { channel: Channel::Sent, stamp, audio });
 }
 
 fn note_newest(leg: &mut Leg, header: &Header) {
@@ -157,8 +162,7 @@ fn send_frame(leg: &mut Leg, at: Instant, samples: &[i16; FRAME_SAMPLES], totals
         return;
     }
     if let Some(recording) = leg.recording.as_mut() {
-        let stamp = Stamp { ssrc: header.ssrc, timestamp: header.timestamp, marker: header.marker, in_order: true };
-        recording.place(at, &RecorderPacket { channel: Channel::Sent, stamp, codec, payload: &leg.coded });
+        record_sent(recording, at, &header, true, Audio::G711 { codec, payload: &leg.coded });
     }
     note_newest(leg, &header);
     count_sent(leg, totals, FRAME_SAMPLES);

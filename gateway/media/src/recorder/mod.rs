@@ -1,24 +1,27 @@
 //! Two-channel recordings: left what the leg's peer sent, right what was sent to it.
 //!
-//! [`Recording`] places audio by RTP timestamp in a window of 1.28 s and hands blocks to a writer;
+//! [`Recording`] places audio by RTP timestamp in a window of a second and hands blocks to a writer;
 //! [`WavFile`] stores them on the writer's thread; [`repair`] finishes what a crash left behind.
 
 mod hash;
+mod held;
 mod op;
 mod pool;
 mod recording;
 mod repair;
+mod stretch;
 mod timeline;
 mod wav;
 mod window;
 mod writer;
 
 pub use hash::sha256_file;
+pub use held::Audio;
 pub use op::{Finish, RecordingKey, Write};
 pub use pool::{Block, BlockPool};
-pub use recording::{Channel, Packet, Placed, Recording};
+pub use recording::{Channel, Packet, Placed, Recording, RecordingSpec};
 pub use repair::{RepairError, Repaired, repair};
-pub use timeline::{Stamp, Timeline};
-pub use wav::{HEADER_LEN, WavError, WavHeader, header, parse_header};
-pub use window::Window;
+pub use timeline::{Place, Stamp, Timeline};
+pub use wav::{HEADER_LEN, WavError, WavFormat, WavHeader, header, parse_header};
+pub use window::{Cell, Window};
 pub use writer::{Finished, WavFile, part_path};

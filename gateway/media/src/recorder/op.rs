@@ -40,7 +40,7 @@ impl Drop for Ticket {
     }
 }
 
-/// Store audio: stereo frames of 4 bytes. Later writes may cover earlier ones (late packets).
+/// Store audio: whole stereo frames in the recording's format. Later writes may cover earlier ones (late packets).
 /// Dropping it returns the block to its pool.
 #[derive(Debug)]
 pub struct Write {

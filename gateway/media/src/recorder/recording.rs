@@ -5,9 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{BlockPool, Finish, RecordingKey, Stamp, Timeline, Window, Write, op::InFlight};
+use super::{Audio, BlockPool, Finish, RecordingKey, Stamp, Timeline, WavFormat, Write, held::Held, op::InFlight};
 use crate::{
-    Codec, LegId, RecordingId, codec,
+    LegId, RecordingId,
     limits::{FLUSH_FORCED_MS, FLUSH_GUARD_MS, FLUSH_MS, PAUSES_MAX, RECORDING_MS_MAX, SAMPLES_PER_MS},
 };
 
@@ -20,17 +20,15 @@ pub enum Channel {
     Sent = 1,
 }
 
-/// Coded audio to place.
+/// Audio to place.
 #[derive(Clone, Copy, Debug)]
 pub struct Packet<'a> {
     /// The side.
     pub channel: Channel,
     /// Its place in its stream.
     pub stamp: Stamp,
-    /// Its coding.
-    pub codec: Codec,
-    /// The coded samples.
-    pub payload: &'a [u8],
+    /// What is heard.
+    pub audio: Audio<'a>,
 }
 
 /// What became of a packet's audio.
@@ -44,79 +42,80 @@ pub enum Placed {
     TooLate,
 }
 
+/// What a recording is.
+#[derive(Clone, Debug)]
+pub struct RecordingSpec {
+    /// Its name between engine and writer.
+    pub key: RecordingKey,
+    /// The caller's id.
+    pub rec: RecordingId,
+    /// The final file name.
+    pub path: PathBuf,
+    /// Ends after this long; cut to the package's limit.
+    pub max_ms: u64,
+    /// How samples are stored.
+    pub format: WavFormat,
+}
+
 /// One recording in progress.
 #[derive(Debug)]
 pub struct Recording {
-    key: RecordingKey,
-    rec: RecordingId,
-    path: PathBuf,
+    spec: RecordingSpec,
     started: Instant,
-    max_ms: u64,
-    window: Window,
+    held: Held,
     timelines: [Timeline; 2],
     paused_since_ms: Option<u64>,
     paused_ranges: Vec<(u64, u64)>,
     in_flight: InFlight,
     lost_frames: u64,
-    decoded: Vec<i16>,
 }
 
 impl Recording {
-    /// Starts at `now`; `max_ms` is cut to the package's limit.
+    /// Starts at `now`.
     #[must_use]
-    pub fn new(key: RecordingKey, rec: RecordingId, path: PathBuf, max_ms: u64, now: Instant) -> Self {
+    pub fn new(spec: RecordingSpec, now: Instant) -> Self {
         Self {
-            key,
-            rec,
-            path,
+            held: Held::new(spec.format),
+            spec: RecordingSpec { max_ms: spec.max_ms.min(RECORDING_MS_MAX), ..spec },
             started: now,
-            max_ms: max_ms.min(RECORDING_MS_MAX),
-            window: Window::default(),
             timelines: Default::default(),
             paused_since_ms: None,
             paused_ranges: Vec::new(),
             in_flight: InFlight::default(),
             lost_frames: 0,
-            decoded: Vec::with_capacity(320),
         }
     }
 
     /// Wall position in frames.
     fn wall(&self, now: Instant) -> u64 {
         let elapsed = now.saturating_duration_since(self.started);
-        let frames = elapsed.as_nanos() * u128::from(SAMPLES_PER_MS) / 1_000_000;
-        u64::try_from(frames).unwrap_or(u64::MAX)
+        // Nanoseconds in 64 bits last for 73 years at 8 frames a millisecond.
+        let nanos = u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX / SAMPLES_PER_MS);
+        nanos.saturating_mul(SAMPLES_PER_MS) / 1_000_000
     }
 
     /// When `max_ms` is reached.
     #[must_use]
     pub fn ends_at(&self) -> Instant {
-        self.started + Duration::from_millis(self.max_ms)
+        self.started + Duration::from_millis(self.spec.max_ms)
     }
 
     /// Places a packet's audio.
     pub fn place(&mut self, now: Instant, packet: &Packet<'_>) -> Placed {
-        // A packet arrives when its last sample has been spoken: its audio lies before the arrival. Placed
-        // after it, the last words before a hang-up would fall off the end.
-        let spoken = i64::try_from(packet.payload.len()).unwrap_or(0);
-        let wall = i64::try_from(self.wall(now)).unwrap_or(i64::MAX) - spoken;
+        let arrival = i64::try_from(self.wall(now)).unwrap_or(i64::MAX);
         let timeline = &mut self.timelines[packet.channel as usize];
         // The timeline runs on in a pause, so that nothing jumps after it.
-        let Some(at) = timeline.place(wall, packet.stamp) else {
+        let Some(place) = timeline.place(arrival, packet.stamp, packet.audio.len()) else {
             return Placed::TooLate;
         };
-        // What came after the pause began may still hold words from before it.
+        // What was said during a pause stays out even if its packet comes after it, and what came after
+        // the pause began may still hold words from before it.
         let until = self.paused_since_ms.map_or(i64::MAX, |since| (since * SAMPLES_PER_MS) as i64);
-        if at >= until {
+        if place.at >= until {
             return Placed::Paused;
         }
-        self.decoded.clear();
-        codec::decode_into(packet.codec, packet.payload, &mut self.decoded);
-        // What was said during a pause stays out even if its packet comes after it.
         let resumed_at = self.paused_ranges.last().map_or(i64::MIN, |(_, end)| (*end * SAMPLES_PER_MS) as i64);
-        let skip = usize::try_from(resumed_at.saturating_sub(at)).unwrap_or(0).min(self.decoded.len());
-        let keep = usize::try_from(until.saturating_sub(at)).unwrap_or(0).clamp(skip, self.decoded.len());
-        self.window.write(packet.channel as usize, at + skip as i64, &self.decoded[skip..keep]);
+        self.held.write(packet.channel as usize, place.at, packet.audio, place.slip, resumed_at..until);
         Placed::Stored
     }
 
@@ -144,37 +143,37 @@ impl Recording {
     pub fn flush(&mut self, now: Instant, pool: &BlockPool, mut write: impl FnMut(Write)) -> u64 {
         let target = self.wall(now).saturating_sub(FLUSH_GUARD_MS * SAMPLES_PER_MS);
         loop {
-            let pending_ms = self.window.pending(target) / SAMPLES_PER_MS;
+            let pending_ms = self.held.pending(target) / SAMPLES_PER_MS;
             let is_due = pending_ms >= FLUSH_FORCED_MS || (pending_ms >= FLUSH_MS && self.in_flight.count() == 0);
             if !is_due {
                 break;
             }
             let Some(mut block) = pool.take() else { break };
-            let Some(offset_frames) = self.window.hand_out(target, &mut block) else {
+            let Some(offset_frames) = self.held.hand_out(target, &mut block) else {
                 break;
             };
-            write(Write::new(self.key, offset_frames, block, &self.in_flight));
+            write(Write::new(self.spec.key, offset_frames, block, &self.in_flight));
         }
         // Differences of the sum, so that no fraction of a millisecond is forgotten.
         let before = self.lost_frames;
-        self.lost_frames += self.window.take_lost();
+        self.lost_frames += self.held.take_lost();
         self.lost_frames / SAMPLES_PER_MS - before / SAMPLES_PER_MS
     }
 
     /// Ends the recording at `now`.
     #[must_use]
     pub fn finish(mut self, now: Instant, leg: LegId) -> Finish {
-        let frames = self.wall(now).min(self.max_ms * SAMPLES_PER_MS);
+        let frames = self.wall(now).min(self.spec.max_ms * SAMPLES_PER_MS);
         if let Some(since_ms) = self.paused_since_ms {
             self.end_pause(since_ms, frames / SAMPLES_PER_MS);
         }
-        let (tail_offset_frames, tail) = self.window.take_rest(frames);
-        let lost_frames = self.lost_frames + self.window.take_lost();
+        let (tail_offset_frames, tail) = self.held.take_rest(frames);
+        let lost_frames = self.lost_frames + self.held.take_lost();
         Finish {
-            key: self.key,
+            key: self.spec.key,
             leg,
-            rec: self.rec,
-            path: self.path,
+            rec: self.spec.rec,
+            path: self.spec.path,
             tail_offset_frames,
             tail,
             frames,
@@ -188,14 +187,17 @@ impl Recording {
 #[allow(clippy::disallowed_methods, reason = "a test needs some instant to begin at")]
 mod tests {
     use super::*;
+    use crate::Codec;
 
     fn packet(n: u32, payload: &[u8]) -> Packet<'_> {
-        let stamp = Stamp { ssrc: 1, timestamp: n * 160, marker: false, in_order: true };
-        Packet { channel: Channel::Received, stamp, codec: Codec::Pcma, payload }
+        let stamp = Stamp { ssrc: 1, timestamp: n * 160, clock_hz: 8000, marker: false, in_order: true };
+        Packet { channel: Channel::Received, stamp, audio: Audio::G711 { codec: Codec::Pcma, payload } }
     }
 
     fn recording(start: Instant) -> Recording {
-        Recording::new(RecordingKey(1), RecordingId("r".into()), "r.wav".into(), 60_000, start)
+        let (key, rec) = (RecordingKey(1), RecordingId("r".into()));
+        let spec = RecordingSpec { key, rec, path: "r.wav".into(), max_ms: 60_000, format: WavFormat::Pcm16 };
+        Recording::new(spec, start)
     }
 
     #[test]

@@ -1,15 +1,49 @@
-//! The last 1.28 s of a recording: late packets still find their place, and audio waits here while
-//! the writer is busy.
+//! The last second of a recording: late packets still find their place, and audio waits here while
+//! the writer is busy. Channels are kept apart and interleaved when they are handed out.
 
 use std::ops::Range;
 
 use super::Block;
-use crate::limits::{BLOCK_FRAMES, WINDOW_FRAMES};
+use crate::{Codec, codec, limits::WINDOW_FRAMES};
+
+/// A sample as the file stores it.
+pub trait Cell: Copy {
+    /// Silence.
+    const SILENCE: Self;
+    /// Bytes of one stereo frame.
+    const FRAME_LEN: usize;
+    /// Writes frames of both channels to `out`, as many as fit.
+    fn interleave(left: &[Self], right: &[Self], out: &mut [u8]);
+}
+
+impl Cell for i16 {
+    const SILENCE: Self = 0;
+    const FRAME_LEN: usize = 4;
+
+    fn interleave(left: &[Self], right: &[Self], out: &mut [u8]) {
+        for ((left, right), out) in left.iter().zip(right).zip(out.as_chunks_mut::<4>().0) {
+            let ([a, b], [c, d]) = (left.to_le_bytes(), right.to_le_bytes());
+            *out = [a, b, c, d];
+        }
+    }
+}
+
+/// An A-law code.
+impl Cell for u8 {
+    const SILENCE: Self = codec::silence_byte(Codec::Pcma);
+    const FRAME_LEN: usize = 2;
+
+    fn interleave(left: &[Self], right: &[Self], out: &mut [u8]) {
+        for ((left, right), out) in left.iter().zip(right).zip(out.as_chunks_mut::<2>().0) {
+            *out = [*left, *right];
+        }
+    }
+}
 
 /// A ring of stereo frames that moves along with the recording.
 #[derive(Debug)]
-pub struct Window {
-    frames: Box<[[i16; 2]]>,
+pub struct Window<T> {
+    channels: [Box<[T]>; 2],
     /// First frame kept.
     base: u64,
     /// Frames below it have been handed out.
@@ -19,17 +53,17 @@ pub struct Window {
     lost: u64,
 }
 
-impl Default for Window {
+impl<T: Cell> Default for Window<T> {
     fn default() -> Self {
-        let frames = vec![[0; 2]; WINDOW_FRAMES].into_boxed_slice();
-        Self { frames, base: 0, stored: 0, dirty: None, lost: 0 }
+        let channels = [(); 2].map(|()| vec![T::SILENCE; WINDOW_FRAMES].into_boxed_slice());
+        Self { channels, base: 0, stored: 0, dirty: None, lost: 0 }
     }
 }
 
-impl Window {
+impl<T: Cell> Window<T> {
     /// Writes samples of one channel (0 or 1) from frame `at` on. What lies before the window is
     /// cut off; the window moves on if they reach beyond it.
-    pub fn write(&mut self, channel: usize, at: i64, samples: &[i16]) {
+    pub fn write(&mut self, channel: usize, at: i64, samples: &[T]) {
         let end = at + samples.len() as i64;
         let Ok(end) = u64::try_from(end) else { return };
         self.reach(end);
@@ -38,14 +72,11 @@ impl Window {
             return;
         };
         let from = end - samples.len() as u64;
-        let channel = channel & 1;
         let (first, second) = runs(from, samples.len());
         let (before, after) = samples.split_at(first.len());
-        for (run, samples) in [(first, before), (second, after)] {
-            for (frame, &sample) in self.frames[run].iter_mut().zip(samples) {
-                frame[channel] = sample;
-            }
-        }
+        let ring = &mut self.channels[channel & 1];
+        ring[first].copy_from_slice(before);
+        ring[second].copy_from_slice(after);
         if from < self.stored {
             self.dirty = Some(self.dirty.map_or(from, |dirty| dirty.min(from)));
         }
@@ -58,12 +89,11 @@ impl Window {
         if base <= self.base {
             return;
         }
-        if base - self.base >= WINDOW_FRAMES as u64 {
-            self.frames.fill([0; 2]);
-        } else {
-            let (first, second) = runs(self.base, (base - self.base) as usize);
-            self.frames[first].fill([0; 2]);
-            self.frames[second].fill([0; 2]);
+        let moved = usize::try_from(base - self.base).unwrap_or(usize::MAX);
+        for run in <[Range<usize>; 2]>::from(runs(self.base, moved)) {
+            for ring in &mut self.channels {
+                ring[run.clone()].fill(T::SILENCE);
+            }
         }
         self.base = base;
         if self.stored < base {
@@ -83,12 +113,14 @@ impl Window {
     /// is nothing to hand out.
     pub fn hand_out(&mut self, target: u64, block: &mut Block) -> Option<u64> {
         let from = self.dirty.unwrap_or(self.stored);
-        let count = usize::try_from(target.saturating_sub(from)).unwrap_or(usize::MAX).min(BLOCK_FRAMES);
+        let space = block.space();
+        let fits = space.len() / T::FRAME_LEN;
+        let count = usize::try_from(target.saturating_sub(from)).unwrap_or(usize::MAX).min(fits);
         if count == 0 {
             return None;
         }
-        self.copy(from, count, block.space());
-        block.set_len(count * 4);
+        self.copy(from, count, space);
+        block.set_len(count * T::FRAME_LEN);
         self.mark(from + count as u64);
         Some(from)
     }
@@ -100,7 +132,7 @@ impl Window {
         let target = target.min(self.base + WINDOW_FRAMES as u64);
         let from = self.dirty.unwrap_or(self.stored);
         let count = target.saturating_sub(from) as usize;
-        let mut bytes = vec![0; count * 4];
+        let mut bytes = vec![0; count * T::FRAME_LEN];
         self.copy(from, count, &mut bytes);
         self.mark(from + count as u64);
         (from, bytes)
@@ -110,15 +142,14 @@ impl Window {
         let end = self.base + WINDOW_FRAMES as u64;
         let held = usize::try_from(end.saturating_sub(from)).unwrap_or(usize::MAX).min(count);
         let (first, second) = runs(from, held);
-        let (kept, silent) = out[..count * 4].split_at_mut(held * 4);
-        let (before, after) = kept.split_at_mut(first.len() * 4);
-        for (run, out) in [(first, before), (second, after)] {
-            for ([left, right], out) in self.frames[run].iter().zip(out.chunks_exact_mut(4)) {
-                out[..2].copy_from_slice(&left.to_le_bytes());
-                out[2..].copy_from_slice(&right.to_le_bytes());
-            }
+        let (before, rest) = out[..count * T::FRAME_LEN].split_at_mut(first.len() * T::FRAME_LEN);
+        let (after, beyond) = rest.split_at_mut(second.len() * T::FRAME_LEN);
+        let [left, right] = &self.channels;
+        T::interleave(&left[first.clone()], &right[first], before);
+        T::interleave(&left[second.clone()], &right[second], after);
+        for frame in beyond.chunks_exact_mut(T::FRAME_LEN) {
+            T::interleave(&[T::SILENCE], &[T::SILENCE], frame);
         }
-        silent.fill(0);
     }
 
     fn mark(&mut self, to: u64) {
@@ -144,6 +175,9 @@ fn runs(from: u64, count: usize) -> (Range<usize>, Range<usize>) {
 mod tests {
     use super::super::BlockPool;
     use super::*;
+    use crate::limits::BLOCK_LEN;
+
+    const BLOCK_FRAMES: usize = BLOCK_LEN / 4;
 
     fn frames(bytes: &[u8]) -> Vec<[i16; 2]> {
         bytes.chunks_exact(4).map(|b| [i16::from_le_bytes([b[0], b[1]]), i16::from_le_bytes([b[2], b[3]])]).collect()
@@ -152,7 +186,7 @@ mod tests {
     #[test]
     fn late_audio_is_handed_out_again_from_its_place() {
         let pool = BlockPool::new(1);
-        let mut window = Window::default();
+        let mut window = Window::<i16>::default();
         let mut block = pool.take().unwrap();
         window.write(0, 0, &[1; 160]);
         window.write(0, 320, &[3; 160]);
@@ -169,7 +203,7 @@ mod tests {
 
     #[test]
     fn audio_before_the_start_is_cut_and_a_full_window_loses_the_oldest() {
-        let mut window = Window::default();
+        let mut window = Window::<i16>::default();
         window.write(0, -100, &[5; 160]);
         let (from, bytes) = window.take_rest(60);
         assert_eq!((from, bytes.len()), (0, 240));
@@ -183,7 +217,7 @@ mod tests {
     #[test]
     fn long_silence_is_handed_out_as_zeros() {
         let pool = BlockPool::new(1);
-        let mut window = Window::default();
+        let mut window = Window::<i16>::default();
         window.write(0, 0, &[5; 160]);
         let target = WINDOW_FRAMES as u64 * 3;
         let mut next = 0;
@@ -193,6 +227,20 @@ mod tests {
             next += block.bytes().len() as u64 / 4;
         }
         assert_eq!((next, window.take_lost()), (target, 0));
+    }
+
+    #[test]
+    fn an_alaw_window_is_silent_where_nothing_was_written() {
+        let mut window = Window::<u8>::default();
+        window.write(1, 2, &[1, 2, 3]);
+        assert_eq!(window.take_rest(5), (0, vec![0xD5, 0xD5, 0xD5, 0xD5, 0xD5, 1, 0xD5, 2, 0xD5, 3]));
+        window.write(0, WINDOW_FRAMES as i64 * 2, &[7]);
+        assert_eq!(window.take_lost(), WINDOW_FRAMES as u64 - 4);
+        let pool = BlockPool::new(1);
+        let mut block = pool.take().unwrap();
+        let from = window.hand_out(u64::MAX, &mut block);
+        assert_eq!((from, block.bytes().len()), (Some(WINDOW_FRAMES as u64 + 1), BLOCK_LEN));
+        assert!(block.bytes().iter().all(|code| *code == 0xD5));
     }
 
     /// The same window frame by frame: a map instead of a ring, nothing copied in runs.
@@ -244,7 +292,7 @@ mod tests {
             (seed >> 33) % end
         };
         for _ in 0..8 {
-            let (mut window, mut simple) = (Window::default(), Simple::default());
+            let (mut window, mut simple) = (Window::<i16>::default(), Simple::default());
             let mut now = 0u64;
             for step in 0..400 {
                 now += [0, 160, 160, 160, 700, 9_000, 30_000][below(7) as usize];

@@ -1,4 +1,5 @@
-//! A recording's file, on the writer's thread: readable at every moment up to the last refresh.
+//! A recording's file, on the writer's thread. While it is open its header says how samples are stored
+//! and nothing of its length: that is the file's own.
 
 use std::{
     fs::{self, File, OpenOptions},
@@ -10,8 +11,11 @@ use std::{
 
 use super::{
     hash::sha256_file,
-    wav::{HEADER_LEN, header},
+    wav::{HEADER_LEN, WavFormat, header},
 };
+
+/// Bytes of silence written at once into a hole.
+const FILL_LEN: u64 = 4096;
 
 /// Name of a recording while it is open: `.part` after the final name.
 #[must_use]
@@ -35,8 +39,8 @@ pub struct Finished {
 pub struct WavFile {
     file: Arc<File>,
     path: PathBuf,
+    format: WavFormat,
     frames: u64,
-    frames_in_header: u64,
 }
 
 impl WavFile {
@@ -44,7 +48,7 @@ impl WavFile {
     ///
     /// # Errors
     /// The file can't be created, or one of either name exists: recordings are never overwritten.
-    pub fn create(path: &Path) -> io::Result<Self> {
+    pub fn create(path: &Path, format: WavFormat) -> io::Result<Self> {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
@@ -52,8 +56,8 @@ impl WavFile {
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, "recording exists"));
         }
         let file = OpenOptions::new().write(true).read(true).create_new(true).open(part_path(path))?;
-        file.write_all_at(&header(0), 0)?;
-        Ok(Self { file: Arc::new(file), path: path.to_owned(), frames: 0, frames_in_header: 0 })
+        file.write_all_at(&header(format, 0), 0)?;
+        Ok(Self { file: Arc::new(file), path: path.to_owned(), format, frames: 0 })
     }
 
     /// Stores whole frames at a frame offset.
@@ -61,19 +65,34 @@ impl WavFile {
     /// # Errors
     /// The disk's; the file stays usable.
     pub fn write_at(&mut self, offset_frames: u64, bytes: &[u8]) -> io::Result<()> {
-        self.file.write_all_at(bytes, HEADER_LEN as u64 + offset_frames * 4)?;
-        self.frames = self.frames.max(offset_frames + bytes.len() as u64 / 4);
+        self.fill(offset_frames)?;
+        self.file.write_all_at(bytes, self.byte_of(offset_frames))?;
+        self.frames = self.frames.max(offset_frames + (bytes.len() / self.format.frame_len()) as u64);
         Ok(())
     }
 
-    /// Brings the header up to what is stored.
-    ///
-    /// # Errors
-    /// The disk's.
-    pub fn refresh_header(&mut self) -> io::Result<()> {
-        if self.frames != self.frames_in_header {
-            self.file.write_all_at(&header(self.frames), 0)?;
-            self.frames_in_header = self.frames;
+    /// Bytes of one stereo frame.
+    #[must_use]
+    pub const fn frame_len(&self) -> usize {
+        self.format.frame_len()
+    }
+
+    fn byte_of(&self, frame: u64) -> u64 {
+        HEADER_LEN as u64 + frame * self.format.frame_len() as u64
+    }
+
+    /// Silence up to frame `end`, where the file system's own zeros are none.
+    fn fill(&mut self, end: u64) -> io::Result<()> {
+        if self.format.silence() == 0 {
+            return Ok(());
+        }
+        let silence = [self.format.silence(); FILL_LEN as usize];
+        let (mut at, end) = (self.byte_of(self.frames), self.byte_of(end));
+        while at < end {
+            let len = (end - at).min(FILL_LEN);
+            self.file.write_all_at(&silence[..len as usize], at)?;
+            at += len;
+            self.frames = (at - HEADER_LEN as u64) / self.format.frame_len() as u64;
         }
         Ok(())
     }
@@ -89,13 +108,15 @@ impl WavFile {
     ///
     /// # Errors
     /// The disk's; the `.part` file is left for repair.
-    pub fn finish(self, frames: u64) -> io::Result<Finished> {
-        self.file.write_all_at(&header(frames), 0)?;
-        self.file.set_len(HEADER_LEN as u64 + frames * 4)?;
+    pub fn finish(mut self, frames: u64) -> io::Result<Finished> {
+        self.fill(frames)?;
+        let bytes = self.byte_of(frames);
+        self.file.write_all_at(&header(self.format, frames), 0)?;
+        self.file.set_len(bytes)?;
         self.file.sync_all()?;
         publish(&part_path(&self.path), &self.path)?;
         let sha256 = sha256_file(&self.path)?;
-        Ok(Finished { bytes: HEADER_LEN as u64 + frames * 4, sha256 })
+        Ok(Finished { bytes, sha256 })
     }
 }
 
@@ -110,22 +131,39 @@ pub(super) fn publish(part: &Path, path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::{WavHeader, parse_header};
     use super::*;
 
     #[test]
-    fn a_file_is_readable_while_open_and_exact_when_finished() {
+    fn a_file_is_exact_when_finished_and_its_holes_are_silent() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("2026/11/a.wav");
-        let mut file = WavFile::create(&path).unwrap();
-        file.write_at(100, &[1; 400]).unwrap();
-        file.write_at(0, &[2; 40]).unwrap();
-        file.refresh_header().unwrap();
-        assert_eq!(hound::WavReader::open(part_path(&path)).unwrap().duration(), 200);
-        let finished = file.finish(150).unwrap();
-        assert!(!part_path(&path).exists());
-        assert_eq!(finished.bytes, 44 + 600);
-        assert_eq!(finished.bytes, fs::metadata(&path).unwrap().len());
-        assert_eq!(finished.sha256, sha256_file(&path).unwrap());
+        for (name, format) in [("2026/11/a.wav", WavFormat::Pcm16), ("2026/11/b.wav", WavFormat::Alaw)] {
+            let path = dir.path().join(name);
+            let mut file = WavFile::create(&path, format).unwrap();
+            let len = file.frame_len();
+            file.write_at(9_000, &vec![1; 100 * len]).unwrap();
+            file.write_at(0, &vec![2; 10 * len]).unwrap();
+            let finished = file.finish(20_000).unwrap();
+            assert!(!part_path(&path).exists());
+            let bytes = fs::read(&path).unwrap();
+            assert_eq!((finished.bytes, bytes.len()), (bytes.len() as u64, 44 + 20_000 * len));
+            assert_eq!(parse_header(&bytes), Ok(WavHeader { format, frames: 20_000 }));
+            assert_eq!(finished.sha256, sha256_file(&path).unwrap());
+            let frames = |range: std::ops::Range<usize>| &bytes[44 + range.start * len..44 + range.end * len];
+            assert!(frames(0..10).iter().all(|byte| *byte == 2));
+            assert!(frames(10..9_000).iter().all(|byte| *byte == format.silence()));
+            assert!(frames(9_000..9_100).iter().all(|byte| *byte == 1));
+            assert!(frames(9_100..20_000).iter().all(|byte| *byte == format.silence()));
+        }
+    }
+
+    #[test]
+    fn a_file_finished_short_is_cut() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.wav");
+        let mut file = WavFile::create(&path, WavFormat::Pcm16).unwrap();
+        file.write_at(0, &[1; 800]).unwrap();
+        assert_eq!(file.finish(150).unwrap().bytes, 44 + 600);
         assert_eq!(hound::WavReader::open(&path).unwrap().duration(), 150);
     }
 
@@ -133,9 +171,10 @@ mod tests {
     fn nothing_is_ever_overwritten() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.wav");
-        let open = WavFile::create(&path).unwrap();
-        assert_eq!(WavFile::create(&path).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        let create = || WavFile::create(&path, WavFormat::Pcm16);
+        let open = create().unwrap();
+        assert_eq!(create().unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         open.finish(0).unwrap();
-        assert_eq!(WavFile::create(&path).unwrap_err().kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(create().unwrap_err().kind(), io::ErrorKind::AlreadyExists);
     }
 }

@@ -19,7 +19,7 @@ use std::{
 use hotline_media::{
     Clip, Codec, LegId, LegParams, RecordingId, XrWish, codec,
     engine::{Command, Engine, EngineConfig, Event, Input, Output, Port, RecordSpec, RecorderOp},
-    recorder::{BlockPool, Finish, RecordingKey},
+    recorder::{BlockPool, Finish, RecordingKey, WavFormat},
     rtp::{Header, Packet},
 };
 
@@ -64,6 +64,7 @@ impl Sim {
             seed: 42,
             unix_ms: 1_700_000_000_000,
             pool: BlockPool::new(32),
+            format: WavFormat::Pcm16,
         };
         Self {
             engine: Engine::new(cfg, now),

@@ -2,6 +2,8 @@
 
 use std::{net::IpAddr, path::PathBuf};
 
+use hotline_media::recorder::WavFormat;
+
 /// Configuration of the media threads.
 #[derive(Clone, Debug)]
 pub struct MediaConfig {
@@ -17,6 +19,8 @@ pub struct MediaConfig {
     pub legs_max: usize,
     /// Where relative recording paths begin; created at start.
     pub recordings_dir: PathBuf,
+    /// How recordings are stored.
+    pub recording_format: WavFormat,
     /// A leg that receives nothing for this long is reported as silent.
     pub rtp_silence_ms: u64,
     /// Extended RTCP reports go to every peer, not only to those whose SDP asks for them.

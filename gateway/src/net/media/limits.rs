@@ -28,3 +28,5 @@ pub(super) const WRITER_QUEUE_EXTRA: usize = 4096;
 pub(super) const WRITER_BACKLOG_MAX: usize = 4096;
 /// fdatasync requests waiting; more are skipped (the next interval asks again).
 pub(super) const SYNC_QUEUE_MAX: usize = 1024;
+/// How often the writer looks for files whose fdatasync is due.
+pub(super) const SYNC_LOOK_MS: u64 = 500;

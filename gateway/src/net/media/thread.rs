@@ -126,6 +126,7 @@ pub(super) fn start(
         seed: RandomState::new().hash_one((index, unix)),
         unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX),
         pool: writer.pool(),
+        format: cfg.recording_format,
     };
     let mut thread = MediaThread {
         index,

@@ -1,6 +1,6 @@
-//! The writer thread: stores blocks as they come and keeps headers current. Whatever may block for
-//! long (fdatasync, hashing, renaming) goes to the sync thread, so that one slow file never holds
-//! up the others.
+//! The writer thread: stores blocks as they come. Whatever may block for long (fdatasync, hashing,
+//! renaming) goes to the sync thread, so that one slow file never holds up the others. Headers are
+//! written at both ends of a recording only: in between a file's own length is all that repair needs.
 
 use std::{
     collections::HashMap,
@@ -17,7 +17,7 @@ use std::{
 use hotline_media::{
     LegId,
     engine::RecorderOp,
-    limits::{HEADER_REFRESH_MS, SAMPLES_PER_MS, SYNC_MS},
+    limits::{SAMPLES_PER_MS, SYNC_MS},
     recorder::{BlockPool, RecordingKey, WavFile, Write},
 };
 use tokio::sync::mpsc;
@@ -25,7 +25,7 @@ use tokio::sync::mpsc;
 use super::{
     MediaConfig, MediaEvent,
     event::EventSink,
-    limits::{RETRY_MS, WRITER_QUEUE_EXTRA},
+    limits::{RETRY_MS, SYNC_LOOK_MS, WRITER_QUEUE_EXTRA},
     stats::Shared,
     sync::{self, Job},
 };
@@ -88,7 +88,7 @@ struct Writer {
     open: HashMap<Key, Open>,
     shared: Arc<Shared>,
     events: EventSink,
-    refreshed_at: Instant,
+    looked_at: Instant,
 }
 
 /// Starts the writer and sync threads.
@@ -106,7 +106,7 @@ pub(super) fn start(
         open: HashMap::new(),
         shared: Arc::clone(shared),
         events: EventSink::new(events, Arc::clone(shared)),
-        refreshed_at: Instant::now(),
+        looked_at: Instant::now(),
     };
     let join = std::thread::Builder::new().name("media-writer".into()).spawn(move || writer.run())?;
     Ok((WriterHandle { tx, source: 0, pool }, vec![join, sync_join]))
@@ -116,25 +116,24 @@ impl Writer {
     fn run(&mut self) {
         let mut events_wait = false;
         loop {
-            let patience = if events_wait { RETRY_MS } else { HEADER_REFRESH_MS / 2 };
+            let patience = if events_wait { RETRY_MS } else { SYNC_LOOK_MS };
             match self.ops.recv_timeout(Duration::from_millis(patience)) {
                 Ok((source, op)) => self.take(source, op),
                 Err(RecvTimeoutError::Timeout) => {}
                 // All media threads have ended, and each finished its recordings first.
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            if self.refreshed_at.elapsed() >= Duration::from_millis(HEADER_REFRESH_MS / 2) {
-                self.refresh();
+            if self.looked_at.elapsed() >= Duration::from_millis(SYNC_LOOK_MS) {
+                self.ask_for_syncs();
             }
             events_wait = self.events.retry();
         }
-        self.refresh();
     }
 
     fn take(&mut self, source: usize, op: RecorderOp) {
         match op {
-            RecorderOp::Open { key, leg, path } => {
-                let (file, error) = match WavFile::create(&path) {
+            RecorderOp::Open { key, leg, path, format } => {
+                let (file, error) = match WavFile::create(&path, format) {
                     Ok(file) => (Some(file), None),
                     Err(error) => {
                         tracing::error!(%leg, path = %path.display(), %error, "recording can't be created");
@@ -153,8 +152,8 @@ impl Writer {
                 if let Some(file) = open.file.as_mut()
                     && let Err(error) = file.write_at(finish.tail_offset_frames, &finish.tail)
                 {
-                    let lost_ms = (finish.tail.len() as u64 / 4).div_ceil(SAMPLES_PER_MS);
-                    self.lost(&mut open, lost_ms, &error);
+                    let lost_ms = ms_of(file, &finish.tail);
+                    lost(&mut open, lost_ms, &error, &self.shared, &mut self.events);
                 }
                 finish.tail = Vec::new();
                 finish.gaps_ms += open.lost_ms;
@@ -169,39 +168,26 @@ impl Writer {
     }
 
     fn store(&mut self, key: Key, write: &Write) {
-        let Some(mut open) = self.open.remove(&key) else {
+        let Some(open) = self.open.get_mut(&key) else {
             return;
         };
         let bytes = write.block.bytes();
         if let Some(file) = open.file.as_mut()
             && let Err(error) = file.write_at(write.offset_frames, bytes)
         {
-            self.lost(&mut open, (bytes.len() as u64 / 4).div_ceil(SAMPLES_PER_MS), &error);
+            let lost_ms = ms_of(file, bytes);
+            lost(open, lost_ms, &error, &self.shared, &mut self.events);
         }
-        self.open.insert(key, open);
     }
 
-    /// The disk refused audio (full, failing): the file keeps its length, with silence there.
-    fn lost(&mut self, open: &mut Open, ms: u64, error: &io::Error) {
-        if open.lost_ms == 0 {
-            tracing::error!(leg = %open.leg, path = %open.path.display(), %error, "recording loses audio");
-        }
-        open.lost_ms += ms;
-        self.shared.count_writer_gap(ms);
-        self.events.push(MediaEvent::RecordingGap { leg: open.leg, ms });
-    }
-
-    /// Brings headers up to date and asks for fdatasync where it is due.
-    fn refresh(&mut self) {
+    /// Asks for fdatasync where it is due.
+    fn ask_for_syncs(&mut self) {
         let now = Instant::now();
-        self.refreshed_at = now;
+        self.looked_at = now;
         for open in self.open.values_mut() {
-            let Some(file) = open.file.as_mut() else {
+            let Some(file) = open.file.as_ref() else {
                 continue;
             };
-            if let Err(error) = file.refresh_header() {
-                tracing::warn!(leg = %open.leg, %error, "header of a recording not refreshed");
-            }
             let is_due = now.saturating_duration_since(open.synced_at) >= Duration::from_millis(SYNC_MS);
             if is_due && Arc::strong_count(&open.sync_pending) == 1 {
                 open.synced_at = now;
@@ -211,4 +197,18 @@ impl Writer {
             }
         }
     }
+}
+
+/// The disk refused audio (full, failing): the file keeps its length, with silence there.
+fn lost(open: &mut Open, ms: u64, error: &io::Error, shared: &Shared, events: &mut EventSink) {
+    if open.lost_ms == 0 {
+        tracing::error!(leg = %open.leg, path = %open.path.display(), %error, "recording loses audio");
+    }
+    open.lost_ms += ms;
+    shared.count_writer_gap(ms);
+    events.push(MediaEvent::RecordingGap { leg: open.leg, ms });
+}
+
+fn ms_of(file: &WavFile, bytes: &[u8]) -> u64 {
+    ((bytes.len() / file.frame_len()) as u64).div_ceil(SAMPLES_PER_MS)
 }
