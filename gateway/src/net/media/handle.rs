@@ -20,10 +20,10 @@ use tokio::sync::mpsc;
 
 use super::{
     MediaConfig, MediaEvent, MediaStats,
+    mailbox::{Mailbox, Order},
     ports::Ports,
     stats::Shared,
-    thread::{self, Mailbox, Order},
-    writer,
+    thread, writer,
 };
 
 /// Why a leg could not be opened.

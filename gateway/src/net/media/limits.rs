@@ -30,3 +30,13 @@ pub(super) const WRITER_BACKLOG_MAX: usize = 4096;
 pub(super) const SYNC_QUEUE_MAX: usize = 1024;
 /// How often the writer looks for files whose fdatasync is due.
 pub(super) const SYNC_LOOK_MS: u64 = 500;
+/// Packets in a row to one address after which the RTP socket is connected to it (1 s).
+pub(super) const SETTLED_PACKETS: u32 = 50;
+/// ICMP refusals taken off a socket in one try; a datagram behind more of them waits for the next readiness.
+pub(super) const REFUSALS_MAX: usize = 2;
+/// How often a thread judges whether it is busy.
+pub(super) const PACE_MS: u64 = 50;
+/// Datagrams in that time that make it busy (2,000 a second: 20 talks).
+pub(super) const BUSY_PACKETS: usize = 100;
+/// Sleep of a busy thread before it looks for packets.
+pub(super) const COALESCE_US: u64 = 800;

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use super::{
     MediaError,
@@ -92,6 +92,21 @@ fn bind_one(ip: IpAddr, port: u16) -> io::Result<UdpSocket> {
     }
     socket.bind(&SockAddr::from(address))?;
     Ok(socket.into())
+}
+
+/// Binds a second socket to the port of `first`, for what a connected `first` doesn't hear. Sharing is
+/// allowed for this one moment: nobody else may share the port afterwards.
+pub(super) fn bind_beside(first: &UdpSocket, ip: IpAddr, port: u16) -> io::Result<UdpSocket> {
+    let address = SocketAddr::new(ip, port);
+    let second = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    second.set_nonblocking(true)?;
+    let first = SockRef::from(first);
+    second.set_reuse_address(true)?;
+    first.set_reuse_address(true)?;
+    let bound = second.bind(&SockAddr::from(address));
+    first.set_reuse_address(false)?;
+    second.set_reuse_address(false)?;
+    bound.map(|()| second.into())
 }
 
 #[cfg(test)]

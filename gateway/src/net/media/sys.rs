@@ -85,6 +85,17 @@ impl Waker {
     }
 }
 
+/// Lets a connected UDP socket hear everybody again; its port stays.
+pub(super) fn disconnect(fd: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: an all-zero `sockaddr` is a valid value of plain integers.
+    let mut nobody: libc::sockaddr = unsafe { std::mem::zeroed() };
+    nobody.sa_family = libc::AF_UNSPEC as libc::sa_family_t;
+    let len = std::mem::size_of::<libc::sockaddr>() as libc::socklen_t;
+    // SAFETY: the descriptor is open for the call; `nobody` outlives it and is `len` bytes long.
+    check(unsafe { libc::connect(fd.as_raw_fd(), &raw const nobody, len) })?;
+    Ok(())
+}
+
 fn check(result: libc::c_int) -> io::Result<RawFd> {
     if result < 0 { Err(io::Error::last_os_error()) } else { Ok(result) }
 }

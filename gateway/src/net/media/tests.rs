@@ -230,6 +230,40 @@ fn prompts_silence_strangers_and_a_slow_reader() {
 }
 
 #[test]
+fn strangers_are_counted_and_a_moved_peer_is_heard_after_the_socket_is_connected() {
+    let (media, mut rx, _dir) = start(20_086, 1, 4);
+    let leg = media.open_leg().unwrap();
+    let (mut phone, mut moved) = (Phone::new(440.0), Phone::new(1000.0));
+    let wait = |what: &str, fits: &mut dyn FnMut() -> bool| {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while !fits() {
+            assert!(Instant::now() < deadline, "{what}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    };
+    let mut tell = |phone: &mut Phone| {
+        media.configure(leg.id, phone.params());
+        phone.send(leg.local);
+        until(&mut rx, |event| matches!(event, MediaEvent::FirstPacket { .. } | MediaEvent::Resumed { .. }));
+        media.play(leg.id, 1, vec![Arc::new(Clip::from_samples(sine(450.0, 200)))], true);
+        let settled = (limits::SETTLED_PACKETS as usize + 10) * 160;
+        wait("the prompt goes on", &mut || {
+            phone.listen();
+            phone.heard.len() > settled
+        });
+    };
+    tell(&mut phone);
+    let stranger = UdpSocket::bind("127.0.0.1:0").unwrap();
+    for n in 1..=3 {
+        stranger.send_to(&[0x80, 8, 0, 1, 0, 0, 0, 1, 0, 0, 0, 9, 0xD5], leg.local).unwrap();
+        wait("a stranger is counted", &mut || media.stats().dropped_foreign == n);
+    }
+    // Silence was reported before, so the moved phone's first packet shows as one that came again.
+    tell(&mut moved);
+    assert_eq!((media.stats().packets_in, media.stats().send_errors), (2, 0));
+}
+
+#[test]
 fn a_stuck_writer_refuses_new_recordings_and_takes_them_again_when_it_moves() {
     let dir = tempfile::tempdir().unwrap();
     let loopback = "127.0.0.1".parse().unwrap();
@@ -252,7 +286,7 @@ fn a_stuck_writer_refuses_new_recordings_and_takes_them_again_when_it_moves() {
     let (tx, mut rx) = mpsc::channel(64);
     let (mailbox, join) = thread::start(0, &cfg, &shared, &ports, writer, tx).unwrap();
     let leg = LegId(1);
-    let command = |command| assert!(mailbox.post(thread::Order::Command(command)));
+    let command = |command| assert!(mailbox.post(mailbox::Order::Command(command)));
     let record = |n: usize| {
         let rec = RecordingId(n.to_string());
         let spec = RecordSpec { rec, path: dir.path().join(format!("{n}.wav")), max_ms: 60_000 };
@@ -260,7 +294,7 @@ fn a_stuck_writer_refuses_new_recordings_and_takes_them_again_when_it_moves() {
         command(Command::StopRecord { leg });
     };
     assert!(shared.admit_leg(4));
-    assert!(mailbox.post(thread::Order::Open { leg, pair: ports.bind(loopback).unwrap() }));
+    assert!(mailbox.post(mailbox::Order::Open { leg, pair: ports.bind(loopback).unwrap() }));
     // Each recording has a beginning and an end; the queue takes some, the backlog the rest.
     let taken = (limits::WRITER_BACKLOG_MAX + queue).div_ceil(2);
     (0..taken + 3).for_each(record);

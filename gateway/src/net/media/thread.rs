@@ -1,15 +1,16 @@
 //! The media thread: one loop around an engine, an epoll instance and the legs' sockets.
+//!
+//! Per packet there is no lock, no log, no allocation and no look at the clock; the clock is read
+//! once a turn, and a turn serves all that is ready.
 
 use std::{
     collections::VecDeque,
     hash::{BuildHasher, RandomState},
     io,
-    net::{SocketAddr, UdpSocket},
-    os::fd::AsFd,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, SyncSender, TryRecvError, sync_channel},
+        mpsc::{Receiver, TryRecvError, sync_channel},
     },
     thread::JoinHandle,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -17,73 +18,27 @@ use std::{
 
 use hotline_media::{
     LegId, LegTable,
-    engine::{Command, Engine, EngineConfig, Event, Input, Output, Port, RecordSpec, RecorderOp},
+    engine::{Command, Engine, EngineConfig, Event, Input, Output, RecordSpec, RecorderOp},
 };
 use tokio::sync::mpsc;
 
 use super::{
     MediaConfig, MediaEvent,
     event::EventSink,
-    limits::{COMMANDS_MAX, COMMANDS_PER_TURN_MAX, DATAGRAM_LEN_MAX, RETRY_MS, WAKE_MS_MAX, WRITER_BACKLOG_MAX},
+    limits::{
+        COMMANDS_MAX, COMMANDS_PER_TURN_MAX, DATAGRAM_LEN_MAX, READY_MAX, RETRY_MS, WAKE_MS_MAX, WRITER_BACKLOG_MAX,
+    },
+    mailbox::{Mailbox, Order, Signal},
+    pace::Pace,
     ports::{Pair, Ports},
+    sockets::{self, Sockets},
     stats::Shared,
     sys::{Poller, Waker},
     writer::WriterHandle,
 };
 
-/// Token of the waker; legs' tokens are their id times two, plus one for RTCP.
+/// Token of the waker; no leg's id gets so far.
 const WAKER_TOKEN: u64 = u64::MAX;
-
-/// What the handle sends to a thread.
-#[derive(Debug)]
-pub(super) enum Order {
-    Open { leg: LegId, pair: Pair },
-    Command(Command),
-}
-
-/// What a thread and its mailbox share beside the queue.
-#[derive(Debug)]
-struct Signal {
-    waker: Waker,
-    /// The thread has been woken and has not looked yet: saves a system call per order.
-    awake: AtomicBool,
-    /// End after the orders that wait; a flag, so that a full queue can't swallow it.
-    stop: AtomicBool,
-}
-
-/// The sending side of a thread's queue.
-#[derive(Debug)]
-pub(super) struct Mailbox {
-    tx: SyncSender<Order>,
-    signal: Arc<Signal>,
-}
-
-impl Mailbox {
-    /// Queues an order; false if the queue is full or the thread has ended.
-    pub(super) fn post(&self, order: Order) -> bool {
-        let sent = self.tx.try_send(order).is_ok();
-        self.wake();
-        sent
-    }
-
-    /// Tells the thread to do what waits, close its legs and end.
-    pub(super) fn stop(&self) {
-        self.signal.stop.store(true, Ordering::Release);
-        self.wake();
-    }
-
-    fn wake(&self) {
-        if !self.signal.awake.swap(true, Ordering::AcqRel) {
-            self.signal.waker.wake();
-        }
-    }
-}
-
-struct Sockets {
-    port: u16,
-    rtp: UdpSocket,
-    rtcp: UdpSocket,
-}
 
 struct MediaThread {
     index: usize,
@@ -102,6 +57,9 @@ struct MediaThread {
     more_orders: bool,
     stopping: bool,
     is_waiting: bool,
+    pace: Pace,
+    /// Something was reported since the counters were shown last.
+    unpublished: bool,
 }
 
 /// Starts media thread number `index`.
@@ -128,9 +86,10 @@ pub(super) fn start(
         pool: writer.pool(),
         format: cfg.recording_format,
     };
+    let now = Instant::now();
     let mut thread = MediaThread {
         index,
-        engine: Engine::new(engine_config, Instant::now()),
+        engine: Engine::new(engine_config, now),
         poller,
         signal: Arc::clone(&signal),
         orders,
@@ -143,6 +102,8 @@ pub(super) fn start(
         more_orders: false,
         stopping: false,
         is_waiting: false,
+        pace: Pace::new(now),
+        unpublished: true,
     };
     let join = std::thread::Builder::new().name(format!("media-{index}")).spawn(move || thread.run())?;
     Ok((Mailbox { tx, signal }, join))
@@ -160,17 +121,21 @@ pub(super) fn join_all(joins: &mut Vec<JoinHandle<()>>, wait: Duration) -> bool 
 
 impl MediaThread {
     fn run(&mut self) {
-        let mut tokens = Vec::new();
+        let mut tokens = Vec::with_capacity(READY_MAX);
         let mut buffer = vec![0u8; DATAGRAM_LEN_MAX];
+        let mut now = Instant::now();
         loop {
             tokens.clear();
-            if let Err(error) = self.poller.wait(self.patience(), &mut tokens) {
+            if let Some(nap) = self.pace.nap() {
+                std::thread::sleep(nap);
+            }
+            if let Err(error) = self.poller.wait(self.patience(now), &mut tokens) {
                 tracing::error!(%error, "epoll_wait failed; media thread ends");
                 self.close_all(Instant::now());
                 return;
             }
             // The one look at the clock of this turn.
-            let now = Instant::now();
+            now = Instant::now();
             // Timers first: recordings are flushed before new packets push their window on.
             self.engine.handle_timeout(now);
             self.drain();
@@ -183,20 +148,28 @@ impl MediaThread {
             let writer_waits = self.retry_writer();
             let events_wait = self.events.retry();
             self.is_waiting = writer_waits || events_wait;
-            self.shared.store(self.index, self.engine.totals());
+            if self.pace.note(now, tokens.len()) || self.unpublished {
+                self.publish();
+            }
             if self.stopping && !self.is_waiting {
                 return;
             }
         }
     }
 
-    /// How long to sleep at most.
-    fn patience(&self) -> Duration {
+    /// Shows the counters to whoever asks: regularly, and with every event.
+    fn publish(&mut self) {
+        self.unpublished = false;
+        self.shared.store(self.index, self.engine.totals());
+    }
+
+    /// How long to sleep at most, by the clock of the turn that ends.
+    fn patience(&self, now: Instant) -> Duration {
         if self.more_orders {
             return Duration::ZERO;
         }
         let max = Duration::from_millis(if self.is_waiting || self.stopping { RETRY_MS } else { WAKE_MS_MAX });
-        let due = self.engine.poll_timeout().map(|at| at.saturating_duration_since(Instant::now()));
+        let due = self.engine.poll_timeout().map(|at| at.saturating_duration_since(now));
         due.map_or(max, |due| due.min(max))
     }
 
@@ -230,22 +203,20 @@ impl MediaThread {
     }
 
     fn open(&mut self, now: Instant, leg: LegId, pair: Pair) {
-        let token = leg.0.wrapping_mul(2);
-        let added = self
-            .poller
-            .add(pair.rtp.as_fd(), token)
-            .and_then(|()| self.poller.add(pair.rtcp.as_fd(), token.wrapping_add(1)));
-        if let Err(error) = &added {
+        let port = pair.port;
+        let opened = Sockets::new(leg, pair, &self.poller);
+        if let Err(error) = &opened {
             tracing::error!(%leg, %error, "leg refused by epoll");
         }
-        if self.stopping || added.is_err() || !self.engine.open_leg(now, leg) {
-            self.ports.give_back(pair.port);
+        let opened = opened.ok().filter(|_| !self.stopping && self.engine.open_leg(now, leg));
+        let Some(sockets) = opened else {
+            self.ports.give_back(port);
             self.shared.release_leg();
             let stats = hotline_media::LegStats::default();
             self.events.push(MediaEvent::LegClosed { leg, stats });
             return;
-        }
-        self.sockets.insert(leg, Sockets { port: pair.port, rtp: pair.rtp, rtcp: pair.rtcp });
+        };
+        self.sockets.insert(leg, sockets);
     }
 
     /// The disk is so far behind that one recording more would only grow memory.
@@ -263,19 +234,12 @@ impl MediaThread {
     }
 
     fn read(&mut self, now: Instant, token: u64, buffer: &mut [u8]) {
-        let leg = LegId(token / 2);
-        let is_rtcp = token % 2 == 1;
-        let Some(sockets) = self.sockets.get(&leg) else {
+        let leg = sockets::leg_of(token);
+        let Some(datagram) = self.sockets.get(&leg).and_then(|sockets| sockets.read(token, buffer)) else {
             return;
         };
-        let socket = if is_rtcp { &sockets.rtcp } else { &sockets.rtp };
-        // An ICMP refusal shows as an error here; it is used up by being read. More datagrams are
-        // reported again at once, which costs less than asking every socket for a second one.
-        let Ok((len, from)) = socket.recv_from(buffer) else {
-            return;
-        };
-        let bytes = &buffer[..len];
-        let input = if is_rtcp { Input::Rtcp { leg, from, bytes } } else { Input::Rtp { leg, from, bytes } };
+        let (from, bytes) = (datagram.from, &buffer[..datagram.len]);
+        let input = if datagram.is_rtcp { Input::Rtcp { leg, from, bytes } } else { Input::Rtp { leg, from, bytes } };
         self.engine.handle_input(now, input);
         self.drain();
     }
@@ -285,14 +249,10 @@ impl MediaThread {
         while let Some(output) = self.engine.poll_output() {
             match output {
                 Output::Packet { leg, port, to, bytes } => {
-                    let Some(sockets) = self.sockets.get(&leg) else {
+                    let Some(sockets) = self.sockets.get_mut(&leg) else {
                         continue;
                     };
-                    let socket = match port {
-                        Port::Rtp => &sockets.rtp,
-                        Port::Rtcp => &sockets.rtcp,
-                    };
-                    if !send(socket, bytes, to) {
+                    if !sockets.send(leg, port, bytes, to, &self.poller) {
                         self.shared.count_send_error();
                     }
                 }
@@ -305,6 +265,7 @@ impl MediaThread {
                         }
                         self.shared.release_leg();
                     }
+                    self.unpublished = true;
                     self.events.push(event.into());
                 }
                 Output::Recorder(op) => {
@@ -329,14 +290,5 @@ impl MediaThread {
             }
         }
         false
-    }
-}
-
-/// Sends once more after an error: the first may be an ICMP refusal of an earlier datagram.
-fn send(socket: &UdpSocket, bytes: &[u8], to: SocketAddr) -> bool {
-    match socket.send_to(bytes, to) {
-        Ok(_) => true,
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => socket.send_to(bytes, to).is_ok(),
-        Err(_) => false,
     }
 }
