@@ -76,6 +76,15 @@ impl Codec {
         }
     }
 
+    /// Channels in `a=rtpmap`: Opus says two whatever it carries (RFC 7587 §7).
+    #[must_use]
+    pub(crate) const fn sdp_channels(self) -> u8 {
+        match self {
+            Self::Pcma | Self::Pcmu | Self::G722 => 1,
+            Self::Opus => 2,
+        }
+    }
+
     /// One byte a sample and no state: the hot path translates and relays it without a decoder.
     #[must_use]
     pub const fn is_g711(self) -> bool {
@@ -103,7 +112,7 @@ pub struct LegParams {
     pub codec: Codec,
     /// The payload type of `codec` in this session.
     pub payload_type: u8,
-    /// The payload type of `telephone-event/8000` (RFC 4733), if agreed.
+    /// The payload type of `telephone-event` (RFC 4733), if agreed.
     pub dtmf_pt: Option<u8>,
     /// Learn the peer from its first packet even if its IP differs from the SDP's (phones behind NAT).
     pub latch_any_ip: bool,

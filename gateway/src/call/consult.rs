@@ -10,7 +10,7 @@ use tracing::info;
 
 use super::control::Control;
 use super::driver::Driver;
-use super::leg::Leg;
+use super::leg::{Leg, Speaks};
 use crate::acd::OperatorRef;
 use crate::app::Services;
 use crate::net::sip::NewCall;
@@ -65,7 +65,8 @@ impl Driver {
         let who = self.colleague(&new.invite.request_user).await.ok_or_else(|| busy("nobody's phone"))?;
         let media = self.sv.media.open_leg_beside(self.citizen.id()).map_err(|e| (503, e.to_string()))?;
         self.sv.media_routes.add(media.id, self.media_tx.clone());
-        let caller = Leg::incoming(new.id, media, security);
+        let speaks = Speaks::phone(&self.sv.config, &self.citizen);
+        let caller = Leg::incoming(new.id, media, speaks, security);
         let ringing = match caller.answer(&self.sv.media, &offer) {
             Ok((answer, _)) => self.dial_operator(&who).map(|target| (answer, target)).map_err(|e| (480, e.why)),
             Err(e) => Err((488, e.to_string())),

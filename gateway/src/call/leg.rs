@@ -3,12 +3,13 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use hotline_media::LegId;
 use hotline_media::sdp::{self, Agreed, AnswerError, LocalAudio, SdpError, Security};
+use hotline_media::{Codec, LegId};
 use hotline_sip::{Dial, DialError, Event, SessionId};
 use tokio::sync::mpsc;
 
 use super::security::renewed;
+use crate::config::{CodecName, Config};
 use crate::net::media::{LegInfo, Media};
 use crate::net::sip::Sip;
 
@@ -32,11 +33,47 @@ impl NegotiationError {
     }
 }
 
+/// Which codecs a leg may use.
+#[derive(Clone, Debug)]
+pub(crate) struct Speaks {
+    codecs: Vec<Codec>,
+    /// What the leg it will be bridged with speaks.
+    preferred: Option<Codec>,
+}
+
+impl Speaks {
+    fn new(codecs: &[CodecName], preferred: Option<Codec>) -> Self {
+        let mut codecs: Vec<Codec> = codecs.iter().map(|name| name.codec()).collect();
+        // Our offers put it first, for phones that take the first they know.
+        codecs.sort_by_key(|codec| Some(*codec) != preferred);
+        Self { codecs, preferred }
+    }
+
+    /// A leg to or from a carrier.
+    pub(crate) fn trunk(config: &Config, name: Option<&str>) -> Self {
+        let trunk = config.trunks.iter().find(|trunk| Some(trunk.name.as_str()) == name);
+        Self::new(&trunk.map_or_else(CodecName::g711, |trunk| trunk.codecs.clone()), None)
+    }
+
+    /// A phone that talks with the citizen on `citizen`.
+    pub(crate) fn phone(config: &Config, citizen: &Leg) -> Self {
+        Self::new(&config.media.codecs, citizen.codec())
+    }
+
+    fn describe(&self, media: &LegInfo) -> LocalAudio {
+        let (codecs, preferred) = (self.codecs.clone(), self.preferred);
+        LocalAudio { codecs, preferred, ..LocalAudio::new(media.local, media.id.0) }
+    }
+}
+
 /// A leg. Closing is explicit: its last events still matter.
 #[derive(Debug)]
 pub(crate) struct Leg {
     pub(crate) session: SessionId,
     pub(crate) media: LegInfo,
+    speaks: Speaks,
+    /// What the last exchange settled.
+    codec: Mutex<Option<Codec>>,
     /// Of our session description; grows with each one we send (RFC 3264 §8).
     version: AtomicU64,
     security: Mutex<Security>,
@@ -57,9 +94,18 @@ impl std::fmt::Debug for Fallback {
 impl Leg {
     /// The leg of a call that came in. Asked to offer, it offers encryption only where that is
     /// required: after our 200 there is no second try.
-    pub(crate) const fn incoming(session: SessionId, media: LegInfo, security: Security) -> Self {
+    pub(crate) const fn incoming(session: SessionId, media: LegInfo, speaks: Speaks, security: Security) -> Self {
         let encrypted = AtomicBool::new(matches!(security, Security::Required(_)));
-        Self { session, media, version: AtomicU64::new(0), security: Mutex::new(security), encrypted, fallback: None }
+        Self {
+            session,
+            media,
+            speaks,
+            codec: Mutex::new(None),
+            version: AtomicU64::new(0),
+            security: Mutex::new(security),
+            encrypted,
+            fallback: None,
+        }
     }
 
     /// Places a call with our offer, whatever `dial.sdp` holds.
@@ -67,10 +113,11 @@ impl Leg {
         sip: &Sip,
         events: mpsc::Sender<Event>,
         media: LegInfo,
+        speaks: Speaks,
         security: Security,
         mut dial: Dial,
     ) -> Result<Self, DialError> {
-        let mut local = LocalAudio::new(media.local, media.id.0);
+        let mut local = speaks.describe(&media);
         let fallback = matches!(security, Security::Preferred(_)).then(|| {
             local.version = 2;
             Box::new(Fallback(Dial { sdp: sdp::offer(&local), ..dial.clone() }))
@@ -80,7 +127,8 @@ impl Leg {
         dial.sdp = sdp::offer(&local);
         let encrypted = AtomicBool::new(security != Security::Plain);
         let session = sip.dial(dial, events)?;
-        Ok(Self { session, media, version: AtomicU64::new(1), security: Mutex::new(security), encrypted, fallback })
+        let (codec, version) = (Mutex::new(None), AtomicU64::new(1));
+        Ok(Self { session, media, speaks, codec, version, security: Mutex::new(security), encrypted, fallback })
     }
 
     /// Where the peer refused our encrypted offer with `code` and encryption was only preferred: the
@@ -98,6 +146,11 @@ impl Leg {
 
     pub(crate) const fn id(&self) -> LegId {
         self.media.id
+    }
+
+    /// The codec in use, if anything was settled yet.
+    pub(crate) fn codec(&self) -> Option<Codec> {
+        *self.codec.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// A further offer of ours.
@@ -119,7 +172,7 @@ impl Leg {
     /// Takes the peer's answer to our offer.
     pub(crate) fn take_answer(&self, threads: &Media, answer: &[u8]) -> Result<Settled, NegotiationError> {
         let security = self.offered();
-        let local = LocalAudio { security, ..LocalAudio::new(self.media.local, self.media.id.0) };
+        let local = LocalAudio { security, ..self.speaks.describe(&self.media) };
         let agreed = sdp::accept_answer(&sdp::parse(answer)?, &local)?;
         Ok(self.apply(threads, &agreed))
     }
@@ -135,7 +188,7 @@ impl Leg {
 
     /// RFC 4566 wants a session id that never repeats on this machine: the leg's own is one.
     fn describe(&self) -> LocalAudio {
-        let mut local = LocalAudio::new(self.media.local, self.media.id.0);
+        let mut local = self.speaks.describe(&self.media);
         local.version = self.version.fetch_add(1, Ordering::Relaxed) + 1;
         local
     }
@@ -149,6 +202,7 @@ impl Leg {
             let mut security = self.security();
             *security = renewed(&security);
         }
+        *self.codec.lock().unwrap_or_else(PoisonError::into_inner) = Some(params.codec);
         let settled = Settled {
             codec: params.codec.encoding_name(),
             srtp: params.srtp.as_ref().map(|srtp| srtp.suite.name()),

@@ -8,7 +8,7 @@ use hotline_sip::{Dial, DialError, EndedBy, Event, Target, Transport};
 use tracing::info;
 
 use super::driver::{Driver, Side, Stage};
-use super::leg::{Leg, Settled};
+use super::leg::{Leg, Settled, Speaks};
 use super::recording::{Purpose, TALK_MAX_MS};
 use super::security::security;
 use crate::acd::{Decline, OperatorRef};
@@ -83,7 +83,8 @@ impl Driver {
             first_response_ms: None,
             extra_headers: vec![("X-Hotline-Call".to_owned(), self.call.to_string())],
         };
-        match Leg::dial(&self.sv.sip, self.sip_tx.clone(), media, security, dial) {
+        let speaks = Speaks::phone(&self.sv.config, &self.citizen);
+        match Leg::dial(&self.sv.sip, self.sip_tx.clone(), media, speaks, security, dial) {
             Ok(leg) => {
                 self.name_leg(leg.session, &who.sip_user, false);
                 Ok(leg)

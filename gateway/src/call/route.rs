@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tracing::{info, warn};
 
 use super::driver::Driver;
-use super::leg::Leg;
+use super::leg::{Leg, Speaks};
 use super::security::security;
 use crate::app::Services;
 use crate::net::media::LegInfo;
@@ -62,7 +62,8 @@ impl Route {
                     continue;
                 }
             };
-            match Leg::dial(&sv.sip, events.clone(), media, security, self.describe(sv, &attempt)) {
+            let speaks = Speaks::trunk(&sv.config, Some(&config.name));
+            match Leg::dial(&sv.sip, events.clone(), media, speaks, security, self.describe(sv, &attempt)) {
                 Ok(leg) => {
                     self.current = Some((attempt, call));
                     return Ok(leg);

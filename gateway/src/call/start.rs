@@ -13,7 +13,7 @@ use tracing::{info, warn};
 use super::action::callback_vars;
 use super::driver::{Driver, Origin, Stage, Times};
 use super::finish::Finished;
-use super::leg::Leg;
+use super::leg::{Leg, Speaks};
 use super::live::LiveCall;
 use super::outside;
 use super::security::security;
@@ -69,7 +69,8 @@ async fn serve_inbound(sv: &Arc<Services>, new: IncomingCall) -> Result<(), (u16
         warn!(error = %e, "no media leg");
         (503, "No media resources")
     })?;
-    let leg = Leg::incoming(new.id, media, security);
+    let speaks = Speaks::trunk(&sv.config, invite.trunk.as_deref());
+    let leg = Leg::incoming(new.id, media, speaks, security);
     let negotiated = match &invite.sdp {
         Some(offer) => leg.answer(&sv.media, offer).map(|(sdp, settled)| (sdp, Some(settled))),
         None => Ok((leg.offer(), None)),

@@ -10,7 +10,7 @@ use tracing::info;
 
 use super::control::Control;
 use super::driver::Driver;
-use super::leg::{Leg, Settled};
+use super::leg::{Leg, Settled, Speaks};
 use super::security::security;
 use crate::app::Services;
 use crate::clock::now_ms;
@@ -51,7 +51,8 @@ impl Driver {
             .map_err(|_| (488, "302 hotline \"SRTP keys need TLS\""))?;
         let media = self.sv.media.open_leg_beside(self.citizen.id()).map_err(|_| (503, "No media resources"))?;
         self.sv.media_routes.add(media.id, self.media_tx.clone());
-        let leg = Leg::incoming(new.id, media, security);
+        let speaks = Speaks::phone(&self.sv.config, &self.citizen);
+        let leg = Leg::incoming(new.id, media, speaks, security);
         let negotiated = match &invite.sdp {
             Some(offer) => leg.answer(&self.sv.media, offer).map(|(sdp, settled)| (sdp, Some(settled))),
             None => Ok((leg.offer(), None)),

@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use super::codecs::problem_of;
 use super::judge::{Fault, fault};
 use super::{ClientCertificate, Config, Srtp, TransportName, Trunk, TrunkTls};
 
@@ -19,7 +20,22 @@ impl Config {
             }
         }
         self.judge_srtp()?;
+        self.judge_codecs()?;
         self.judge_overlaps()
+    }
+
+    fn judge_codecs(&self) -> Result<(), Fault> {
+        let remedy =
+            "如 [\"PCMA\", \"PCMU\", \"G722\", \"opus\"],每种至多一次 / each of PCMA, PCMU, G722, opus at most once";
+        if let Some(problem) = problem_of(&self.media.codecs) {
+            return fault("media.codecs", problem.into(), remedy);
+        }
+        for (i, trunk) in self.trunks.iter().enumerate() {
+            if let Some(problem) = problem_of(&trunk.codecs) {
+                return fault(&format!("trunk[{i}].codecs"), problem.into(), remedy);
+            }
+        }
+        Ok(())
     }
 
     /// Keys in SDP are as secret as the signalling that carries them (RFC 4568 §8.1).
@@ -246,6 +262,8 @@ mod tests {
             ("[sip.tls]\nkey = \"x\"".into(), "sip.tls.key"),
             (trunk("srtp = \"optional\""), "trunk[0].srtp"),
             ("[sip]\nphone_srtp = \"required\"".into(), "sip.phone_srtp"),
+            ("[media]\ncodecs = []".into(), "media.codecs"),
+            (trunk("codecs = [\"PCMA\", \"PCMA\"]"), "trunk[0].codecs"),
             ("[[trunk]]\nname = \"a\"\nlisten = \"127.0.0.1:5070\"".into(), "trunk[0].listen"),
             (format!("{}\n[[trunk]]\nname = \"b\"\nsources = [\"192.0.2.1\"]", trunk("")), "trunk[1].sources"),
         ] {

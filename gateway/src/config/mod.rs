@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+mod codecs;
 mod dialout;
 mod guard;
 mod judge;
@@ -16,6 +17,7 @@ mod srtp;
 mod trace;
 mod trunk;
 
+pub use codecs::CodecName;
 pub use dialout::Dialout;
 pub use guard::Guard;
 pub use judge::digest_algorithm;
@@ -239,6 +241,8 @@ pub struct Media {
     pub threads: usize,
     /// How recordings are stored.
     pub recording_format: RecordingFormat,
+    /// What phones are offered, preferred first; after the codec of the call they are rung for.
+    pub codecs: Vec<CodecName>,
     /// No RTP for so long is reported as silence.
     pub rtp_silence_ms: u64,
     /// No RTP for so long ends the call (the network did).
@@ -255,6 +259,7 @@ impl Default for Media {
             port_min: 20_000,
             port_max: 29_999,
             threads: 1,
+            codecs: CodecName::g711(),
             rtp_silence_ms: 4_000,
             recording_format: RecordingFormat::Pcm16,
             rtp_dead_ms: 30_000,

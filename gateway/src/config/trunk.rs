@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-use super::Srtp;
+use super::{CodecName, Srtp};
 
 /// One carrier trunk.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
@@ -35,6 +35,8 @@ pub struct Trunk {
     pub transport: TransportName,
     /// `off`, `optional` or `required`: encryption of its audio.
     pub srtp: Srtp,
+    /// What is offered and taken, preferred first.
+    pub codecs: Vec<CodecName>,
     /// Certificates of a TLS trunk.
     pub tls: TrunkTls,
     /// The caller's number we show; empty: the first hotline number.
@@ -78,6 +80,7 @@ impl Default for Trunk {
             password: None,
             outbound: None,
             transport: TransportName::default(),
+            codecs: CodecName::g711(),
             tls: TrunkTls::default(),
             srtp: Srtp::default(),
             trust_identity: None,

@@ -12,7 +12,7 @@ use crate::{Codec, srtp::SrtpParams};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AnswerError {
     /// No audio over RTP with an address and a codec we share.
-    #[error("no audio description with G.711 over RTP/AVP or RTP/SAVP and a plain address")]
+    #[error("no audio description with a codec we speak over RTP/AVP or RTP/SAVP and a plain address")]
     NoAudio,
     /// Audio we could take, were it encrypted with a suite and a key we can use.
     #[error("SRTP with a usable a=crypto line is required here")]
@@ -43,7 +43,7 @@ impl AnswerError {
 }
 
 /// Answers an offer: one usable audio description is taken, all others are rejected in place; the
-/// codec is the first of the offer we speak, so is the `a=crypto` line; a hold is mirrored (RFC 3264
+/// codec is the first of the offer we speak or the one we prefer, the `a=crypto` line the first too; a hold is mirrored (RFC 3264
 /// §6.1). Of several descriptions the first is taken, an encrypted one before if that is preferred.
 ///
 /// # Errors
@@ -57,9 +57,10 @@ pub fn answer(offer: &Sdp, local: &LocalAudio) -> Result<Negotiated, AnswerError
         if index == place {
             let own = line.zip(agreed.srtp.as_ref());
             let own = own.map(|(line, srtp)| Crypto { key: srtp.local.clone(), ..line.clone() });
+            let events = media.telephone_event(agreed.codec.rtp_clock_hz()).filter(|_| local.dtmf);
             let audio = Audio {
                 formats: &[(agreed.payload_type, agreed.codec)],
-                dtmf_pt: agreed.dtmf_pt,
+                events: events.as_slice(),
                 direction: Direction::new(agreed.send, agreed.recv),
                 rtcp_mux: media.rtcp_mux,
                 xr: agreed.xr,
@@ -118,7 +119,11 @@ pub fn accept_answer(answer: &Sdp, local: &LocalAudio) -> Result<Agreed, AnswerE
 }
 
 fn common_codec(media: &MediaLine, local: &LocalAudio) -> Option<(u8, Codec)> {
-    media.formats.iter().filter_map(|format| media.codec(format)).find(|(_, codec)| local.codecs.contains(codec))
+    let shared = || {
+        let known = media.formats.iter().filter_map(|format| media.codec(format));
+        known.filter(|(_, codec)| local.codecs.contains(codec))
+    };
+    shared().find(|(_, codec)| Some(*codec) == local.preferred).or_else(|| shared().next())
 }
 
 /// `line`: the peer's line that holds, where audio is encrypted.
@@ -136,7 +141,7 @@ fn agree(remote: &Sdp, media: &MediaLine, local: &LocalAudio, line: Option<&Cryp
         remote_rtcp,
         codec,
         payload_type,
-        dtmf_pt: media.telephone_event().filter(|_| local.dtmf),
+        dtmf_pt: media.telephone_event(codec.rtp_clock_hz()).filter(|_| local.dtmf).map(|(pt, _)| pt),
         ptime_ms: media.ptime_ms,
         send: local.send && direction.receives(),
         recv: local.recv && direction.sends(),
@@ -203,6 +208,55 @@ mod tests {
         assert_eq!((answered.agreed.payload_type, answered.agreed.codec), (98, Codec::Pcmu));
         assert_eq!(answered.agreed.dtmf_pt, None);
         assert!(!text.contains("rtcp-mux"));
+    }
+
+    /// What the browsers' and phones' offers look like.
+    const WIDE: &str = "m=audio 4000 RTP/AVP 111 9 8 101 110\r\na=rtpmap:111 opus/48000/2\r\n\
+        a=fmtp:111 minptime=10;useinbandfec=1\r\na=rtpmap:101 telephone-event/8000\r\na=rtpmap:110 telephone-event/48000\r\n";
+
+    fn wide() -> LocalAudio {
+        LocalAudio { codecs: vec![Codec::Pcma, Codec::Pcmu, Codec::G722, Codec::Opus], ..local() }
+    }
+
+    #[test]
+    fn the_offers_order_decides_unless_the_other_leg_speaks_one_of_its_codecs() {
+        let answered = answer(&sdp(WIDE), &wide()).unwrap();
+        let text = String::from_utf8(answered.sdp).unwrap();
+        assert_eq!((answered.agreed.codec, answered.agreed.payload_type), (Codec::Opus, 111));
+        assert_eq!(answered.agreed.dtmf_pt, Some(110));
+        assert!(
+            text.contains("m=audio 30000 RTP/AVP 111 110\r\na=rtpmap:111 opus/48000/2\r\na=fmtp:111 max"),
+            "{text}"
+        );
+        assert!(text.contains("a=rtpmap:110 telephone-event/48000\r\n"), "{text}");
+        let preferred = LocalAudio { preferred: Some(Codec::Pcma), ..wide() };
+        let answered = answer(&sdp(WIDE), &preferred).unwrap();
+        assert_eq!((answered.agreed.codec, answered.agreed.dtmf_pt), (Codec::Pcma, Some(101)));
+        let absent = LocalAudio { preferred: Some(Codec::Pcmu), ..wide() };
+        assert_eq!(answer(&sdp(WIDE), &absent).unwrap().agreed.codec, Codec::Opus);
+        assert_eq!(answer(&sdp(WIDE), &local()).unwrap().agreed.codec, Codec::Pcma, "a carrier speaks G.711 only");
+        let g722 = answer(&sdp("m=audio 4000 RTP/AVP 9\r\n"), &wide()).unwrap();
+        assert!(String::from_utf8(g722.sdp).unwrap().contains("a=rtpmap:9 G722/8000\r\n"));
+    }
+
+    #[test]
+    fn our_offer_of_all_codecs_is_taken_with_events_at_the_codecs_clock() {
+        let caller = wide();
+        let text = String::from_utf8(offer(&caller)).unwrap();
+        assert!(text.contains("m=audio 30000 RTP/AVP 8 0 9 111 101 102\r\n"), "{text}");
+        assert!(text.contains("a=rtpmap:102 telephone-event/48000\r\n"), "{text}");
+        let taken = |lines: &str| {
+            let agreed = accept_answer(&sdp(lines), &caller).unwrap();
+            (agreed.codec, agreed.payload_type, agreed.dtmf_pt)
+        };
+        let opus =
+            "m=audio 4000 RTP/AVP 111 102\r\na=rtpmap:111 opus/48000/2\r\na=rtpmap:102 telephone-event/48000\r\n";
+        assert_eq!(taken(opus), (Codec::Opus, 111, Some(102)));
+        let old = "m=audio 4000 RTP/AVP 111 101\r\na=rtpmap:111 opus/48000/2\r\na=rtpmap:101 telephone-event/8000\r\n";
+        assert_eq!(taken(old), (Codec::Opus, 111, Some(101)));
+        assert_eq!(taken("m=audio 4000 RTP/AVP 9\r\n"), (Codec::G722, 9, None));
+        let text = String::from_utf8(reoffer(&wide(), &sdp(WIDE))).unwrap();
+        assert!(text.contains("m=audio 30000 RTP/AVP 8 0 9 111 101 110\r\n"), "{text}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! SDP (RFC 8866) and offer/answer (RFC 3264) for one G.711 audio stream with telephone events,
+//! SDP (RFC 8866) and offer/answer (RFC 3264) for one audio stream with telephone events,
 //! plain or encrypted (RFC 4568).
 
 mod answer;
@@ -73,6 +73,16 @@ pub struct RtpMap {
     pub name: String,
     /// Clock rate.
     pub rate_hz: u32,
+    /// Channels; 1 where none are written.
+    pub channels: u8,
+}
+
+impl RtpMap {
+    /// The codec, if it is one of ours at its clock: Opus always says two channels (RFC 7587 §7).
+    fn codec(&self) -> Option<Codec> {
+        let codec = Codec::ALL.into_iter().find(|codec| self.name.eq_ignore_ascii_case(codec.encoding_name()))?;
+        (self.rate_hz == codec.rtp_clock_hz() && self.channels == codec.sdp_channels()).then_some(codec)
+    }
 }
 
 /// One media description.
@@ -126,7 +136,7 @@ impl Sdp {
         media.xr.or(self.xr).unwrap_or_default()
     }
 
-    /// Index of the audio description we would take: audio, port not 0, G.711 offered, over RTP/AVP
+    /// Index of the audio description we would take: audio, port not 0, one of our codecs, over RTP/AVP
     /// or over RTP/SAVP with a key.
     #[must_use]
     pub fn audio(&self) -> Option<usize> {
@@ -161,24 +171,27 @@ impl MediaLine {
     pub fn codec(&self, format: &str) -> Option<(u8, Codec)> {
         let payload_type: u8 = format.parse().ok().filter(|pt| *pt < 128)?;
         if let Some(map) = self.rtpmaps.iter().find(|map| map.payload_type == payload_type) {
-            let codec =
-                [Codec::Pcma, Codec::Pcmu].into_iter().find(|c| map.name.eq_ignore_ascii_case(c.encoding_name()))?;
-            return (map.rate_hz == 8000).then_some((payload_type, codec));
+            return map.codec().map(|codec| (payload_type, codec));
         }
-        [Codec::Pcma, Codec::Pcmu]
+        [Codec::Pcma, Codec::Pcmu, Codec::G722]
             .into_iter()
             .find(|codec| codec.static_payload_type() == payload_type)
             .map(|codec| (payload_type, codec))
     }
 
-    /// The payload type of `telephone-event/8000`, if listed.
+    /// The payload type of `telephone-event` and its clock, if listed: the one at the clock of the codec
+    /// in use (RFC 4733 §2.1), else the one at 8000, which old phones offer whatever they speak.
     #[must_use]
-    pub fn telephone_event(&self) -> Option<u8> {
+    pub fn telephone_event(&self, clock_hz: u32) -> Option<(u8, u32)> {
+        [clock_hz, 8000].into_iter().find_map(|clock_hz| Some((self.telephone_event_at(clock_hz)?, clock_hz)))
+    }
+
+    fn telephone_event_at(&self, clock_hz: u32) -> Option<u8> {
         let listed = |pt: u8| self.formats.iter().any(|format| format.parse() == Ok(pt));
         self.rtpmaps
             .iter()
             .find(|map| {
-                map.name.eq_ignore_ascii_case("telephone-event") && map.rate_hz == 8000 && listed(map.payload_type)
+                map.name.eq_ignore_ascii_case("telephone-event") && map.rate_hz == clock_hz && listed(map.payload_type)
             })
             .map(|map| map.payload_type)
     }
@@ -225,8 +238,11 @@ impl Security {
 pub struct LocalAudio {
     /// Advertised RTP address; RTCP is on the next port.
     pub address: SocketAddr,
-    /// Codecs in order of preference.
+    /// Codecs in order of preference: offered so, while the peer's order decides in an answer.
     pub codecs: Vec<Codec>,
+    /// Taken whatever the peer's order, if the peer has it: what the other leg of a bridge speaks, so
+    /// that nothing has to be transcoded.
+    pub preferred: Option<Codec>,
     /// Offer or accept telephone events.
     pub dtmf: bool,
     /// We want to send.
@@ -242,12 +258,13 @@ pub struct LocalAudio {
 }
 
 impl LocalAudio {
-    /// Both codecs (A-law first), telephone events, both directions, unencrypted, version 1.
+    /// G.711 (A-law first), telephone events, both directions, unencrypted, version 1.
     #[must_use]
     pub fn new(address: SocketAddr, session_id: u64) -> Self {
         Self {
             address,
             codecs: vec![Codec::Pcma, Codec::Pcmu],
+            preferred: None,
             dtmf: true,
             send: true,
             recv: true,

@@ -5,8 +5,11 @@ use std::fmt::Write as _;
 use super::{Direction, LocalAudio, MediaLine, Sdp, crypto, crypto::Crypto, ip_text};
 use crate::{Codec, XrWish};
 
-/// Payload type of telephone events in our own offers.
-const TELEPHONE_EVENT_PT: u8 = 101;
+/// Payload types of telephone events in our own offers, by clock (RFC 4733 §2.1).
+const TELEPHONE_EVENTS: [(u8, u32); 2] = [(101, 8000), (102, 48_000)];
+
+/// What we want of Opus (RFC 7587 §6.1): the other side hears 8 kHz, so more would be sent in vain.
+const OPUS_FMTP: &str = "maxplaybackrate=8000;sprop-maxcapturerate=8000;stereo=0;useinbandfec=1";
 
 /// A fresh offer with one audio description.
 #[must_use]
@@ -19,14 +22,32 @@ pub fn offer(local: &LocalAudio) -> Vec<u8> {
 /// An audio description with the payload types of our own choice.
 fn write_own(text: &mut String, local: &LocalAudio) {
     let formats: Vec<(u8, Codec)> = local.codecs.iter().map(|&codec| (codec.static_payload_type(), codec)).collect();
-    let dtmf_pt = local.dtmf.then_some(TELEPHONE_EVENT_PT);
+    let events = events(local, |_, pt| pt);
     let direction = Direction::new(local.send, local.recv);
     let crypto = offered_keys(local);
     write_audio(
         text,
         local,
-        &Audio { formats: &formats, dtmf_pt, direction, rtcp_mux: false, xr: XrWish::default(), crypto: &crypto },
+        &Audio {
+            formats: &formats,
+            events: &events,
+            direction,
+            rtcp_mux: false,
+            xr: XrWish::default(),
+            crypto: &crypto,
+        },
     );
+}
+
+/// Telephone events for each clock among our codecs; `number` gives a payload type, from the clock and
+/// the one of our own choice.
+fn events(local: &LocalAudio, number: impl Fn(u32, u8) -> u8) -> Vec<(u8, u32)> {
+    let is_used = |clock_hz: u32| local.dtmf && local.codecs.iter().any(|codec| codec.rtp_clock_hz() == clock_hz);
+    TELEPHONE_EVENTS
+        .into_iter()
+        .filter(|(_, clock_hz)| is_used(*clock_hz))
+        .map(|(pt, clock_hz)| (number(clock_hz, pt), clock_hz))
+        .collect()
 }
 
 /// An offer within a session whose peer last described itself as `remote`: the descriptions keep
@@ -46,13 +67,13 @@ pub fn reoffer(local: &LocalAudio, remote: &Sdp) -> Vec<u8> {
             by_peer.unwrap_or((codec.static_payload_type(), codec))
         };
         let formats: Vec<(u8, Codec)> = local.codecs.iter().map(|&codec| known(codec)).collect();
-        let dtmf_pt = local.dtmf.then(|| media.telephone_event().unwrap_or(TELEPHONE_EVENT_PT));
+        let events = events(local, |clock_hz, pt| media.telephone_event_at(clock_hz).unwrap_or(pt));
         let direction = Direction::new(local.send, local.recv);
         let (rtcp_mux, crypto) = (media.rtcp_mux, offered_keys(local));
         write_audio(
             &mut text,
             local,
-            &Audio { formats: &formats, dtmf_pt, direction, rtcp_mux, xr: remote.xr(media), crypto: &crypto },
+            &Audio { formats: &formats, events: &events, direction, rtcp_mux, xr: remote.xr(media), crypto: &crypto },
         );
     }
     if place.is_none() {
@@ -74,7 +95,8 @@ fn offered_keys(local: &LocalAudio) -> Vec<Crypto> {
 /// What our audio description says.
 pub(super) struct Audio<'a> {
     pub(super) formats: &'a [(u8, Codec)],
-    pub(super) dtmf_pt: Option<u8>,
+    /// Payload types of telephone events with their clocks.
+    pub(super) events: &'a [(u8, u32)],
     pub(super) direction: Direction,
     pub(super) rtcp_mux: bool,
     /// Extended reports both sides send.
@@ -85,18 +107,27 @@ pub(super) struct Audio<'a> {
 
 /// Our audio description.
 pub(super) fn write_audio(text: &mut String, local: &LocalAudio, audio: &Audio<'_>) {
-    let Audio { formats, dtmf_pt, direction, rtcp_mux, xr, crypto } = *audio;
+    let Audio { formats, events, direction, rtcp_mux, xr, crypto } = *audio;
     let profile = if crypto.is_empty() { "RTP/AVP" } else { "RTP/SAVP" };
     let _ = write!(text, "m=audio {} {profile}", local.address.port());
-    for payload_type in formats.iter().map(|(pt, _)| *pt).chain(dtmf_pt) {
+    for payload_type in formats.iter().map(|(pt, _)| *pt).chain(events.iter().map(|(pt, _)| *pt)) {
         let _ = write!(text, " {payload_type}");
     }
     text.push_str("\r\n");
     for (payload_type, codec) in formats {
-        let _ = write!(text, "a=rtpmap:{payload_type} {}/8000\r\n", codec.encoding_name());
+        let _ = write!(text, "a=rtpmap:{payload_type} {}/{}", codec.encoding_name(), codec.rtp_clock_hz());
+        match codec.sdp_channels() {
+            1 => text.push_str("\r\n"),
+            channels => {
+                let _ = write!(text, "/{channels}\r\n");
+            }
+        }
+        if *codec == Codec::Opus {
+            let _ = write!(text, "a=fmtp:{payload_type} {OPUS_FMTP}\r\n");
+        }
     }
-    if let Some(pt) = dtmf_pt {
-        let _ = write!(text, "a=rtpmap:{pt} telephone-event/8000\r\na=fmtp:{pt} 0-15\r\n");
+    for (pt, clock_hz) in events {
+        let _ = write!(text, "a=rtpmap:{pt} telephone-event/{clock_hz}\r\na=fmtp:{pt} 0-15\r\n");
     }
     for line in crypto {
         crypto::write(text, line);

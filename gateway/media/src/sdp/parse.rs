@@ -180,13 +180,14 @@ fn attribute(sdp: &mut Sdp, value: &str) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// `8 PCMA/8000[/1]`; a malformed one is as good as none.
+/// `8 PCMA/8000[/1]`, `111 opus/48000/2`; a malformed one is as good as none.
 fn rtpmap(value: &str) -> Option<RtpMap> {
     let (payload_type, encoding) = value.split_once(char::is_whitespace)?;
     let mut parts = encoding.trim().split('/');
     let (name, rate_hz) = (parts.next()?, parts.next()?.trim().parse().ok()?);
+    let channels = parts.next().map_or(Some(1), |channels| channels.trim().parse().ok())?;
     let payload_type: u8 = payload_type.parse().ok().filter(|pt| *pt < 128)?;
-    Some(RtpMap { payload_type, name: name.to_owned(), rate_hz })
+    Some(RtpMap { payload_type, name: name.to_owned(), rate_hz, channels })
 }
 
 /// `rcvr-rtt=all:100 voip-metrics`; what else there is we don't measure.
@@ -224,7 +225,10 @@ mod tests {
         assert_eq!(sdp.audio(), Some(0));
         let audio = &sdp.media[0];
         assert_eq!(sdp.address(audio).unwrap().to_string(), "10.0.0.1:49172");
-        assert_eq!(audio.telephone_event(), Some(101));
+        assert_eq!(
+            (audio.telephone_event(8000), audio.telephone_event(48_000)),
+            (Some((101, 8000)), Some((101, 8000)))
+        );
         assert_eq!(audio.codec("0"), Some((0, Codec::Pcmu)));
         assert_eq!(audio.codec("97"), None);
         assert_eq!(audio.ptime_ms, Some(30));
@@ -246,6 +250,23 @@ mod tests {
         assert_eq!(wish("a=rtcp-xr:voip-metrics\r\n", ""), (true, false));
         assert_eq!(wish("a=rtcp-xr:voip-metrics\r\n", "a=rtcp-xr\r\n"), (false, false));
         assert_eq!(wish("", "a=rtcp-xr:pkt-loss-rle=400 \x01 =\r\n"), (false, false));
+    }
+
+    #[test]
+    fn codecs_are_known_by_name_clock_and_channels() {
+        let sdp = parse(
+            b"v=0\r\nc=IN IP4 10.0.0.1\r\nm=audio 4 RTP/AVP 96 97 98 99 9 0 100 101 111\r\na=rtpmap:96 opus/48000/2\r\n\
+            a=rtpmap:97 OPUS/48000\r\na=rtpmap:98 opus/16000/2\r\na=rtpmap:99 G722/16000\r\na=rtpmap:0 PCMU/8000/2\r\n\
+            a=rtpmap:100 telephone-event/8000\r\na=rtpmap:101 telephone-event/48000\r\n",
+        )
+        .unwrap();
+        let media = &sdp.media[0];
+        let known: Vec<_> = media.formats.iter().filter_map(|format| media.codec(format)).collect();
+        assert_eq!(known, [(96, Codec::Opus), (9, Codec::G722)]);
+        assert_eq!(
+            (media.telephone_event(8000), media.telephone_event(48_000)),
+            (Some((100, 8000)), Some((101, 48_000)))
+        );
     }
 
     #[test]

@@ -7,7 +7,7 @@ pub fn sdp(data: &[u8]) {
     let Ok(offer) = sdp::parse(data) else { return };
     if let Some(audio) = offer.audio() {
         let media = &offer.media[audio];
-        let _ = (offer.address(media), offer.direction(media), media.telephone_event());
+        let _ = (offer.address(media), offer.direction(media), media.telephone_event(48_000));
     }
     let _ = offer.is_hold();
     let local = sdp::LocalAudio::new("10.0.0.1:20000".parse().expect("an address"), 1);
