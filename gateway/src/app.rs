@@ -260,6 +260,7 @@ fn media_config(config: &Config) -> MediaConfig {
         recording_format: m.recording_format.into(),
         rtp_silence_ms: m.rtp_silence_ms,
         rtcp_xr: m.rtcp_xr,
+        agc: m.agc,
         threads: m.threads.max(1),
     }
 }

@@ -9,7 +9,7 @@ use hotline_ivr::{Input, Machine};
 use hotline_media::LegId;
 use hotline_sip::Event;
 use tokio::sync::mpsc;
-use tracing::debug;
+use tracing::{debug, error};
 
 use super::consult::Consult;
 use super::control::Control;
@@ -262,6 +262,10 @@ impl Driver {
             MediaEvent::RecordingGap { ms, .. } => {
                 self.sv.metrics.recording_gap_ms.inc_by(ms);
                 self.story.event("recording_gap", serde_json::json!({ "ms": ms }));
+            }
+            MediaEvent::MixRefused { reason, .. } => {
+                error!(call = %self.call, %reason, "the media threads refused a mix");
+                self.story.event("mix_refused", serde_json::json!({ "reason": reason.to_string() }));
             }
             MediaEvent::LegClosed { stats, leg } => {
                 self.story.event(

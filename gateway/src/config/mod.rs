@@ -249,6 +249,9 @@ pub struct Media {
     pub rtp_dead_ms: u64,
     /// Extended RTCP reports (RFC 3611) to every peer; otherwise to those whose SDP asks for them.
     pub rtcp_xr: bool,
+    /// Automatic gain in conferences of three and more: quiet voices are raised, loud ones lowered. A
+    /// talk of two is never changed.
+    pub agc: bool,
 }
 
 impl Default for Media {
@@ -264,6 +267,7 @@ impl Default for Media {
             recording_format: RecordingFormat::Pcm16,
             rtp_dead_ms: 30_000,
             rtcp_xr: false,
+            agc: false,
         }
     }
 }

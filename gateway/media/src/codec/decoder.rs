@@ -1,7 +1,7 @@
 //! Any codec's payloads to 8 kHz samples.
 
 use super::{decode_into, g722::G722Decoder, opus::OpusDecoder};
-use crate::Codec;
+use crate::{Codec, jitter::Decode};
 
 /// Decodes one received stream, packets in the order they were spoken.
 #[derive(Debug)]
@@ -62,5 +62,15 @@ impl Decoder {
             Kind::G711(_) | Kind::G722(_) => false,
             Kind::Opus(decoder) => decoder.recover(next, out),
         }
+    }
+}
+
+impl Decode for Decoder {
+    fn decode(&mut self, payload: &[u8], out: &mut Vec<i16>) {
+        Self::decode(self, payload, out);
+    }
+
+    fn conceal(&mut self, out: &mut [i16]) -> bool {
+        Self::conceal(self, out)
     }
 }

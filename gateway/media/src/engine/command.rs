@@ -3,7 +3,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
-use super::{AudioFault, Engine, Event, RecorderOp, output::Port};
+use super::{AudioFault, Engine, Event, MixRow, RecorderOp, output::Port};
 use crate::{
     Clip, LegId, LegParams, RecordingId,
     latch::Latch,
@@ -34,7 +34,9 @@ pub enum Command {
     StopPlay { leg: LegId },
     /// Connect two legs.
     Bridge { a: LegId, b: LegId },
-    /// Disconnect a leg from its peer.
+    /// Connect legs as the rows say, instead of what they were connected to.
+    Mix { rows: Vec<MixRow> },
+    /// Disconnect a leg from all others.
     Unbridge { leg: LegId },
     /// Start a recording.
     Record { leg: LegId, spec: RecordSpec },
@@ -59,6 +61,7 @@ impl Engine {
                 }
             }
             Command::Bridge { a, b } => self.bridge(now, a, b),
+            Command::Mix { rows } => self.mix(now, rows),
             Command::Unbridge { leg } => self.unbridge(now, leg),
             Command::Record { leg, spec } => self.record(now, leg, spec),
             Command::StopRecord { leg } => self.stop_record(now, leg),
@@ -93,7 +96,10 @@ impl Engine {
             leg.watch.restore(now, id, AudioFault::NoRtp, &mut self.out);
         }
         leg.secure(&params);
+        leg.codec_in = params.codec;
+        leg.is_fickle = false;
         leg.params = Some(params);
+        self.reroute(now, id);
     }
 
     fn play(&mut self, now: Instant, id: LegId, play_id: u64, clips: Vec<Arc<Clip>>, repeat: bool) {
@@ -105,35 +111,11 @@ impl Engine {
     }
 
     /// Puts a leg on the wheel, unless it is there.
-    fn pace(&mut self, now: Instant, id: LegId) {
+    pub(super) fn pace(&mut self, now: Instant, id: LegId) {
         if let Some(leg) = self.legs.get_mut(&id)
             && leg.phase.is_none()
         {
             leg.phase = Some(self.wheel.add(now, id));
-        }
-    }
-
-    fn bridge(&mut self, now: Instant, a: LegId, b: LegId) {
-        if a == b || !self.legs.contains_key(&a) || !self.legs.contains_key(&b) {
-            return;
-        }
-        self.unbridge(now, a);
-        self.unbridge(now, b);
-        for (from, to) in [(a, b), (b, a)] {
-            if let Some(leg) = self.legs.get_mut(&from) {
-                leg.peer = Some(to);
-                leg.talk_begins(now);
-            }
-        }
-    }
-
-    fn unbridge(&mut self, now: Instant, id: LegId) {
-        let peer = self.legs.get(&id).and_then(|leg| leg.peer);
-        for id in [Some(id), peer].into_iter().flatten() {
-            if let Some(leg) = self.legs.get_mut(&id) {
-                leg.peer = None;
-                leg.talk_ends(now, &mut self.out);
-            }
         }
     }
 

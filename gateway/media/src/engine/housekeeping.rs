@@ -3,16 +3,19 @@
 use std::time::{Duration, Instant};
 
 use super::{AudioFault, Engine, Event, RecorderOp, receive::report_digits};
-use crate::LegId;
+use crate::{LegId, dtmf::Digit};
 
 impl Engine {
     pub(super) fn keep_house(&mut self, now: Instant) {
         let silence = Duration::from_millis(self.cfg.rtp_silence_ms);
         let mut full: Vec<(LegId, Instant)> = Vec::new();
+        let mut passed: Vec<(LegId, Digit)> = Vec::new();
         let mut reporting: Vec<LegId> = Vec::new();
         let mut looking: Vec<LegId> = Vec::new();
         for (id, leg) in self.legs.iter_mut() {
-            report_digits(id, [leg.dtmf.handle_timeout(now)], &mut self.out);
+            let digit = leg.dtmf.handle_timeout(now);
+            report_digits(id, [digit], &mut self.out);
+            passed.extend(digit.map(|digit| (id, digit)));
             let is_expected = leg.params.as_ref().is_some_and(|params| params.recv);
             if is_expected && !leg.silent && now.saturating_duration_since(leg.heard_at) >= silence {
                 leg.silent = true;
@@ -38,6 +41,9 @@ impl Engine {
                     full.push((id, recording.ends_at()));
                 }
             }
+        }
+        for (id, digit) in passed {
+            self.pass_digits(id, [digit]);
         }
         for (id, at) in full {
             self.stop_record(at, id);

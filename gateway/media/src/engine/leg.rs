@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Random, secure::Secured, watch::Watch};
+use super::{Random, mix::Playout, secure::Secured, watch::Watch};
 use crate::{
     Codec, LegId, LegParams, LegStats, dtmf,
     latch::Latch,
@@ -38,7 +38,18 @@ pub(super) struct Leg {
     pub(super) newest_out: Option<u16>,
     /// Coded samples of the frame being sent; kept for its allocation.
     pub(super) coded: Vec<u8>,
+    /// Where its packets are passed on to as they come.
     pub(super) peer: Option<LegId>,
+    /// The mix it belongs to; every bridge is one.
+    pub(super) mix: Option<usize>,
+    /// It is sent a frame of its mix every 20 ms.
+    pub(super) is_mixed: bool,
+    /// What it says, for those who are sent a mix.
+    pub(super) playout: Option<Box<Playout>>,
+    /// The coding of the last audio received, before it the one agreed on.
+    pub(super) codec_in: Codec,
+    /// Its peer has changed between codings that can't be passed on in each other's place.
+    pub(super) is_fickle: bool,
     pub(super) player: Option<Player>,
     /// Its phase of the wheel while it is on it.
     pub(super) phase: Option<usize>,
@@ -88,6 +99,11 @@ impl Leg {
             newest_out: None,
             coded: Vec::with_capacity(FRAME_SAMPLES),
             peer: None,
+            mix: None,
+            is_mixed: false,
+            playout: None,
+            codec_in: Codec::Pcma,
+            is_fickle: false,
             player: None,
             phase: None,
             digits: dtmf::Sender::default(),
@@ -138,7 +154,12 @@ impl Leg {
         self.latch.as_ref()?.target()
     }
 
-    /// A prompt or a digit is being sent, so bridged audio isn't.
+    /// What the peer says is wanted.
+    pub(super) fn is_heard(&self) -> bool {
+        self.params.as_ref().is_some_and(|params| params.recv)
+    }
+
+    /// A prompt or a digit is being sent, so what others say isn't.
     pub(super) fn is_occupied(&self) -> bool {
         self.player.is_some() || self.digits.is_busy()
     }

@@ -1,4 +1,4 @@
-//! The engine: legs, bridges, prompts and recordings of one media thread.
+//! The engine: legs, bridges, mixes, prompts and recordings of one media thread.
 //!
 //! [`Engine::handle_input`] and [`Engine::handle_timeout`] change state; then
 //! [`Engine::poll_output`] is called until it is empty, and [`Engine::poll_timeout`] says when to
@@ -7,6 +7,7 @@
 mod command;
 mod housekeeping;
 mod leg;
+mod mix;
 mod output;
 mod receive;
 mod report;
@@ -16,6 +17,7 @@ mod watch;
 mod wheel;
 
 pub use command::{Command, RecordSpec};
+pub use mix::MixRow;
 pub use output::{Event, Output, Port, RecorderOp};
 pub use watch::AudioFault;
 
@@ -30,6 +32,7 @@ use crate::{
     recorder::{BlockPool, WavFormat},
 };
 use leg::Leg;
+use mix::Mixes;
 use output::Outbox;
 use wheel::Wheel;
 
@@ -46,6 +49,8 @@ pub struct EngineConfig {
     pub seed: u64,
     /// The Unix time at the engine's start, for sender reports.
     pub unix_ms: u64,
+    /// Bring the members of a mix of three or more to one level.
+    pub agc: bool,
     /// Where recordings take their blocks.
     pub pool: BlockPool,
     /// How recordings are stored.
@@ -111,6 +116,7 @@ pub struct Engine {
     started: Instant,
     legs: LegTable<Leg>,
     wheel: Wheel,
+    mixes: Mixes,
     out: Outbox,
     totals: Totals,
     random: Random,
@@ -130,6 +136,7 @@ impl Engine {
             started: now,
             legs: LegTable::default(),
             wheel: Wheel::new(now),
+            mixes: Mixes::new(now),
             out: Outbox::default(),
             totals: Totals::default(),
             recording_next: 1,
@@ -164,6 +171,7 @@ impl Engine {
         while let Some((slot, at)) = self.wheel.next_due(now) {
             self.serve_slot(slot, at);
         }
+        self.serve_mixes(now);
         if !self.legs.is_empty() && self.housekeeping_at <= now {
             self.keep_house(now);
             self.housekeeping_at = now + Duration::from_millis(HOUSEKEEPING_MS);
@@ -176,8 +184,8 @@ impl Engine {
         if self.legs.is_empty() {
             return None;
         }
-        let tick = self.wheel.next_at();
-        Some(tick.map_or(self.housekeeping_at, |tick| tick.min(self.housekeeping_at)))
+        let paced = [self.wheel.next_at(), self.mixes.next_at()];
+        Some(paced.into_iter().flatten().fold(self.housekeeping_at, Instant::min))
     }
 
     /// The next thing to do; call until `None`.

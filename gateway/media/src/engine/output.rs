@@ -6,6 +6,7 @@ use super::AudioFault;
 use crate::{
     LegId, LegStats, RecordingId,
     limits::{OUTPUT_EVENTS_MAX, OUTPUT_PACKETS_MAX},
+    mixer::MatrixError,
     recorder::{Finish, RecordingKey, WavFormat, Write},
 };
 
@@ -118,6 +119,13 @@ pub enum Event {
         path: PathBuf,
         /// Why.
         reason: &'static str,
+    },
+    /// A `Mix` command could not be followed; everything stays connected as it was.
+    MixRefused {
+        /// The leg of its first row.
+        leg: LegId,
+        /// Why.
+        reason: MatrixError,
     },
     /// The leg is gone.
     LegClosed {

@@ -53,18 +53,28 @@ impl Engine {
                     leg.listen(now, codec, packet.payload, &mut self.out);
                 }
                 record_received(leg, now, &packet, codec, accepted.in_order, &mut self.totals);
+                if let Some(playout) = &mut leg.playout {
+                    playout.insert(now, codec, &packet);
+                }
+                if codec != leg.codec_in {
+                    self.change_codec_in(now, id, codec);
+                }
                 self.relay(now, id, &packet, Some(codec));
             }
             Kind::Event => {
                 let header = &packet.header;
                 let digits = leg.dtmf.receive(now, header.ssrc, header.timestamp, packet.payload);
                 report_digits(id, digits, &mut self.out);
+                self.pass_digits(id, digits.into_iter().flatten());
                 self.relay(now, id, &packet, None);
             }
             Kind::ComfortNoise => {
                 leg.is_noise = true;
                 if leg.is_listened_to {
                     leg.listen_to_noise(now, packet.payload, &mut self.out);
+                }
+                if let Some(playout) = &mut leg.playout {
+                    playout.insert_comfort(now, &packet);
                 }
             }
         }

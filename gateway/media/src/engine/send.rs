@@ -72,8 +72,11 @@ impl Engine {
             let id = self.wheel.legs(slot)[index];
             let is_idle = match self.legs.get_mut(&id) {
                 Some(leg) => {
-                    serve(leg, at, &mut self.totals, &mut self.out);
-                    if !leg.is_occupied() {
+                    // Prompts of a mixed leg keep to the mix's rhythm.
+                    if !leg.is_mixed {
+                        serve(leg, at, &mut self.totals, &mut self.out);
+                    }
+                    if leg.is_mixed || !leg.is_occupied() {
                         leg.phase = None;
                     }
                     leg.phase.is_none()
@@ -110,7 +113,7 @@ fn count_sent(leg: &mut Leg, totals: &mut Totals, payload_len: usize) {
     totals.packets_out += 1;
 }
 
-fn serve(leg: &mut Leg, at: Instant, totals: &mut Totals, out: &mut Outbox) {
+pub(super) fn serve(leg: &mut Leg, at: Instant, totals: &mut Totals, out: &mut Outbox) {
     if leg.digits.is_busy() {
         let dtmf_pt = leg.params.as_ref().and_then(|params| params.dtmf_pt);
         match leg.digits.next_chunk(dtmf_pt.is_some()) {
@@ -144,7 +147,13 @@ fn sendable(leg: &Leg) -> Option<(SocketAddr, Codec, u8)> {
 }
 
 /// Sends a frame of our own audio; while sending is forbidden (hold), it just passes.
-fn send_frame(leg: &mut Leg, at: Instant, samples: &[i16; FRAME_SAMPLES], totals: &mut Totals, out: &mut Outbox) {
+pub(super) fn send_frame(
+    leg: &mut Leg,
+    at: Instant,
+    samples: &[i16; FRAME_SAMPLES],
+    totals: &mut Totals,
+    out: &mut Outbox,
+) {
     let Some((target, codec, payload_type)) = sendable(leg) else {
         return;
     };

@@ -192,8 +192,7 @@ impl Leg {
 impl Engine {
     /// What is due on a leg: its quality, and whether it is dead.
     pub(super) fn look_at(&mut self, now: Instant, id: LegId) {
-        let peer = self.legs.get(&id).and_then(|leg| leg.peer);
-        let is_spoken_to = peer.and_then(|peer| self.legs.get(&peer)).is_some_and(|peer| peer.speaks());
+        let is_spoken_to = self.partners(id).any(Leg::speaks);
         let silence = Duration::from_millis(self.cfg.rtp_silence_ms);
         let Some(leg) = self.legs.get_mut(&id) else {
             return;

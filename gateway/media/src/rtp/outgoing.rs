@@ -61,6 +61,14 @@ impl Outgoing {
         self.timestamp_base.wrapping_add(samples(elapsed) as u32)
     }
 
+    /// The stream is `samples` or more ahead of the clock: a change of its source has cut a packet
+    /// short, and a frame can be left out without a hole.
+    #[must_use]
+    pub fn is_ahead(&self, now: Instant, samples: u32) -> bool {
+        let clock = self.timestamp_at(now);
+        self.timestamp_end.is_some_and(|end| end.wrapping_sub(clock) as i32 >= samples as i32)
+    }
+
     /// A new run of audio begins at `now`: after a pause its first packet carries the marker.
     fn begin(&mut self, now: Instant) -> u32 {
         let clock = self.timestamp_at(now);

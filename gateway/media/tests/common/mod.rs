@@ -56,13 +56,18 @@ pub fn addr(text: &str) -> SocketAddr {
 
 impl Sim {
     pub fn new() -> Self {
+        Self::with_agc(false)
+    }
+
+    pub fn with_agc(agc: bool) -> Self {
         let now = Instant::now();
         let cfg = EngineConfig {
-            legs_max: 8,
+            legs_max: 16,
             rtp_silence_ms: 5000,
             rtcp_xr: false,
             seed: 42,
             unix_ms: 1_700_000_000_000,
+            agc,
             pool: BlockPool::new(32),
             format: WavFormat::Pcm16,
         };
@@ -207,6 +212,7 @@ pub struct Phone {
     pub address: SocketAddr,
     pub codec: Codec,
     pub header: Header,
+    pub amplitude: f64,
     hz: f64,
     sample: u64,
 }
@@ -220,12 +226,12 @@ impl Phone {
             timestamp: u32::MAX - 9000,
             ssrc: hz as u32,
         };
-        Self { address: addr(address), codec, header, hz, sample: 0 }
+        Self { address: addr(address), codec, header, amplitude: 8000.0, hz, sample: 0 }
     }
 
     /// The next 20 ms; silent if not `loud`.
     pub fn packet_of(&mut self, loud: bool) -> Vec<u8> {
-        let amplitude = if loud { 8000.0 } else { 0.0 };
+        let amplitude = if loud { self.amplitude } else { 0.0 };
         let samples: Vec<i16> = (0..160)
             .map(|n| ((((self.sample + n) as f64) * self.hz * std::f64::consts::TAU / 8000.0).sin() * amplitude) as i16)
             .collect();

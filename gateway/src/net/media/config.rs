@@ -25,6 +25,8 @@ pub struct MediaConfig {
     pub rtp_silence_ms: u64,
     /// Extended RTCP reports go to every peer, not only to those whose SDP asks for them.
     pub rtcp_xr: bool,
+    /// Automatic gain in mixes of three and more.
+    pub agc: bool,
     /// Media threads, at least 1. Two bridged legs must live on one thread: see
     /// [`super::Media::open_leg_beside`].
     pub threads: usize,

@@ -5,6 +5,7 @@ use std::{collections::VecDeque, path::PathBuf, sync::Arc};
 use hotline_media::{
     LegId, LegStats, RecordingId,
     engine::{AudioFault, Event},
+    mixer::MatrixError,
 };
 use tokio::sync::mpsc;
 
@@ -81,6 +82,13 @@ pub enum MediaEvent {
         /// How much.
         ms: u64,
     },
+    /// A `mix` was no mix; everything stays connected as it was.
+    MixRefused {
+        /// The leg of its first row.
+        leg: LegId,
+        /// Why.
+        reason: MatrixError,
+    },
     /// The leg is gone.
     LegClosed {
         /// The leg.
@@ -118,6 +126,7 @@ impl MediaEvent {
             | Self::Audio { leg, .. }
             | Self::RecordingDone { leg, .. }
             | Self::RecordingGap { leg, .. }
+            | Self::MixRefused { leg, .. }
             | Self::LegClosed { leg, .. } => *leg,
         }
     }
@@ -134,6 +143,7 @@ impl MediaEvent {
             Self::Audio { .. } => "Audio",
             Self::RecordingDone { .. } => "RecordingDone",
             Self::RecordingGap { .. } => "RecordingGap",
+            Self::MixRefused { .. } => "MixRefused",
             Self::LegClosed { .. } => "LegClosed",
         }
     }
@@ -150,6 +160,7 @@ impl From<Event> for MediaEvent {
             Event::Audio { leg, fault, lasted_ms } => Self::Audio { leg, fault, lasted_ms },
             Event::RecordingGap { leg, ms } => Self::RecordingGap { leg, ms },
             Event::RecordingRefused { leg, rec, path, reason } => Self::refused(leg, rec, path, reason),
+            Event::MixRefused { leg, reason } => Self::MixRefused { leg, reason },
             Event::LegClosed { leg, stats } => Self::LegClosed { leg, stats },
         }
     }

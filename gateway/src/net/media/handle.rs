@@ -14,7 +14,7 @@ use std::{
 
 use hotline_media::{
     Clip, LegId, LegParams, RecordingId,
-    engine::{Command, RecordSpec},
+    engine::{Command, MixRow, RecordSpec},
 };
 use tokio::sync::mpsc;
 
@@ -192,7 +192,25 @@ impl Media {
         }
     }
 
-    /// Ends the bridge of this leg, if any.
+    /// Connects legs as the rows say, instead of whatever they were connected to: each hears the sum of
+    /// the legs it names, at most eight legs in all, every one with a row, all opened beside each other.
+    /// What can be passed on packet by packet is: so nobody hears that a further leg listens.
+    /// [`MediaEvent::MixRefused`] comes for rows that are no mix; then nothing changes. Audio and digits
+    /// of a leg that plays a prompt pause as in a bridge.
+    pub fn mix(&self, rows: Vec<MixRow>) {
+        let Some(first) = rows.first().map(|row| row.leg) else {
+            return;
+        };
+        let is_here = |leg: &LegId| self.thread_of(*leg) == self.thread_of(first);
+        if rows.iter().all(|row| is_here(&row.leg) && row.hears.iter().all(is_here)) {
+            self.command(first, Command::Mix { rows });
+        } else {
+            self.inner.shared.count_refused_command();
+            tracing::error!(%first, "legs of different media threads can't be mixed: open one beside the other");
+        }
+    }
+
+    /// Disconnects this leg from all others; they stay connected with each other.
     pub fn unbridge(&self, leg: LegId) {
         self.command(leg, Command::Unbridge { leg });
     }

@@ -25,5 +25,6 @@ mod writer;
 pub use config::MediaConfig;
 pub use event::MediaEvent;
 pub use handle::{LegInfo, Media, MediaError};
+pub use hotline_media::engine::MixRow;
 pub use hotline_media::{Clip, ClipError, Codec, LegId, LegParams, LegStats, RecordingId};
 pub use stats::MediaStats;

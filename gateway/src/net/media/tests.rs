@@ -34,6 +34,7 @@ fn start(ports: u16, threads: usize, legs_max: usize) -> (Media, mpsc::Receiver<
         recording_format: WavFormat::Pcm16,
         rtp_silence_ms: 300,
         rtcp_xr: false,
+        agc: false,
         threads,
     };
     (Media::start(cfg, tx).unwrap(), rx, dir)
@@ -277,6 +278,7 @@ fn a_stuck_writer_refuses_new_recordings_and_takes_them_again_when_it_moves() {
         recording_format: WavFormat::Pcm16,
         rtp_silence_ms: 300,
         rtcp_xr: false,
+        agc: false,
         threads: 1,
     };
     let shared = Arc::new(stats::Shared::new(1));

@@ -80,6 +80,7 @@ pub(super) fn start(
         legs_max: cfg.legs_max,
         rtp_silence_ms: cfg.rtp_silence_ms,
         rtcp_xr: cfg.rtcp_xr,
+        agc: cfg.agc,
         // The standard library's own keys are drawn from the system's randomness.
         seed: RandomState::new().hash_one((index, unix)),
         unix_ms: u64::try_from(unix.as_millis()).unwrap_or(u64::MAX),

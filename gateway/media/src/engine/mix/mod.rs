@@ -1,0 +1,127 @@
+//! Who is connected with whom: every bridge is a mix, and what can be passed on packet by packet is.
+//!
+//! A listener who hears one leg only, in a coding it speaks, gets that leg's packets at once, as
+//! they are; so nobody who listens or whispers changes a packet of the others' talk. All other
+//! listeners get a frame every 20 ms: `route` decides, `playout` holds what was received until
+//! then, `tick` mixes and sends.
+
+mod playout;
+mod route;
+mod table;
+mod tick;
+
+pub(super) use playout::Playout;
+pub(super) use table::Mixes;
+
+use std::time::Instant;
+
+use super::{Engine, Event, leg::Leg};
+use crate::{LegId, dtmf::Digit, mixer::Matrix};
+
+/// Whom one leg of a mix hears.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MixRow {
+    /// The listener.
+    pub leg: LegId,
+    /// The others it hears; nobody hears themselves.
+    pub hears: Vec<LegId>,
+}
+
+impl Engine {
+    pub(super) fn bridge(&mut self, now: Instant, a: LegId, b: LegId) {
+        if a == b || !self.legs.contains_key(&a) || !self.legs.contains_key(&b) {
+            return;
+        }
+        self.mix(now, vec![MixRow { leg: a, hears: vec![b] }, MixRow { leg: b, hears: vec![a] }]);
+    }
+
+    /// Connects the legs of `rows` anew. Legs that have closed meanwhile are left out; rows that are no
+    /// mix change nothing.
+    pub(super) fn mix(&mut self, now: Instant, mut rows: Vec<MixRow>) {
+        rows.retain(|row| self.legs.contains_key(&row.leg));
+        for row in &mut rows {
+            row.hears.retain(|leg| self.legs.contains_key(leg));
+        }
+        let Some(first) = rows.first().map(|row| row.leg) else {
+            return;
+        };
+        let matrix = match Matrix::new(rows.iter().map(|row| (row.leg, row.hears.as_slice()))) {
+            Ok(matrix) => matrix,
+            Err(reason) => return self.out.event(Event::MixRefused { leg: first, reason }),
+        };
+        // Who is being mixed already stays in the same rhythm.
+        let due = rows.iter().filter_map(|row| self.legs.get(&row.leg)?.mix).find_map(|mix| self.mixes.due(mix));
+        let mut left = Vec::new();
+        for row in &rows {
+            if let Some(leg) = self.legs.get_mut(&row.leg).filter(|leg| leg.mix.is_none()) {
+                leg.talk_begins(now);
+            }
+            left.extend(self.leave(row.leg).filter(|mix| !left.contains(mix)));
+        }
+        for mix in left {
+            self.route(now, mix);
+        }
+        let mix = self.mixes.insert(matrix, due);
+        for row in &rows {
+            if let Some(leg) = self.legs.get_mut(&row.leg) {
+                leg.mix = Some(mix);
+            }
+        }
+        self.route(now, mix);
+    }
+
+    pub(super) fn unbridge(&mut self, now: Instant, id: LegId) {
+        let Some(mix) = self.leave(id) else {
+            return;
+        };
+        self.set_mixed(now, id, false);
+        if let Some(leg) = self.legs.get_mut(&id) {
+            leg.playout = None;
+            leg.talk_ends(now, &mut self.out);
+        }
+        self.route(now, mix);
+    }
+
+    /// Takes a leg out of its mix, which has to be routed anew.
+    fn leave(&mut self, id: LegId) -> Option<usize> {
+        let leg = self.legs.get_mut(&id)?;
+        let mix = leg.mix.take()?;
+        leg.peer = None;
+        if let Some(mix) = self.mixes.matrix_mut(mix) {
+            mix.remove(id);
+        }
+        Some(mix)
+    }
+
+    /// Those whom a leg hears and who hear it.
+    pub(super) fn partners(&self, id: LegId) -> impl Iterator<Item = &Leg> {
+        let matrix = self.legs.get(&id).and_then(|leg| leg.mix).and_then(|mix| self.mixes.matrix(mix));
+        let own = matrix.and_then(|matrix| matrix.number(id).map(|n| (matrix, n)));
+        own.into_iter().flat_map(move |(matrix, n)| {
+            let others = matrix.row(n).iter().filter(move |&other| matrix.row(other).has(n));
+            others.filter_map(|other| self.legs.get(&matrix.member(other)?))
+        })
+    }
+
+    /// Passes finished digits on to those who hear `from` in a mix and take events: made anew, since
+    /// their packets would have to find a place among those of the mix.
+    pub(super) fn pass_digits(&mut self, from: LegId, digits: impl IntoIterator<Item = Digit> + Clone) {
+        let Some(matrix) = self.legs.get(&from).and_then(|leg| leg.mix).and_then(|mix| self.mixes.matrix(mix)) else {
+            return;
+        };
+        let Some(from) = matrix.number(from) else {
+            return;
+        };
+        for n in (0..matrix.len()).filter(|&n| matrix.row(n).has(from)) {
+            let Some(leg) = matrix.member(n).and_then(|id| self.legs.get_mut(&id)).filter(|leg| leg.is_mixed) else {
+                continue;
+            };
+            if leg.params.as_ref().is_none_or(|params| params.dtmf_pt.is_none()) {
+                continue;
+            }
+            for Digit { digit, duration_ms } in digits.clone() {
+                leg.digits.push(digit, duration_ms);
+            }
+        }
+    }
+}
