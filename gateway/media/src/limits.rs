@@ -123,6 +123,14 @@ pub const JITTER_PACKET_SAMPLES_MAX: usize = 960;
 /// Packets of a new SSRC that must follow each other before it replaces the old one (RFC 3550 A.1).
 pub const SSRC_PROBATION_PACKETS: u8 = 2;
 
+/// Hosts and networks kept of what the signalling vouches for; further ones are left out.
+pub const TRUST_NETWORKS_MAX: usize = 64;
+/// Another port of the peer's host is learnt after its stream has gone on alone for this long.
+pub const LATCH_PORT_MS: u64 = 1000;
+/// The stream of the call before on a port is refused this long after that call's end (64 × T1 of
+/// RFC 3261: by then its sender has seen our BYE or given up); then it is taken like any other.
+pub const STALE_STREAM_MS: u64 = 32_000;
+
 /// Bytes of one recorder block: what one flush fills (256 ms of 16-bit PCM, 512 ms of A-law).
 pub const BLOCK_LEN: usize = 8 * 1024;
 /// Blocks preallocated at least.

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::{
+    latch::Trust,
     quality::LegQuality,
     srtp::{SrtpParams, Suite},
 };
@@ -114,8 +115,8 @@ pub struct LegParams {
     pub payload_type: u8,
     /// The payload type of `telephone-event` (RFC 4733), if agreed.
     pub dtmf_pt: Option<u8>,
-    /// Learn the peer from its first packet even if its IP differs from the SDP's (phones behind NAT).
-    pub latch_any_ip: bool,
+    /// Where the peer's media may come from and go to beside `remote`.
+    pub trust: Trust,
     /// We may send media to the peer.
     pub send: bool,
     /// We take media from the peer; when false its audio is neither bridged nor recorded.

@@ -111,7 +111,7 @@ fn what_is_not_authentic_moves_no_latch_and_reaches_nobody() {
     let mut sim = Sim::new();
     let remote = "10.0.0.1:4000";
     let a = sim.leg(1, remote, Codec::Pcma);
-    let open = LegParams { latch_any_ip: true, srtp: srtp(Suite::Sha1Tag80, 1, 2), ..params(remote, Codec::Pcma) };
+    let open = LegParams { srtp: srtp(Suite::Sha1Tag80, 1, 2), ..params(remote, Codec::Pcma) };
     configure(&mut sim, a, open);
     let b = sim.leg(2, "10.0.0.2:4000", Codec::Pcma);
     sim.command(Command::Bridge { a, b });

@@ -4,9 +4,11 @@ mod common;
 
 use common::*;
 use hotline_media::{
-    Codec,
+    Codec, LegParams,
     engine::{Command, Event, Port},
+    latch::{Network, Trust},
     rtcp::{self, CompoundReport, Rtcp, SenderInfo},
+    tone::amplitude_at,
 };
 
 #[test]
@@ -14,33 +16,101 @@ fn a_stranger_neither_hears_nor_speaks() {
     let mut sim = Sim::new();
     let a = sim.leg(1, "10.0.0.1:4000", Codec::Pcma);
     let b = sim.leg(2, "10.0.0.2:4000", Codec::Pcma);
-    let mut citizen = Phone::new("10.0.0.1:4555", Codec::Pcma, 440.0);
+    let mut citizen = Phone::new("10.0.0.1:4000", Codec::Pcma, 440.0);
     let mut stranger = Phone::new("198.51.100.66:4000", Codec::Pcma, 2000.0);
-    let mut neighbour = Phone::new("10.0.0.1:4999", Codec::Pcma, 3000.0);
+    let mut neighbour = Phone::new("10.0.0.1:4999", Codec::Pcma, 440.0);
     let mut operator = Phone::new("10.0.0.2:4000", Codec::Pcma, 1000.0);
     sim.command(Command::Bridge { a, b });
     for n in 0..50u64 {
         sim.advance_to(n * 20);
         let packet = stranger.packet();
         sim.rtp(a, stranger.address, &packet);
+        let packet = neighbour.packet();
+        sim.rtp(a, neighbour.address, &packet);
         if n > 5 {
             let packet = citizen.packet();
             sim.rtp(a, citizen.address, &packet);
-            let packet = neighbour.packet();
-            sim.rtp(a, neighbour.address, &packet);
         }
         let packet = operator.packet();
         sim.rtp(b, operator.address, &packet);
     }
-    let targets: Vec<_> = sim.sent_on(a).iter().map(|sent| sent.to).collect();
-    assert!(targets[..6].iter().all(|to| *to == addr("10.0.0.1:4000")), "the SDP's address first");
-    assert!(targets[7..].iter().all(|to| *to == citizen.address), "then the learnt one");
+    assert!(sim.sent_on(a).iter().all(|sent| sent.to == citizen.address), "the strangers hear nothing");
     assert_eq!(sim.sent_on(b).len(), 44, "only the citizen's packets pass");
-    assert_eq!(sim.engine.totals().dropped_foreign, 50 + 44);
+    assert_eq!(sim.engine.totals().dropped_foreign, 50 + 50);
     sim.command(Command::CloseLeg { leg: a });
     let Some((_, Event::LegClosed { stats, .. })) = sim.events.last() else { panic!() };
-    assert_eq!((stats.packets_in, stats.dropped, stats.last_source), (44, 94, Some(citizen.address)));
+    assert_eq!((stats.packets_in, stats.dropped, stats.last_source), (44, 100, Some(citizen.address)));
     assert_eq!((stats.packets_out, stats.lost), (50, 0));
+}
+
+#[test]
+fn a_prompt_waits_for_a_proven_address_and_is_then_heard_from_its_beginning() {
+    let mut sim = Sim::new();
+    let leg = sim.leg(1, "192.168.1.9:4000", Codec::Pcma);
+    let trust = Trust::new(false, [Network::host(addr("203.0.113.5:0").ip())]);
+    let natted = LegParams { trust, ..params("192.168.1.9:4000", Codec::Pcma) };
+    sim.command(Command::Configure { leg, params: natted });
+    sim.play(leg, 1, vec![500; 1600], false);
+    sim.advance_to(3000);
+    assert!(sim.sent.is_empty(), "to nobody");
+    let mut phone = Phone::new("203.0.113.5:61000", Codec::Pcma, 440.0);
+    let packet = phone.packet();
+    sim.rtp(leg, phone.address, &packet);
+    sim.advance_to(3300);
+    let heard = sim.sent_on(leg);
+    assert_eq!(heard.len(), 10, "all of it");
+    assert!(heard.iter().all(|sent| sent.to == phone.address));
+    assert!(sim.events.iter().any(|(at, event)| *at > 3000 && matches!(event, Event::PlayDone { .. })));
+}
+
+#[test]
+fn nothing_is_sent_for_an_invite_that_may_be_forged() {
+    let mut sim = Sim::new();
+    let leg = sim.leg(1, "10.0.0.1:4000", Codec::Pcma);
+    let trust = Trust::new(true, []);
+    let forged = LegParams { trust: trust.clone().unconfirmed(), ..params("10.0.0.1:4000", Codec::Pcma) };
+    sim.command(Command::Configure { leg, params: forged });
+    sim.play(leg, 1, vec![500; 1600], false);
+    sim.advance_to(32_000);
+    assert!(sim.sent.is_empty());
+    sim.command(Command::Configure { leg, params: LegParams { trust, ..params("10.0.0.1:4000", Codec::Pcma) } });
+    sim.advance_to(32_300);
+    assert_eq!(sim.sent_on(leg).len(), 10, "all of it after the ACK");
+}
+
+#[test]
+fn the_next_call_on_a_port_takes_nothing_of_the_stream_before() {
+    let mut sim = Sim::new();
+    let before = sim.leg(1, "10.0.0.1:4000", Codec::Pcma);
+    let mut old = Phone::new("10.0.0.1:4000", Codec::Pcma, 440.0);
+    for _ in 0..50 {
+        let packet = old.packet();
+        sim.rtp(before, old.address, &packet);
+    }
+    sim.command(Command::CloseLeg { leg: before });
+    let Some((_, Event::LegClosed { stale: Some(stale), .. })) = sim.events.last() else { panic!() };
+    let stale = *stale;
+    sim.advance_to(1000);
+    let leg = hotline_media::LegId(2);
+    sim.engine.open_leg(sim.now, leg);
+    sim.engine.remember_stale(leg, stale);
+    sim.command(Command::Configure { leg, params: params("10.0.0.1:4000", Codec::Pcma) });
+    sim.record(leg, 60_000);
+    let mut new = Phone::new("10.0.0.1:4000", Codec::Pcma, 1000.0);
+    for n in 0..200u64 {
+        sim.advance_to(1000 + n * 20);
+        let packet = old.packet();
+        sim.rtp(leg, old.address, &packet);
+        if n >= 20 {
+            let packet = new.packet();
+            sim.rtp(leg, new.address, &packet);
+        }
+    }
+    sim.command(Command::StopRecord { leg });
+    assert_eq!(sim.engine.totals().dropped_foreign, 200);
+    let left = channel(&sim.finished[0].1, 0);
+    assert!(amplitude_at(&left[8000..24_000], 440.0) < 10.0, "not a word of the call before");
+    assert!(amplitude_at(&left[8000..24_000], 1000.0) > 7000.0);
 }
 
 #[test]

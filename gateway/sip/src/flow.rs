@@ -84,6 +84,18 @@ pub enum IpNetError {
 }
 
 impl IpNet {
+    /// Any address of the range
+    #[must_use]
+    pub const fn address(&self) -> IpAddr {
+        self.address
+    }
+
+    /// Length of the prefix
+    #[must_use]
+    pub const fn prefix_bits(&self) -> u8 {
+        self.prefix_bits
+    }
+
     /// Whether the range holds `address`; IPv4-mapped IPv6 counts as IPv4
     #[must_use]
     pub fn contains(&self, address: IpAddr) -> bool {

@@ -10,6 +10,9 @@ use crate::clock::now_ms;
 
 impl Driver {
     pub(crate) async fn on_citizen(&mut self, event: Event) {
+        if let Event::Confirmed { .. } = event {
+            self.citizen.confirm(&self.sv.media);
+        }
         match event {
             Event::Confirmed { sdp: Some(answer), .. } => match self.citizen.take_answer(&self.sv.media, &answer) {
                 Ok(settled) => self.note_encryption("citizen", settled.srtp),

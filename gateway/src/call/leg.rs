@@ -3,8 +3,9 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use hotline_media::latch::Trust;
 use hotline_media::sdp::{self, Agreed, AnswerError, LocalAudio, SdpError, Security};
-use hotline_media::{Codec, LegId};
+use hotline_media::{Codec, LegId, LegParams};
 use hotline_sip::{Dial, DialError, Event, SessionId};
 use tokio::sync::mpsc;
 
@@ -79,8 +80,23 @@ pub(crate) struct Leg {
     security: Mutex<Security>,
     /// An offer of ours goes out encrypted: the first one did, or the last exchange settled it.
     encrypted: AtomicBool,
+    standing: Mutex<Standing>,
     /// The same call with a plain offer, where encryption was only preferred.
     fallback: Option<Box<Fallback>>,
+}
+
+/// What is known of the peer's origin.
+#[derive(Debug)]
+struct Standing {
+    trust: Trust,
+    /// What was settled while the origin was not confirmed.
+    settled: Option<LegParams>,
+}
+
+impl Standing {
+    fn new(trust: Trust) -> Mutex<Self> {
+        Mutex::new(Self { trust, settled: None })
+    }
 }
 
 struct Fallback(Dial);
@@ -94,7 +110,13 @@ impl std::fmt::Debug for Fallback {
 impl Leg {
     /// The leg of a call that came in. Asked to offer, it offers encryption only where that is
     /// required: after our 200 there is no second try.
-    pub(crate) const fn incoming(session: SessionId, media: LegInfo, speaks: Speaks, security: Security) -> Self {
+    pub(crate) fn incoming(
+        session: SessionId,
+        media: LegInfo,
+        speaks: Speaks,
+        security: Security,
+        trust: Trust,
+    ) -> Self {
         let encrypted = AtomicBool::new(matches!(security, Security::Required(_)));
         Self {
             session,
@@ -104,6 +126,7 @@ impl Leg {
             version: AtomicU64::new(0),
             security: Mutex::new(security),
             encrypted,
+            standing: Standing::new(trust),
             fallback: None,
         }
     }
@@ -115,6 +138,7 @@ impl Leg {
         media: LegInfo,
         speaks: Speaks,
         security: Security,
+        trust: Trust,
         mut dial: Dial,
     ) -> Result<Self, DialError> {
         let mut local = speaks.describe(&media);
@@ -127,8 +151,9 @@ impl Leg {
         dial.sdp = sdp::offer(&local);
         let encrypted = AtomicBool::new(security != Security::Plain);
         let session = sip.dial(dial, events)?;
-        let (codec, version) = (Mutex::new(None), AtomicU64::new(1));
-        Ok(Self { session, media, speaks, codec, version, security: Mutex::new(security), encrypted, fallback })
+        let (codec, version, standing) = (Mutex::new(None), AtomicU64::new(1), Standing::new(trust));
+        let security = Mutex::new(security);
+        Ok(Self { session, media, speaks, codec, version, security, encrypted, standing, fallback })
     }
 
     /// Where the peer refused our encrypted offer with `code` and encryption was only preferred: the
@@ -177,6 +202,15 @@ impl Leg {
         Ok(self.apply(threads, &agreed))
     }
 
+    /// The peer's ACK came: its INVITE was not forged.
+    pub(crate) fn confirm(&self, threads: &Media) {
+        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        standing.trust = standing.trust.clone().confirmed();
+        if let Some(params) = standing.settled.take() {
+            threads.configure(self.media.id, LegParams { trust: standing.trust.clone(), ..params });
+        }
+    }
+
     fn security(&self) -> MutexGuard<'_, Security> {
         self.security.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -194,8 +228,10 @@ impl Leg {
     }
 
     fn apply(&self, threads: &Media, agreed: &Agreed) -> Settled {
-        // Phones and trunks behind NAT send from another address than they write: the first packet decides.
-        let params = agreed.leg_params(true);
+        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        let params = agreed.leg_params(standing.trust.clone());
+        standing.settled = (!standing.trust.is_confirmed()).then(|| params.clone());
+        drop(standing);
         let was_encrypted = self.encrypted.swap(params.srtp.is_some(), Ordering::Relaxed);
         if was_encrypted && params.srtp.is_none() {
             // Encrypted again, the packet indices begin anew: never under the same key (RFC 3711 §9.1).

@@ -23,6 +23,7 @@ mod start;
 mod story;
 mod takeover;
 mod transfer;
+mod trust;
 
 pub use control::{Control, ControlError, SHUTDOWN};
 pub use driver::{Origin, Verdict};

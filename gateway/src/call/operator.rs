@@ -11,6 +11,7 @@ use super::driver::{Driver, Side, Stage};
 use super::leg::{Leg, Settled, Speaks};
 use super::recording::{Purpose, TALK_MAX_MS};
 use super::security::security;
+use super::trust::trust_in_account;
 use crate::acd::{Decline, OperatorRef};
 use crate::clock::now_ms;
 use crate::intake::accept;
@@ -69,6 +70,7 @@ impl Driver {
         let security = self.phone_security(who).map_err(RingError::phones)?;
         let media = self.sv.media.open_leg_beside(self.citizen.id()).map_err(|e| RingError::ours(e.to_string()))?;
         self.sv.media_routes.add(media.id, self.media_tx.clone());
+        let trust = trust_in_account(&self.sv.sip, &who.sip_user);
         let dial = Dial {
             target: Target::Binding { user: who.sip_user.clone() },
             from: self.did.clone(),
@@ -84,7 +86,7 @@ impl Driver {
             extra_headers: vec![("X-Hotline-Call".to_owned(), self.call.to_string())],
         };
         let speaks = Speaks::phone(&self.sv.config, &self.citizen);
-        match Leg::dial(&self.sv.sip, self.sip_tx.clone(), media, speaks, security, dial) {
+        match Leg::dial(&self.sv.sip, self.sip_tx.clone(), media, speaks, security, trust, dial) {
             Ok(leg) => {
                 self.name_leg(leg.session, &who.sip_user, false);
                 Ok(leg)

@@ -9,6 +9,7 @@ use tracing::{info, warn};
 use super::driver::Driver;
 use super::leg::{Leg, Speaks};
 use super::security::security;
+use super::trust::trust_in_trunk;
 use crate::app::Services;
 use crate::net::media::LegInfo;
 use crate::trunk::choose::is_carriers_failure;
@@ -63,7 +64,8 @@ impl Route {
                 }
             };
             let speaks = Speaks::trunk(&sv.config, Some(&config.name));
-            match Leg::dial(&sv.sip, events.clone(), media, speaks, security, self.describe(sv, &attempt)) {
+            let trust = trust_in_trunk(Some(config), attempt.remote.ip());
+            match Leg::dial(&sv.sip, events.clone(), media, speaks, security, trust, self.describe(sv, &attempt)) {
                 Ok(leg) => {
                     self.current = Some((attempt, call));
                     return Ok(leg);

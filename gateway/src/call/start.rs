@@ -18,6 +18,7 @@ use super::live::LiveCall;
 use super::outside;
 use super::security::security;
 use super::story::Story;
+use super::trust::trust_in_caller;
 use crate::acd::Lane;
 use crate::app::Services;
 use crate::clock::now_ms;
@@ -70,7 +71,8 @@ async fn serve_inbound(sv: &Arc<Services>, new: IncomingCall) -> Result<(), (u16
         (503, "No media resources")
     })?;
     let speaks = Speaks::trunk(&sv.config, invite.trunk.as_deref());
-    let leg = Leg::incoming(new.id, media, speaks, security);
+    let trust = trust_in_caller(carrier.map(|t| &t.config), invite);
+    let leg = Leg::incoming(new.id, media, speaks, security, trust);
     let negotiated = match &invite.sdp {
         Some(offer) => leg.answer(&sv.media, offer).map(|(sdp, settled)| (sdp, Some(settled))),
         None => Ok((leg.offer(), None)),

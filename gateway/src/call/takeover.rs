@@ -12,6 +12,7 @@ use super::control::Control;
 use super::driver::Driver;
 use super::leg::{Leg, Settled, Speaks};
 use super::security::security;
+use super::trust::trust_in_phone;
 use crate::app::Services;
 use crate::clock::now_ms;
 use crate::net::sip::NewCall;
@@ -52,7 +53,7 @@ impl Driver {
         let media = self.sv.media.open_leg_beside(self.citizen.id()).map_err(|_| (503, "No media resources"))?;
         self.sv.media_routes.add(media.id, self.media_tx.clone());
         let speaks = Speaks::phone(&self.sv.config, &self.citizen);
-        let leg = Leg::incoming(new.id, media, speaks, security);
+        let leg = Leg::incoming(new.id, media, speaks, security, trust_in_phone([invite.flow.remote.ip()]));
         let negotiated = match &invite.sdp {
             Some(offer) => leg.answer(&self.sv.media, offer).map(|(sdp, settled)| (sdp, Some(settled))),
             None => Ok((leg.offer(), None)),

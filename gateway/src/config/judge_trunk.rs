@@ -2,6 +2,8 @@
 
 use std::net::SocketAddr;
 
+use hotline_media::limits::TRUST_NETWORKS_MAX;
+
 use super::codecs::problem_of;
 use super::judge::{Fault, fault};
 use super::{ClientCertificate, Config, Srtp, TransportName, Trunk, TrunkTls};
@@ -152,12 +154,16 @@ fn judge_trunk(i: usize, trunk: &Trunk) -> Result<(), Fault> {
     if trunk.name.is_empty() {
         return fault(&format!("trunk[{i}].name"), "is empty".into(), "给中继命名 / name the trunk");
     }
-    for source in &trunk.sources {
-        if source.parse::<hotline_sip::IpNet>().is_err() {
-            let problem = format!("{source:?} is no address or network");
+    for (key, list) in [("sources", &trunk.sources), ("media_networks", &trunk.media_networks)] {
+        if let Some(bad) = list.iter().find(|text| text.parse::<hotline_sip::IpNet>().is_err()) {
+            let problem = format!("{bad:?} is no address or network");
             let remedy = "如 203.0.113.7 或 203.0.113.0/24 / write 203.0.113.7 or 203.0.113.0/24";
-            return fault(&format!("trunk[{i}].sources"), problem, remedy);
+            return fault(&format!("trunk[{i}].{key}"), problem, remedy);
         }
+    }
+    if trunk.media_networks.len() >= TRUST_NETWORKS_MAX {
+        let problem = format!("{} networks, at most {} count", trunk.media_networks.len(), TRUST_NETWORKS_MAX - 1);
+        return fault(&format!("trunk[{i}].media_networks"), problem, "合并网段 / write larger networks");
     }
     if trunk.user.is_some() != trunk.password.is_some() {
         let problem = "user and password go together".into();
@@ -254,6 +260,7 @@ mod tests {
                     .into(),
                 "trunk[0].sources",
             ),
+            (trunk("media_networks = [\"carrier\"]"), "trunk[0].media_networks"),
             (trunk("options_s = 30"), "trunk[0].options_s"),
             (trunk("first_response_ms = 1"), "trunk[0].first_response_ms"),
             (trunk("numbers.called_out = [{ add = \"sip:\" }]"), "trunk[0].numbers"),

@@ -21,6 +21,8 @@ pub struct Trunk {
     pub advertise: Option<IpAddr>,
     /// Addresses or networks its calls come from.
     pub sources: Vec<String>,
+    /// Networks its media lives in. Empty: where its session descriptions say.
+    pub media_networks: Vec<String>,
     /// Whether its P-Asserted-Identity, Diversion and the like are believed. Absent: where the call comes from `sources`.
     pub trust_identity: Option<bool>,
     /// Its calls to us at once; further ones get 503 with Retry-After. 0: as many as `sip.sessions_max`.
@@ -76,6 +78,7 @@ impl Default for Trunk {
             listen: None,
             advertise: None,
             sources: Vec::new(),
+            media_networks: Vec::new(),
             user: None,
             password: None,
             outbound: None,

@@ -85,8 +85,11 @@ impl Engine {
             return;
         };
         match &mut leg.latch {
-            Some(latch) => latch.update(params.remote, params.latch_any_ip),
-            None => leg.latch = Some(Latch::new(params.remote, params.latch_any_ip)),
+            Some(latch) => latch.update(params.remote, params.trust.clone(), params.srtp.is_some()),
+            None => {
+                let stale = leg.stale.take();
+                leg.latch = Some(Latch::new(params.remote, params.trust.clone(), params.srtp.is_some(), stale));
+            }
         }
         // Silence is counted from the moment the peer is expected to send.
         if params.recv && !leg.params.as_ref().is_some_and(|before| before.recv) {
@@ -164,7 +167,7 @@ impl Engine {
         if leg.packets_out > 0 {
             self.send_report(now, &mut leg, true);
         }
-        self.out.event(Event::LegClosed { leg: id, stats: leg.stats() });
+        self.out.event(Event::LegClosed { leg: id, stats: leg.stats(), stale: leg.last_received(now) });
     }
 }
 

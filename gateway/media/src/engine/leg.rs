@@ -8,7 +8,7 @@ use std::{
 use super::{Random, mix::Playout, secure::Secured, watch::Watch};
 use crate::{
     Codec, LegId, LegParams, LegStats, dtmf,
-    latch::Latch,
+    latch::{Latch, Stale},
     limits::{FRAME_SAMPLES, QUALITY_INTERVAL_MS, RTCP_INTERVAL_MS, SAMPLES_PER_MS},
     player::Player,
     recorder::Recording,
@@ -31,6 +31,8 @@ pub(super) struct Leg {
     pub(super) id: LegId,
     pub(super) params: Option<LegParams>,
     pub(super) latch: Option<Latch>,
+    /// What the port received before, until the latch takes it.
+    pub(super) stale: Option<Stale>,
     pub(super) source: Option<Source>,
     pub(super) srtp: Option<Box<Secured>>,
     pub(super) out: Outgoing,
@@ -91,6 +93,7 @@ impl Leg {
             id,
             params: None,
             latch: None,
+            stale: None,
             source: None,
             srtp: None,
             // The first number lies in the lower half, so that a peer who misses the first packets of an
@@ -162,6 +165,12 @@ impl Leg {
     /// A prompt or a digit is being sent, so what others say isn't.
     pub(super) fn is_occupied(&self) -> bool {
         self.player.is_some() || self.digits.is_busy()
+    }
+
+    /// The last stream received, as the next leg on this port must know it.
+    pub(super) fn last_received(&self, now: Instant) -> Option<Stale> {
+        let (source, address) = (self.source.as_ref()?, self.last_source?);
+        Some(Stale::new(now, address, source.ssrc, source.extended_max() as u16))
     }
 
     pub(super) fn stats(&self) -> LegStats {

@@ -28,6 +28,7 @@ use std::{
 
 use crate::{
     LegId, LegTable,
+    latch::Stale,
     limits::HOUSEKEEPING_MS,
     recorder::{BlockPool, WavFormat},
 };
@@ -91,7 +92,7 @@ pub struct Totals {
     pub packets_out: u64,
     /// Packets too late to be placed or told apart.
     pub late: u64,
-    /// Packets from addresses that are not the peer's.
+    /// RTP and RTCP from addresses that are not the peer's, or of the call before on the same port.
     pub dropped_foreign: u64,
     /// Datagrams that are no RTP or RTCP.
     pub malformed: u64,
@@ -155,6 +156,13 @@ impl Engine {
         }
         self.legs.insert(leg, Leg::new(leg, now, &mut self.random));
         true
+    }
+
+    /// Tells a leg just opened what its port received before, so that it is not taken for its peer.
+    pub fn remember_stale(&mut self, leg: LegId, stale: Stale) {
+        if let Some(leg) = self.legs.get_mut(&leg) {
+            leg.stale = Some(stale);
+        }
     }
 
     /// Takes a datagram or a command.

@@ -5,6 +5,7 @@ use std::{collections::VecDeque, net::SocketAddr, path::PathBuf};
 use super::AudioFault;
 use crate::{
     LegId, LegStats, RecordingId,
+    latch::Stale,
     limits::{OUTPUT_EVENTS_MAX, OUTPUT_PACKETS_MAX},
     mixer::MatrixError,
     recorder::{Finish, RecordingKey, WavFormat, Write},
@@ -133,6 +134,8 @@ pub enum Event {
         leg: LegId,
         /// Its counters.
         stats: LegStats,
+        /// What its port received last, for the port's next leg.
+        stale: Option<Stale>,
     },
 }
 

@@ -102,7 +102,7 @@ fn accept(
         totals.dropped_other += 1;
         return None;
     };
-    let admission = latch.admit(from, header.ssrc, header.seq);
+    let admission = latch.admit(now, from, header.ssrc, header.seq);
     match admission {
         Admission::Foreign => {
             totals.dropped_foreign += 1;

@@ -29,7 +29,9 @@ impl Engine {
             return;
         };
         // Reports teach an address only for the peer media was learnt from.
-        if !Self::is_media_host(leg, from) {
+        let announced = leg.params.as_ref().and_then(|params| params.remote_rtcp);
+        let sender = packets.first().map_or(0, Rtcp::sender);
+        if !leg.latch.as_mut().is_some_and(|latch| latch.admit_rtcp(from, sender, announced)) {
             self.totals.dropped_foreign += 1;
             return;
         }
@@ -225,7 +227,9 @@ fn rtcp_target(leg: &Leg) -> Option<(SocketAddr, bool)> {
         return None;
     }
     let next_port = params.remote.port().checked_add(1).map(|port| SocketAddr::new(media.ip(), port));
-    let announced = params.remote_rtcp.filter(|rtcp| rtcp.port() != 0 && !rtcp.ip().is_unspecified());
+    let is_proven = |rtcp: &SocketAddr| rtcp.ip() == media.ip() || params.trust.believes_sdp();
+    let announced =
+        params.remote_rtcp.filter(|rtcp| rtcp.port() != 0 && !rtcp.ip().is_unspecified() && is_proven(rtcp));
     announced.or(next_port).map(|to| (to, false))
 }
 

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     Codec, LegId, codec,
     dtmf::{Chunk, EventPayload},
+    latch::Latch,
     limits::{FRAME_SAMPLES, SAMPLE_RATE_HZ},
     recorder::{Audio, Channel, Packet as RecorderPacket, Recording, Stamp},
     rtp::{Header, Packet},
@@ -130,6 +131,10 @@ pub(super) fn serve(leg: &mut Leg, at: Instant, totals: &mut Totals, out: &mut O
     let Some(player) = leg.player.as_mut() else {
         return;
     };
+    // A prompt is heard from its beginning: it waits for an address it may go to.
+    if leg.latch.as_ref().is_some_and(Latch::is_unproven) {
+        return;
+    }
     let mut samples = [0; FRAME_SAMPLES];
     if player.next_frame(&mut samples) {
         send_frame(leg, at, &samples, totals, out);

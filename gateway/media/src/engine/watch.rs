@@ -1,9 +1,6 @@
 //! Watching over a leg: its quality every five seconds, and whether anything can be heard on it.
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use super::{Engine, Event, leg::Leg, output::Outbox};
 use crate::{
@@ -214,10 +211,5 @@ impl Engine {
         }
         let next = leg.watch.meter.due().max(now + Duration::from_millis(WATCH_MS));
         leg.watch_at = if is_waiting || leg.silent { now + Duration::from_millis(WATCH_MS) } else { next };
-    }
-
-    /// Whether reports from `from` concern this leg: they do from the host media was learnt from.
-    pub(super) fn is_media_host(leg: &Leg, from: SocketAddr) -> bool {
-        leg.latch.as_ref().is_some_and(|latch| latch.is_learnt() && latch.ip() == Some(from.ip().to_canonical()))
     }
 }

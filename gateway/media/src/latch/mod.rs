@@ -1,12 +1,26 @@
-//! Symmetric RTP with a guard: where a leg's media may come from and go to.
+//! Symmetric RTP (RFC 4961) with a guard: where a leg's media may come from and go to.
 //!
-//! Media goes to the address of the SDP until the first valid packet arrives; that packet's source
-//! is learnt once. Its IP must be the SDP's, unless the leg is open to phones behind NAT. Afterwards
-//! packets from elsewhere are refused, so a third party can neither listen in nor speak in.
+//! Nothing is sent to an address that has not proven itself: by what the signalling vouches for
+//! ([`Trust`]), or by a first valid packet. The peer is learnt once. A packet from exactly the
+//! description's address teaches at once and beats what was learnt on weaker grounds; another host
+//! that the signalling vouches for (NAT) teaches too; another port of the description's host only
+//! if it goes on alone for `LATCH_PORT_MS`. Everything else is refused, so a third party can
+//! neither listen in nor speak in. Encrypted packets were authenticated before they come here, so
+//! any source of them is the peer.
 
-use std::net::{IpAddr, SocketAddr};
+mod rtcp;
+mod stale;
+mod trust;
 
-use crate::limits::SSRC_PROBATION_PACKETS;
+pub use stale::Stale;
+pub use trust::{Network, Trust};
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use crate::limits::{LATCH_PORT_MS, SSRC_PROBATION_PACKETS};
 
 /// What the guard says of a packet's source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -19,14 +33,26 @@ pub enum Admission {
     Probation,
     /// Accepted: the learnt peer now sends another stream (same address, new SSRC).
     NewStream,
-    /// From somewhere else: refused.
+    /// From somewhere else, or of the call that used the port before: refused.
     Foreign,
+}
+
+/// On what grounds the peer was learnt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ground {
+    /// It sends from the address of its description.
+    Exact,
+    /// It sends from another host that is its own, or authentically.
+    OtherHost,
+    /// It sends from another port of the description's host.
+    OtherPort,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Learnt {
     address: SocketAddr,
     ssrc: u32,
+    ground: Ground,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -36,27 +62,52 @@ struct Candidate {
     count: u8,
 }
 
+/// Another port of the peer's host, waiting to be believed.
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    address: SocketAddr,
+    since: Instant,
+    last: Instant,
+}
+
 /// The guard of one leg.
 #[derive(Clone, Debug)]
 pub struct Latch {
     signalled: SocketAddr,
     /// The last address of the SDP that was not a hold.
     announced: SocketAddr,
-    any_ip: bool,
+    trust: Trust,
+    /// Packets are authenticated before they are judged.
+    authentic: bool,
     learnt: Option<Learnt>,
     candidate: Option<Candidate>,
+    waiting: Option<Waiting>,
+    stale: Option<Stale>,
+    rtcp: Option<SocketAddr>,
 }
 
 impl Latch {
-    /// Guards a leg whose peer announced `signalled`.
+    /// Guards a leg whose peer announced `signalled`. `authentic`: the leg is encrypted. `stale`
+    /// is what the leg's port received before.
     #[must_use]
-    pub fn new(signalled: SocketAddr, any_ip: bool) -> Self {
-        Self { signalled, announced: signalled, any_ip, learnt: None, candidate: None }
+    pub fn new(signalled: SocketAddr, trust: Trust, authentic: bool, stale: Option<Stale>) -> Self {
+        Self {
+            signalled,
+            announced: signalled,
+            trust,
+            authentic,
+            learnt: None,
+            candidate: None,
+            waiting: None,
+            stale,
+            rtcp: None,
+        }
     }
 
     /// Takes a new offer/answer into account. Only a changed address makes us learn again.
-    pub fn update(&mut self, signalled: SocketAddr, any_ip: bool) {
-        self.any_ip = any_ip;
+    pub fn update(&mut self, signalled: SocketAddr, trust: Trust, authentic: bool) {
+        self.trust = trust;
+        self.authentic = authentic;
         self.signalled = signalled;
         // A hold by 0.0.0.0 (RFC 2543) is no move; the peer comes back to where it was.
         if !sendable(signalled) || signalled == self.announced {
@@ -65,21 +116,34 @@ impl Latch {
         self.announced = signalled;
         self.learnt = None;
         self.candidate = None;
+        self.waiting = None;
+        self.rtcp = None;
     }
 
     /// Judges a valid RTP packet and learns from it.
-    pub fn admit(&mut self, source: SocketAddr, ssrc: u32, seq: u16) -> Admission {
+    pub fn admit(&mut self, now: Instant, source: SocketAddr, ssrc: u32, seq: u16) -> Admission {
         let source = canonical(source);
-        let Some(learnt) = self.learnt else {
-            if !self.any_ip && source.ip() != canonical(self.announced).ip() {
-                return Admission::Foreign;
-            }
-            self.learnt = Some(Learnt { address: source, ssrc });
-            return Admission::Learned;
-        };
-        if source != learnt.address {
+        if self.stale.as_mut().is_some_and(|stale| stale.goes_on(now, source, ssrc, seq)) {
             return Admission::Foreign;
         }
+        match self.learnt {
+            Some(learnt) if learnt.address == source => self.admit_known(learnt, ssrc, seq),
+            // What is exactly as announced beats a guess, and nothing beats it.
+            Some(learnt) if learnt.ground == Ground::Exact || source != canonical(self.announced) => Admission::Foreign,
+            _ => match self.ground(now, source) {
+                Some(ground) => {
+                    self.learnt = Some(Learnt { address: source, ssrc, ground });
+                    self.candidate = None;
+                    self.waiting = None;
+                    self.rtcp = None;
+                    Admission::Learned
+                }
+                None => Admission::Foreign,
+            },
+        }
+    }
+
+    fn admit_known(&mut self, learnt: Learnt, ssrc: u32, seq: u16) -> Admission {
         if ssrc == learnt.ssrc {
             self.candidate = None;
             return Admission::Known;
@@ -97,16 +161,53 @@ impl Latch {
         Admission::Probation
     }
 
-    /// Where media goes now; `None` while the SDP forbids sending (address 0.0.0.0, port 0).
-    #[must_use]
-    pub fn target(&self) -> Option<SocketAddr> {
-        sendable(self.signalled).then(|| self.learnt.map_or(self.signalled, |learnt| learnt.address))
+    /// Why a source not learnt yet may be the peer, if it may.
+    fn ground(&mut self, now: Instant, source: SocketAddr) -> Option<Ground> {
+        let announced = canonical(self.announced);
+        if source == announced {
+            return Some(Ground::Exact);
+        }
+        if self.authentic {
+            return Some(Ground::OtherHost);
+        }
+        if source.ip() != announced.ip() {
+            return self.trust.covers(source.ip()).then_some(Ground::OtherHost);
+        }
+        if !self.trust.proves(announced) {
+            return None;
+        }
+        let pause = Duration::from_millis(LATCH_PORT_MS);
+        match &mut self.waiting {
+            Some(waiting) if waiting.address == source && now.saturating_duration_since(waiting.last) < pause => {
+                waiting.last = now;
+                (now.saturating_duration_since(waiting.since) >= pause).then_some(Ground::OtherPort)
+            }
+            _ => {
+                self.waiting = Some(Waiting { address: source, since: now, last: now });
+                None
+            }
+        }
     }
 
-    /// The IP an accompanying RTCP packet must come from.
+    /// Where media goes now; `None` while the SDP forbids sending (address 0.0.0.0, port 0) or no
+    /// address has proven itself.
     #[must_use]
-    pub fn ip(&self) -> Option<IpAddr> {
-        self.target().map(|target| canonical(target).ip())
+    pub fn target(&self) -> Option<SocketAddr> {
+        if !sendable(self.signalled) {
+            return None;
+        }
+        match self.learnt {
+            // A believed description asks for media where it says, wherever that peer sends from.
+            Some(learnt) if learnt.ground == Ground::OtherPort && self.trust.believes_sdp() => Some(self.signalled),
+            Some(learnt) => Some(learnt.address),
+            None => self.trust.proves(self.announced).then_some(self.signalled),
+        }
+    }
+
+    /// The peer may be sent to, but no address of it has proven itself yet.
+    #[must_use]
+    pub fn is_unproven(&self) -> bool {
+        sendable(self.signalled) && self.target().is_none()
     }
 
     /// A peer was learnt.
@@ -126,56 +227,4 @@ fn canonical(address: SocketAddr) -> SocketAddr {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn addr(text: &str) -> SocketAddr {
-        text.parse().unwrap()
-    }
-
-    #[test]
-    fn sends_to_the_sdp_then_to_the_learnt_source_only() {
-        let mut latch = Latch::new(addr("10.0.0.1:4000"), false);
-        assert_eq!(latch.target(), Some(addr("10.0.0.1:4000")));
-        assert_eq!(latch.admit(addr("10.0.0.2:4000"), 1, 0), Admission::Foreign);
-        assert_eq!(latch.target(), Some(addr("10.0.0.1:4000")));
-        assert_eq!(latch.admit(addr("10.0.0.1:5555"), 1, 0), Admission::Learned);
-        assert_eq!(latch.target(), Some(addr("10.0.0.1:5555")));
-        assert_eq!(latch.admit(addr("10.0.0.1:4000"), 1, 1), Admission::Foreign);
-        assert_eq!(latch.admit(addr("[::ffff:10.0.0.1]:5555"), 1, 1), Admission::Known);
-    }
-
-    #[test]
-    fn a_natted_phone_is_learnt_from_any_ip_once() {
-        let mut latch = Latch::new(addr("192.168.1.9:4000"), true);
-        assert_eq!(latch.admit(addr("203.0.113.5:61000"), 1, 0), Admission::Learned);
-        assert_eq!(latch.admit(addr("203.0.113.6:61000"), 1, 1), Admission::Foreign);
-        latch.update(addr("192.168.1.9:4000"), true);
-        assert_eq!(latch.target(), Some(addr("203.0.113.5:61000")), "same SDP, same peer");
-        latch.update(addr("192.168.1.9:4002"), true);
-        assert_eq!(latch.target(), Some(addr("192.168.1.9:4002")), "a new address is learnt anew");
-    }
-
-    #[test]
-    fn hold_by_unspecified_address_stops_sending_and_keeps_the_peer() {
-        let mut latch = Latch::new(addr("10.0.0.1:4000"), false);
-        latch.admit(addr("10.0.0.1:4000"), 1, 0);
-        latch.update(addr("0.0.0.0:4000"), false);
-        assert_eq!(latch.target(), None);
-        latch.update(addr("10.0.0.1:4000"), false);
-        assert!(latch.is_learnt());
-        assert_eq!(latch.target(), Some(addr("10.0.0.1:4000")));
-    }
-
-    #[test]
-    fn a_new_ssrc_of_the_same_peer_needs_two_packets_in_a_row() {
-        let mut latch = Latch::new(addr("10.0.0.1:4000"), false);
-        let peer = addr("10.0.0.1:4000");
-        latch.admit(peer, 1, 0);
-        assert_eq!(latch.admit(peer, 2, 500), Admission::Probation);
-        assert_eq!(latch.admit(peer, 1, 1), Admission::Known);
-        assert_eq!(latch.admit(peer, 2, 501), Admission::Probation);
-        assert_eq!(latch.admit(peer, 2, 502), Admission::NewStream);
-        assert_eq!(latch.admit(peer, 2, 503), Admission::Known);
-    }
-}
+mod tests;

@@ -53,6 +53,19 @@ pub enum Rtcp {
     },
 }
 
+impl Rtcp {
+    /// The SSRC of who sent it; 0 for a BYE that names none.
+    #[must_use]
+    pub fn sender(&self) -> u32 {
+        match self {
+            Self::SenderReport { ssrc, .. } | Self::ReceiverReport { ssrc, .. } | Self::ExtendedReport { ssrc, .. } => {
+                *ssrc
+            }
+            Self::Bye { ssrcs } => ssrcs.first().copied().unwrap_or(0),
+        }
+    }
+}
+
 /// Reads a compound packet, up to the package's limits.
 ///
 /// # Errors

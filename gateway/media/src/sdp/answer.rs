@@ -185,7 +185,7 @@ mod tests {
         assert_eq!(agreed.codec, Codec::Pcmu);
         assert_eq!(agreed.remote, callee.address);
         assert!(agreed.send && agreed.recv);
-        assert!(agreed.leg_params(true).latch_any_ip);
+        assert!(agreed.leg_params(crate::latch::Trust::new(true, [])).trust.believes_sdp());
     }
 
     #[test]

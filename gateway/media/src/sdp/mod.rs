@@ -13,7 +13,7 @@ pub use parse::{SdpError, parse};
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::{Codec, LegParams, XrWish, srtp::SrtpParams};
+use crate::{Codec, LegParams, XrWish, latch::Trust, srtp::SrtpParams};
 
 /// Who sends, seen from the side that wrote the attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -305,14 +305,14 @@ pub struct Agreed {
 impl Agreed {
     /// The same as parameters of a leg.
     #[must_use]
-    pub fn leg_params(&self, latch_any_ip: bool) -> LegParams {
+    pub fn leg_params(&self, trust: Trust) -> LegParams {
         LegParams {
             remote: self.remote,
             remote_rtcp: self.remote_rtcp,
             codec: self.codec,
             payload_type: self.payload_type,
             dtmf_pt: self.dtmf_pt,
-            latch_any_ip,
+            trust,
             send: self.send,
             recv: self.recv,
             xr: self.xr,

@@ -19,6 +19,7 @@ use std::{
 use hotline_media::{
     Clip, Codec, LegId, LegParams, RecordingId, XrWish, codec,
     engine::{Command, Engine, EngineConfig, Event, Input, Output, Port, RecordSpec, RecorderOp},
+    latch::Trust,
     recorder::{BlockPool, Finish, RecordingKey, WavFormat},
     rtp::{Header, Packet},
 };
@@ -199,7 +200,7 @@ pub fn params(remote: &str, codec: Codec) -> LegParams {
         codec,
         payload_type: codec.static_payload_type(),
         dtmf_pt: Some(101),
-        latch_any_ip: false,
+        trust: Trust::new(true, []),
         send: true,
         recv: true,
         xr: XrWish::default(),

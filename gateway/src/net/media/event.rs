@@ -161,7 +161,7 @@ impl From<Event> for MediaEvent {
             Event::RecordingGap { leg, ms } => Self::RecordingGap { leg, ms },
             Event::RecordingRefused { leg, rec, path, reason } => Self::refused(leg, rec, path, reason),
             Event::MixRefused { leg, reason } => Self::MixRefused { leg, reason },
-            Event::LegClosed { leg, stats } => Self::LegClosed { leg, stats },
+            Event::LegClosed { leg, stats, .. } => Self::LegClosed { leg, stats },
         }
     }
 }

@@ -145,9 +145,9 @@ impl Media {
         let serial = inner.next_leg.fetch_add(1, Ordering::Relaxed);
         let count = inner.mailboxes.len() as u64;
         let id = LegId(serial * count + thread as u64);
-        let port = pair.port;
+        let (port, stale) = (pair.port, pair.stale);
         if !inner.mailboxes[thread].post(Order::Open { leg: id, pair }) {
-            inner.ports.give_back(port);
+            inner.ports.give_back(port, stale);
             return Err(MediaError::Unavailable);
         }
         Ok(LegInfo { id, local: SocketAddr::new(inner.cfg.advertise, port) })

@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hotline_media::latch::Stale;
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, Type};
 
 use super::{
@@ -22,6 +23,8 @@ pub(super) struct Pair {
     pub(super) port: u16,
     pub(super) rtp: UdpSocket,
     pub(super) rtcp: UdpSocket,
+    /// What it received last, in the call before.
+    pub(super) stale: Option<Stale>,
 }
 
 /// Free ports, longest unused first.
@@ -29,14 +32,22 @@ pub(super) struct Pair {
 pub(super) struct Ports {
     min: u16,
     max: u16,
-    free: Mutex<VecDeque<(u16, Option<Instant>)>>,
+    free: Mutex<VecDeque<Free>>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Free {
+    port: u16,
+    closed_at: Option<Instant>,
+    stale: Option<Stale>,
 }
 
 impl Ports {
     pub(super) fn new(min: u16, max: u16) -> io::Result<Self> {
         // Never 0: that would let the kernel choose.
         let first = min.max(2).checked_next_multiple_of(2).unwrap_or(max);
-        let free: VecDeque<_> = (first..max).step_by(2).map(|port| (port, None)).collect();
+        let free: VecDeque<_> =
+            (first..max).step_by(2).map(|port| Free { port, closed_at: None, stale: None }).collect();
         if free.is_empty() {
             let problem = format!("RTP port range {min}-{max} holds no even/odd pair");
             return Err(io::Error::new(io::ErrorKind::InvalidInput, problem));
@@ -48,11 +59,11 @@ impl Ports {
     pub(super) fn bind(&self, ip: IpAddr) -> Result<Pair, MediaError> {
         let mut refusal = None;
         for _ in 0..BIND_TRIES_MAX {
-            let Some(port) = self.take() else { break };
+            let Some(Free { port, stale, .. }) = self.take() else { break };
             match bind_pair(ip, port) {
-                Ok(pair) => return Ok(pair),
+                Ok((rtp, rtcp)) => return Ok(Pair { port, rtp, rtcp, stale }),
                 Err(error) => {
-                    self.give_back(port);
+                    self.give_back(port, stale);
                     if error.kind() != io::ErrorKind::AddrInUse {
                         return Err(error.into());
                     }
@@ -63,21 +74,21 @@ impl Ports {
         Err(refusal.map_or(MediaError::PortsExhausted(self.min, self.max), MediaError::Socket))
     }
 
-    fn take(&self) -> Option<u16> {
+    fn take(&self) -> Option<Free> {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        let (port, closed_at) = *free.front()?;
-        let rested = closed_at.is_none_or(|at| at.elapsed() >= Duration::from_millis(PORT_REST_MS));
-        if rested { free.pop_front().map(|_| port) } else { None }
+        let rested = free.front()?.closed_at.is_none_or(|at| at.elapsed() >= Duration::from_millis(PORT_REST_MS));
+        if rested { free.pop_front() } else { None }
     }
 
-    pub(super) fn give_back(&self, port: u16) {
+    /// A pair is closed; `stale` is what it received last.
+    pub(super) fn give_back(&self, port: u16, stale: Option<Stale>) {
         let mut free = self.free.lock().unwrap_or_else(PoisonError::into_inner);
-        free.push_back((port, Some(Instant::now())));
+        free.push_back(Free { port, closed_at: Some(Instant::now()), stale });
     }
 }
 
-fn bind_pair(ip: IpAddr, port: u16) -> io::Result<Pair> {
-    Ok(Pair { port, rtp: bind_one(ip, port)?, rtcp: bind_one(ip, port + 1)? })
+fn bind_pair(ip: IpAddr, port: u16) -> io::Result<(UdpSocket, UdpSocket)> {
+    Ok((bind_one(ip, port)?, bind_one(ip, port + 1)?))
 }
 
 fn bind_one(ip: IpAddr, port: u16) -> io::Result<UdpSocket> {
@@ -129,7 +140,7 @@ mod tests {
         assert_eq!(pair.port, 38_402);
         assert_eq!(pair.rtcp.local_addr().unwrap().port(), 38_403);
         drop((squatter, pair));
-        ports.give_back(38_402);
+        ports.give_back(38_402, None);
         assert!(matches!(ports.bind(ip), Err(MediaError::PortsExhausted(..))));
         std::thread::sleep(Duration::from_millis(PORT_REST_MS + 10));
         assert!(ports.bind(ip).is_ok());

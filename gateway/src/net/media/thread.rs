@@ -204,19 +204,22 @@ impl MediaThread {
     }
 
     fn open(&mut self, now: Instant, leg: LegId, pair: Pair) {
-        let port = pair.port;
+        let (port, stale) = (pair.port, pair.stale);
         let opened = Sockets::new(leg, pair, &self.poller);
         if let Err(error) = &opened {
             tracing::error!(%leg, %error, "leg refused by epoll");
         }
         let opened = opened.ok().filter(|_| !self.stopping && self.engine.open_leg(now, leg));
         let Some(sockets) = opened else {
-            self.ports.give_back(port);
+            self.ports.give_back(port, stale);
             self.shared.release_leg();
             let stats = hotline_media::LegStats::default();
             self.events.push(MediaEvent::LegClosed { leg, stats });
             return;
         };
+        if let Some(stale) = stale {
+            self.engine.remember_stale(leg, stale);
+        }
         self.sockets.insert(leg, sockets);
     }
 
@@ -258,11 +261,11 @@ impl MediaThread {
                     }
                 }
                 Output::Event(event) => {
-                    if let Event::LegClosed { leg, .. } = event {
+                    if let Event::LegClosed { leg, stale, .. } = event {
                         if let Some(sockets) = self.sockets.remove(&leg) {
                             let port = sockets.port;
                             drop(sockets);
-                            self.ports.give_back(port);
+                            self.ports.give_back(port, stale);
                         }
                         self.shared.release_leg();
                     }
