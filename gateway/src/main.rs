@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Parser, Subcommand};
-use hotline_gateway::config::{Config, Hotline, Trunk};
+use hotline_gateway::config::{Config, Hotline, Record, Trunk};
 use hotline_gateway::{app, cli, observe};
 
 /// 城市热线网关 / the citizen-hotline gateway
@@ -301,6 +301,7 @@ fn load(site: &Site) -> anyhow::Result<Config> {
                 queue: "main".into(),
                 flow: "hotline".into(),
                 ring_ms: 0,
+                record: Record::default(),
             }],
             trunks: vec![Trunk { name: "local".into(), sources: vec!["127.0.0.0/8".into()], ..Trunk::default() }],
             ..Config::default()

@@ -43,18 +43,20 @@ fn legs(options: &Options) -> u32 {
 
 pub(crate) async fn run(options: &Options) -> Result<()> {
     let (calls, hold_s) = (options.calls, options.hold_s);
-    let command = format!("ops/bench bridge --calls {calls} --hold {hold_s}");
+    let command = format!("ops/bench/run bridge --calls {calls} --hold {hold_s}");
     let title = format!("recorded bridge: {calls} talks, {hold_s} s measured, G.711 A-law both ways");
     head(&title, &command, &["", "CPU ms/min", "packets in", "delivered %", "late %", "gap p99 ms"]);
     // Its ports now, while there are ranges.
     let relay = Relay::find(calls)?;
     if relay.is_none() {
-        note("skipped: iobench bridge (HOTLINE_IOBENCH names no program; ops/bench builds it from HOTLINE_BENCH_DIR)");
+        note(
+            "skipped: iobench bridge (HOTLINE_IOBENCH names no program; ops/bench/run builds it from HOTLINE_BENCH_DIR)",
+        );
     }
     let (gateway, desks) = open_desks(config(legs(options))?, calls).await?;
     idle(&gateway).await?;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for round in 1..=options.rounds {
+    for round in 1..=options.rounds() {
         ours.push(of_gateway(&gateway, &desks, options, round).await?);
         if let Some(relay) = &relay {
             let limit = Limit::start(relay).await?;

@@ -25,7 +25,7 @@ impl Core {
     /// `None` with a remark if the environment names no program.
     pub(crate) async fn start() -> Result<Option<Self>> {
         let Some(program) = std::env::var_os("HOTLINE_UAS").map(PathBuf::from).filter(|path| path.is_file()) else {
-            note("skipped: the core alone (HOTLINE_UAS names no program; ops/bench builds the example `uas`)");
+            note("skipped: the core alone (HOTLINE_UAS names no program; ops/bench/run builds the example `uas`)");
             return Ok(None);
         };
         let dir = tempfile::TempDir::with_prefix("core-").map_err(Error::io("temp dir"))?;
@@ -47,13 +47,13 @@ impl Core {
 
 pub(crate) async fn run(options: &Options) -> Result<()> {
     let calls = options.rate * options.seconds;
-    let command = format!("ops/bench core --rate {} --seconds {}", options.rate, options.seconds);
+    let command = format!("ops/bench/run core --rate {} --seconds {}", options.rate, options.seconds);
     let title = format!("SIP core: {calls} calls at {}/s, answered, BYE after {TALK_MS} ms", options.rate);
     head(&title, &command, &COLUMNS);
     // One process for all rounds: its memory must not grow after the first.
     let Some(mut core) = Core::start().await? else { return Ok(()) };
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for round in 1..=options.rounds {
+    for round in 1..=options.rounds() {
         ours.push(of_running(&format!("round {round}  core"), core.id(), core.address, options).await?);
         note(&format!("memory after it {:.1} MiB", kib(resident_kib(core.id())?) / 1024.0));
         theirs.push(of_sipp(options, round).await?);

@@ -1,11 +1,12 @@
 //! The load benchmarks: what a call costs in time, CPU and memory, each figure beside that of
 //! a program that does the bare minimum, measured in the same run on the same machine.
 //!
-//! `ops/bench` builds what is needed and runs it. No figure here fails anything: a benchmark
+//! `ops/bench/run` builds what is needed and runs it. No figure here fails anything: a benchmark
 //! ends with an error only when it could not measure.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command that prints its findings")]
 
 mod bridge;
+mod callgen;
 mod core;
 mod disk;
 mod limit;
@@ -13,14 +14,19 @@ mod memory;
 mod options;
 mod overload;
 mod process;
+mod profile;
+mod ratios;
+mod report;
+mod rivals;
 mod setup;
+mod stall;
 mod table;
 mod unacked;
 
 use std::process::{Command, ExitCode};
 
 use hotline_tests::Error;
-use options::{Options, Request};
+use options::{Name, Options, Request};
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
 async fn main() -> ExitCode {
@@ -45,38 +51,28 @@ async fn main() -> ExitCode {
 }
 
 async fn run(options: &Options) -> hotline_tests::Result<()> {
-    let names = options.names();
-    if names.len() > 1 {
+    let [name] = options.names[..] else {
         // Each in a process of its own: a citizen takes ports anywhere and never gives them back
         // to the harness, so after some hundred calls no gateway finds its range any more.
-        return names.iter().try_for_each(|name| alone(name, options));
+        return options.names.iter().try_for_each(|name| alone(name.as_str(), options));
+    };
+    match name {
+        Name::Table => ratios::run(options).await,
+        Name::Serve => profile::serve(options.calls).await,
+        Name::Core => core::run(options).await,
+        Name::Setup => setup::run(options).await,
+        Name::Overload => overload::run(options).await,
+        Name::Unacked => unacked::run(options).await,
+        Name::Memory => memory::run(options).await,
+        Name::Bridge => bridge::run(options).await,
     }
-    if options.core {
-        core::run(options).await?;
-    }
-    if options.setup {
-        setup::run(options).await?;
-    }
-    if options.overload {
-        overload::run(options).await?;
-    }
-    if options.unacked {
-        unacked::run(options).await?;
-    }
-    if options.memory {
-        memory::run(options).await?;
-    }
-    if options.bridge {
-        bridge::run(options).await?;
-    }
-    Ok(())
 }
 
 /// Runs one benchmark as this program's child and passes its output on.
 fn alone(name: &str, options: &Options) -> hotline_tests::Result<()> {
     let program = std::env::current_exe().map_err(Error::io("current exe"))?;
     let mut command = Command::new(program);
-    let status = command.arg(name).args(options.numbers()).status().map_err(Error::io(format!("run load {name}")))?;
+    let status = command.arg(name).args(options.settings()).status().map_err(Error::io(format!("run load {name}")))?;
     if status.success() {
         return Ok(());
     }

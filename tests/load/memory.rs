@@ -27,13 +27,13 @@ fn legs(options: &Options) -> u32 {
 
 pub(crate) async fn run(options: &Options) -> Result<()> {
     let waiting = options.waiting;
-    let command = format!("ops/bench memory --waiting {waiting}");
+    let command = format!("ops/bench/run memory --waiting {waiting}");
     let title = format!("memory: VmRSS with {waiting} calls that hear the waiting prompts");
     head(&title, &command, &["", "before KiB", "during KiB", "KiB/call", "after KiB"]);
     let gateway = Gateway::start(config(legs(options))?).await?;
     let id = process_id(&gateway)?;
     tokio::time::sleep(Duration::from_secs(1)).await;
-    for round in 1..=options.rounds {
+    for round in 1..=options.rounds() {
         let before = resident_kib(id)?;
         let sipp = SippConfig {
             scenario: scenario("setup"),

@@ -2,39 +2,79 @@
 
 /// Printed by `--help` and after a mistake.
 pub(crate) const HELP: &str = "\
-load [core] [setup] [overload] [unacked] [memory] [bridge] [--rounds N] [--rate N] [--seconds N] [--waiting N] [--calls N] [--hold N]
-     [--unacked N]
+load [table [--quick]] [serve] [core] [setup] [overload] [unacked] [memory] [bridge] [all]
+     [--rounds N] [--rate N] [--seconds N] [--waiting N] [--calls N] [--hold N] [--unacked N]
+  table    the table of ratios: recorded bridges and prompts beside `iobench bridge` and rtpengine, memory,
+           threads, late packets up to 1,000 calls, a frozen disk, a busy machine (HOTLINE_CALLGEN drives);
+           --quick takes one pair of each, --rounds N so many (3)
+  serve    the same profile with --calls operators until Ctrl-C, for callgen or any other driver
   core     the SIP core alone (HOTLINE_UAS) at --rate calls/s for --seconds s, beside SIPp
   setup    INVITE to 200 OK at --rate calls/s for --seconds s, beside SIPp's own answering side
   overload the same at --rate, at three times --rate and at --rate again: refusals and delays
   unacked  resident memory of --unacked INVITEs of a trunk whose 200 is never acknowledged
   memory   resident memory with --waiting calls in the queue, before and after
   bridge   CPU of --calls recorded talks of --hold s, beside `iobench bridge` (HOTLINE_IOBENCH)
-  Without a name all run. Every round measures both sides in turn; --rounds defaults to 2.";
+  all      core, setup, overload, unacked, memory and bridge
+  Without a name the table. Every round measures both sides in turn; --rounds defaults to 2.";
 
 /// Most calls one run asks for: each citizen and each phone needs sockets of its own here.
 const CALLS_MAX: u32 = 2_000;
 /// Most INVITEs without an ACK: each one takes two ports of the gateway.
 const UNACKED_MAX: u32 = 10_000;
+/// Rounds of a benchmark that wasn't told.
+const ROUNDS: u32 = 2;
+
+/// One benchmark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Name {
+    Table,
+    Serve,
+    Core,
+    Setup,
+    Overload,
+    Unacked,
+    Memory,
+    Bridge,
+}
+
+impl Name {
+    /// What `all` stands for.
+    const ALL: [Self; 6] = [Self::Core, Self::Setup, Self::Overload, Self::Unacked, Self::Memory, Self::Bridge];
+
+    pub(crate) const fn as_str(self) -> &'static str {
+        match self {
+            Self::Table => "table",
+            Self::Serve => "serve",
+            Self::Core => "core",
+            Self::Setup => "setup",
+            Self::Overload => "overload",
+            Self::Unacked => "unacked",
+            Self::Memory => "memory",
+            Self::Bridge => "bridge",
+        }
+    }
+
+    fn parse(word: &str) -> Option<Self> {
+        [Self::Table, Self::Serve].into_iter().chain(Self::ALL).find(|name| name.as_str() == word)
+    }
+}
 
 /// What to measure and how long.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Options {
-    pub(crate) core: bool,
-    pub(crate) setup: bool,
-    pub(crate) overload: bool,
-    pub(crate) unacked: bool,
-    pub(crate) memory: bool,
-    pub(crate) bridge: bool,
+    /// In the order they run, none twice.
+    pub(crate) names: Vec<Name>,
+    /// One pair of each in `table`, and fewer levels.
+    pub(crate) quick: bool,
     /// Times each measurement is repeated, both sides in turn.
-    pub(crate) rounds: u32,
+    pub(crate) rounds: Option<u32>,
     /// New calls a second in `setup`.
     pub(crate) rate: u32,
     /// Length of one `setup` run, seconds.
     pub(crate) seconds: u32,
     /// Calls waiting at once in `memory`.
     pub(crate) waiting: u32,
-    /// Talks at once in `bridge`.
+    /// Talks at once in `bridge`, operators in `serve`.
     pub(crate) calls: u32,
     /// Length of the measured part of a talk, seconds.
     pub(crate) hold_s: u32,
@@ -45,13 +85,9 @@ pub(crate) struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            core: false,
-            setup: false,
-            overload: false,
-            unacked: false,
-            memory: false,
-            bridge: false,
-            rounds: 2,
+            names: Vec::new(),
+            quick: false,
+            rounds: None,
             rate: 50,
             seconds: 20,
             waiting: 200,
@@ -77,76 +113,62 @@ impl Options {
         while let Some(argument) = arguments.next() {
             let field = match argument.as_str() {
                 "-h" | "--help" => return Ok(Request::Help),
-                "core" => {
-                    options.core = true;
+                "--quick" => {
+                    options.quick = true;
                     continue;
                 }
-                "setup" => {
-                    options.setup = true;
+                "all" => {
+                    options.names.extend(Name::ALL);
                     continue;
                 }
-                "overload" => {
-                    options.overload = true;
-                    continue;
-                }
-                "unacked" => {
-                    options.unacked = true;
-                    continue;
-                }
-                "memory" => {
-                    options.memory = true;
-                    continue;
-                }
-                "bridge" => {
-                    options.bridge = true;
-                    continue;
-                }
-                "--rounds" => &mut options.rounds,
+                "--rounds" => options.rounds.get_or_insert(ROUNDS),
                 "--rate" => &mut options.rate,
                 "--seconds" => &mut options.seconds,
                 "--waiting" => &mut options.waiting,
                 "--calls" => &mut options.calls,
                 "--hold" => &mut options.hold_s,
                 "--unacked" => &mut options.invites,
-                other => return Err(format!("unknown argument {other:?}")),
+                other => {
+                    let name = Name::parse(other).ok_or_else(|| format!("unknown argument {other:?}"))?;
+                    options.names.push(name);
+                    continue;
+                }
             };
             let value = arguments.next().and_then(|v| v.parse().ok());
             let most = if argument == "--unacked" { UNACKED_MAX } else { CALLS_MAX };
             let value = value.filter(|n| (1..=most).contains(n));
             *field = value.ok_or_else(|| format!("{argument} needs a number from 1 to {most}"))?;
         }
-        if options.names().is_empty() {
-            (options.core, options.setup, options.overload) = (true, true, true);
-            (options.unacked, options.memory, options.bridge) = (true, true, true);
+        if options.names.is_empty() {
+            options.names.push(Name::Table);
         }
+        options.names.dedup();
         Ok(Request::Run(options))
     }
 
-    /// The benchmarks chosen.
-    pub(crate) fn names(&self) -> Vec<&'static str> {
-        let all = [
-            ("core", self.core),
-            ("setup", self.setup),
-            ("overload", self.overload),
-            ("unacked", self.unacked),
-            ("memory", self.memory),
-            ("bridge", self.bridge),
-        ];
-        all.into_iter().filter(|(_, chosen)| *chosen).map(|(name, _)| name).collect()
+    /// Rounds of all but the table.
+    pub(crate) fn rounds(&self) -> u32 {
+        self.rounds.unwrap_or(ROUNDS)
     }
 
     /// Everything but the names, as arguments again.
-    pub(crate) fn numbers(&self) -> Vec<String> {
+    pub(crate) fn settings(&self) -> Vec<String> {
+        let mut written: Vec<String> = Vec::new();
+        if self.quick {
+            written.push("--quick".into());
+        }
         let all = [
             ("--rounds", self.rounds),
-            ("--rate", self.rate),
-            ("--seconds", self.seconds),
-            ("--waiting", self.waiting),
-            ("--calls", self.calls),
-            ("--hold", self.hold_s),
-            ("--unacked", self.invites),
+            ("--rate", Some(self.rate)),
+            ("--seconds", Some(self.seconds)),
+            ("--waiting", Some(self.waiting)),
+            ("--calls", Some(self.calls)),
+            ("--hold", Some(self.hold_s)),
+            ("--unacked", Some(self.invites)),
         ];
-        all.into_iter().flat_map(|(flag, value)| [flag.to_owned(), value.to_string()]).collect()
+        let numbers = all.into_iter().filter_map(|(flag, value)| Some([flag.to_owned(), value?.to_string()]));
+        written.extend(numbers.flatten());
+        written
     }
 }
 
@@ -159,26 +181,25 @@ mod tests {
     }
 
     #[test]
-    fn without_a_name_everything_is_measured() {
-        let all = Options {
-            core: true,
-            setup: true,
-            overload: true,
-            unacked: true,
-            memory: true,
-            bridge: true,
-            ..Options::default()
-        };
-        assert_eq!(parse(""), Ok(Request::Run(all)));
-        let one = Options { bridge: true, calls: 10, hold_s: 5, ..Options::default() };
+    fn without_a_name_the_table_is_taken() {
+        let table = Options { names: vec![Name::Table], ..Options::default() };
+        assert_eq!(parse(""), Ok(Request::Run(table)));
+        let quick = Options { names: vec![Name::Table], quick: true, ..Options::default() };
+        assert_eq!(parse("--quick"), Ok(Request::Run(quick)));
+        let one = Options { names: vec![Name::Bridge], calls: 10, hold_s: 5, ..Options::default() };
         assert_eq!(parse("bridge --calls 10 --hold 5"), Ok(Request::Run(one)));
+        let all = Options { names: Name::ALL.to_vec(), ..Options::default() };
+        assert_eq!(parse("all"), Ok(Request::Run(all)));
     }
 
     #[test]
     fn the_arguments_written_are_the_ones_read() {
-        let options = Options { memory: true, rounds: 3, waiting: 7, ..Options::default() };
-        let written = options.names().into_iter().map(str::to_owned).chain(options.numbers());
-        assert_eq!(Options::parse(written), Ok(Request::Run(options)));
+        for rounds in [None, Some(3)] {
+            let names = vec![Name::Memory, Name::Table];
+            let options = Options { names, quick: true, rounds, waiting: 7, ..Options::default() };
+            let written = options.names.iter().map(|name| name.as_str().to_owned()).chain(options.settings());
+            assert_eq!(Options::parse(written), Ok(Request::Run(options)));
+        }
     }
 
     #[test]

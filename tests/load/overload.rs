@@ -10,7 +10,7 @@ use crate::setup::{SETTLE, config, drive, legs};
 use crate::table::{head, note, row};
 
 pub(crate) async fn run(options: &Options) -> Result<()> {
-    let command = format!("ops/bench overload --rate {} --seconds {}", options.rate, options.seconds);
+    let command = format!("ops/bench/run overload --rate {} --seconds {}", options.rate, options.seconds);
     let title =
         format!("overload: {} s each at the rated {}/s, three times it, and it again", options.seconds, options.rate);
     head(

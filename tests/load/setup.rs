@@ -66,12 +66,12 @@ pub(crate) fn legs(options: &Options) -> u32 {
 
 pub(crate) async fn run(options: &Options) -> Result<()> {
     let calls = options.rate * options.seconds;
-    let command = format!("ops/bench setup --rate {} --seconds {}", options.rate, options.seconds);
+    let command = format!("ops/bench/run setup --rate {} --seconds {}", options.rate, options.seconds);
     let title = format!("set-up: {calls} calls at {}/s, answered, BYE after {TALK_MS} ms", options.rate);
     head(&title, &command, &COLUMNS);
     let gateway = Gateway::start(config(legs(options))?).await?;
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    for round in 1..=options.rounds {
+    for round in 1..=options.rounds() {
         ours.push(of_gateway(&gateway, options, round).await?);
         theirs.push(of_sipp(options, round).await?);
     }

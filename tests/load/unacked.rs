@@ -21,7 +21,7 @@ const LAST_ANSWERS: Duration = Duration::from_secs(2);
 
 pub(crate) async fn run(options: &Options) -> Result<()> {
     let invites = options.invites;
-    let command = format!("ops/bench unacked --unacked {invites}");
+    let command = format!("ops/bench/run unacked --unacked {invites}");
     let title = format!("unacked: VmRSS over {invites} INVITEs at {RATE}/s without an ACK");
     head(&title, &command, &["", "before KiB", "at the most KiB", "growth MiB", "KiB/INVITE", "datagrams"]);
     let config = config(invites + 500)?.with("sip.sessions_max", i64::from(invites) * 2);

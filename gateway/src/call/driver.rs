@@ -22,6 +22,7 @@ use super::story::Story;
 use super::transfer::Transfer;
 use crate::acd::{CallNews, Lane};
 use crate::app::Services;
+use crate::config::Record;
 use crate::dialout::Permit;
 use crate::net::media::MediaEvent;
 use crate::net::sip::session_of;
@@ -128,6 +129,8 @@ pub(crate) struct Driver {
     pub(crate) line_ended_by: Option<(Side, String)>,
     /// The citizen chose something else than waiting: not an abandoned call.
     pub(crate) served_otherwise: Option<String>,
+    /// Which part of the call is recorded.
+    pub(crate) record: Record,
     pub(crate) recording: Option<ActiveRecording>,
     pub(crate) recordings_pending: BTreeMap<String, Purpose>,
     pub(crate) verdict: Verdict,

@@ -9,7 +9,6 @@ use tracing::info;
 
 use super::driver::{Driver, Side, Stage};
 use super::leg::{Leg, Settled, Speaks};
-use super::recording::{Purpose, TALK_MAX_MS};
 use super::security::security;
 use super::trust::trust_in_account;
 use crate::acd::{Decline, OperatorRef};
@@ -187,7 +186,7 @@ impl Driver {
         // Music of ours the flow knows nothing of: the citizen has talked to somebody before.
         self.play_next += 1;
         self.sv.media.stop_play(self.citizen.id());
-        self.start_recording(Purpose::Talk, TALK_MAX_MS).await;
+        self.record_talk().await;
         self.sv.media.bridge(self.citizen.id(), leg);
         self.set_stage(Stage::Talk);
         let patch = CallPatch { operator_answer_at: Some(at), operator: id.parse().ok(), ..CallPatch::default() };

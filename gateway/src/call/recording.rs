@@ -12,6 +12,7 @@ use tracing::{error, warn};
 use super::driver::Driver;
 use crate::app::Services;
 use crate::clock::now_ms;
+use crate::config::Record;
 use crate::net::media::MediaEvent;
 use crate::patience::patiently;
 
@@ -51,6 +52,21 @@ pub(crate) struct ActiveRecording {
 }
 
 impl Driver {
+    /// The call is answered: some hotlines record from here on.
+    pub(crate) async fn record_answer(&mut self) {
+        if self.record == Record::Answer {
+            self.start_recording(Purpose::Talk, TALK_MAX_MS).await;
+        }
+    }
+
+    /// A talk begins; what is recorded since the answer goes on.
+    pub(crate) async fn record_talk(&mut self) {
+        let goes_on = self.record == Record::Answer && self.recording.is_some();
+        if self.record != Record::Off && !goes_on {
+            self.start_recording(Purpose::Talk, TALK_MAX_MS).await;
+        }
+    }
+
     /// The row is on its way before the file begins; the repair at start reports a file whose row a crash swallowed.
     pub(crate) async fn start_recording(&mut self, purpose: Purpose, max_ms: u64) {
         if self.recording.is_some() {

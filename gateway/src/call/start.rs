@@ -22,7 +22,7 @@ use super::trust::trust_in_caller;
 use crate::acd::Lane;
 use crate::app::Services;
 use crate::clock::now_ms;
-use crate::config::{Config, Hotline, NumberRule, Srtp, TrunkNumbers};
+use crate::config::{Config, Hotline, NumberRule, Record, Srtp, TrunkNumbers};
 use crate::dialout::Permit;
 use crate::intake::accept::{self, PhoneContact};
 use crate::net::sip::NewCall as IncomingCall;
@@ -116,6 +116,7 @@ async fn serve_inbound(sv: &Arc<Services>, new: IncomingCall) -> Result<(), (u16
     driver.number = number;
     driver.withheld = withheld;
     driver.lane = Lane::Normal;
+    driver.record = hotline.record;
     announce(&driver);
     if hotline.ring_ms > 0 {
         sv.sip.ringing(new.id);
@@ -126,6 +127,7 @@ async fn serve_inbound(sv: &Arc<Services>, new: IncomingCall) -> Result<(), (u16
         info!(call = %driver.call, "caller left before the answer");
     } else {
         driver.write_answered(settled).await;
+        driver.record_answer().await;
     }
     driver.run().await;
     Ok(())
@@ -247,6 +249,7 @@ fn build(sv: &Arc<Services>, call: Id, origin: Origin, mailboxes: Mailboxes, cit
         talk_ended_by: None,
         line_ended_by: None,
         served_otherwise: None,
+        record: Record::default(),
         recording: None,
         recordings_pending: BTreeMap::new(),
         verdict: BTreeMap::new(),
@@ -277,8 +280,13 @@ mod tests {
 
     #[test]
     fn the_number_dialled_first_decides_the_hotline() {
-        let hotline =
-            |number: &str| Hotline { number: number.into(), queue: number.into(), flow: "hotline".into(), ring_ms: 0 };
+        let hotline = |number: &str| Hotline {
+            number: number.into(),
+            queue: number.into(),
+            flow: "hotline".into(),
+            ring_ms: 0,
+            record: Record::default(),
+        };
         let mut config = Config { hotlines: vec![hotline("12319"), hotline("12345")], ..Config::default() };
         config.site.area_code = "519".into();
         let queue = |dialled: &[&str]| {

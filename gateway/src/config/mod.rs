@@ -21,7 +21,7 @@ pub use codecs::CodecName;
 pub use dialout::Dialout;
 pub use guard::Guard;
 pub use judge::digest_algorithm;
-pub use recording::RecordingFormat;
+pub use recording::{Record, RecordingFormat};
 pub use srtp::Srtp;
 pub use trace::{Hep, Trace};
 pub use trunk::{
@@ -287,6 +287,9 @@ pub struct Hotline {
     /// The caller hears it ring for so long before we answer; 0: answered at once, without a 180.
     #[serde(default)]
     pub ring_ms: u64,
+    /// Which part of its calls is recorded.
+    #[serde(default)]
+    pub record: Record,
 }
 
 fn main_queue() -> String {

@@ -22,3 +22,16 @@ impl From<RecordingFormat> for WavFormat {
         }
     }
 }
+
+/// From when on calls to a hotline number are recorded.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Record {
+    /// Nothing but messages citizens leave.
+    Off,
+    /// The talk with an operator.
+    #[default]
+    Talk,
+    /// From the answer on: greeting, menus and waiting too.
+    Answer,
+}

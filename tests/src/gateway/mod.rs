@@ -27,6 +27,8 @@ pub struct GatewayConfig {
     pub database_url: String,
     /// Where citizens are called back: the trunk's `outbound`.
     pub outbound: Option<SocketAddr>,
+    /// Where it listens for SIP; `None` takes a free port.
+    pub sip: Option<SocketAddr>,
     /// Dotted keys of the configuration file and their values, e.g.
     /// `("callback.time_factor", 3600.into())`; they replace what is there.
     pub set: Vec<(String, Value)>,
@@ -104,7 +106,10 @@ impl Gateway {
         binary()?;
         let dir = TempDir::with_prefix("hotline-").map_err(Error::io("temp dir"))?;
         let root = dir.path().to_path_buf();
-        let sip = SocketAddr::new(GATEWAY_IP, free_port(GATEWAY_IP)?);
+        let sip = match config.sip {
+            Some(address) => address,
+            None => SocketAddr::new(GATEWAY_IP, free_port(GATEWAY_IP)?),
+        };
         let http = SocketAddr::new(GATEWAY_IP, free_port(GATEWAY_IP)?);
         let mut table = settings(&root, sip, http, &config)?;
         for (key, value) in config.set {
