@@ -34,7 +34,7 @@ async fn a_hotline_is_recorded_from_the_answer_on_or_not_at_all() {
     .unwrap();
     desk.ready().await;
     let operator = phone.next_call(10_000).await.unwrap();
-    call.rtp().wait_for_tone(1_000.0, 500, 8_000).await.unwrap();
+    call.rtp().wait_for_tone(1_000.0, 1_000, 8_000).await.unwrap();
     call.hang_up().await.unwrap();
     operator.wait_ended(5_000).await.unwrap();
     let id = call_of(&desk, 1).await;
