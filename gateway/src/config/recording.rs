@@ -1,4 +1,4 @@
-//! How recordings are stored.
+//! How recordings are stored, and what is recorded.
 
 use hotline_media::recorder::WavFormat;
 use serde::{Deserialize, Serialize};
