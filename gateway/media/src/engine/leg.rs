@@ -42,6 +42,8 @@ pub(super) struct Leg {
     pub(super) coded: Vec<u8>,
     /// Where its packets are passed on to as they come.
     pub(super) peer: Option<LegId>,
+    /// Whose packets it is sent as they come.
+    pub(super) fed_by: Option<LegId>,
     /// The mix it belongs to; every bridge is one.
     pub(super) mix: Option<usize>,
     /// It is sent a frame of its mix every 20 ms.
@@ -102,6 +104,7 @@ impl Leg {
             newest_out: None,
             coded: Vec::with_capacity(FRAME_SAMPLES),
             peer: None,
+            fed_by: None,
             mix: None,
             is_mixed: false,
             playout: None,
@@ -160,6 +163,11 @@ impl Leg {
     /// What the peer says is wanted.
     pub(super) fn is_heard(&self) -> bool {
         self.params.as_ref().is_some_and(|params| params.recv)
+    }
+
+    /// We may send to the peer.
+    pub(super) fn is_sent(&self) -> bool {
+        self.params.as_ref().is_some_and(|params| params.send)
     }
 
     /// A prompt or a digit is being sent, so what others say isn't.

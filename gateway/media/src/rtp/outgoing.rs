@@ -145,6 +145,12 @@ impl Outgoing {
         Some(Header { marker, payload_type, seq, timestamp, ssrc: self.ssrc })
     }
 
+    /// Packets relayed from now on are not the continuation of those before: what the source sent to
+    /// others meanwhile would look lost.
+    pub fn cut_relay(&mut self) {
+        self.mapping = None;
+    }
+
     /// The mapped timestamp is plausible for `now`; otherwise the source's clock has jumped.
     fn fits(&self, now: Instant, mapping: &Mapping, header: &Header) -> bool {
         let timestamp = header.timestamp.wrapping_add(mapping.timestamp_offset);

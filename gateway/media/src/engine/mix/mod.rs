@@ -77,6 +77,7 @@ impl Engine {
         self.set_mixed(now, id, false);
         if let Some(leg) = self.legs.get_mut(&id) {
             leg.playout = None;
+            leg.fed_by = None;
             leg.talk_ends(now, &mut self.out);
         }
         self.route(now, mix);

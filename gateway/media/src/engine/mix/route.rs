@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
-use super::{super::Engine, Playout};
+use super::{
+    super::{Engine, leg::Leg},
+    Playout,
+};
 use crate::{Codec, LegId, mixer::Hears};
 
 impl Engine {
@@ -18,15 +21,14 @@ impl Engine {
                 leg.peer = None;
             }
         }
-        // Who hears one leg gets its packets, if nobody else of this row's kind does already.
-        let (mut mixed, mut heard) = (Hears::default(), Hears::default());
+        // Who hears one leg gets its packets, if nobody else does already.
+        let (mut fed, mut mixed, mut heard) = (Hears::default(), Hears::default(), Hears::default());
         for (n, listener) in members().filter(|(n, _)| !matrix.row(*n).is_empty()) {
             let source = matrix.row(n).only().and_then(|source| matrix.member(source));
             match source.filter(|source| self.can_relay(*source, listener)) {
                 Some(source) => {
-                    if let Some(leg) = self.legs.get_mut(&source) {
-                        leg.peer = Some(listener);
-                    }
+                    fed.add(n);
+                    self.feed(source, listener);
                 }
                 None => {
                     mixed.add(n);
@@ -40,6 +42,9 @@ impl Engine {
             let Some(leg) = self.legs.get_mut(&id) else {
                 continue;
             };
+            if !fed.has(n) {
+                leg.fed_by = None;
+            }
             if !is_connected {
                 leg.mix = None;
                 leg.talk_ends(now, &mut self.out);
@@ -55,6 +60,22 @@ impl Engine {
             self.mixes.pace(now, number, !mixed.is_empty());
         } else {
             self.mixes.remove(number);
+        }
+    }
+
+    /// Lets a leg's packets go to a listener as they come.
+    fn feed(&mut self, source: LegId, listener: LegId) {
+        let is_heard = self.legs.get(&source).is_some_and(Leg::is_heard);
+        if let Some(leg) = self.legs.get_mut(&source) {
+            leg.peer = Some(listener);
+        }
+        if let Some(leg) = self.legs.get_mut(&listener) {
+            // After a hold of either side the numbers go on where they stopped, as with a new source.
+            let fed_by = (is_heard && leg.is_sent()).then_some(source);
+            if leg.fed_by != fed_by {
+                leg.fed_by = fed_by;
+                leg.out.cut_relay();
+            }
         }
     }
 
