@@ -94,6 +94,7 @@ impl Config {
             within("sip.session_expires_s", expires_s, min_s, 86_400)?;
         }
         within("sip.register_max_s", self.sip.register_max_s.into(), 60, 86_400)?;
+        within("media.threads", self.media.threads as u64, 1, 64)?;
         within("media.rtp_silence_ms", self.media.rtp_silence_ms, 1_000, 60_000)?;
         within("media.rtp_dead_ms", self.media.rtp_dead_ms, self.media.rtp_silence_ms, 600_000)?;
         within("callback.ring_s", self.callback.ring_s, 1, 120)?;

@@ -237,7 +237,7 @@ pub struct Media {
     pub port_min: u16,
     /// Last port.
     pub port_max: u16,
-    /// Media threads.
+    /// Media threads at most; a second one starts when the first uses 60 % of a core.
     pub threads: usize,
     /// How recordings are stored.
     pub recording_format: RecordingFormat,
@@ -261,7 +261,7 @@ impl Default for Media {
             advertise: None,
             port_min: 20_000,
             port_max: 29_999,
-            threads: 1,
+            threads: 2,
             codecs: CodecName::g711(),
             rtp_silence_ms: 4_000,
             recording_format: RecordingFormat::Pcm16,

@@ -27,7 +27,7 @@ pub struct MediaConfig {
     pub rtcp_xr: bool,
     /// Automatic gain in mixes of three and more.
     pub agc: bool,
-    /// Media threads, at least 1. Two bridged legs must live on one thread: see
-    /// [`super::Media::open_leg_beside`].
+    /// Media threads at most, at least 1; further ones than the first start when all are busy. Two bridged
+    /// legs must live on one thread: see [`super::Media::open_leg_beside`].
     pub threads: usize,
 }

@@ -5,10 +5,9 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        Arc,
+        atomic::{AtomicU64, Ordering},
     },
-    thread::JoinHandle,
     time::Duration,
 };
 
@@ -18,13 +17,7 @@ use hotline_media::{
 };
 use tokio::sync::mpsc;
 
-use super::{
-    MediaConfig, MediaEvent, MediaStats,
-    mailbox::{Mailbox, Order},
-    ports::Ports,
-    stats::Shared,
-    thread, writer,
-};
+use super::{MediaConfig, MediaEvent, MediaStats, mailbox::Order, ports::Ports, stats::Shared, threads::Threads};
 
 /// Why a leg could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -62,24 +55,14 @@ pub struct Media {
 struct Inner {
     cfg: MediaConfig,
     ports: Arc<Ports>,
-    mailboxes: Vec<Mailbox>,
+    threads: Threads,
     shared: Arc<Shared>,
     next_leg: AtomicU64,
-    next_thread: AtomicUsize,
-    joins: Mutex<Vec<JoinHandle<()>>>,
-}
-
-impl Drop for Inner {
-    fn drop(&mut self) {
-        for mailbox in &self.mailboxes {
-            mailbox.stop();
-        }
-    }
 }
 
 impl Media {
-    /// Starts the media, writer and sync threads. Events go to `events`; when that channel is full
-    /// they wait in a bounded backlog and are retried.
+    /// Starts a media thread, the writer and the sync thread. Events go to `events`; when that channel
+    /// is full they wait in a bounded backlog and are retried.
     ///
     /// # Errors
     /// The recordings folder, epoll or a thread can't be created, or the port range is empty.
@@ -87,38 +70,20 @@ impl Media {
         std::fs::create_dir_all(&cfg.recordings_dir)?;
         let ports = Arc::new(Ports::new(cfg.port_min, cfg.port_max)?);
         let shared = Arc::new(Shared::new(cfg.threads.max(1)));
-        let (writer, mut joins) = writer::start(&cfg, &shared, events.clone())?;
-        let mut mailboxes = Vec::new();
-        for index in 0..cfg.threads.max(1) {
-            let (mailbox, join) =
-                thread::start(index, &cfg, &shared, &ports, writer.for_thread(index), events.clone())?;
-            mailboxes.push(mailbox);
-            joins.push(join);
-        }
-        Ok(Media {
-            inner: Arc::new(Inner {
-                cfg,
-                ports,
-                mailboxes,
-                shared,
-                next_leg: AtomicU64::new(1),
-                next_thread: AtomicUsize::new(0),
-                joins: Mutex::new(joins),
-            }),
-        })
+        let threads = Threads::start(&cfg, &shared, &ports, events)?;
+        Ok(Media { inner: Arc::new(Inner { cfg, ports, threads, shared, next_leg: AtomicU64::new(1) }) })
     }
 
-    /// Binds an RTP/RTCP port pair in the caller's thread and hands it to the next media thread.
+    /// Binds an RTP/RTCP port pair in the caller's thread and hands it to the media thread with the
+    /// least to do, which is a new one when all are busy and the configuration allows it.
     ///
     /// # Errors
     /// See [`MediaError`].
     pub fn open_leg(&self) -> Result<LegInfo, MediaError> {
-        let thread = self.inner.next_thread.fetch_add(1, Ordering::Relaxed);
-        self.open_on(thread % self.inner.mailboxes.len())
+        self.open_on(self.inner.threads.choose())
     }
 
     /// Like [`Media::open_leg`], on the thread of `other`: legs that will be bridged live together.
-    /// With `threads: 1` both are the same.
     ///
     /// # Errors
     /// See [`MediaError`].
@@ -143,10 +108,10 @@ impl Media {
         let pair = inner.ports.bind(inner.cfg.bind)?;
         // The thread is part of the id, so no table is needed to find it again.
         let serial = inner.next_leg.fetch_add(1, Ordering::Relaxed);
-        let count = inner.mailboxes.len() as u64;
+        let count = inner.threads.most() as u64;
         let id = LegId(serial * count + thread as u64);
         let (port, stale) = (pair.port, pair.stale);
-        if !inner.mailboxes[thread].post(Order::Open { leg: id, pair }) {
+        if !inner.threads.post(thread, Order::Open { leg: id, pair }) {
             inner.ports.give_back(port, stale);
             return Err(MediaError::Unavailable);
         }
@@ -154,11 +119,11 @@ impl Media {
     }
 
     fn thread_of(&self, leg: LegId) -> usize {
-        usize::try_from(leg.0 % self.inner.mailboxes.len() as u64).unwrap_or(0)
+        usize::try_from(leg.0 % self.inner.threads.most() as u64).unwrap_or(0)
     }
 
     fn command(&self, leg: LegId, command: Command) {
-        if !self.inner.mailboxes[self.thread_of(leg)].post(Order::Command(command)) {
+        if !self.inner.threads.post(self.thread_of(leg), Order::Command(command)) {
             self.inner.shared.count_refused_command();
             tracing::error!(%leg, "media thread refuses commands: queue full or thread ended");
         }
@@ -253,10 +218,12 @@ impl Media {
     /// sent. Blocks up to `wait`: call it through `spawn_blocking`. Returns whether all ended.
     #[must_use]
     pub fn shutdown(&self, wait: Duration) -> bool {
-        for mailbox in &self.inner.mailboxes {
-            mailbox.stop();
-        }
-        let mut joins = self.inner.joins.lock().unwrap_or_else(PoisonError::into_inner);
-        thread::join_all(&mut joins, wait)
+        self.inner.threads.shutdown(wait)
+    }
+
+    /// Has a thread look as if it had so much to do, until it measures itself again.
+    #[cfg(test)]
+    pub(super) fn pretend_load(&self, thread: usize, permille: u32) {
+        self.inner.shared.store_load(thread, permille);
     }
 }

@@ -40,3 +40,7 @@ pub(super) const PACE_MS: u64 = 50;
 pub(super) const BUSY_PACKETS: usize = 100;
 /// Sleep of a busy thread before it looks for packets.
 pub(super) const COALESCE_US: u64 = 800;
+/// A media thread's load is measured over this long.
+pub(super) const LOAD_MS: u64 = 1000;
+/// Thousandths of a core from which on a media thread is busy: when all are, new calls start another.
+pub(super) const BUSY_PERMILLE: u32 = 600;

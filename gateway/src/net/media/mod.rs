@@ -1,6 +1,6 @@
 //! The media threads: sockets, clock and files around the sans-IO core `hotline-media`.
 //!
-//! One or more dedicated epoll threads own the legs' UDP sockets and one [`hotline_media::engine`]
+//! Dedicated epoll threads (one, and a further one only when that is busy) own the legs' UDP sockets and one [`hotline_media::engine`]
 //! each; no tokio task and no tokio timer is on a packet's way. Beside them a writer thread stores
 //! recordings and a sync thread pays for `fdatasync`, hashing and renaming.
 //!
@@ -20,6 +20,7 @@ mod sys;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod threads;
 mod writer;
 
 pub use config::MediaConfig;

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Mutex, PoisonError,
-    atomic::{AtomicU64, AtomicUsize, Ordering},
+    atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering},
 };
 
 use hotline_media::engine::Totals;
@@ -44,6 +44,8 @@ pub struct MediaStats {
 #[derive(Debug)]
 pub(super) struct Shared {
     threads: Vec<Mutex<Totals>>,
+    /// Thousandths of a core each thread used in its last second.
+    loads: Vec<AtomicU32>,
     legs_admitted: AtomicUsize,
     send_errors: AtomicU64,
     writer_gaps_ms: AtomicU64,
@@ -56,6 +58,7 @@ impl Shared {
     pub(super) fn new(threads: usize) -> Self {
         Self {
             threads: (0..threads).map(|_| Mutex::default()).collect(),
+            loads: (0..threads).map(|_| AtomicU32::new(0)).collect(),
             legs_admitted: AtomicUsize::new(0),
             send_errors: AtomicU64::new(0),
             writer_gaps_ms: AtomicU64::new(0),
@@ -80,6 +83,16 @@ impl Shared {
         if let Some(Ok(mut slot)) = self.threads.get(thread).map(Mutex::try_lock) {
             *slot = totals;
         }
+    }
+
+    pub(super) fn store_load(&self, thread: usize, permille: u32) {
+        if let Some(load) = self.loads.get(thread) {
+            load.store(permille, Ordering::Relaxed);
+        }
+    }
+
+    pub(super) fn load(&self, thread: usize) -> u32 {
+        self.loads.get(thread).map_or(0, |load| load.load(Ordering::Relaxed))
     }
 
     pub(super) fn count_send_error(&self) {

@@ -85,6 +85,14 @@ impl Waker {
     }
 }
 
+/// Processor time the calling thread has used.
+pub(super) fn thread_cpu() -> Duration {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` outlives the call. The clock always exists; otherwise the time stays 0.
+    let _ = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
+    Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
 /// Lets a connected UDP socket hear everybody again; its port stays.
 pub(super) fn disconnect(fd: BorrowedFd<'_>) -> io::Result<()> {
     // SAFETY: an all-zero `sockaddr` is a valid value of plain integers.

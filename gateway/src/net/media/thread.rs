@@ -26,14 +26,15 @@ use super::{
     MediaConfig, MediaEvent,
     event::EventSink,
     limits::{
-        COMMANDS_MAX, COMMANDS_PER_TURN_MAX, DATAGRAM_LEN_MAX, READY_MAX, RETRY_MS, WAKE_MS_MAX, WRITER_BACKLOG_MAX,
+        COMMANDS_MAX, COMMANDS_PER_TURN_MAX, DATAGRAM_LEN_MAX, LOAD_MS, READY_MAX, RETRY_MS, WAKE_MS_MAX,
+        WRITER_BACKLOG_MAX,
     },
     mailbox::{Mailbox, Order, Signal},
     pace::Pace,
     ports::{Pair, Ports},
     sockets::{self, Sockets},
     stats::Shared,
-    sys::{Poller, Waker},
+    sys::{self, Poller, Waker},
     writer::WriterHandle,
 };
 
@@ -60,6 +61,8 @@ struct MediaThread {
     pace: Pace,
     /// Something was reported since the counters were shown last.
     unpublished: bool,
+    /// When the thread's load was measured last, and the processor time it had used then.
+    measured: (Instant, Duration),
 }
 
 /// Starts media thread number `index`.
@@ -105,6 +108,7 @@ pub(super) fn start(
         is_waiting: false,
         pace: Pace::new(now),
         unpublished: true,
+        measured: (now, Duration::ZERO),
     };
     let join = std::thread::Builder::new().name(format!("media-{index}")).spawn(move || thread.run())?;
     Ok((Mailbox { tx, signal }, join))
@@ -150,7 +154,7 @@ impl MediaThread {
             let events_wait = self.events.retry();
             self.is_waiting = writer_waits || events_wait;
             if self.pace.note(now, tokens.len()) || self.unpublished {
-                self.publish();
+                self.publish(now);
             }
             if self.stopping && !self.is_waiting {
                 return;
@@ -159,9 +163,17 @@ impl MediaThread {
     }
 
     /// Shows the counters to whoever asks: regularly, and with every event.
-    fn publish(&mut self) {
+    fn publish(&mut self, now: Instant) {
         self.unpublished = false;
         self.shared.store(self.index, self.engine.totals());
+        let (since, before) = self.measured;
+        let elapsed = now.saturating_duration_since(since);
+        if elapsed >= Duration::from_millis(LOAD_MS) {
+            let used = sys::thread_cpu();
+            let permille = used.saturating_sub(before).as_micros() * 1000 / elapsed.as_micros().max(1);
+            self.shared.store_load(self.index, u32::try_from(permille).unwrap_or(u32::MAX));
+            self.measured = (now, used);
+        }
     }
 
     /// How long to sleep at most, by the clock of the turn that ends.
