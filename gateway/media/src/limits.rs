@@ -24,7 +24,7 @@ pub const OPUS_PACKET_SAMPLES_MAX: usize = 960;
 /// Bytes of one Opus frame at most (RFC 6716 §3.2.1); ours are some 60.
 pub const OPUS_PACKET_LEN_MAX: usize = 1275;
 /// What we spend on Opus, redundancy included: narrowband speech gains nothing beyond it.
-pub const OPUS_BITRATE_BPS: i32 = 24_000;
+pub const OPUS_BITRATE_BPS: i32 = 32_000;
 /// Effort of the encoder, 0 to 10: more costs a multiple of the time for what 8 kHz hardly shows.
 pub const OPUS_COMPLEXITY: i32 = 2;
 /// Loss the redundancy in our packets is made for.

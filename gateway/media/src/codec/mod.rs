@@ -18,6 +18,15 @@ pub use tables::{decode_into, encode_into, transcode_into};
 
 use crate::Codec;
 
+/// The samples at 8 kHz a payload stands for; 0 if it is none of the codec's.
+#[must_use]
+pub fn packet_samples(codec: Codec, payload: &[u8]) -> u32 {
+    match codec {
+        Codec::Pcma | Codec::Pcmu | Codec::G722 => payload.len() as u32,
+        Codec::Opus => opus::packet_samples(payload),
+    }
+}
+
 /// The byte that means silence in G.711 (the code of the smallest positive level); 0 in the others,
 /// where no single byte does.
 #[must_use]

@@ -13,6 +13,12 @@ use crate::limits::{
     SAMPLE_RATE_HZ,
 };
 
+/// By the first bytes alone (RFC 6716 §3.1).
+pub(super) fn packet_samples(payload: &[u8]) -> u32 {
+    let samples = opus_pure::packet::samples(payload, SAMPLE_RATE_HZ as i32).unwrap_or(0);
+    u32::try_from(samples.min(OPUS_PACKET_SAMPLES_MAX)).unwrap_or(0)
+}
+
 /// Samples of the shortest Opus frame, 2.5 ms.
 const SHORTEST: usize = 20;
 

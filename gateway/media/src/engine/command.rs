@@ -99,6 +99,7 @@ impl Engine {
             leg.watch.restore(now, id, AudioFault::NoRtp, &mut self.out);
         }
         leg.secure(&params);
+        leg.out.set_clock(now, params.codec.rtp_clock_hz());
         leg.codec_in = params.codec;
         leg.is_fickle = false;
         leg.params = Some(params);
@@ -161,7 +162,8 @@ impl Engine {
         if let Some(phase) = leg.phase {
             self.wheel.remove(phase, id);
         }
-        if let Some(digit) = leg.dtmf.flush() {
+        let digit = leg.dtmf.flush();
+        if let Some(digit) = leg.digit(digit) {
             self.out.event(Event::Digit { leg: id, digit: digit.digit, duration_ms: digit.duration_ms });
         }
         if leg.packets_out > 0 {

@@ -14,6 +14,7 @@ impl Engine {
         let mut looking: Vec<LegId> = Vec::new();
         for (id, leg) in self.legs.iter_mut() {
             let digit = leg.dtmf.handle_timeout(now);
+            let digit = leg.digit(digit);
             report_digits(id, [digit], &mut self.out);
             passed.extend(digit.map(|digit| (id, digit)));
             let is_expected = leg.params.as_ref().is_some_and(|params| params.recv);

@@ -7,7 +7,9 @@ use std::{
 
 use super::{Random, mix::Playout, secure::Secured, watch::Watch};
 use crate::{
-    Codec, LegId, LegParams, LegStats, dtmf,
+    Codec, LegId, LegParams, LegStats,
+    codec::{self, Decoder, Encoder},
+    dtmf::{self, Digit},
     latch::{Latch, Stale},
     limits::{FRAME_SAMPLES, QUALITY_INTERVAL_MS, RTCP_INTERVAL_MS, SAMPLES_PER_MS},
     player::Player,
@@ -40,6 +42,10 @@ pub(super) struct Leg {
     pub(super) newest_out: Option<u16>,
     /// Coded samples of the frame being sent; kept for its allocation.
     pub(super) coded: Vec<u8>,
+    /// Of a codec with a state, once there was something to code.
+    encoder: Option<Encoder>,
+    /// Of a codec with a state, once there was something to record.
+    decoder: Option<Decoder>,
     /// Where its packets are passed on to as they come.
     pub(super) peer: Option<LegId>,
     /// Whose packets it is sent as they come.
@@ -103,6 +109,8 @@ impl Leg {
             out: Outgoing::new(now, ssrc as u32, start as u16 & 0x7FFF, (start >> 32) as u32),
             newest_out: None,
             coded: Vec::with_capacity(FRAME_SAMPLES),
+            encoder: None,
+            decoder: None,
             peer: None,
             fed_by: None,
             mix: None,
@@ -154,6 +162,27 @@ impl Leg {
         }
     }
 
+    /// Codes a frame into `coded`, which stays empty if that fails.
+    pub(super) fn encode(&mut self, codec: Codec, samples: &[i16; FRAME_SAMPLES]) {
+        self.coded.clear();
+        if codec.is_g711() {
+            return codec::encode_into(codec, samples, &mut self.coded);
+        }
+        let encoder = self.encoder.take().filter(|encoder| encoder.codec() == codec);
+        self.encoder.insert(encoder.unwrap_or_else(|| Encoder::new(codec))).encode(samples, &mut self.coded);
+    }
+
+    /// Appends what the peer says in a codec with a state, packets in order.
+    pub(super) fn decode(&mut self, codec: Codec, payload: &[u8], out: &mut Vec<i16>) {
+        let decoder = self.decoder.take().filter(|decoder| decoder.codec() == codec);
+        self.decoder.insert(decoder.unwrap_or_else(|| Decoder::new(codec))).decode(payload, out);
+    }
+
+    /// A digit whose length was counted in the codec's units (RFC 4733 §2.1).
+    pub(super) fn digit(&self, digit: Option<Digit>) -> Option<Digit> {
+        digit.map(|digit| Digit { duration_ms: digit.duration_ms / self.out.scale(), ..digit })
+    }
+
     /// Where media goes now, if it may be sent at all.
     pub(super) fn target(&self) -> Option<SocketAddr> {
         self.params.as_ref().filter(|params| params.send)?;
@@ -188,7 +217,7 @@ impl Leg {
             packets_in: self.packets_in,
             packets_out: self.packets_out,
             lost: self.lost_before + source.map_or(0, Source::lost),
-            jitter_ms: jitter / SAMPLES_PER_MS as u32,
+            jitter_ms: jitter / self.out.scale() / SAMPLES_PER_MS as u32,
             dropped: self.dropped,
             srtp_refused: self.srtp_refused,
             srtp: self.params.as_ref().and_then(|params| params.srtp.as_ref()).map(|srtp| srtp.suite),

@@ -124,6 +124,8 @@ pub struct Engine {
     recording_next: u64,
     /// The packet being decrypted; kept for its allocation.
     plain: Vec<u8>,
+    /// The packet being recorded, if its codec has a state; kept for its allocation.
+    pcm: Vec<i16>,
     housekeeping_at: Instant,
 }
 
@@ -142,6 +144,7 @@ impl Engine {
             totals: Totals::default(),
             recording_next: 1,
             plain: Vec::new(),
+            pcm: Vec::new(),
             housekeeping_at: now,
         }
     }

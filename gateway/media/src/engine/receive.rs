@@ -11,7 +11,7 @@ use crate::{
     Codec, LegId,
     dtmf::Digit,
     latch::Admission,
-    limits::{SAMPLE_RATE_HZ, SAMPLES_PER_MS},
+    limits::SAMPLES_PER_MS,
     recorder::{Audio, Channel, Packet as RecorderPacket, Placed, Stamp},
     rtp::{Packet, PacketError, Source, Verdict},
 };
@@ -52,7 +52,14 @@ impl Engine {
                 if leg.is_listened_to {
                     leg.listen(now, codec, packet.payload, &mut self.out);
                 }
-                record_received(leg, now, &packet, codec, accepted.in_order, &mut self.totals);
+                if !codec.is_g711() {
+                    self.decode_to_record(id, codec, packet.payload, accepted.in_order);
+                }
+                let Some(leg) = self.legs.get_mut(&id) else {
+                    return;
+                };
+                let audio = audio_of(codec, packet.payload, &self.pcm);
+                record_received(leg, now, &packet, codec, audio, accepted.in_order, &mut self.totals);
                 if let Some(playout) = &mut leg.playout {
                     playout.insert(now, codec, &packet);
                 }
@@ -64,6 +71,7 @@ impl Engine {
             Kind::Event => {
                 let header = &packet.header;
                 let digits = leg.dtmf.receive(now, header.ssrc, header.timestamp, packet.payload);
+                let digits = digits.map(|digit| leg.digit(digit));
                 report_digits(id, digits, &mut self.out);
                 self.pass_digits(id, digits.into_iter().flatten());
                 self.relay(now, id, &packet, None);
@@ -79,6 +87,27 @@ impl Engine {
             }
         }
     }
+}
+
+impl Engine {
+    /// Fills `pcm` where a recording needs it: the leg's own, or that of the leg its packets go to.
+    fn decode_to_record(&mut self, id: LegId, codec: Codec, payload: &[u8], in_order: bool) {
+        self.pcm.clear();
+        let is_recorded = |id: &LegId| self.legs.get(id).is_some_and(|leg| leg.recording.is_some());
+        let peer = self.legs.get(&id).and_then(|leg| leg.peer);
+        // A decoder can't go back: what comes out of order stays silent.
+        if !in_order || !(is_recorded(&id) || peer.as_ref().is_some_and(is_recorded)) {
+            return;
+        }
+        if let Some(leg) = self.legs.get_mut(&id) {
+            leg.decode(codec, payload, &mut self.pcm);
+        }
+    }
+}
+
+/// What a recording takes of a packet.
+pub(super) const fn audio_of<'a>(codec: Codec, payload: &'a [u8], pcm: &'a Vec<i16>) -> Audio<'a> {
+    if codec.is_g711() { Audio::G711 { codec, payload } } else { Audio::Linear(pcm.as_slice()) }
 }
 
 pub(super) fn report_digits(leg: LegId, digits: impl IntoIterator<Item = Option<Digit>>, out: &mut Outbox) {
@@ -119,6 +148,7 @@ fn accept(
         leg.lost_before += lost;
         leg.source = Some(Source::new(header.ssrc, header.seq));
     }
+    let arrival = arrival * u64::from(leg.out.scale());
     let verdict = leg.source.as_mut()?.receive(header.seq, header.timestamp, arrival);
     if leg.packets_in == 0 {
         out.event(Event::FirstPacket { leg: leg.id });
@@ -152,16 +182,16 @@ fn record_received(
     now: Instant,
     packet: &Packet<'_>,
     codec: Codec,
+    audio: Audio<'_>,
     in_order: bool,
     totals: &mut Totals,
 ) {
-    let Some(recording) = leg.recording.as_mut() else {
+    let Some(recording) = leg.recording.as_mut().filter(|_| !audio.is_empty()) else {
         return;
     };
     let header = &packet.header;
     let (ssrc, timestamp, marker) = (header.ssrc, header.timestamp, header.marker);
-    let stamp = Stamp { ssrc, timestamp, clock_hz: SAMPLE_RATE_HZ, marker, in_order };
-    let audio = Audio::G711 { codec, payload: packet.payload };
+    let stamp = Stamp { ssrc, timestamp, clock_hz: codec.rtp_clock_hz(), marker, in_order };
     let placed = recording.place(now, &RecorderPacket { channel: Channel::Received, stamp, audio });
     if placed == Placed::TooLate {
         totals.late += 1;

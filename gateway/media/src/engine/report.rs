@@ -112,7 +112,7 @@ fn take_reports(leg: &mut Leg, now: Instant, clock: u32, reports: &[ReportBlock]
         if block.last_sr != 0 && leg.watch.sent_clock(block.last_sr) {
             leg.watch.meter.round_trip(round_trip_ms(clock, block.last_sr, block.delay_since_last_sr));
         }
-        let jitter_us = block.jitter.saturating_mul(125);
+        let jitter_us = block.jitter.saturating_mul(125) / leg.out.scale();
         let view = PeerView { fraction_lost: block.fraction_lost, lost: block.lost, jitter_us, packets };
         leg.watch.meter.report(&view, codec);
     }

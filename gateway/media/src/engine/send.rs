@@ -6,14 +6,16 @@ use std::{net::SocketAddr, time::Instant};
 use super::{
     Engine, Event, Totals,
     leg::Leg,
+    mix::is_relayed,
     output::{Outbox, Port},
+    receive::audio_of,
     secure::seal,
 };
 use crate::{
     Codec, LegId, codec,
     dtmf::{Chunk, EventPayload},
     latch::Latch,
-    limits::{FRAME_SAMPLES, SAMPLE_RATE_HZ},
+    limits::FRAME_SAMPLES,
     recorder::{Audio, Channel, Packet as RecorderPacket, Recording, Stamp},
     rtp::{Header, Packet},
 };
@@ -36,7 +38,8 @@ impl Engine {
         }
         let (own_codec, own_pt) = (params.codec, params.payload_type);
         let (payload_type, samples) = match (codec, params.dtmf_pt) {
-            (Some(_), _) => (own_pt, packet.payload.len() as u32),
+            (Some(codec), _) if !is_relayed(codec, own_codec) => return,
+            (Some(codec), _) => (own_pt, codec::packet_samples(codec, packet.payload)),
             (None, Some(dtmf_pt)) => (dtmf_pt, 0),
             (None, None) => return,
         };
@@ -61,7 +64,7 @@ impl Engine {
         if let (Some(codec), Some(recording)) = (codec, leg.recording.as_mut()) {
             // A straggler keeps its number; whether it is one shows in the source's numbers.
             let in_order = !is_straggler(&header, leg.newest_out);
-            record_sent(recording, now, &header, in_order, Audio::G711 { codec, payload: packet.payload });
+            record_sent(recording, now, &header, codec, in_order, audio_of(codec, packet.payload, &self.pcm));
         }
         note_newest(leg, &header);
     }
@@ -96,9 +99,19 @@ fn is_straggler(header: &Header, newest: Option<u16>) -> bool {
     newest.is_some_and(|newest| (header.seq.wrapping_sub(newest) as i16) < 0)
 }
 
-fn record_sent(recording: &mut Recording, now: Instant, header: &Header, in_order: bool, audio: Audio<'_>) {
+fn record_sent(
+    recording: &mut Recording,
+    now: Instant,
+    header: &Header,
+    codec: Codec,
+    in_order: bool,
+    audio: Audio<'_>,
+) {
+    if audio.is_empty() {
+        return;
+    }
     let Header { ssrc, timestamp, marker, .. } = *header;
-    let stamp = Stamp { ssrc, timestamp, clock_hz: SAMPLE_RATE_HZ, marker, in_order };
+    let stamp = Stamp { ssrc, timestamp, clock_hz: codec.rtp_clock_hz(), marker, in_order };
     recording.place(now, &RecorderPacket { channel: Channel::Sent, stamp, audio });
 }
 
@@ -162,9 +175,11 @@ pub(super) fn send_frame(
     let Some((target, codec, payload_type)) = sendable(leg) else {
         return;
     };
+    leg.encode(codec, samples);
+    if leg.coded.is_empty() {
+        return;
+    }
     let header = leg.out.own(at, payload_type, FRAME_SAMPLES as u32);
-    leg.coded.clear();
-    codec::encode_into(codec, samples, &mut leg.coded);
     let (coded, srtp) = (&leg.coded, leg.srtp.as_deref_mut());
     let sent = out.packet(leg.id, Port::Rtp, target, |bytes| {
         let start = bytes.len();
@@ -176,10 +191,12 @@ pub(super) fn send_frame(
         return;
     }
     if let Some(recording) = leg.recording.as_mut() {
-        record_sent(recording, at, &header, true, Audio::G711 { codec, payload: &leg.coded });
+        // What went into the encoder is at hand; G.711 is kept bit for bit as it was sent.
+        let audio = if codec.is_g711() { Audio::G711 { codec, payload: &leg.coded } } else { Audio::Linear(samples) };
+        record_sent(recording, at, &header, codec, true, audio);
     }
     note_newest(leg, &header);
-    count_sent(leg, totals, FRAME_SAMPLES);
+    count_sent(leg, totals, leg.coded.len());
 }
 
 fn send_event(
@@ -194,6 +211,8 @@ fn send_event(
     let Some((target, _, _)) = sendable(leg) else {
         return;
     };
+    let duration = u32::from(payload.duration) * leg.out.scale();
+    let payload = EventPayload { duration: u16::try_from(duration).unwrap_or(u16::MAX), ..payload };
     let header = if first {
         let header = leg.out.own(at, dtmf_pt, FRAME_SAMPLES as u32);
         leg.event_timestamp = header.timestamp;

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use super::Header;
-use crate::limits::{FRAME_SAMPLES, SAMPLES_PER_MS, SEQ_DROPOUT_MAX};
+use crate::limits::{FRAME_SAMPLES, SAMPLE_RATE_HZ, SAMPLES_PER_MS, SEQ_DROPOUT_MAX};
 
 /// A mapped timestamp this far from the clock is a jump of the source (2 s).
 const TIMESTAMP_JUMP: u32 = 16_000;
@@ -20,12 +20,14 @@ struct Mapping {
     seq_newest: u16,
 }
 
-/// State of a sent stream.
+/// State of a sent stream. Lengths are given in samples at 8 kHz, timestamps are in the codec's units.
 #[derive(Clone, Debug)]
 pub struct Outgoing {
     ssrc: u32,
     seq_next: u16,
     timestamp_base: u32,
+    /// Timestamp units per sample: 6 for Opus, else 1.
+    scale: u32,
     started: Instant,
     /// Timestamp just after the newest audio sent.
     timestamp_end: Option<u32>,
@@ -41,6 +43,7 @@ impl Outgoing {
             ssrc,
             seq_next: seq,
             timestamp_base: timestamp,
+            scale: 1,
             started: now,
             timestamp_end: None,
             mapping: None,
@@ -54,11 +57,30 @@ impl Outgoing {
         self.ssrc
     }
 
+    /// Counts at `clock_hz`, a multiple of 8000, from `now` on; the timestamps go on where they are.
+    pub fn set_clock(&mut self, now: Instant, clock_hz: u32) {
+        let scale = (clock_hz / SAMPLE_RATE_HZ).max(1);
+        if scale == self.scale {
+            return;
+        }
+        let timestamp = self.timestamp_at(now);
+        let elapsed = samples(now.saturating_duration_since(self.started)) as u32;
+        self.timestamp_base = timestamp.wrapping_sub(elapsed.wrapping_mul(scale));
+        self.scale = scale;
+        self.mapping = None;
+    }
+
+    /// Timestamp units per sample.
+    #[must_use]
+    pub fn scale(&self) -> u32 {
+        self.scale
+    }
+
     /// The timestamp that stands for `now`.
     #[must_use]
     pub fn timestamp_at(&self, now: Instant) -> u32 {
-        let elapsed = now.saturating_duration_since(self.started);
-        self.timestamp_base.wrapping_add(samples(elapsed) as u32)
+        let elapsed = samples(now.saturating_duration_since(self.started)) as u32;
+        self.timestamp_base.wrapping_add(elapsed.wrapping_mul(self.scale))
     }
 
     /// The stream is `samples` or more ahead of the clock: a change of its source has cut a packet
@@ -75,7 +97,7 @@ impl Outgoing {
         // Never step back over what was sent; otherwise follow the clock, as silence was not sent.
         match self.timestamp_end {
             Some(end) if (end.wrapping_sub(clock) as i32) > 0 => end,
-            Some(end) if clock.wrapping_sub(end) < FRAME_SAMPLES as u32 => end,
+            Some(end) if clock.wrapping_sub(end) < FRAME_SAMPLES as u32 * self.scale => end,
             _ => {
                 self.marker_due = true;
                 clock
@@ -94,7 +116,7 @@ impl Outgoing {
             timestamp,
             ssrc: self.ssrc,
         };
-        self.timestamp_end = Some(timestamp.wrapping_add(samples));
+        self.timestamp_end = Some(timestamp.wrapping_add(samples * self.scale));
         header
     }
 
@@ -140,7 +162,7 @@ impl Outgoing {
             self.seq_next = seq.wrapping_add(1);
         }
         let timestamp = header.timestamp.wrapping_add(mapping.timestamp_offset);
-        self.extend(timestamp.wrapping_add(samples));
+        self.extend(timestamp.wrapping_add(samples * self.scale));
         let marker = std::mem::take(&mut self.marker_due) || header.marker;
         Some(Header { marker, payload_type, seq, timestamp, ssrc: self.ssrc })
     }
@@ -155,7 +177,7 @@ impl Outgoing {
     fn fits(&self, now: Instant, mapping: &Mapping, header: &Header) -> bool {
         let timestamp = header.timestamp.wrapping_add(mapping.timestamp_offset);
         let distance = timestamp.wrapping_sub(self.timestamp_at(now)) as i32;
-        distance.unsigned_abs() < TIMESTAMP_JUMP
+        distance.unsigned_abs() < TIMESTAMP_JUMP * self.scale
     }
 
     fn map(&mut self, now: Instant, source: (u64, u32), header: &Header) -> Mapping {
@@ -251,6 +273,22 @@ mod tests {
         assert_eq!(jumped.seq, 2);
         assert_eq!(jumped.timestamp, 520 * 8);
         assert!(jumped.marker, "after a pause the marker is due");
+    }
+
+    #[test]
+    fn another_clock_goes_on_from_the_timestamp_reached() {
+        let start = Instant::now();
+        let mut out = Outgoing::new(start, 7, 0, u32::MAX - 100);
+        let first = out.own(start, 8, 160);
+        out.set_clock(at(start, 20), 48_000);
+        let second = out.own(at(start, 20), 111, 160);
+        assert_eq!(second.timestamp, first.timestamp.wrapping_add(160));
+        let third = out.own(at(start, 40), 111, 160);
+        assert_eq!(third.timestamp, second.timestamp.wrapping_add(960));
+        assert_eq!(out.timestamp_at(at(start, 1040)), third.timestamp.wrapping_add(48_000));
+        let relayed = out.relay(at(start, 60), 1, &header(7, 99, 3), 111, 160).unwrap();
+        assert_eq!(relayed.timestamp, third.timestamp.wrapping_add(960));
+        assert!(!relayed.marker);
     }
 
     #[test]

@@ -11,6 +11,7 @@ mod table;
 mod tick;
 
 pub(super) use playout::Playout;
+pub(super) use route::is_relayed;
 pub(super) use table::Mixes;
 
 use std::time::Instant;
