@@ -14,7 +14,9 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use common::{Desk, Town};
 use hotline_tests::gateway::{GatewayConfig, NewUser};
 use hotline_tests::net::{GATEWAY_IP, TRUNK_IP, free_port};
+use hotline_tests::rtp::Source;
 use hotline_tests::sip::{Agent, AgentConfig, Algorithm, Citizen, CitizenConfig, Credentials, Registrar};
+use hotline_tests::tone;
 use hotline_tests::until;
 use serde_json::Value;
 use toml::Table;
@@ -191,4 +193,21 @@ async fn a_call_at_a_trunks_own_listener_belongs_to_it_alone() {
     }
     let second = trunk_when(&desk, "second", "its call", |t| t["calls_in"] == 1).await;
     assert_eq!(second["live_out"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_that_arrive_as_tones_count_on_a_trunk_that_has_them_so() {
+    for (dtmf, has_events) in [("inband", false), ("auto", true)] {
+        let trunk = format!("[[trunk]]\nname = \"carrier\"\nsources = [\"127.0.1.0/24\"]\ndtmf = \"{dtmf}\"");
+        let town = Town::open(with_trunks(GatewayConfig::default(), &trunk)).await;
+        let call = town.citizen.call_answered("12319", 5_000).await.unwrap();
+        let id = town.newest_call().await;
+        town.asked(&id, "waiting").await;
+        assert_eq!(call.remote_sdp().unwrap().dtmf_pt.is_some(), has_events, "{dtmf}");
+        let (low, high) = (tone::sine(697.0, -16.0, 100, 8000), tone::sine(1209.0, -16.0, 100, 8000));
+        let samples: Vec<i16> = low.iter().zip(high).map(|(low, high)| low + high).collect();
+        call.rtp().play(Source::Pcm { samples: samples.into(), repeat: false });
+        town.asked(&id, "callback_confirm").await;
+        call.hang_up().await.unwrap();
+    }
 }

@@ -120,6 +120,9 @@ pub const JITTER_JUMP_MS: u64 = 1000;
 /// Samples one packet may decode to (120 ms, the longest Opus packet); the rest is cut off.
 pub const JITTER_PACKET_SAMPLES_MAX: usize = 960;
 
+/// A digit heard as a tone goes on over a loss of this length; a longer one ends it.
+pub const INBAND_BRIDGED_MS_MAX: u32 = 60;
+
 /// Packets of a new SSRC that must follow each other before it replaces the old one (RFC 3550 A.1).
 pub const SSRC_PROBATION_PACKETS: u8 = 2;
 

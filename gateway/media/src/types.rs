@@ -115,6 +115,8 @@ pub struct LegParams {
     pub payload_type: u8,
     /// The payload type of `telephone-event` (RFC 4733), if agreed.
     pub dtmf_pt: Option<u8>,
+    /// Look for digits as tones in the peer's audio, until it sends its first event (G.711 only).
+    pub inband_dtmf: bool,
     /// Where the peer's media may come from and go to beside `remote`.
     pub trust: Trust,
     /// We may send media to the peer.

@@ -10,7 +10,7 @@ use hotline_sip::{Dial, DialError, Event, SessionId};
 use tokio::sync::mpsc;
 
 use super::security::renewed;
-use crate::config::{CodecName, Config};
+use crate::config::{CodecName, Config, TrunkDtmf};
 use crate::net::media::{LegInfo, Media};
 use crate::net::sip::Sip;
 
@@ -40,6 +40,8 @@ pub(crate) struct Speaks {
     codecs: Vec<Codec>,
     /// What the leg it will be bridged with speaks.
     preferred: Option<Codec>,
+    /// How the peer's keys arrive.
+    dtmf: TrunkDtmf,
 }
 
 impl Speaks {
@@ -47,13 +49,14 @@ impl Speaks {
         let mut codecs: Vec<Codec> = codecs.iter().map(|name| name.codec()).collect();
         // Our offers put it first, for phones that take the first they know.
         codecs.sort_by_key(|codec| Some(*codec) != preferred);
-        Self { codecs, preferred }
+        Self { codecs, preferred, dtmf: TrunkDtmf::Rfc4733 }
     }
 
     /// A leg to or from a carrier.
     pub(crate) fn trunk(config: &Config, name: Option<&str>) -> Self {
         let trunk = config.trunks.iter().find(|trunk| Some(trunk.name.as_str()) == name);
-        Self::new(&trunk.map_or_else(CodecName::g711, |trunk| trunk.codecs.clone()), None)
+        let speaks = Self::new(&trunk.map_or_else(CodecName::g711, |trunk| trunk.codecs.clone()), None);
+        Self { dtmf: trunk.map_or(TrunkDtmf::Rfc4733, |trunk| trunk.dtmf), ..speaks }
     }
 
     /// A phone that talks with the citizen on `citizen`.
@@ -63,7 +66,8 @@ impl Speaks {
 
     fn describe(&self, media: &LegInfo) -> LocalAudio {
         let (codecs, preferred) = (self.codecs.clone(), self.preferred);
-        LocalAudio { codecs, preferred, ..LocalAudio::new(media.local, media.id.0) }
+        let dtmf = self.dtmf != TrunkDtmf::Inband;
+        LocalAudio { codecs, preferred, dtmf, ..LocalAudio::new(media.local, media.id.0) }
     }
 }
 
@@ -229,7 +233,8 @@ impl Leg {
 
     fn apply(&self, threads: &Media, agreed: &Agreed) -> Settled {
         let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
-        let params = agreed.leg_params(standing.trust.clone());
+        let mut params = agreed.leg_params(standing.trust.clone());
+        params.inband_dtmf = self.speaks.dtmf != TrunkDtmf::Rfc4733;
         standing.settled = (!standing.trust.is_confirmed()).then(|| params.clone());
         drop(standing);
         let was_encrypted = self.encrypted.swap(params.srtp.is_some(), Ordering::Relaxed);

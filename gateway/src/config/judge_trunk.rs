@@ -6,13 +6,14 @@ use hotline_media::limits::TRUST_NETWORKS_MAX;
 
 use super::codecs::problem_of;
 use super::judge::{Fault, fault};
-use super::{ClientCertificate, Config, Srtp, TransportName, Trunk, TrunkTls};
+use super::{ClientCertificate, Config, Srtp, TransportName, Trunk, TrunkDtmf, TrunkTls};
 
 impl Config {
     pub(super) fn judge_trunks(&self) -> Result<(), Fault> {
         self.judge_sip_tls()?;
         for (i, trunk) in self.trunks.iter().enumerate() {
             judge_trunk(i, trunk)?;
+            judge_dtmf(i, trunk)?;
             self.judge_listener(i, trunk)?;
             if trunk.transport == TransportName::Tls {
                 self.judge_trunk_tls(i, trunk)?;
@@ -143,6 +144,16 @@ impl Config {
     }
 }
 
+/// Tones are looked for before anything is decoded but G.711.
+fn judge_dtmf(i: usize, trunk: &Trunk) -> Result<(), Fault> {
+    let is_g711 = trunk.codecs.iter().all(|name| name.codec().is_g711());
+    if trunk.dtmf == TrunkDtmf::Rfc4733 || is_g711 {
+        return Ok(());
+    }
+    let remedy = "codecs 只留 PCMA、PCMU,或用 dtmf = \"rfc4733\" / keep codecs to PCMA and PCMU, or use rfc4733";
+    fault(&format!("trunk[{i}].dtmf"), "tones are heard in G.711 only".into(), remedy)
+}
+
 const SRTP_NEEDS_TLS: &str = "改用 TLS;内网可信时才设 sip.srtp_keys_in_clear = true / use TLS, or permit it with sip.srtp_keys_in_clear = true on a network you trust";
 const OTHER_PORT: &str = "换一个端口 / choose another port";
 
@@ -262,6 +273,7 @@ mod tests {
             ),
             (trunk("media_networks = [\"carrier\"]"), "trunk[0].media_networks"),
             (trunk("options_s = 30"), "trunk[0].options_s"),
+            (trunk("dtmf = \"auto\"\ncodecs = [\"PCMA\", \"G722\"]"), "trunk[0].dtmf"),
             (trunk("first_response_ms = 1"), "trunk[0].first_response_ms"),
             (trunk("numbers.called_out = [{ add = \"sip:\" }]"), "trunk[0].numbers"),
             ("[sip.tls]\nlisten = [\"127.0.0.1:5061\"]".into(), "sip.tls.certificate"),

@@ -25,7 +25,8 @@ pub use recording::{Record, RecordingFormat};
 pub use srtp::Srtp;
 pub use trace::{Hep, Trace};
 pub use trunk::{
-    BadHostPort, ClientCertificate, HostPort, NumberRule, SipTls, TransportName, Trunk, TrunkNumbers, TrunkTls,
+    BadHostPort, ClientCertificate, HostPort, NumberRule, SipTls, TransportName, Trunk, TrunkDtmf, TrunkNumbers,
+    TrunkTls,
 };
 
 /// A configuration file that cannot be used: where, what, and what to do.

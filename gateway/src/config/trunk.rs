@@ -39,6 +39,8 @@ pub struct Trunk {
     pub srtp: Srtp,
     /// What is offered and taken, preferred first.
     pub codecs: Vec<CodecName>,
+    /// `rfc4733`, `inband` or `auto`: how callers' keys arrive.
+    pub dtmf: TrunkDtmf,
     /// Certificates of a TLS trunk.
     pub tls: TrunkTls,
     /// The caller's number we show; empty: the first hotline number.
@@ -86,6 +88,7 @@ impl Default for Trunk {
             codecs: CodecName::g711(),
             tls: TrunkTls::default(),
             srtp: Srtp::default(),
+            dtmf: TrunkDtmf::default(),
             trust_identity: None,
             calls_max: 0,
             caller_id: String::new(),
@@ -132,6 +135,19 @@ pub struct NumberRule {
     pub strip: usize,
     /// Put at the front.
     pub add: String,
+}
+
+/// How the keys of a trunk's callers arrive.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum TrunkDtmf {
+    /// As telephone events (RFC 4733).
+    #[default]
+    Rfc4733,
+    /// As tones; events are not negotiated, and our own digits are tones too.
+    Inband,
+    /// As tones until the first event comes, then as events.
+    Auto,
 }
 
 /// SIP transports.

@@ -73,4 +73,8 @@ impl Decode for Decoder {
     fn conceal(&mut self, out: &mut [i16]) -> bool {
         Self::conceal(self, out)
     }
+
+    fn recover(&mut self, next: &[u8], out: &mut [i16]) -> bool {
+        Self::recover(self, next, out)
+    }
 }

@@ -1,8 +1,11 @@
-//! Digits as RTP events (RFC 4733): received with lost and repeated packets, sent with three ends.
+//! Digits as RTP events (RFC 4733): received with lost and repeated packets, sent with three ends;
+//! and as tones, where a trunk has them so.
 
+mod inband;
 mod receive;
 mod send;
 
+pub use inband::InbandDetector;
 pub use receive::{Digit, Receiver};
 pub use send::{Chunk, Sender};
 

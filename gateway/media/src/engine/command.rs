@@ -3,7 +3,7 @@
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
-use super::{AudioFault, Engine, Event, MixRow, RecorderOp, output::Port};
+use super::{AudioFault, Engine, Event, MixRow, RecorderOp, output::Port, receive::report_digits};
 use crate::{
     Clip, LegId, LegParams, RecordingId,
     latch::Latch,
@@ -98,6 +98,7 @@ impl Engine {
             leg.audio_expected();
             leg.watch.restore(now, id, AudioFault::NoRtp, &mut self.out);
         }
+        leg.inband.configure(now, params.inband_dtmf);
         leg.secure(&params);
         leg.out.set_clock(now, params.codec.rtp_clock_hz());
         leg.codec_in = params.codec;
@@ -163,9 +164,7 @@ impl Engine {
             self.wheel.remove(phase, id);
         }
         let digit = leg.dtmf.flush();
-        if let Some(digit) = leg.digit(digit) {
-            self.out.event(Event::Digit { leg: id, digit: digit.digit, duration_ms: digit.duration_ms });
-        }
+        report_digits(id, [leg.digit(digit), leg.inband.flush()], &mut self.out);
         if leg.packets_out > 0 {
             self.send_report(now, &mut leg, true);
         }

@@ -15,7 +15,7 @@ impl Engine {
         for (id, leg) in self.legs.iter_mut() {
             let digit = leg.dtmf.handle_timeout(now);
             let digit = leg.digit(digit);
-            report_digits(id, [digit], &mut self.out);
+            report_digits(id, [digit, leg.inband.handle_timeout(now)], &mut self.out);
             passed.extend(digit.map(|digit| (id, digit)));
             let is_expected = leg.params.as_ref().is_some_and(|params| params.recv);
             if is_expected && !leg.silent && now.saturating_duration_since(leg.heard_at) >= silence {

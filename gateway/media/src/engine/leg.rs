@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Random, mix::Playout, secure::Secured, watch::Watch};
+use super::{Random, inband::Inband, mix::Playout, secure::Secured, watch::Watch};
 use crate::{
     Codec, LegId, LegParams, LegStats,
     codec::{self, Decoder, Encoder},
@@ -67,6 +67,7 @@ pub(super) struct Leg {
     /// RTP timestamp of the event being sent.
     pub(super) event_timestamp: u32,
     pub(super) dtmf: dtmf::Receiver,
+    pub(super) inband: Inband,
     pub(super) recording: Option<Box<Recording>>,
     pub(super) heard_at: Instant,
     pub(super) silent: bool,
@@ -123,6 +124,7 @@ impl Leg {
             digits: dtmf::Sender::default(),
             event_timestamp: 0,
             dtmf: dtmf::Receiver::default(),
+            inband: Inband::default(),
             recording: None,
             heard_at: now,
             silent: false,

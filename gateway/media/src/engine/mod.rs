@@ -6,6 +6,7 @@
 
 mod command;
 mod housekeeping;
+mod inband;
 mod leg;
 mod mix;
 mod output;

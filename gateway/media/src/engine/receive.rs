@@ -60,6 +60,9 @@ impl Engine {
                 };
                 let audio = audio_of(codec, packet.payload, &self.pcm);
                 record_received(leg, now, &packet, codec, audio, accepted.in_order, &mut self.totals);
+                leg.inband.receive(now, codec, packet.header.timestamp, packet.payload, |digit| {
+                    report_digits(id, [Some(digit)], &mut self.out);
+                });
                 if let Some(playout) = &mut leg.playout {
                     playout.insert(now, codec, &packet);
                 }
@@ -70,6 +73,7 @@ impl Engine {
             }
             Kind::Event => {
                 let header = &packet.header;
+                leg.inband.give_way();
                 let digits = leg.dtmf.receive(now, header.ssrc, header.timestamp, packet.payload);
                 let digits = digits.map(|digit| leg.digit(digit));
                 report_digits(id, digits, &mut self.out);

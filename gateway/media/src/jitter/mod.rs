@@ -33,6 +33,11 @@ pub trait Decode {
     fn conceal(&mut self, _out: &mut [i16]) -> bool {
         false
     }
+
+    /// Fills `out` with the lost packet that `next`, the one after it, repeats, if it does.
+    fn recover(&mut self, _next: &[u8], _out: &mut [i16]) -> bool {
+        false
+    }
 }
 
 /// A received packet.

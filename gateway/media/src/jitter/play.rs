@@ -112,6 +112,9 @@ impl JitterBuffer {
 
     /// Decodes the packet that is due at `next`, if it is there.
     fn decode_next(&mut self, decoder: &mut impl Decode) -> bool {
+        if self.recover(decoder) {
+            return true;
+        }
         while self.queue.head().is_some_and(|head| head.at <= self.next) {
             let Some(packet) = self.queue.pop() else {
                 return false;
@@ -129,6 +132,27 @@ impl JitterBuffer {
             }
         }
         false
+    }
+
+    /// Decodes the lost packet just before the next one from what that repeats of it.
+    fn recover(&mut self, decoder: &mut impl Decode) -> bool {
+        let packet_samples = self.stream.map_or(0, |stream| stream.packet_samples);
+        let Some(head) = self.queue.head().filter(|head| head.content == Content::Audio) else {
+            return false;
+        };
+        let lost = head.at - self.next;
+        if self.missing > 0 || lost <= 0 || lost > packet_samples || lost % CODEC_PIECE as i64 != 0 {
+            return false;
+        }
+        let start = self.pending.len();
+        self.pending.resize(start + lost as usize, 0);
+        if !decoder.recover(&head.payload, &mut self.pending[start..]) {
+            self.pending.truncate(start);
+            return false;
+        }
+        self.next = head.at;
+        self.decoded_to = head.at;
+        true
     }
 
     fn decode(&mut self, at: i64, payload: &[u8], decoder: &mut impl Decode) -> bool {

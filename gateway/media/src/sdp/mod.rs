@@ -312,6 +312,7 @@ impl Agreed {
             codec: self.codec,
             payload_type: self.payload_type,
             dtmf_pt: self.dtmf_pt,
+            inband_dtmf: false,
             trust,
             send: self.send,
             recv: self.recv,

@@ -60,22 +60,50 @@ pub fn silence(ms: u32) -> Vec<i16> {
     vec![0; (ms * (SAMPLE_RATE_HZ / 1000)) as usize]
 }
 
-fn cadence(on_ms: u32, off_ms: u32) -> Clip {
-    let mut samples = sine(TONE_HZ, on_ms);
-    samples.extend(silence(off_ms));
+/// Pieces of (on, off) milliseconds of `hz`.
+fn cadence(hz: f64, pieces: &[(u32, u32)]) -> Clip {
+    let mut samples = Vec::new();
+    for &(on_ms, off_ms) in pieces {
+        samples.extend(sine(hz, on_ms));
+        samples.extend(silence(off_ms));
+    }
     Clip::from_samples(samples)
 }
 
-/// Ring-back: 450 Hz, 1 s on, 4 s off; play it with `repeat`.
+/// Ring-back, 回铃音: 450 Hz, 1 s on, 4 s off; play it, and all that follow, with `repeat`.
 #[must_use]
 pub fn ring_back() -> Clip {
-    cadence(1000, 4000)
+    cadence(TONE_HZ, &[(1000, 4000)])
 }
 
-/// Busy: 450 Hz, 0.35 s on, 0.35 s off; play it with `repeat`.
+/// Busy, 忙音: 450 Hz, 0.35 s on, 0.35 s off.
 #[must_use]
 pub fn busy() -> Clip {
-    cadence(350, 350)
+    cadence(TONE_HZ, &[(350, 350)])
+}
+
+/// Congestion, 拥塞音: 450 Hz, 0.7 s on, 0.7 s off.
+#[must_use]
+pub fn congestion() -> Clip {
+    cadence(TONE_HZ, &[(700, 700)])
+}
+
+/// Vacant number, 空号音: 450 Hz, three short of 0.1 s and a long one of 0.4 s.
+#[must_use]
+pub fn vacant_number() -> Clip {
+    cadence(TONE_HZ, &[(100, 100), (100, 100), (100, 100), (400, 400)])
+}
+
+/// Call waiting, 呼入等待音: 450 Hz, 0.4 s on, 4 s off.
+#[must_use]
+pub fn call_waiting() -> Clip {
+    cadence(TONE_HZ, &[(400, 4000)])
+}
+
+/// A third party is on the line, 提醒音: 1400 Hz, 0.4 s on, 10 s off.
+#[must_use]
+pub fn third_party() -> Clip {
+    cadence(1400.0, &[(400, 10_000)])
 }
 
 /// The beep before a message is recorded: 1000 Hz, 0.25 s.
@@ -115,6 +143,24 @@ mod tests {
         assert_eq!(busy().duration_ms(), 700);
         assert!(amplitude_at(&busy().samples()[..2800], 450.0) > 5000.0);
         assert!(amplitude_at(beep().samples(), 1000.0) > 5000.0);
+    }
+
+    /// Where 10 ms windows turn from silent to loud or back, in milliseconds.
+    fn edges(clip: &Clip) -> Vec<usize> {
+        let loud: Vec<bool> = clip.samples().chunks(80).map(|window| window.iter().any(|s| s.abs() > 500)).collect();
+        (1..loud.len()).filter(|n| loud[*n] != loud[n - 1]).map(|n| n * 10).collect()
+    }
+
+    #[test]
+    fn each_tone_of_the_chinese_plan_has_its_cadence_and_frequency() {
+        assert_eq!((congestion().duration_ms(), edges(&congestion())), (1400, vec![700]));
+        assert_eq!(edges(&vacant_number()), [100, 200, 300, 400, 500, 600, 1000]);
+        assert_eq!((vacant_number().duration_ms(), call_waiting().duration_ms()), (1400, 4400));
+        assert_eq!((edges(&call_waiting()), edges(&third_party())), (vec![400], vec![400]));
+        for (clip, hz) in [(congestion(), 450.0), (call_waiting(), 450.0), (third_party(), 1400.0)] {
+            assert!(amplitude_at(&clip.samples()[..3200], hz) > 5000.0, "{hz}");
+            assert!(amplitude_at(&clip.samples()[..3200], hz * 1.3) < 200.0, "{hz}");
+        }
     }
 
     #[test]

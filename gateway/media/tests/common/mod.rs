@@ -200,6 +200,7 @@ pub fn params(remote: &str, codec: Codec) -> LegParams {
         codec,
         payload_type: codec.static_payload_type(),
         dtmf_pt: Some(101),
+        inband_dtmf: false,
         trust: Trust::new(true, []),
         send: true,
         recv: true,

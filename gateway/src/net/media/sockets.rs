@@ -237,7 +237,7 @@ mod tests {
         drop(peer);
         // Each of these is refused, and says so at the next call.
         (0..3).for_each(|_| bench.send(peer_at));
-        assert_eq!(bench.heard(), [], "the refusal is used up by one look");
+        assert!(bench.heard().is_empty(), "the refusal is used up by one look");
         bench.send(peer_at);
         let back = UdpSocket::bind(peer_at).unwrap();
         back.set_read_timeout(Some(Duration::from_secs(5))).unwrap();

@@ -63,6 +63,7 @@ impl Phone {
             codec: Codec::Pcma,
             payload_type: 8,
             dtmf_pt: Some(101),
+            inband_dtmf: false,
             trust: Trust::new(true, []),
             send: true,
             recv: true,
