@@ -185,6 +185,8 @@ pub struct CallFilter {
     pub party: Option<Id>,
     /// Only calls of this item.
     pub item: Option<Id>,
+    /// Only calls that sounded worse.
+    pub mos_below: Option<f64>,
 }
 
 macro_rules! select_call {
@@ -298,13 +300,14 @@ impl Store {
         let query = select_call!(
             "WHERE ($1 IS NULL OR k.seq < $1) AND ($2 IS NULL OR k.direction = $2) \
              AND ($3 IS NULL OR c.operator = $3) AND ($4 IS NULL OR k.party = $4) \
-             AND ($5 IS NULL OR k.item = $5) ORDER BY k.seq DESC LIMIT $6"
+             AND ($5 IS NULL OR k.item = $5) AND ($6 IS NULL OR c.mos < $6) ORDER BY k.seq DESC LIMIT $7"
         )
         .bind(filter.before_seq)
         .bind(filter.direction)
         .bind(filter.operator)
         .bind(filter.party)
         .bind(filter.item)
+        .bind(filter.mos_below)
         .bind(limits::page(filter.limit));
         self.reader().await?.all(query).await
     }

@@ -5,6 +5,7 @@ use serde_json::json;
 use crate::{
     call::{EndSide, load},
     call_event::{self, CallLine},
+    call_quality::{self, LegQuality},
     callback::{self, CallbackKind, NewCallback},
     callback_claim,
     conn::Conn,
@@ -34,6 +35,10 @@ pub struct CallEnd {
     pub hold_ms: Option<i64>,
     /// Wrap-up, if known already.
     pub wrap_ms: Option<i64>,
+    /// The call's score, 1.0–4.5: that of its worst leg and direction.
+    pub mos: Option<f64>,
+    /// How its legs sounded, in the order they ended.
+    pub legs: Vec<LegQuality>,
     /// The call to give back, for a missed call; party and call are filled in from the call.
     pub missed: Option<NewCallback>,
     /// An operator talked with the citizen who called: older missed and queued calls of theirs
@@ -52,7 +57,7 @@ async fn end(c: &mut Conn, id: Id, end: CallEnd) -> Result<bool> {
     let update = sql("UPDATE call SET end_at = $2, end_side = $3, end_reason = $4, \
          stage_abandoned = $5, wait_ms = COALESCE($6, wait_ms), \
          talk_ms = COALESCE($7, talk_ms), hold_ms = COALESCE($8, hold_ms), \
-         wrap_ms = COALESCE($9, wrap_ms) WHERE id = $1 AND end_at IS NULL")
+         wrap_ms = COALESCE($9, wrap_ms), mos = COALESCE($10, mos) WHERE id = $1 AND end_at IS NULL")
     .bind(id)
     .bind(end.at)
     .bind(end.end_side)
@@ -61,10 +66,14 @@ async fn end(c: &mut Conn, id: Id, end: CallEnd) -> Result<bool> {
     .bind(end.wait_ms)
     .bind(end.talk_ms)
     .bind(end.hold_ms)
-    .bind(end.wrap_ms);
+    .bind(end.wrap_ms)
+    .bind(end.mos);
     if c.run(update).await? == 0 {
         load(c, id).await?;
         return Ok(false);
+    }
+    for (n, leg) in (1..).zip(end.legs) {
+        call_quality::insert(c, id, n, leg).await?;
     }
     c.run(sql("DELETE FROM queue_entry WHERE call = $1").bind(id)).await?;
     let mut data = json!({

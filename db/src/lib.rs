@@ -14,6 +14,7 @@ mod call;
 mod call_end;
 mod call_event;
 mod call_patch;
+mod call_quality;
 mod callback;
 mod callback_claim;
 mod case_event;
@@ -53,6 +54,7 @@ pub use call::{Arrived, Call, CallFilter, Direction, EndSide, NewCall};
 pub use call_end::CallEnd;
 pub use call_event::{CallEvent, CallLine};
 pub use call_patch::CallPatch;
+pub use call_quality::LegQuality;
 pub use callback::{
     CallbackAttempt, CallbackFilter, CallbackKind, CallbackResult, CallbackState, CallbackTask, NewAttempt, NewCallback,
 };

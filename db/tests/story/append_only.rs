@@ -9,6 +9,10 @@ story!(history_can_be_neither_changed_nor_deleted, |s: Stage| async move {
     let store = &s.store;
     let item = item(store, 1).await;
     let call = call(store, item.party).await;
+    let leg = hotline_db::LegQuality { leg: "citizen".into(), ..Default::default() };
+    let other = crate::stage::call(store, item.party).await;
+    let end = hotline_db::CallEnd { legs: vec![leg], ..crate::stage::hung_up(T0) };
+    store.call_end(other.id, end).await.unwrap();
     let id = recording(store, call.id).await;
     store.recording_access(id, Id::new(), "play", "质检", T0).await.unwrap();
     store.audit(NewAudit { actor: "8001".into(), ..NewAudit::default() }).await.unwrap();
@@ -34,6 +38,7 @@ story!(history_can_be_neither_changed_nor_deleted, |s: Stage| async move {
 
     for (table, column) in [
         ("call_event", "kind"),
+        ("call_leg_quality", "leg"),
         ("recording_access", "reason"),
         ("handoff_update", "note"),
         ("ledger_event", "note"),

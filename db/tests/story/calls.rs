@@ -2,7 +2,7 @@
 
 use hotline_db::{
     AgentState, CallFilter, CallLine, CallPatch, CallbackFilter, CallbackKind, CallbackState, DbError, Direction,
-    EndSide, Id, NewCallback, NewContact, QueueEntry,
+    EndSide, Id, LegQuality, NewCallback, NewContact, QueueEntry,
 };
 use serde_json::json;
 
@@ -41,6 +41,37 @@ story!(a_call_is_told_from_ring_to_end, |s: Stage| async move {
     let told: Vec<_> = events.iter().map(|e| (e.n, e.kind.as_str())).collect();
     assert_eq!(told, [(1, "begin"), (2, "answer"), (3, "end")]);
     assert_eq!(events[1].data["codec"], "PCMA");
+});
+
+story!(how_a_call_sounded_is_stored_with_its_end, |s: Stage| async move {
+    let store = &s.store;
+    let (good, bad) = (call(store, None).await, call(store, None).await);
+    let citizen = LegQuality {
+        leg: "citizen".into(),
+        at: T0 + 9,
+        codec: Some("PCMA".into()),
+        packets_in: 3_000,
+        packets_out: 3_000,
+        lost_in: 12,
+        rtt_ms: Some(31),
+        mos_in: Some(4.2),
+        mos_in_min: Some(2.9),
+        mos_out: Some(2.6),
+        ..LegQuality::default()
+    };
+    let operator =
+        LegQuality { leg: "operator".into(), srtp: Some("AES_CM_128_HMAC_SHA1_80".into()), ..LegQuality::default() };
+    assert_eq!((citizen.mos(), operator.mos()), (Some(2.6), None), "the worse direction counts");
+    let legs = vec![operator.clone(), citizen.clone()];
+    let end = hotline_db::CallEnd { mos: citizen.mos(), legs: legs.clone(), ..hung_up(T0 + 9) };
+    assert!(store.call_end(bad.id, end.clone()).await.unwrap());
+    assert!(!store.call_end(bad.id, end).await.unwrap(), "once, with its legs");
+    assert!(store.call_end(good.id, hotline_db::CallEnd { mos: Some(4.38), ..hung_up(T0 + 9) }).await.unwrap());
+    assert_eq!(store.call_quality(bad.id).await.unwrap(), legs);
+    assert!(store.call_quality(good.id).await.unwrap().is_empty());
+    let filter = CallFilter { limit: 10, mos_below: Some(3.1), ..CallFilter::default() };
+    let worse: Vec<_> = store.calls(filter).await.unwrap().into_iter().map(|c| (c.id, c.mos)).collect();
+    assert_eq!(worse, [(bad.id, Some(2.6))]);
 });
 
 story!(lines_of_a_story_are_one_commit_or_none, |s: Stage| async move {

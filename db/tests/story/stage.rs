@@ -126,6 +126,8 @@ pub(crate) fn hung_up(at: i64) -> CallEnd {
         talk_ms: Some(60_000),
         hold_ms: Some(0),
         wrap_ms: None,
+        mos: None,
+        legs: Vec::new(),
         missed: None,
         served: false,
     }

@@ -16,6 +16,7 @@ use super::control::Control;
 use super::finish::Finished;
 use super::leg::Leg;
 use super::operator::OperatorLeg;
+use super::quality::Sound;
 use super::recording::{ActiveRecording, Purpose};
 use super::route::Route;
 use super::story::Story;
@@ -141,6 +142,7 @@ pub(crate) struct Driver {
     /// Places on trunks of those the citizen was handed to outside.
     pub(crate) outside: Vec<Route>,
     pub(crate) released_legs: Vec<LegId>,
+    pub(crate) sound: Sound,
     pub(crate) dead_at: Option<Instant>,
     /// The last words are being said until then.
     pub(crate) farewell_until: Option<(Instant, &'static str)>,
@@ -270,14 +272,8 @@ impl Driver {
                 error!(call = %self.call, %reason, "the media threads refused a mix");
                 self.story.event("mix_refused", serde_json::json!({ "reason": reason.to_string() }));
             }
-            MediaEvent::LegClosed { stats, leg } => {
-                self.story.event(
-                    "media_stats",
-                    serde_json::json!({ "leg": if leg == citizen { "citizen" } else { "operator" }, "packets_in": stats.packets_in,
-                        "packets_out": stats.packets_out, "lost": stats.lost, "jitter_ms": stats.jitter_ms, "dropped": stats.dropped,
-                        "srtp": stats.srtp.map(hotline_media::srtp::Suite::name), "srtp_refused": stats.srtp_refused }),
-                );
-            }
+            MediaEvent::Audio { leg, fault, lasted_ms } => self.on_audio(leg, fault, lasted_ms),
+            MediaEvent::LegClosed { stats, leg } => self.leg_closed(leg, &stats),
             _ => {}
         }
     }

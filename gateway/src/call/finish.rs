@@ -5,7 +5,7 @@ use std::time::Duration;
 use hotline_db::{CallEnd, CallbackKind, CallbackTask, Id, NewCallback, NewSurvey};
 use hotline_ivr::Input;
 use hotline_sip::Event;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 use super::control::Control;
 use super::driver::{Driver, Origin, Side, Stage, Verdict};
@@ -17,6 +17,9 @@ use crate::patience::patiently;
 
 /// A recording's last write may wait so long for a stalled disk; the start-up repair finishes it otherwise.
 const RECORDING_WAIT_S: u64 = 15;
+
+/// The legs' figures are waited for so long.
+const LEGS_WAIT: Duration = Duration::from_secs(2);
 
 /// A peer's Reason text is kept so far.
 const REASON_CHARS_MAX: usize = 150;
@@ -132,6 +135,7 @@ impl Driver {
         self.sv.sip.hang_up(self.citizen.session, &line_reason);
         self.sv.media.close_leg(self.citizen.id());
         self.await_recordings().await;
+        self.await_legs().await;
         let end = self.end_row(ended_at, line_side, &line_reason, stage_at_end);
         self.tell_talk_survey(ended_at);
         self.story.end(end).await;
@@ -194,7 +198,25 @@ impl Driver {
         }
     }
 
-    fn end_row(&self, at: i64, line_side: Side, line_reason: &str, stage: Stage) -> CallEnd {
+    /// The legs' figures belong to the end; a media thread hands them over at once.
+    async fn await_legs(&mut self) {
+        let until = tokio::time::Instant::now() + LEGS_WAIT;
+        loop {
+            let mut legs = self.released_legs.iter().chain(Some(&self.citizen.media.id));
+            if legs.all(|leg| self.sound.has_closed(*leg)) {
+                return;
+            }
+            match tokio::time::timeout_at(until, self.media_events.recv()).await {
+                Ok(Some(event)) => self.on_media(event).await,
+                Ok(None) | Err(_) => {
+                    warn!(call = %self.call, "legs' figures are missing: a media thread is late");
+                    return;
+                }
+            }
+        }
+    }
+
+    fn end_row(&mut self, at: i64, line_side: Side, line_reason: &str, stage: Stage) -> CallEnd {
         let (side, reason) = match self.talk_ended_by {
             Some((side, how)) => (side, format!("{how}; line: {} {line_reason}", line_side.row().as_str())),
             None => (line_side, line_reason.to_owned()),
@@ -204,8 +226,11 @@ impl Driver {
         let talk_ms = self.times.operator_answer_at.map_or(0, |a| self.times.talk_end_at.unwrap_or(at) - a);
         let abandoned = (!talked && self.served_otherwise.is_none() && self.origin == Origin::Inbound)
             .then(|| stage.as_str().to_owned());
+        let (mos, legs) = (self.sound.mos(), std::mem::take(&mut self.sound.legs));
         CallEnd {
             at,
+            mos,
+            legs,
             end_side: side.row(),
             end_reason: reason.chars().take(REASON_CHARS_MAX).collect(),
             stage_abandoned: abandoned.clone(),
@@ -263,6 +288,8 @@ pub(crate) async fn end_unplaced(sv: &Services, call: Id, why: &str) {
         talk_ms: None,
         hold_ms: None,
         wrap_ms: None,
+        mos: None,
+        legs: Vec::new(),
         missed: None,
         served: false,
     };

@@ -6,6 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::mpsc;
 
 use super::control::Control;
+use super::quality::AudioTrouble;
 
 /// A live call for lists.
 #[derive(Clone, Debug, serde::Serialize, utoipa::ToSchema)]
@@ -20,6 +21,8 @@ pub struct LiveCall {
     pub operator: Option<String>,
     /// Start (epoch ms).
     pub since: i64,
+    /// Who can't be heard just now.
+    pub audio: Vec<AudioTrouble>,
 }
 
 struct Entry {
@@ -49,6 +52,13 @@ impl LiveCalls {
         if let Some(entry) = self.lock().get_mut(call) {
             stage.clone_into(&mut entry.view.stage);
             entry.view.operator = operator;
+        }
+    }
+
+    /// Who can't be heard in a call.
+    pub fn troubles(&self, call: &str, audio: Vec<AudioTrouble>) {
+        if let Some(entry) = self.lock().get_mut(call) {
+            entry.view.audio = audio;
         }
     }
 

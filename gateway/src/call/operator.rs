@@ -285,6 +285,7 @@ impl Driver {
             self.hold_ended();
             self.sv.media.stop_play(citizen);
             self.sv.media.bridge(citizen, leg);
+            self.tell_faults();
         }
         self.story.event("hold", serde_json::json!({ "on": on }));
     }

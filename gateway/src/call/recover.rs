@@ -61,6 +61,8 @@ fn cut_end(rules: &Rules, call: &Call, at: i64) -> CallEnd {
         talk_ms: None,
         hold_ms: None,
         wrap_ms: None,
+        mos: None,
+        legs: Vec::new(),
         missed,
         served: false,
     }

@@ -16,6 +16,7 @@ use super::finish::Finished;
 use super::leg::{Leg, Speaks};
 use super::live::LiveCall;
 use super::outside;
+use super::quality::Sound;
 use super::security::security;
 use super::story::Story;
 use super::trust::trust_in_caller;
@@ -215,6 +216,7 @@ fn announce(driver: &Driver) {
         caller: accept::shown(driver.number.as_ref(), driver.withheld),
         operator: None,
         since: now_ms(),
+        audio: Vec::new(),
     };
     driver.sv.live.add(view, driver.control_tx.clone());
 }
@@ -261,6 +263,7 @@ fn build(sv: &Arc<Services>, call: Id, origin: Origin, mailboxes: Mailboxes, cit
         permits: Vec::new(),
         outside: Vec::new(),
         released_legs: Vec::new(),
+        sound: Sound::default(),
         dead_at: None,
         farewell_until: None,
         news_tx,

@@ -248,6 +248,9 @@ impl Driver {
         self.sv.media.stop_play(self.citizen.id());
         self.sv.media.bridge(self.citizen.id(), leg.id());
         let id = who.id.clone();
+        if id.is_empty() {
+            self.sound.third.insert(leg.id());
+        }
         self.operator = Some(OperatorLeg { who, leg, talking: true, holding: false });
         if !id.is_empty() {
             self.sv.acd.connected(&self.queue, &self.call.to_string(), &id).await;

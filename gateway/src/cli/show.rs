@@ -1,9 +1,10 @@
 //! `hotline show`: an item's whole story, oldest first.
 
 use anyhow::Context;
-use hotline_db::{CallFilter, CallbackFilter, Item, Store};
+use hotline_db::{CallFilter, CallbackFilter, Item, LegQuality, Store};
 
 use super::say;
+use crate::call::Grade;
 use crate::clock::local_date;
 use crate::config::Config;
 
@@ -43,6 +44,9 @@ async fn story(store: &Store, item: &Item) -> anyhow::Result<Vec<(i64, String)>>
     for call in store.calls(filter).await? {
         for event in store.call_events(call.id).await? {
             out.push((event.at, format!("通话 {} {} {}", &call.id.to_string()[..8], event.kind, *event.data)));
+        }
+        for leg in store.call_quality(call.id).await? {
+            out.push((leg.at, quality(&leg)));
         }
         for r in store.recordings_of_call(call.id).await? {
             out.push((
@@ -88,6 +92,29 @@ async fn story(store: &Store, item: &Item) -> anyhow::Result<Vec<(i64, String)>>
         ));
     }
     Ok(out)
+}
+
+/// A leg's figures on one line; 收 is what we heard of it, 发 what it heard of us.
+fn quality(leg: &LegQuality) -> String {
+    let role = match leg.leg.as_str() {
+        "citizen" => "市民 citizen",
+        "operator" => "受理员 operator",
+        other => other,
+    };
+    let score = |mos: Option<f64>| mos.map_or("-".to_owned(), |mos| format!("{mos:.2}"));
+    let grade = leg.mos().map_or("未测 not measured", |mos| Grade::of(mos).words());
+    let rtt = leg.rtt_ms.map_or("-".to_owned(), |ms| format!("{ms} ms"));
+    format!(
+        "音质 {role} {grade}: MOS 收 {} 最低 {} 发 {} 最低 {}, 丢包 {}/{} 抖动 {}/{} ms 往返 {rtt}",
+        score(leg.mos_in),
+        score(leg.mos_in_min),
+        score(leg.mos_out),
+        score(leg.mos_out_min),
+        leg.lost_in,
+        leg.lost_out,
+        leg.jitter_in_max_ms,
+        leg.jitter_out_max_ms,
+    )
 }
 
 /// A moment in local time, to the second.

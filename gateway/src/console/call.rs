@@ -3,14 +3,14 @@
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, Query, State};
-use hotline_db::{Call, CallEvent, CallFilter, Recording};
+use hotline_db::{Call, CallEvent, CallFilter, LegQuality, Recording};
 use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::auth::{Role, User};
 use super::error::ApiError;
 use super::{Api, audit, id_of, reason_of};
-use crate::call::{Control, ControlError, LiveCall};
+use crate::call::{Control, ControlError, Grade, LiveCall};
 
 /// Which calls.
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -19,6 +19,8 @@ pub(crate) struct CallQuery {
     limit: Option<i64>,
     /// Older than this arrival number.
     before_seq: Option<i64>,
+    /// Only calls whose worst leg scored less, e.g. 3.1.
+    mos_below: Option<f64>,
 }
 
 /// A call with what belongs to it.
@@ -27,6 +29,15 @@ pub(crate) struct CallView {
     #[serde(flatten)]
     call: Call,
     recordings: Vec<Recording>,
+    quality: Vec<LegView>,
+}
+
+/// How a leg sounded; `in` is what we heard of it, `out` what it heard of us.
+#[derive(Serialize)]
+pub(crate) struct LegView {
+    #[serde(flatten)]
+    leg: LegQuality,
+    grade: Option<Grade>,
 }
 
 /// 通话列表
@@ -37,8 +48,12 @@ pub(crate) async fn list(
     Query(q): Query<CallQuery>,
 ) -> Result<Json<Vec<Call>>, ApiError> {
     user.staff()?;
-    let filter =
-        CallFilter { limit: q.limit.unwrap_or(50).clamp(1, 200), before_seq: q.before_seq, ..CallFilter::default() };
+    let filter = CallFilter {
+        limit: q.limit.unwrap_or(50).clamp(1, 200),
+        before_seq: q.before_seq,
+        mos_below: q.mos_below.filter(|mos| mos.is_finite()),
+        ..CallFilter::default()
+    };
     Ok(Json(api.sv.store.calls(filter).await?))
 }
 
@@ -60,7 +75,9 @@ pub(crate) async fn show(
     let id = id_of(&id)?;
     let call = api.sv.store.call_get(id).await?.ok_or_else(ApiError::missing)?;
     let recordings = api.sv.store.recordings_of_call(id).await?;
-    Ok(Json(CallView { call, recordings }))
+    let quality = api.sv.store.call_quality(id).await?;
+    let quality = quality.into_iter().map(|leg| LegView { grade: leg.mos().map(Grade::of), leg }).collect();
+    Ok(Json(CallView { call, recordings, quality }))
 }
 
 /// 通话事件

@@ -6,6 +6,7 @@ use prometheus::{Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, I
 use tracing::warn;
 
 use super::SipCounters;
+use super::quality::QualityMetrics;
 use crate::app::Services;
 use crate::clock::now_ms;
 use crate::config::Config;
@@ -32,6 +33,8 @@ pub struct Metrics {
     pub queue_wait_seconds: Histogram,
     /// SIP messages by peer, method and status code.
     pub sip: SipCounters,
+    /// How calls sound.
+    pub quality: QualityMetrics,
     /// Calls to outside numbers allowed, by purpose.
     pub dialout_permitted: IntCounterVec,
     /// Calls to outside numbers refused, by purpose and reason.
@@ -55,6 +58,8 @@ pub struct Metrics {
     rtp_in: IntGauge,
     rtp_out: IntGauge,
     rtp_foreign: IntGauge,
+    rtp_late: IntGauge,
+    rtp_other: IntGauge,
     rtp_malformed: IntGauge,
     srtp_refused: IntGauge,
     recordings_refused: IntGauge,
@@ -113,6 +118,7 @@ impl Metrics {
                 )?,
             )?,
             sip: SipCounters::new(&r, config)?,
+            quality: QualityMetrics::new(&r)?,
             dialout_permitted: add(
                 &r,
                 IntCounterVec::new(
@@ -160,6 +166,12 @@ impl Metrics {
             sip_parse_errors: gauge(&r, "hotline_sip_parse_errors", "Messages that were no SIP since start")?,
             rtp_in: gauge(&r, "hotline_rtp_packets_in", "RTP packets received since start")?,
             rtp_out: gauge(&r, "hotline_rtp_packets_out", "RTP packets sent since start")?,
+            rtp_late: gauge(&r, "hotline_rtp_late", "RTP packets too late to be used since start")?,
+            rtp_other: gauge(
+                &r,
+                "hotline_rtp_dropped_other",
+                "RTP dropped since start: doubled, of unknown types or unproven streams",
+            )?,
             rtp_foreign: gauge(&r, "hotline_rtp_dropped_foreign", "RTP from foreign sources dropped since start")?,
             recordings_refused: gauge(
                 &r,
@@ -202,6 +214,8 @@ impl Metrics {
         self.rtp_in.set(signed(media.packets_in));
         self.rtp_out.set(signed(media.packets_out));
         self.rtp_foreign.set(signed(media.dropped_foreign));
+        self.rtp_late.set(signed(media.late));
+        self.rtp_other.set(signed(media.dropped_other));
         self.recordings_refused.set(signed(media.recordings_refused));
         self.rtp_malformed.set(signed(media.malformed));
         self.srtp_refused.set(signed(media.srtp_refused));

@@ -35,8 +35,7 @@ impl Equipment {
     pub const fn of(codec: Codec) -> Self {
         match codec {
             Codec::Pcma | Codec::Pcmu => Self::G711_PLC,
-            #[allow(unreachable_patterns, reason = "further codecs")]
-            _ => Self::WIDEBAND,
+            Codec::G722 | Codec::Opus => Self::WIDEBAND,
         }
     }
 }

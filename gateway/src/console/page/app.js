@@ -39,6 +39,19 @@ function fill(body, rows, columns, empty) {
   }
 }
 
+const grades = { good: "良好 good", fair: "一般 fair", poor: "差 poor" };
+const grade = (mos) => (mos === null || mos === undefined ? "" : grades[mos >= 4 ? "good" : mos >= 3.1 ? "fair" : "poor"]);
+const legs = { citizen: "市民 citizen", operator: "受理员 operator", third: "第三方 third party" };
+const causes = { no_packets: "没有声音包 no packets", silence: "只有静音 only silence", not_received: "听不到我方 does not hear us" };
+const trouble = (t) => `${legs[t.leg] || t.leg}: ${causes[t.cause] || t.cause}`;
+
+function sounded(leg) {
+  const mos = (v) => (v === null ? "-" : v.toFixed(2));
+  const rtt = leg.rtt_ms === null ? "-" : `${leg.rtt_ms} ms`;
+  return `${legs[leg.leg] || leg.leg} ${grades[leg.grade] || "未测 not measured"} · MOS 收 in ${mos(leg.mos_in)} (${mos(leg.mos_in_min)}) 发 out ${mos(leg.mos_out)} (${mos(leg.mos_out_min)}) · ` +
+    `丢包 lost ${leg.lost_in}/${leg.lost_out} · 抖动 jitter ${leg.jitter_in_max_ms}/${leg.jitter_out_max_ms} ms · 往返 round trip ${rtt}`;
+}
+
 function playButton(call) {
   const button = document.createElement("button");
   button.textContent = "录音 Play";
@@ -50,6 +63,13 @@ async function openPlayer(call) {
   const detail = await api(`/api/v1/calls/${call}`);
   $("tracks").replaceChildren();
   $("transcript").textContent = detail.recordings.length ? "" : "这次通话没有录音 No recording";
+  $("sound").replaceChildren(
+    ...detail.quality.map((leg) => {
+      const p = document.createElement("p");
+      p.textContent = sounded(leg);
+      return p;
+    }),
+  );
   for (const recording of detail.recordings) {
     const button = document.createElement("button");
     button.type = "button";
@@ -77,9 +97,9 @@ async function play(id, button) {
 async function refresh() {
   try {
     const [live, items, calls] = await Promise.all([api("/api/v1/calls/live"), api("/api/v1/items"), api("/api/v1/calls")]);
-    fill($("live"), live.map((c) => [clock(c.since), c.caller, c.stage]), 3, "没有正在进行的通话 No live call");
+    fill($("live"), live.map((c) => [clock(c.since), c.caller, c.stage, c.audio.map(trouble).join("; ")]), 4, "没有正在进行的通话 No live call");
     fill($("items"), items.map((i) => [clock(i.created_at), i.acceptance_no, i.kind, i.title, i.location_text, i.state]), 6, "还没有诉求 No item yet");
-    fill($("calls"), calls.map((c) => [clock(c.ring_at), String(c.seq), c.caller_masked, c.did, seconds(c.wait_ms), seconds(c.talk_ms), sides[c.end_side] || "进行中 live", playButton(c.id)]), 8, "还没有通话 No call yet");
+    fill($("calls"), calls.map((c) => [clock(c.ring_at), String(c.seq), c.caller_masked, c.did, seconds(c.wait_ms), seconds(c.talk_ms), sides[c.end_side] || "进行中 live", grade(c.mos), playButton(c.id)]), 9, "还没有通话 No call yet");
   } catch (e) {
     if (e.status === 401) return signedOut();
     $("health").textContent = `连接中断,正在重试 Connection lost, retrying (${e.message})`;
