@@ -23,6 +23,8 @@ pub(crate) const PHONES: &str = "127.0.0.1:5090";
 const FIRST_PHONE: u32 = 20_000;
 /// Longest wait for one answer to a REGISTER.
 const REGISTER_WAIT: Duration = Duration::from_secs(5);
+/// Operators who sign in at once.
+const SIGN_INS_AT_ONCE: usize = 4;
 /// Calls end, files are finished and hashed within this time.
 const QUIET_MS: u64 = 120_000;
 /// A gateway with nothing to do uses less than this …
@@ -43,17 +45,10 @@ impl Bench {
         let mut gateway = Gateway::prepare(config()?)?;
         let operators: Vec<NewUser> = (0..calls).map(|n| NewUser::operator(&(FIRST_PHONE + n).to_string())).collect();
         let started = Instant::now();
-        for user in &operators {
-            gateway.add_user(user)?;
-        }
+        add(&gateway, &operators)?;
         gateway.boot().await?;
         register(&operators)?;
-        let mut signed_in = Vec::new();
-        for user in &operators {
-            let api = gateway.sign_in(user).await?;
-            api.set_state("ready").await?;
-            signed_in.push(api);
-        }
+        let signed_in = sign_in(&gateway, &operators).await?;
         progress(&format!("{calls} operators added, registered and ready in {} s", started.elapsed().as_secs()));
         Ok(Self { gateway, operators, signed_in })
     }
@@ -184,6 +179,40 @@ pub(crate) fn recordings(folder: &std::path::Path) -> Vec<PathBuf> {
         }
     }
     found
+}
+
+/// A password's hash takes a while by design: all processors make them.
+fn add(gateway: &Gateway, operators: &[NewUser]) -> Result<()> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = operators.len().div_ceil(threads).max(1);
+    std::thread::scope(|scope| {
+        let adding: Vec<_> = operators
+            .chunks(share)
+            .map(|chunk| scope.spawn(move || chunk.iter().try_for_each(|user| gateway.add_user(user))))
+            .collect();
+        let gone = || Error::Sip("a thread that added operators ended".into());
+        adding.into_iter().try_for_each(|thread| thread.join().map_err(|_| gone())?)
+    })
+}
+
+/// Signs all in and makes them ready, some at a time.
+async fn sign_in(gateway: &Gateway, operators: &[NewUser]) -> Result<Vec<Api>> {
+    let mut signed_in = Vec::with_capacity(operators.len());
+    for chunk in operators.chunks(SIGN_INS_AT_ONCE) {
+        let mut tasks = tokio::task::JoinSet::new();
+        for (index, user) in chunk.iter().cloned().enumerate() {
+            let api = gateway.api();
+            tasks.spawn(async move {
+                let api = api.sign_in(&user.login, &user.password).await?;
+                api.set_state("ready").await?;
+                Ok::<_, Error>((index, api))
+            });
+        }
+        let mut done = tasks.join_all().await.into_iter().collect::<Result<Vec<_>>>()?;
+        done.sort_by_key(|(index, _)| *index);
+        signed_in.extend(done.into_iter().map(|(_, api)| api));
+    }
+    Ok(signed_in)
 }
 
 /// Registers every operator's phone from the one address `callgen` answers at afterwards.

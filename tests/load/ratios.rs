@@ -21,6 +21,8 @@ const BUSY_CALLS: u32 = 100;
 /// Short calls and how fast they come.
 const SHORT_CALLS: u32 = 3_000;
 const SHORT_CPS: u32 = 200;
+/// Operators made ready in a second.
+const OPERATORS_S: u32 = 12;
 /// Between two measurements: the gateway ends its calls and files.
 const BETWEEN_S: u32 = 4;
 
@@ -55,7 +57,7 @@ impl Plan {
             self.levels.iter().map(|calls| self.pairs * (2 * one(*calls) + self.window_s + BETWEEN_S)).sum::<u32>();
         let prompts = self.pairs * one(100) * if self.others { 3 } else { 1 };
         let rest = self.beyond.iter().map(|calls| one(*calls)).sum::<u32>() + 45 + one(BUSY_CALLS) + 20;
-        sides + prompts + rest + self.most_calls() / 12
+        sides + prompts + rest + self.most_calls() / OPERATORS_S
     }
 }
 
@@ -109,17 +111,22 @@ impl Run {
         let before = Cpu::of(id)?;
         let figures = callgen::gateway(load, id).await?;
         let after = Cpu::of(id)?;
-        progress(&format!(
-            "{} {} calls: {:.1} CPU ms/call-minute, {:.0} % of a core, {:.3} % late, longest gap {:.0} ms, driver {:.0} ms behind; by thread over all: {}",
-            load.user,
-            load.calls,
-            figures.cpu_ms,
-            figures.core,
-            figures.late_percent(),
-            figures.max_gap_ms,
-            figures.driver_lag_ms,
-            after.shares_since(&before)
-        ));
+        let shares = after.shares_since(&before);
+        let (user, calls) = (load.user, load.calls);
+        progress(&if load.media {
+            format!(
+                "{user} {calls} calls: {:.1} CPU ms/call-minute, {:.0} % of a core, {:.3} % late, longest gap {:.0} ms, \
+                 driver {:.0} ms behind; set-up p95 {:.1} ms; by thread, set-up and end too: {shares}",
+                figures.cpu_ms,
+                figures.core,
+                figures.late_percent(),
+                figures.max_gap_ms,
+                figures.driver_lag_ms,
+                figures.setup_p95_ms
+            )
+        } else {
+            format!("{user} {calls} calls: {:.2} CPU ms a call; by thread: {shares}", figures.call_ms)
+        });
         if figures.answered < f64::from(load.calls) {
             progress(&format!("only {} of {} calls were answered", figures.answered, load.calls));
         }
