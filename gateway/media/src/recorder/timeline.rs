@@ -19,9 +19,13 @@ const JUDGE: i64 = (PLACE_JUDGE_MS * SAMPLES_PER_MS) as i64;
 const AHEAD_BORNE: i64 = 8;
 /// A stream behind by this many is slipped forward; less may be luck of the delays.
 const BEHIND_BORNE: i64 = 16;
-/// From here on behind, one sample is slipped in every packet instead of in every eighth.
-const BEHIND_FAR: i64 = 320;
+/// From here on behind, a sample is slipped in every packet instead of in every eighth …
+const BEHIND_FAR: i64 = 40;
 const SLOW_SLIP: i64 = 8 * 160;
+/// … and from here on two.
+const BEHIND_VERY_FAR: i64 = 160;
+/// A delay that grows by this from one packet to the next is watched.
+const STEP: i64 = 80;
 
 /// What is known of a packet.
 #[derive(Clone, Copy, Debug)]
@@ -95,8 +99,9 @@ struct Anchor {
     lags: Lags,
     lag: i64,
     slipped_at: i64,
-    /// Packets left until a sudden delay is believed to be a pause without counting.
+    /// Packets left until a sudden delay is believed …
     doubt: u32,
+    /// … and the least delay since.
     doubt_lag: i64,
 }
 
@@ -128,17 +133,24 @@ impl Anchor {
         self.at + samples + if units > 0 { self.slip } else { 0 }
     }
 
-    /// A delay that grew at once and stays is no jitter: the stream paused without counting.
-    fn paused(&mut self, lag: i64) -> Option<i64> {
+    /// A delay that grew at once and stays is no jitter. A long one is a pause without counting: returned,
+    /// to be placed anew; a short one is slipped from now on.
+    fn stepped(&mut self, wall: i64, lag: i64) -> Option<i64> {
         if self.doubt == 0 {
-            if lag - self.lag > BEHIND_MAX {
+            if lag - self.lag > STEP {
                 (self.doubt, self.doubt_lag) = (PLACE_DOUBT_PACKETS, lag);
             }
             return None;
         }
         self.doubt_lag = self.doubt_lag.min(lag);
         self.doubt -= 1;
-        (self.doubt == 0 && self.doubt_lag > BEHIND_MAX).then_some(self.doubt_lag)
+        if self.doubt > 0 {
+            return None;
+        }
+        if self.doubt_lag - self.lags.least().0 > STEP {
+            self.lags = Lags { current: self.doubt_lag, previous: Some(self.doubt_lag), ..Lags::new(wall) };
+        }
+        (self.doubt_lag > BEHIND_MAX).then_some(self.doubt_lag)
     }
 
     /// What to slip with a packet of `len` samples at `wall`.
@@ -150,7 +162,10 @@ impl Anchor {
             return (least / 32).min(-1).max(-most);
         }
         let is_due = least >= BEHIND_FAR || wall - self.slipped_at >= SLOW_SLIP;
-        i64::from(is_judged && self.doubt == 0 && least >= BEHIND_BORNE && is_due && len >= 40)
+        if !is_judged || least < BEHIND_BORNE || !is_due || len < 40 {
+            return 0;
+        }
+        if least >= BEHIND_VERY_FAR { 2 } else { 1 }
     }
 }
 
@@ -181,7 +196,7 @@ impl Timeline {
         if went_back || resumed || !(-AHEAD_MAX..=LATE_MAX).contains(&lag) {
             return Some(self.anchored(wall, stamp));
         }
-        if let Some(behind) = anchor.paused(lag) {
+        if let Some(behind) = anchor.stepped(wall, lag) {
             return Some(self.anchored(position + behind, stamp));
         }
         // Moving the anchor itself along keeps differences far from the timestamp's wrap.
@@ -191,6 +206,7 @@ impl Timeline {
         if anchor.slip != 0 {
             anchor.lags.moved(anchor.slip);
             anchor.lag -= anchor.slip;
+            anchor.doubt_lag -= anchor.slip;
             anchor.slipped_at = wall;
         }
         Some(Place { at: position, slip: anchor.slip })

@@ -9,6 +9,8 @@
     reason = "a test may fail loudly"
 )]
 
+pub mod world;
+
 use std::{
     collections::HashMap,
     net::SocketAddr,
