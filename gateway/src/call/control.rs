@@ -14,6 +14,9 @@ pub enum ControlError {
     /// The call isn't in a talk.
     #[error("当前不在通话中 / no talk is going on")]
     NoTalk,
+    /// Nothing is being recorded.
+    #[error("当前没有录音 / nothing is being recorded")]
+    NotRecorded,
     /// 挂机纪律: a real hang-up needs an allowed reason.
     #[error("挂断市民需要理由 / hanging up on a citizen needs a reason: harassment, silence, citizen_request")]
     ReasonNeeded,
@@ -47,6 +50,15 @@ pub enum Control {
         operator: String,
         /// Hold (true) or back.
         on: bool,
+        /// Outcome.
+        reply: oneshot::Sender<Result<(), ControlError>>,
+    },
+    /// Pause the talk's recording, or go on with it.
+    PauseRecording {
+        /// Who asks.
+        operator: String,
+        /// Pause (true) or go on.
+        paused: bool,
         /// Outcome.
         reply: oneshot::Sender<Result<(), ControlError>>,
     },
@@ -96,6 +108,9 @@ impl super::driver::Driver {
                     self.hold(on).await;
                 }
                 let _ = reply.send(allowed);
+            }
+            Control::PauseRecording { operator, paused, reply } => {
+                let _ = reply.send(self.allow(&operator).and_then(|()| self.pause_recording(paused)));
             }
             Control::Consult(new) => self.begin_consult(*new).await,
             Control::TakeOver { new, reply } => {

@@ -9,6 +9,7 @@ use hotline_media::RecordingId;
 use tokio::sync::mpsc;
 use tracing::{error, warn};
 
+use super::control::ControlError;
 use super::driver::Driver;
 use crate::app::Services;
 use crate::clock::now_ms;
@@ -49,7 +50,12 @@ impl Purpose {
 /// The recording that runs now.
 pub(crate) struct ActiveRecording {
     id: String,
+    paused: bool,
 }
+
+/// Events a pause's ranges are found by, should the recording not live to its end.
+pub(crate) const PAUSED: &str = "recording_paused";
+pub(crate) const RESUMED: &str = "recording_resumed";
 
 impl Driver {
     /// The call is answered: some hotlines record from here on.
@@ -93,10 +99,22 @@ impl Driver {
         }
         self.sv.media.record(self.citizen.id(), RecordingId(id.to_string()), file, max_ms);
         self.recordings_pending.insert(id.to_string(), purpose);
-        self.recording = Some(ActiveRecording { id: id.to_string() });
+        self.recording = Some(ActiveRecording { id: id.to_string(), paused: false });
         if purpose == Purpose::Reason {
             self.verdict_recording = Some(id);
         }
+    }
+
+    /// A pause leaves silence in the file, its range in the row and both its ends among the call's events.
+    pub(crate) fn pause_recording(&mut self, paused: bool) -> Result<(), ControlError> {
+        let recording = self.recording.as_mut().ok_or(ControlError::NotRecorded)?;
+        if recording.paused != paused {
+            recording.paused = paused;
+            self.sv.media.pause_record(self.citizen.id(), paused);
+            let kind = if paused { PAUSED } else { RESUMED };
+            self.story.event(kind, serde_json::json!({ "recording": recording.id }));
+        }
+        Ok(())
     }
 
     pub(crate) fn stop_recording(&mut self) {

@@ -6,12 +6,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use hotline_db::{
-    Call, CallEnd, CallbackKind, DbError, Direction, EndSide, Id, NewCallback, Recording, RecordingDone, Store,
+    Call, CallEnd, CallbackKind, DbError, Direction, EndSide, Id, Json, NewCallback, Recording, RecordingDone, Store,
 };
 use hotline_media::recorder::{HEADER_LEN, WavFormat, parse_header, part_path, sha256_file};
 use hotline_media::{RepairError, Repaired};
 use tracing::{error, info, warn};
 
+use super::recording::{PAUSED, RESUMED};
 use crate::app::Services;
 use crate::callback::schedule::Rules;
 use crate::clock::now_ms;
@@ -97,7 +98,12 @@ async fn finish_repaired(store: &Store, file: Repaired) {
     let Some(id) = file.path.file_stem().and_then(|stem| stem.to_str()?.parse::<Id>().ok()) else {
         return error!(%path, "repaired recording whose name is no id: no row can be finished");
     };
-    let done = done(file.duration_ms, file.bytes, file.sha256);
+    let mut done = done(file.duration_ms, file.bytes, file.sha256);
+    match store.recording_get(id).await {
+        Ok(Some(row)) => done.paused_ranges = paused_ranges(store, &row, done.duration_ms).await,
+        Ok(None) => {}
+        Err(e) => warn!(%path, error = %e, "pauses of a repaired recording unknown"),
+    }
     match patiently("end of recording", || store.recording_finish(id, done.clone())).await {
         Ok(true) if file.was_broken => info!(%path, duration_ms = done.duration_ms, "recording repaired"),
         Ok(true) => info!(%path, duration_ms = done.duration_ms, "recording finished"),
@@ -118,6 +124,26 @@ fn done(duration_ms: u64, bytes: u64, sha256: String) -> RecordingDone {
         transcribe: true,
         at: now_ms(),
     }
+}
+
+/// The pauses of a recording that was cut off, from its call's events; the file is silent there anyway.
+async fn paused_ranges(store: &Store, row: &Recording, duration_ms: i64) -> Json {
+    let events = store.call_events(row.call).await.unwrap_or_else(|e| {
+        warn!(recording = %row.id, error = %e, "pauses of a cut recording unknown");
+        Vec::new()
+    });
+    let id = row.id.to_string();
+    let (mut ranges, mut since) = (Vec::new(), None);
+    for event in events.iter().filter(|event| event.data.0["recording"].as_str() == Some(&id)) {
+        let at = (event.at - row.started_at).clamp(0, duration_ms);
+        match event.kind.as_str() {
+            PAUSED => since = since.or(Some(at)),
+            RESUMED => ranges.extend(since.take().map(|since| (since, at))),
+            _ => {}
+        }
+    }
+    ranges.extend(since.map(|since| (since, duration_ms)));
+    serde_json::json!(ranges).into()
 }
 
 /// Rows still without an end: their file was whole before the stop, or there never was one.
@@ -149,7 +175,10 @@ enum Judged {
 
 async fn settle(store: &Store, row: &Recording, judged: Judged) -> Result<(), DbError> {
     match judged {
-        Judged::Whole(done) => store.recording_finish(row.id, done).await.map(|_| ()),
+        Judged::Whole(mut done) => {
+            done.paused_ranges = paused_ranges(store, row, done.duration_ms).await;
+            store.recording_finish(row.id, done).await.map(|_| ())
+        }
         Judged::Lost(why) => {
             error!(recording = %row.id, path = row.path, why, "recording lost");
             store.recording_lost(row.id, now_ms(), &why).await.map(|_| ())
@@ -284,6 +313,23 @@ mod tests {
             assert_eq!(row.sha256, Some(sha256_file(&path).unwrap()));
             assert!(row.chain_n.is_some() && !part_path(&path).exists());
         }
+        stage.store.close().await;
+    }
+
+    #[tokio::test]
+    async fn pauses_of_a_cut_recording_are_found_in_the_calls_events() {
+        let stage = Stage::new().await;
+        let (call, rec, other) = (stage.call(NODE).await, Id::new(), Id::new());
+        stage.row(call, rec).await;
+        stage.cut_file(&format!("{rec}.wav"));
+        let started = stage.recording(rec).await.started_at;
+        for (after, kind, of) in [(20, PAUSED, rec), (30, PAUSED, other), (50, RESUMED, rec), (70, PAUSED, rec)] {
+            let data = serde_json::json!({ "recording": of });
+            stage.store.call_event(call, started + after, kind, data).await.unwrap();
+        }
+        stage.recover(&stage.root()).await;
+        let ranges = stage.recording(rec).await.paused_ranges.unwrap().0;
+        assert_eq!(ranges, serde_json::json!([[20, 50], [70, 100]]), "the last one never ended");
         stage.store.close().await;
     }
 

@@ -138,7 +138,7 @@ pub(crate) async fn hold(
     Ok(axum::http::StatusCode::NO_CONTENT)
 }
 
-async fn tell(
+pub(super) async fn tell(
     api: &Api,
     call: &str,
     command: impl FnOnce(oneshot::Sender<Result<(), ControlError>>) -> Control,

@@ -8,12 +8,14 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hotline_db::Recording;
-use serde::Deserialize;
+use hotline_media::recorder::{levels_path, write_levels};
+use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 use super::auth::{Role, User};
 use super::error::ApiError;
 use super::{Api, audit, id_of, reason_of};
+use crate::call::Control;
 use crate::clock::now_ms;
 
 /// The largest piece one request gets; players ask again.
@@ -72,6 +74,56 @@ pub(crate) async fn transcript(
     }
     let job = api.sv.store.job_of_recording(row.id).await?.ok_or_else(ApiError::missing)?;
     Ok(Json(serde_json::json!({ "status": job.state.as_str(), "attempts": job.attempts, "error": job.last_error })))
+}
+
+/// 录音电平(播放器用)
+#[utoipa::path(get, path = "/api/v1/recordings/{id}/levels", params(("id" = String, Path)), responses((status = 200, description = "RMS and peak of each second and channel, dBFS"), (status = 403), (status = 404)))]
+pub(crate) async fn levels(State(api): State<Api>, user: User, Path(id): Path<String>) -> Result<Response, ApiError> {
+    let row = readable(&api, &user, &id).await?;
+    let path = api.sv.config.storage.recordings().join(&row.path);
+    let json = match tokio::fs::read_to_string(levels_path(&path)).await {
+        Ok(json) => json,
+        // Older than levels are, or they couldn't be written then.
+        Err(_) => {
+            let measured = tokio::task::spawn_blocking(move || write_levels(&path)).await;
+            measured.ok().and_then(Result::ok).ok_or_else(ApiError::missing)?.to_json()
+        }
+    };
+    Ok(([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], json).into_response())
+}
+
+/// Whether a call is being recorded now.
+#[derive(Serialize, utoipa::ToSchema)]
+pub(crate) struct Paused {
+    /// The recording is paused: what is said now is silence in the file.
+    paused: bool,
+}
+
+/// 暂停录音(敏感信息)
+#[utoipa::path(post, path = "/api/v1/calls/{id}/record/pause", params(("id" = String, Path)), responses((status = 200, body = Paused), (status = 403), (status = 404), (status = 409)))]
+pub(crate) async fn pause(
+    State(api): State<Api>,
+    user: User,
+    Path(id): Path<String>,
+) -> Result<Json<Paused>, ApiError> {
+    set_paused(&api, &user, &id, true).await
+}
+
+/// 恢复录音
+#[utoipa::path(post, path = "/api/v1/calls/{id}/record/resume", params(("id" = String, Path)), responses((status = 200, body = Paused), (status = 403), (status = 404), (status = 409)))]
+pub(crate) async fn resume(
+    State(api): State<Api>,
+    user: User,
+    Path(id): Path<String>,
+) -> Result<Json<Paused>, ApiError> {
+    set_paused(&api, &user, &id, false).await
+}
+
+/// Asking again for what is already so changes nothing. The driver lets nobody but the talk's operator do it.
+async fn set_paused(api: &Api, user: &User, call: &str, paused: bool) -> Result<Json<Paused>, ApiError> {
+    let operator = user.0.id.to_string();
+    super::call::tell(api, call, |reply| Control::PauseRecording { operator, paused, reply }).await?;
+    Ok(Json(Paused { paused }))
 }
 
 async fn readable(api: &Api, user: &User, id: &str) -> Result<Recording, ApiError> {

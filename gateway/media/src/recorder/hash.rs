@@ -19,9 +19,14 @@ pub fn sha256_file(path: &Path) -> std::io::Result<String> {
         }
         hasher.update(&buffer[..count]);
     }
+    Ok(hex(hasher))
+}
+
+/// The hash as lower-case hex.
+pub(super) fn hex(hasher: Sha256) -> String {
     let mut hex = String::with_capacity(64);
     for byte in hasher.finalize() {
         let _ = write!(hex, "{byte:02x}");
     }
-    Ok(hex)
+    hex
 }

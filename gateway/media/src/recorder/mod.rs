@@ -5,6 +5,7 @@
 
 mod hash;
 mod held;
+mod levels;
 mod op;
 mod pool;
 mod recording;
@@ -17,6 +18,7 @@ mod writer;
 
 pub use hash::sha256_file;
 pub use held::Audio;
+pub use levels::{LEVEL_MIN_DBFS, Levels, levels_path, write_levels};
 pub use op::{Finish, RecordingKey, Write};
 pub use pool::{Block, BlockPool};
 pub use recording::{Channel, Packet, Placed, Recording, RecordingSpec};

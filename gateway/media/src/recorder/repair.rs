@@ -8,7 +8,7 @@ use std::{
 };
 
 use super::{
-    hash::sha256_file,
+    levels::seal,
     wav::{HEADER_LEN, WavFormat, header, parse_header},
     writer::publish,
 };
@@ -99,7 +99,7 @@ fn repair_file(part: &Path, format: WavFormat) -> io::Result<Repaired> {
     file.sync_all()?;
     let path = free_name(&part.with_extension(""))?;
     publish(part, &path)?;
-    let sha256 = sha256_file(&path)?;
+    let sha256 = seal(&path)?;
     Ok(Repaired { path, duration_ms: frames / SAMPLES_PER_MS, was_broken, bytes, sha256 })
 }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use super::{
-    hash::sha256_file,
+    levels::seal,
     wav::{HEADER_LEN, WavFormat, header},
 };
 
@@ -103,8 +103,8 @@ impl WavFile {
         Arc::clone(&self.file)
     }
 
-    /// Makes the file exactly `frames` long, syncs it, gives it its final name, syncs the folder
-    /// and hashes it. Slow: not for the thread that stores other recordings.
+    /// Makes the file exactly `frames` long, syncs it, gives it its final name, syncs the folder,
+    /// hashes it and writes its levels beside it. Slow: not for the thread that stores other recordings.
     ///
     /// # Errors
     /// The disk's; the `.part` file is left for repair.
@@ -115,7 +115,7 @@ impl WavFile {
         self.file.set_len(bytes)?;
         self.file.sync_all()?;
         publish(&part_path(&self.path), &self.path)?;
-        let sha256 = sha256_file(&self.path)?;
+        let sha256 = seal(&self.path)?;
         Ok(Finished { bytes, sha256 })
     }
 }
@@ -131,7 +131,7 @@ pub(super) fn publish(part: &Path, path: &Path) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{WavHeader, parse_header};
+    use super::super::{WavHeader, parse_header, sha256_file};
     use super::*;
 
     #[test]

@@ -57,6 +57,20 @@ pub fn addr(text: &str) -> SocketAddr {
     text.parse().unwrap()
 }
 
+/// What both simulated worlds begin with.
+pub fn engine_config(format: WavFormat) -> EngineConfig {
+    EngineConfig {
+        legs_max: 16,
+        rtp_silence_ms: 5000,
+        rtcp_xr: false,
+        seed: 42,
+        unix_ms: 1_700_000_000_000,
+        agc: false,
+        pool: BlockPool::new(128),
+        format,
+    }
+}
+
 impl Sim {
     pub fn new() -> Self {
         Self::with_agc(false)
@@ -64,16 +78,7 @@ impl Sim {
 
     pub fn with_agc(agc: bool) -> Self {
         let now = Instant::now();
-        let cfg = EngineConfig {
-            legs_max: 16,
-            rtp_silence_ms: 5000,
-            rtcp_xr: false,
-            seed: 42,
-            unix_ms: 1_700_000_000_000,
-            agc,
-            pool: BlockPool::new(32),
-            format: WavFormat::Pcm16,
-        };
+        let cfg = EngineConfig { agc, ..engine_config(WavFormat::Pcm16) };
         Self {
             engine: Engine::new(cfg, now),
             start: now,

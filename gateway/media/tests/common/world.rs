@@ -10,12 +10,12 @@ use std::{
 
 use hotline_media::{
     Codec, LegId, LegParams, RecordingId, codec,
-    engine::{Command, Engine, EngineConfig, Input, Output, RecordSpec, RecorderOp},
-    recorder::{BlockPool, Finish, WavFormat},
+    engine::{Command, Engine, Input, Output, RecordSpec, RecorderOp},
+    recorder::{Finish, WavFormat},
     rtp::Header,
 };
 
-use super::{Lcg, addr, params};
+use super::{Lcg, addr, engine_config, params};
 
 const SECOND_US: u64 = 1_000_000;
 /// A tick: 40 ms of 1 kHz.
@@ -132,17 +132,8 @@ impl World {
     /// The citizen is leg and talker 1, at place 0; nobody else is there yet.
     pub fn new(format: WavFormat) -> Self {
         let start = Instant::now();
-        let cfg = EngineConfig {
-            legs_max: 8,
-            rtp_silence_ms: 5000,
-            seed: 42,
-            unix_ms: 1_700_000_000_000,
-            pool: BlockPool::new(128),
-            format,
-            rtcp_xr: false,
-        };
         let mut world = Self {
-            engine: Engine::new(cfg, start),
+            engine: Engine::new(engine_config(format), start),
             talkers: Vec::new(),
             start,
             now_us: 0,
