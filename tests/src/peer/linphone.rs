@@ -27,6 +27,8 @@ pub struct LinphoneConfig {
     pub ip: IpAddr,
     /// True for TCP.
     pub tcp: bool,
+    /// True where it may speak G.722 too, which it leaves out otherwise.
+    pub g722: bool,
     /// What it says, mono 8 kHz. Default: two minutes of 1000 Hz.
     pub audio: Wav,
 }
@@ -36,7 +38,7 @@ impl LinphoneConfig {
     #[must_use]
     pub fn new(gateway: SocketAddr, credentials: Credentials) -> Self {
         let audio = Wav::tone(1_000.0, -16.0, 120_000);
-        Self { gateway, credentials, ip: PHONE_IP, tcp: false, audio }
+        Self { gateway, credentials, ip: PHONE_IP, tcp: false, g722: false, audio }
     }
 }
 
@@ -113,9 +115,11 @@ impl Linphone {
     pub fn heard(&self) -> Wav {
         // Its header counts itself as audio, which a strict reader takes for a cut file.
         let bytes = std::fs::read(self.dir.path().join("heard.wav")).unwrap_or_default();
+        // It records at the rate of the codec; the header has it after the 24th byte.
+        let rate = bytes.get(24..28).map(|rate| u32::from_le_bytes([rate[0], rate[1], rate[2], rate[3]]));
         let samples = bytes.get(WAV_HEADER_BYTES..).unwrap_or_default().chunks_exact(2);
         let channel = samples.map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect();
-        Wav { rate_hz: tone::RATE_HZ, channels: vec![channel] }
+        Wav { rate_hz: rate.unwrap_or(tone::RATE_HZ), channels: vec![channel] }
     }
 
     /// Its messages and thoughts.
@@ -148,6 +152,7 @@ fn settings(config: &LinphoneConfig) -> Result<String> {
     let port = free_ports(*ip, 2)?;
     let (udp, tcp, transport) = if config.tcp { (-1, port.into(), "tcp") } else { (i32::from(port), -1, "udp") };
     let rtp = free_ports(*ip, RTP_PORTS)?;
+    let g722 = if config.g722 { "[audio_codec_0]\nmime=G722\nrate=8000\nchannels=1\nenabled=1\n" } else { "" };
     Ok(format!(
         "[sip]\nsip_port={udp}\nsip_tcp_port={tcp}\nsip_tls_port=-1\nbind_address={ip}\nguess_hostname=0\n\
          ipv6=0\ndefault_proxy=0\nregister_only_when_network_is_up=0\n\
@@ -156,6 +161,6 @@ fn settings(config: &LinphoneConfig) -> Result<String> {
          [sound]\nlocal_ring=\nremote_ring=\n\
          [auth_info_0]\nusername={user}\npasswd={password}\n\
          [proxy_0]\nreg_proxy=<sip:{gateway};transport={transport}>\nreg_identity=sip:{user}@{gateway}\n\
-         reg_expires=60\nreg_sendregister=1\npublish=0\n"
+         reg_expires=60\nreg_sendregister=1\npublish=0\n{g722}"
     ))
 }

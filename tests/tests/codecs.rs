@@ -1,0 +1,70 @@
+//! Phones that speak G.722 or Opus talk with a citizen who speaks A-law: heard both ways, recorded.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test may fail loudly")]
+
+mod common;
+
+use common::{Desk, NUMBER, call_of};
+use hotline_tests::gateway::GatewayConfig;
+use hotline_tests::peer::{Linphone, LinphoneConfig};
+use hotline_tests::sip::{Citizen, CitizenConfig, Credentials};
+use hotline_tests::tone::{RATE_HZ, level_dbov, tone_ms};
+use hotline_tests::until;
+use hotline_tests::wav::Wav;
+
+/// What both sides say: 440 Hz and 1000 Hz at this level.
+const SAID_DBOV: f64 = -16.0;
+/// What is left of a file of 8 kHz in linphonec's own way to 16 kHz.
+const SAID_IN_G722_DBOV: f64 = -22.0;
+
+/// Level of the tone itself in the middle second of the audio.
+fn assert_level(what: &str, samples: &[i16], rate_hz: u32, hz: f64, dbov: f64) {
+    let second = rate_hz as usize;
+    let start = samples.len().saturating_sub(second) / 2;
+    let middle = &samples[start..(start + second).min(samples.len())];
+    // Window by window: a phone that plays a file by a timer of its own skips a sample now and then.
+    let (level, tone) = (level_dbov(middle), tone_ms(middle, rate_hz, hz));
+    assert!((level - dbov).abs() < 1.0 && tone >= 900, "{what}: {tone} ms of {hz} Hz in 1 s at {level:.2} dBov");
+}
+
+async fn assert_recorded(desk: &Desk, operator_dbov: f64) {
+    let path = format!("/api/v1/calls/{}", call_of(desk, 1).await);
+    let id = until("a finished talk recording", 20_000, || async {
+        let detail = desk.api.get(&path).await.ok()?;
+        let talk = detail["recordings"].as_array()?.iter().find(|r| r["kind"] == "talk" && r["sha256"].is_string())?;
+        Some(talk["id"].as_str()?.to_owned())
+    });
+    let wav = Wav::from_bytes(&desk.api.audio(&id.await.unwrap(), "quality check").await.unwrap()).unwrap();
+    assert_level("recorded left", wav.channel(0), wav.rate_hz, 440.0, SAID_DBOV);
+    assert_level("recorded right", wav.channel(1), wav.rate_hz, 1_000.0, operator_dbov);
+    assert_eq!(wav.tone_ms(0, 1_000.0) + wav.tone_ms(1, 440.0), 0, "no bleed between the channels");
+}
+
+async fn linphonec_talks(codec: &str, operator_dbov: f64) {
+    let desk = Desk::open(GatewayConfig::default().with("media.codecs", vec![codec])).await;
+    let mut config = LinphoneConfig::new(desk.gateway.sip(), Credentials::new("1001", "phone-1001"));
+    config.g722 = codec == "G722";
+    let mut phone = Linphone::start(&config).unwrap();
+    phone.wait_registered(15_000).await.unwrap();
+    desk.ready().await;
+    let citizen = Citizen::start(CitizenConfig::new(desk.gateway.sip(), NUMBER)).await.unwrap();
+    let call = citizen.call_answered("12319", 5_000).await.unwrap();
+    call.rtp().wait_for_tone(1_000.0, 2_000, 15_000).await.unwrap();
+    assert_level("the citizen", &call.rtp().heard().last_ms(1_500), RATE_HZ, 1_000.0, operator_dbov);
+    call.hang_up().await.unwrap();
+    assert_recorded(&desk, operator_dbov).await;
+    phone.quit().await.unwrap();
+    let heard = phone.heard();
+    assert!(heard.tone_ms(0, 440.0) >= 1_000, "linphonec heard {} ms of 440 Hz", heard.tone_ms(0, 440.0));
+    let answer = phone.log();
+    assert!(answer.contains(&format!(" {codec}/")), "another codec than {codec} was spoken");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn linphonec_talks_in_opus() {
+    linphonec_talks("opus", SAID_DBOV).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn linphonec_talks_in_g722() {
+    linphonec_talks("G722", SAID_IN_G722_DBOV).await;
+}
