@@ -148,6 +148,18 @@ fn prompts_are_heard_and_recorded_in_any_codec() {
     }
 }
 
+/// Half a second of 1000 Hz with an amplitude of 8000, coded by SpanDSP 0.0.6.
+const BY_SPANDSP: &[u8] = include_bytes!("data/tone_1000hz.g722");
+
+#[test]
+fn g722_of_another_make_is_heard_at_its_level() {
+    let mut samples = Vec::new();
+    Decoder::new(Codec::G722).decode(BY_SPANDSP, &mut samples);
+    assert_eq!(samples.len(), 4000);
+    let db = 20.0 * (amplitude_at(&samples[800..], 1000.0) / AMPLITUDE).log10();
+    assert!(db.abs() < 0.1, "{db:.3} dB");
+}
+
 #[test]
 fn digits_of_an_opus_leg_are_counted_in_its_clock() {
     let mut sim = Sim::new();
