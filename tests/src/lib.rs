@@ -9,7 +9,8 @@
 //! - [`gateway`], [`api`]: the `hotline` binary and its REST interface;
 //! - [`casecore`]: a case core that keeps cases and fails on request;
 //! - [`hep`]: a HEP3 collector;
-//! - [`chaos`]: TCP faults, UDP loss and seeded moments.
+//! - [`chaos`]: TCP faults and seeded moments;
+//! - [`impair`]: a bad network: loss, delay, jitter, reordering, duplicates, rate.
 //!
 //! Invariant: no package of the project is linked here. What the gateway says
 //! about itself is judged by code that shares no line with it.
@@ -19,6 +20,7 @@ pub mod casecore;
 pub mod chaos;
 pub mod gateway;
 pub mod hep;
+pub mod impair;
 pub mod limits;
 pub mod net;
 pub mod peer;

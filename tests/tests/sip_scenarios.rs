@@ -13,8 +13,8 @@ use std::net::SocketAddr;
 
 use common::sipp::{caller, event, nothing_left, sipp_phone};
 use common::{Desk, NUMBER, call_of};
-use hotline_tests::chaos::{UdpFaults, UdpRelay};
 use hotline_tests::gateway::GatewayConfig;
+use hotline_tests::impair::{Impairment, Loss, UdpRelay};
 use hotline_tests::net::TRUNK_IP;
 use hotline_tests::peer::{Sipp, SippConfig};
 use hotline_tests::sip::{Citizen, CitizenConfig};
@@ -148,8 +148,8 @@ async fn of_two_200s_of_a_forked_call_the_first_talks_and_the_second_is_hung_up(
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_per_cent_loss_fails_no_call() {
     let desk = desk().await;
-    let faults = UdpFaults { loss_percent: 5, ..UdpFaults::default() };
-    let relay = UdpRelay::start(TRUNK_IP, desk.gateway.sip(), faults, 5).await.unwrap();
+    let lossy = Impairment { loss: Loss::Random(5.0), ..Impairment::default() };
+    let relay = UdpRelay::start(TRUNK_IP, desk.gateway.sip(), lossy, 5).await.unwrap();
     // SIPp takes a repeated 200 of the INVITE for the BYE's: by then three chances of an ACK must have passed.
     let mut config = SippConfig::scenario(relay.address(), "setup", 2_300);
     (config.calls, config.rate, config.calls_at_once_max) = (200, 40, 200);

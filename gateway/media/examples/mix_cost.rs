@@ -14,6 +14,7 @@ use hotline_media::{
     Codec, LegId, LegParams, XrWish,
     codec::Encoder,
     engine::{Command, Engine, EngineConfig, Input, MixRow},
+    latch::Trust,
     recorder::{BlockPool, WavFormat},
     rtp::Header,
 };
@@ -47,7 +48,7 @@ fn engine(codecs: &[Codec], start: Instant) -> (Engine, Vec<Vec<Vec<u8>>>) {
             codec,
             payload_type: codec.static_payload_type(),
             dtmf_pt: Some(101),
-            latch_any_ip: false,
+            trust: Trust::new(true, []),
             send: true,
             recv: true,
             srtp: None,

@@ -1,10 +1,8 @@
-//! Things that go wrong between programs: a TCP proxy, a UDP relay, seeded moments.
+//! Things that go wrong between programs: a TCP proxy, seeded moments. Bad networks: [`crate::impair`].
 
 mod tcp;
-mod udp;
 
 pub use tcp::{TcpMode, TcpProxy};
-pub use udp::{UdpFaults, UdpRelay};
 
 use std::time::Duration;
 

@@ -10,13 +10,14 @@ pub use heard::{Digit, Heard, Packet};
 pub use send::{Faults, Source};
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 use tokio::net::UdpSocket;
 use tokio::task::AbortHandle;
 use tokio::time::MissedTickBehavior;
 
+use crate::impair::{MediaRelay, Network};
 use crate::net::{bind_udp, free_ports};
 use crate::{Error, Result, tone, until};
 
@@ -36,6 +37,8 @@ struct Inner {
     sender: Mutex<send::Sender>,
     heard: Mutex<Heard>,
     tasks: Mutex<Vec<AbortHandle>>,
+    network: OnceLock<MediaRelay>,
+    described: Mutex<Option<SocketAddr>>,
 }
 
 impl Drop for Inner {
@@ -66,6 +69,8 @@ impl RtpStream {
             sender: Mutex::new(send::Sender::new()),
             heard: Mutex::new(Heard::new(Instant::now())),
             tasks: Mutex::default(),
+            network: OnceLock::new(),
+            described: Mutex::default(),
         });
         let weak = || Arc::downgrade(&inner);
         let tasks = [
@@ -77,15 +82,41 @@ impl RtpStream {
         Ok(Self(inner))
     }
 
+    /// The same behind a bad network: what others see is the network's far end.
+    ///
+    /// # Errors
+    /// As [`RtpStream::open`].
+    pub fn open_through(ip: IpAddr, network: Network) -> Result<Self> {
+        let stream = Self::open(ip)?;
+        let relay = MediaRelay::start(stream.0.local, network)?;
+        // Nobody else has the stream yet.
+        let _ = stream.0.network.set(relay);
+        Ok(stream)
+    }
+
+    /// The bad network it is behind, if any.
+    #[must_use]
+    pub fn network(&self) -> Option<&MediaRelay> {
+        self.0.network.get()
+    }
+
     /// The address for the session description.
     #[must_use]
     pub fn local(&self) -> SocketAddr {
-        self.0.local
+        let described = *lock(&self.0.described);
+        described.unwrap_or_else(|| self.network().map_or(self.0.local, MediaRelay::outer))
     }
 
     /// Where to send; `None` stops sending.
     pub fn set_remote(&self, remote: Option<SocketAddr>) {
-        lock(&self.0.sender).remote = remote;
+        let next = match self.network() {
+            Some(relay) => {
+                relay.set_gateway(remote);
+                remote.map(|_| relay.inner())
+            }
+            None => remote,
+        };
+        lock(&self.0.sender).remote = next;
     }
 
     /// Payload types agreed on: audio (8 or 0) and telephone-event.
@@ -104,6 +135,23 @@ impl RtpStream {
     #[must_use]
     pub fn has_played(&self) -> bool {
         lock(&self.0.sender).has_played()
+    }
+
+    /// When the first packet of what plays was due; `None` before that.
+    #[must_use]
+    pub fn playing_since(&self) -> Option<Instant> {
+        lock(&self.0.sender).began
+    }
+
+    /// SSRC, sequence number and timestamp of the next packet.
+    #[must_use]
+    pub fn next_stamp(&self) -> (u32, u16, u32) {
+        lock(&self.0.sender).next_stamp()
+    }
+
+    /// Says `local` is the stream's address in session descriptions from now on: a lie.
+    pub fn describe_as(&self, local: SocketAddr) {
+        *lock(&self.0.described) = Some(local);
     }
 
     /// Loss, duplicates and reordering on the way out, by a seed.
@@ -202,9 +250,9 @@ async fn send_loop(inner: Weak<Inner>, socket: std::net::UdpSocket) {
     let mut ticks = tokio::time::interval(Duration::from_millis(PTIME_MS));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
     loop {
-        ticks.tick().await;
+        let due = ticks.tick().await.into_std();
         let Some(inner) = inner.upgrade() else { return };
-        let (remote, packets) = lock(&inner.sender).tick();
+        let (remote, packets) = lock(&inner.sender).tick(due);
         let Some(remote) = remote else { continue };
         for packet in packets {
             // A full socket or an unreachable peer is packet loss, as on a network.

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -78,6 +79,8 @@ pub(super) struct Sender {
     pub(super) dtmf_pt: Option<u8>,
     pub(super) packets_sent: u64,
     source: Source,
+    /// When the source's first packet was due.
+    pub(super) began: Option<Instant>,
     position: u64,
     ssrc: u32,
     sequence: u16,
@@ -98,6 +101,7 @@ impl Sender {
             dtmf_pt: None,
             packets_sent: 0,
             source: Source::Nothing,
+            began: None,
             position: 0,
             ssrc: rand::random(),
             sequence: rand::random(),
@@ -114,6 +118,7 @@ impl Sender {
     pub(super) fn play(&mut self, source: Source) {
         self.source = source;
         self.position = 0;
+        self.began = None;
         self.marker = true;
     }
 
@@ -151,16 +156,21 @@ impl Sender {
         Ok(())
     }
 
-    /// The packets of one 20 ms tick; time passes whether or not they are sent.
-    pub(super) fn tick(&mut self) -> (Option<SocketAddr>, Vec<Vec<u8>>) {
-        let packets = if self.remote.is_none() { Vec::new() } else { self.next_packets() };
+    /// SSRC, number and timestamp of the next packet.
+    pub(super) fn next_stamp(&self) -> (u32, u16, u32) {
+        (self.ssrc, self.sequence, self.timestamp)
+    }
+
+    /// The packets of one 20 ms tick, due at `at`; time passes whether or not they are sent.
+    pub(super) fn tick(&mut self, at: Instant) -> (Option<SocketAddr>, Vec<Vec<u8>>) {
+        let packets = if self.remote.is_none() { Vec::new() } else { self.next_packets(at) };
         self.timestamp = self.timestamp.wrapping_add(PACKET_SAMPLES as u32);
         let packets = self.spoil(packets);
         self.packets_sent += packets.len() as u64;
         (self.remote, packets)
     }
 
-    fn next_packets(&mut self) -> Vec<Vec<u8>> {
+    fn next_packets(&mut self, at: Instant) -> Vec<Vec<u8>> {
         if let Some(mut digit) = self.digits.pop_front() {
             let (packets, done) = self.digit_packets(&mut digit);
             if done {
@@ -173,6 +183,7 @@ impl Sender {
         if matches!(self.source, Source::Nothing) {
             return Vec::new();
         }
+        self.began.get_or_insert(at);
         let samples = self.next_samples();
         let payload = g711::encode(&samples, self.audio_pt);
         let packet = self.packet(self.audio_pt, self.marker, self.timestamp, &payload);
@@ -267,9 +278,9 @@ mod tests {
     fn a_digit_ends_with_three_end_packets_and_then_a_gap() {
         let mut sender = sender();
         sender.queue_digits("5#", 60).unwrap();
-        let ticks: Vec<usize> = (0..6).map(|_| sender.tick().1.len()).collect();
+        let ticks: Vec<usize> = (0..6).map(|_| sender.tick(Instant::now()).1.len()).collect();
         assert_eq!(ticks, [1, 1, 3, 0, 0, 0]);
-        let (_, next) = sender.tick();
+        let (_, next) = sender.tick(Instant::now());
         assert_eq!((next.len(), next[0][12]), (1, 11));
     }
 
@@ -280,7 +291,7 @@ mod tests {
         sender.set_faults(Faults { loss_percent: 100, seed: 1, ..Faults::default() });
         let first = sender.timestamp;
         for _ in 0..50 {
-            assert!(sender.tick().1.is_empty());
+            assert!(sender.tick(Instant::now()).1.is_empty());
         }
         assert_eq!(sender.timestamp.wrapping_sub(first), 8_000);
     }
@@ -291,7 +302,7 @@ mod tests {
             let mut sender = sender();
             sender.play(Source::Silence);
             sender.set_faults(Faults { loss_percent: 15, seed: 7, ..Faults::default() });
-            (0..200).map(|_| sender.tick().1.len()).collect::<Vec<_>>()
+            (0..200).map(|_| sender.tick(Instant::now()).1.len()).collect::<Vec<_>>()
         };
         let lost = run().iter().filter(|&&n| n == 0).count();
         assert_eq!(run(), run());

@@ -14,8 +14,10 @@ use super::digest::Credentials;
 use super::message::{Message, param};
 use super::sdp::PT_PCMA;
 use super::transport::{Datagram, Sockets, Transport};
+use crate::impair::Network;
 use crate::limits::{SIP_RESPONSE_CACHE_LEN_MAX, SIP_TRACE_LEN_MAX};
 use crate::net::free_port;
+use crate::rtp::RtpStream;
 use crate::{Result, within};
 
 /// Methods this user agent understands.
@@ -40,6 +42,8 @@ pub struct AgentConfig {
     pub prefer: Option<super::digest::Algorithm>,
     /// Audio payload types offered and accepted, in order.
     pub payload_types: Vec<u8>,
+    /// What its media goes through; `None` is a good network.
+    pub network: Option<Network>,
 }
 
 impl AgentConfig {
@@ -54,6 +58,7 @@ impl AgentConfig {
             credentials: None,
             prefer: None,
             payload_types: vec![PT_PCMA],
+            network: None,
         }
     }
 }
@@ -176,6 +181,15 @@ impl Agent {
     #[must_use]
     pub fn config(&self) -> &AgentConfig {
         &self.0.config
+    }
+
+    /// A media stream of its own for a call.
+    pub(super) fn open_media(&self) -> Result<RtpStream> {
+        let config = self.config();
+        match config.network {
+            Some(network) => RtpStream::open_through(config.ip, network),
+            None => RtpStream::open(config.ip),
+        }
     }
 
     /// The value of its Contact.

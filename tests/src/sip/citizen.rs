@@ -8,6 +8,7 @@ use super::digest::Credentials;
 use super::outgoing::Dial;
 use super::transport::Transport;
 use crate::Result;
+use crate::impair::Network;
 use crate::net::TRUNK_IP;
 use crate::rtp::Source;
 
@@ -28,6 +29,8 @@ pub struct CitizenConfig {
     pub credentials: Option<Credentials>,
     /// What the citizen says.
     pub source: Source,
+    /// What the media goes through; `None` is a good network.
+    pub network: Option<Network>,
 }
 
 impl CitizenConfig {
@@ -41,6 +44,7 @@ impl CitizenConfig {
             transport: Transport::Udp,
             credentials: None,
             source: Source::tone(440.0),
+            network: None,
         }
     }
 }
@@ -61,6 +65,7 @@ impl Citizen {
         let mut agent = AgentConfig::new(config.ip, &config.number);
         agent.port = config.port;
         agent.transport = config.transport;
+        agent.network = config.network;
         agent.credentials = config.credentials.clone();
         Ok(Self { agent: Agent::start(agent).await?, config })
     }

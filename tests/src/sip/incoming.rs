@@ -10,13 +10,13 @@ use super::dialog::{Dialog, record_routes};
 use super::message::{Message, uri_of};
 use super::sdp::{Direction, Sdp};
 use crate::limits::{SIP_T1_MS, SIP_T2_MS, SIP_TIMEOUT_MS};
-use crate::rtp::{RtpStream, Source};
+use crate::rtp::Source;
 use crate::{Error, Result};
 
 impl Call {
     /// Opens the callee's side of a dialog and sends 100.
     pub(super) fn incoming(agent: &Agent, invite: Inbound) -> Result<Self> {
-        let rtp = RtpStream::open(agent.config().ip)?;
+        let rtp = agent.open_media()?;
         rtp.play(Source::Silence);
         let message = &invite.message;
         let header = |name: &str| message.header(name).unwrap_or("").to_owned();

@@ -10,7 +10,7 @@ use super::dialog::Dialog;
 use super::message::Message;
 use super::sdp::{Direction, Sdp};
 use crate::Result;
-use crate::rtp::{RtpStream, Source};
+use crate::rtp::Source;
 
 /// What to dial and how.
 #[derive(Clone, Debug)]
@@ -69,7 +69,7 @@ impl Agent {
     /// without a free media port.
     pub fn dial(&self, dial: Dial) -> Result<Call> {
         let config = self.config();
-        let rtp = RtpStream::open(config.ip)?;
+        let rtp = self.open_media()?;
         rtp.play(dial.source.clone());
         let display = config.display.as_ref().map_or(String::new(), |d| format!("\"{d}\" "));
         let own = format!("{display}<sip:{}@{}>", config.user, config.ip);

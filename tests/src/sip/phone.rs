@@ -13,6 +13,7 @@ use super::call::Call;
 use super::digest::{Algorithm, Credentials};
 use super::message::{Message, param};
 use super::transport::Transport;
+use crate::impair::Network;
 use crate::net::PHONE_IP;
 use crate::rtp::Source;
 use crate::{Error, Result, within};
@@ -59,6 +60,8 @@ pub struct PhoneConfig {
     pub behaviour: Behaviour,
     /// What the operator says.
     pub source: Source,
+    /// What the media goes through; `None` is a good network.
+    pub network: Option<Network>,
 }
 
 impl PhoneConfig {
@@ -75,6 +78,7 @@ impl PhoneConfig {
             expires_s: 300,
             behaviour: Behaviour::Answer { after_ms: 200 },
             source: Source::tone(1_000.0),
+            network: None,
         }
     }
 }
@@ -133,6 +137,7 @@ impl Phone {
         let mut agent = AgentConfig::new(config.ip, &config.credentials.user);
         agent.port = config.port;
         agent.transport = config.transport;
+        agent.network = config.network;
         agent.prefer = config.prefer;
         agent.credentials = Some(config.credentials.clone());
         let agent = Agent::start(agent).await?;

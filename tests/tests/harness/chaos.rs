@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use hotline_tests::casecore::CaseCore;
-use hotline_tests::chaos::{TcpMode, TcpProxy, UdpFaults, UdpRelay};
+use hotline_tests::chaos::{TcpMode, TcpProxy};
+use hotline_tests::impair::{Impairment, Jitter, Loss, UdpRelay};
 use hotline_tests::net::{PHONE_IP, TRUNK_IP};
 use hotline_tests::rtp::Source;
 use hotline_tests::sip::{Agent, AgentConfig, Dial};
@@ -39,8 +40,15 @@ async fn the_tcp_proxy_passes_refuses_loses_delays_and_cuts() {
 async fn a_call_survives_a_lossy_relay_through_retransmission() {
     let caller = Agent::start(AgentConfig::new(TRUNK_IP, "138")).await.unwrap();
     let callee = Agent::start(AgentConfig::new(PHONE_IP, "12319")).await.unwrap();
-    let faults = UdpFaults { loss_percent: 30, duplicate_percent: 10, delay_ms: 5, jitter_ms: 30 };
-    let relay = UdpRelay::start(TRUNK_IP, callee.local(), faults, 11).await.unwrap();
+    let bad = Impairment {
+        loss: Loss::Random(30.0),
+        duplicate_percent: 10.0,
+        delay_ms: 5.0,
+        jitter: Jitter::Even(30.0),
+        overtaking: true,
+        ..Impairment::default()
+    };
+    let relay = UdpRelay::start(TRUNK_IP, callee.local(), bad, 11).await.unwrap();
     for _ in 0..3 {
         let dial = Dial::new(relay.address(), "12319").sending(Source::tone(440.0));
         let out = caller.dial(dial).unwrap();
