@@ -55,7 +55,10 @@ async fn sipp_and_a_desk_phone_hear_each_other_and_the_recording_holds_both_side
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn baresip_registers_with_digest_and_serves_as_the_operators_phone() {
-    let desk = Desk::open(GatewayConfig::default().with("sip.digest", vec!["MD5"])).await;
+    let desk = Desk::open(
+        GatewayConfig::default().with("sip.digest", vec!["MD5"]).with("sip.phone_media_networks", vec!["127.0.0.1"]),
+    )
+    .await;
     let mut baresip =
         Baresip::start(&BaresipConfig::new(desk.gateway.sip(), Credentials::new("1001", "phone-1001"))).unwrap();
     baresip.wait_registered(10_000).await.unwrap();

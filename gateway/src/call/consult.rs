@@ -67,7 +67,7 @@ impl Driver {
         let media = self.sv.media.open_leg_beside(self.citizen.id()).map_err(|e| (503, e.to_string()))?;
         self.sv.media_routes.add(media.id, self.media_tx.clone());
         let speaks = Speaks::phone(&self.sv.config, &self.citizen);
-        let trust = trust_in_phone([new.invite.flow.remote.ip()]);
+        let trust = trust_in_phone(&self.sv.config, [new.invite.flow.remote.ip()]);
         let caller = Leg::incoming(new.id, media, speaks, security, trust);
         let ringing = match caller.answer(&self.sv.media, &offer) {
             Ok((answer, _)) => self.dial_operator(&who).map(|target| (answer, target)).map_err(|e| (480, e.why)),

@@ -69,7 +69,7 @@ impl Driver {
         let security = self.phone_security(who).map_err(RingError::phones)?;
         let media = self.sv.media.open_leg_beside(self.citizen.id()).map_err(|e| RingError::ours(e.to_string()))?;
         self.sv.media_routes.add(media.id, self.media_tx.clone());
-        let trust = trust_in_account(&self.sv.sip, &who.sip_user);
+        let trust = trust_in_account(&self.sv.config, &self.sv.sip, &who.sip_user);
         let dial = Dial {
             target: Target::Binding { user: who.sip_user.clone() },
             from: self.did.clone(),

@@ -53,7 +53,8 @@ impl Driver {
         let media = self.sv.media.open_leg_beside(self.citizen.id()).map_err(|_| (503, "No media resources"))?;
         self.sv.media_routes.add(media.id, self.media_tx.clone());
         let speaks = Speaks::phone(&self.sv.config, &self.citizen);
-        let leg = Leg::incoming(new.id, media, speaks, security, trust_in_phone([invite.flow.remote.ip()]));
+        let leg =
+            Leg::incoming(new.id, media, speaks, security, trust_in_phone(&self.sv.config, [invite.flow.remote.ip()]));
         let negotiated = match &invite.sdp {
             Some(offer) => leg.answer(&self.sv.media, offer).map(|(sdp, settled)| (sdp, Some(settled))),
             None => Ok((leg.offer(), None)),

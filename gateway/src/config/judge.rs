@@ -55,11 +55,20 @@ impl Config {
         }
         self.judge_allow()?;
         self.sip.guard.judge()?;
-        for net in &self.sip.phone_networks {
-            if net.parse::<hotline_sip::IpNet>().is_err() {
-                let problem = format!("{net:?} is no network");
-                return fault("sip.phone_networks", problem, "如 192.168.0.0/16 / write 192.168.0.0/16");
+        let media = &self.sip.phone_media_networks;
+        for (key, list) in [("sip.phone_networks", &self.sip.phone_networks), ("sip.phone_media_networks", media)] {
+            if let Some(bad) = list.iter().find(|net| net.parse::<hotline_sip::IpNet>().is_err()) {
+                return fault(key, format!("{bad:?} is no network"), "如 192.168.0.0/16 / write 192.168.0.0/16");
             }
+        }
+        // A phone's own addresses need room beside them.
+        if media.len() > hotline_media::limits::TRUST_NETWORKS_MAX / 2 {
+            let problem = format!("{} networks", media.len());
+            return fault(
+                "sip.phone_media_networks",
+                problem,
+                "合并网段,至多 32 个 / write larger networks, at most 32",
+            );
         }
         Ok(())
     }

@@ -181,6 +181,8 @@ pub struct Sip {
     pub digest: Vec<String>,
     /// Networks operators' phones may register from.
     pub phone_networks: Vec<String>,
+    /// Networks phones' media may come from, beside where they signal from and what they announce.
+    pub phone_media_networks: Vec<String>,
     /// `off`, `optional` or `required`: encryption of the audio of operators' phones.
     pub phone_srtp: Srtp,
     /// Write SRTP keys into signalling that isn't TLS too: whoever reads that can listen in.
@@ -214,6 +216,7 @@ impl Default for Sip {
                 "172.16.0.0/12".into(),
                 "192.168.0.0/16".into(),
             ],
+            phone_media_networks: Vec::new(),
             phone_srtp: Srtp::Off,
             srtp_keys_in_clear: false,
             sessions_max: 3000,

@@ -31,7 +31,7 @@ pub(crate) fn course(samples: &[i16], tones_hz: &[u32]) -> Vec<Sound> {
         if tone::level_dbov(window) < tone::SILENCE_DBOV {
             return Sound::Silence;
         }
-        let is_tone = |hz: &&u32| tone::tone_share(window, RATE_HZ, f64::from(**hz)) >= 0.8;
+        let is_tone = |hz: &&u32| tone::tone_share(window, RATE_HZ, f64::from(**hz)) >= tone::TONE_SHARE_MIN;
         tones_hz.iter().find(is_tone).map_or(Sound::Other, |hz| Sound::Tone(*hz))
     };
     let mut stretches: Vec<(Sound, usize)> = Vec::new();
