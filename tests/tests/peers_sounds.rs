@@ -25,13 +25,15 @@ async fn called(desk: &Desk) -> Call {
     desk.ready().await;
     let citizen = Citizen::start(CitizenConfig::new(desk.gateway.sip(), NUMBER)).await.unwrap();
     let call = citizen.call_answered("12319", 5_000).await.unwrap();
-    call.rtp().wait_for_tone(f64::from(OPERATOR), 500, 15_000).await.unwrap();
+    call.rtp().wait_for_tone(f64::from(OPERATOR), 1_500, 15_000).await.unwrap();
     call
 }
 
 /// The citizen's channel holds their tone alone; the other one the operator, the music, the operator again.
 fn judge_recording(wav: &Wav) {
-    assert_eq!(course(wav.channel(0), &TONES), [Sound::Tone(CITIZEN)], "left: the citizen, and nobody else");
+    let [citizen_ms, operator_ms] = TONES.map(|hz| wav.tone_ms(0, f64::from(hz)));
+    let length = wav.duration_ms();
+    assert!(citizen_ms * 10 >= length * 7 && operator_ms == 0, "left: {citizen_ms} and {operator_ms} of {length} ms");
     let right = course(wav.channel(1), &TONES);
     let heard: Vec<Sound> = right.iter().copied().filter(|sound| *sound != Sound::Silence).collect();
     let tone = Sound::Tone(OPERATOR);

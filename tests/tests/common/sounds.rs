@@ -58,10 +58,10 @@ pub(crate) async fn hears_music(stream: &RtpStream, tones_hz: &[u32]) {
     found.await.unwrap();
 }
 
-/// Waits until the stream hears this tone and nothing else worth speaking of.
+/// Waits until the stream has heard this tone for a second and a half, long enough to show in a [`course`].
 pub(crate) async fn hears(stream: &RtpStream, hz: u32) {
     stream.clear_heard();
-    stream.wait_for_tone(f64::from(hz), 500, 10_000).await.unwrap();
+    stream.wait_for_tone(f64::from(hz), 1_500, 10_000).await.unwrap();
 }
 
 /// Level of one tone in a piece of audio, dB of full scale; −200 where it is not.
