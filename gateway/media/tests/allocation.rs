@@ -128,6 +128,7 @@ fn params(remote: SocketAddr) -> LegParams {
         trust: Trust::new(true, []),
         send: true,
         recv: true,
+        inband_dtmf: false,
         xr: XrWish::default(),
         srtp: None,
     }
