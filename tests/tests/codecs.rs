@@ -3,11 +3,14 @@
 
 mod common;
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use common::{Desk, NUMBER, call_of};
 use hotline_tests::gateway::GatewayConfig;
-use hotline_tests::peer::{Linphone, LinphoneConfig};
+use hotline_tests::net::PHONE_NETWORK;
+use hotline_tests::peer::{Baresip, BaresipConfig, Linphone, LinphoneConfig};
 use hotline_tests::sip::{Citizen, CitizenConfig, Credentials};
-use hotline_tests::tone::{RATE_HZ, level_dbov, tone_ms};
+use hotline_tests::tone::{RATE_HZ, level_dbov, sine, tone_ms};
 use hotline_tests::until;
 use hotline_tests::wav::Wav;
 
@@ -37,6 +40,49 @@ async fn assert_recorded(desk: &Desk, operator_dbov: f64) {
     assert_level("recorded left", wav.channel(0), wav.rate_hz, 440.0, SAID_DBOV);
     assert_level("recorded right", wav.channel(1), wav.rate_hz, 1_000.0, operator_dbov);
     assert_eq!(wav.tone_ms(0, 1_000.0) + wav.tone_ms(1, 440.0), 0, "no bleed between the channels");
+}
+
+async fn baresip_talks(codec: &str, name: &'static str) {
+    // Its RTP comes from 127.0.0.1 whatever address its signalling has.
+    let own = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let desk = Desk::open(
+        GatewayConfig::default()
+            .with("media.codecs", vec![codec])
+            .with("sip.digest", vec!["MD5"])
+            .with("sip.phone_networks", vec![PHONE_NETWORK, "127.0.0.1/32"]),
+    )
+    .await;
+    let mut config = BaresipConfig::new(desk.gateway.sip(), Credentials::new("1001", "phone-1001"));
+    config.ip = own;
+    config.codec = name;
+    let mut parts = name.split('/').skip(1).map(|part| part.parse::<u32>().unwrap());
+    let (rate_hz, channels) = (parts.next().unwrap(), parts.next().unwrap());
+    config.audio = Wav { rate_hz, channels: vec![sine(1_000.0, SAID_DBOV, 30_000, rate_hz); channels as usize] };
+    let mut baresip = Baresip::start(&config).unwrap();
+    baresip.wait_registered(10_000).await.unwrap();
+    desk.ready().await;
+    let citizen = Citizen::start(CitizenConfig::new(desk.gateway.sip(), NUMBER)).await.unwrap();
+    let call = citizen.call_answered("12319", 5_000).await.unwrap();
+    call.rtp().wait_for_tone(1_000.0, 2_000, 15_000).await.unwrap();
+    assert_level("the citizen", &call.rtp().heard().last_ms(1_500), RATE_HZ, 1_000.0, SAID_DBOV);
+    call.hang_up().await.unwrap();
+    assert_recorded(&desk, SAID_DBOV).await;
+    let heard = until("what baresip heard", 5_000, || async {
+        baresip.heard().into_iter().next().filter(|wav| wav.duration_ms() > 1_000)
+    });
+    let heard = heard.await.unwrap();
+    assert_level("baresip", heard.channel(0), heard.rate_hz, 440.0, SAID_DBOV);
+    baresip.quit().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn baresip_talks_in_g722() {
+    baresip_talks("G722", "G722/16000/1").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn baresip_talks_in_opus() {
+    baresip_talks("opus", "opus/48000/2").await;
 }
 
 async fn linphonec_talks(codec: &str, operator_dbov: f64) {

@@ -42,6 +42,8 @@ pub struct BaresipConfig {
     pub certificate: Option<PathBuf>,
     /// `srtp-mand` (RTP/SAVP), `srtp` (RTP/AVP with keys); empty for none.
     pub media_encryption: &'static str,
+    /// The one codec it speaks, as its account names it: `PCMA`, `G722/16000/1`, `opus/48000/2`.
+    pub codec: &'static str,
     /// False for a peer that registers nowhere, such as a carrier's far end.
     pub registers: bool,
     /// What it says, mono 8 kHz. Default: ten minutes of 1000 Hz. Its end ends the audio.
@@ -63,6 +65,7 @@ impl BaresipConfig {
             port: 0,
             certificate: None,
             media_encryption: "",
+            codec: "PCMA",
             registers: true,
             audio: Wav::tone(1_000.0, -16.0, 600_000),
             auto_answer: true,
@@ -200,6 +203,12 @@ fn settings(config: &BaresipConfig, modules: &Path, dir: &Path, control: SocketA
     let file =
         |key: &str, path: Option<&PathBuf>| path.map_or_else(String::new, |p| format!("{key} {}\n", p.display()));
     let tls = file("sip_cafile", config.tls_ca.as_ref()) + &file("sip_certificate", config.certificate.as_ref());
+    let codec = match config.codec.split('/').next() {
+        Some("G722") => "module g722.so\n",
+        Some("opus") => "module opus.so\n",
+        _ => "",
+    };
+    let (rate, channels) = (config.audio.rate_hz, config.audio.channels.len());
     let rtp_first = free_ports(config.ip, RTP_PORTS)?;
     let rtp_last = rtp_first + RTP_PORTS - 1;
     let dir = dir.display();
@@ -210,10 +219,10 @@ fn settings(config: &BaresipConfig, modules: &Path, dir: &Path, control: SocketA
          audio_source aufile,{dir}/source.wav\n\
          audio_player aubridge,nowhere\n\
          audio_alert aubridge,alert\n\
-         ausrc_srate 8000\n\
-         auplay_srate 8000\n\
-         ausrc_channels 1\n\
-         auplay_channels 1\n\
+         ausrc_srate {rate}\n\
+         auplay_srate {rate}\n\
+         ausrc_channels {channels}\n\
+         auplay_channels {channels}\n\
          audio_buffer 20-160\n\
          rtp_ports {rtp_first}-{rtp_last}\n\
          rtcp_mux no\n\
@@ -223,6 +232,7 @@ fn settings(config: &BaresipConfig, modules: &Path, dir: &Path, control: SocketA
          ctrl_tcp_listen {control}\n\
          module_path {}\n\
          module g711.so\n\
+         {codec}\
          module aufile.so\n\
          module aubridge.so\n\
          module sndfile.so\n\
@@ -251,8 +261,8 @@ fn account(config: &BaresipConfig) -> String {
     let answer = if config.auto_answer { "auto" } else { "manual" };
     let Credentials { user, password } = &config.credentials;
     format!(
-        "<sip:{user}@{}{transport}>;auth_user={user};auth_pass={password};answermode={answer};audio_codecs=PCMA;regint={registration}{encryption}\n",
-        config.gateway
+        "<sip:{user}@{}{transport}>;auth_user={user};auth_pass={password};answermode={answer};audio_codecs={};regint={registration}{encryption}\n",
+        config.gateway, config.codec
     )
 }
 
