@@ -20,6 +20,8 @@ use tokio::sync::mpsc;
 
 use super::*;
 
+mod mix;
+
 /// Each test has its own range, below the kernel's ephemeral ports.
 fn start(ports: u16, threads: usize, legs_max: usize) -> (Media, mpsc::Receiver<MediaEvent>, tempfile::TempDir) {
     let dir = tempfile::tempdir().unwrap();
