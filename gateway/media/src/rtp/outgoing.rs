@@ -88,7 +88,7 @@ impl Outgoing {
     #[must_use]
     pub fn is_ahead(&self, now: Instant, samples: u32) -> bool {
         let clock = self.timestamp_at(now);
-        self.timestamp_end.is_some_and(|end| end.wrapping_sub(clock) as i32 >= samples as i32)
+        self.timestamp_end.is_some_and(|end| end.wrapping_sub(clock) as i32 >= (samples * self.scale) as i32)
     }
 
     /// A new run of audio begins at `now`: after a pause its first packet carries the marker.

@@ -19,7 +19,8 @@ use std::{
 };
 
 use hotline_media::{
-    Clip, Codec, LegId, LegParams, RecordingId, XrWish, codec,
+    Clip, Codec, LegId, LegParams, RecordingId, XrWish,
+    codec::Encoder,
     engine::{Command, Engine, EngineConfig, Event, Input, Output, Port, RecordSpec, RecorderOp},
     latch::Trust,
     recorder::{BlockPool, Finish, RecordingKey, WavFormat},
@@ -222,6 +223,7 @@ pub struct Phone {
     pub codec: Codec,
     pub header: Header,
     pub amplitude: f64,
+    encoder: Encoder,
     hz: f64,
     sample: u64,
 }
@@ -235,21 +237,22 @@ impl Phone {
             timestamp: u32::MAX - 9000,
             ssrc: hz as u32,
         };
-        Self { address: addr(address), codec, header, amplitude: 8000.0, hz, sample: 0 }
+        Self { address: addr(address), codec, header, amplitude: 8000.0, encoder: Encoder::new(codec), hz, sample: 0 }
     }
 
     /// The next 20 ms; silent if not `loud`.
     pub fn packet_of(&mut self, loud: bool) -> Vec<u8> {
         let amplitude = if loud { self.amplitude } else { 0.0 };
-        let samples: Vec<i16> = (0..160)
-            .map(|n| ((((self.sample + n) as f64) * self.hz * std::f64::consts::TAU / 8000.0).sin() * amplitude) as i16)
-            .collect();
+        let samples = std::array::from_fn(|n| {
+            let at = (self.sample + n as u64) as f64;
+            ((at * self.hz * std::f64::consts::TAU / 8000.0).sin() * amplitude) as i16
+        });
         self.sample += 160;
         let mut bytes = Vec::new();
         self.header.write(&mut bytes);
-        codec::encode_into(self.codec, &samples, &mut bytes);
+        self.encoder.encode(&samples, &mut bytes);
         self.header.seq = self.header.seq.wrapping_add(1);
-        self.header.timestamp = self.header.timestamp.wrapping_add(160);
+        self.header.timestamp = self.header.timestamp.wrapping_add(self.codec.rtp_clock_hz() / 50);
         self.header.marker = false;
         bytes
     }
