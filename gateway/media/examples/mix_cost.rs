@@ -48,6 +48,7 @@ fn engine(codecs: &[Codec], start: Instant) -> (Engine, Vec<Vec<Vec<u8>>>) {
             codec,
             payload_type: codec.static_payload_type(),
             dtmf_pt: Some(101),
+            inband_dtmf: false,
             trust: Trust::new(true, []),
             send: true,
             recv: true,
