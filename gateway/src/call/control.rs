@@ -2,6 +2,9 @@
 
 use tokio::sync::oneshot;
 
+use super::guest::{GuestView, Part};
+use crate::acd::OperatorRef;
+
 /// Why a command wasn't carried out.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ControlError {
@@ -23,7 +26,19 @@ pub enum ControlError {
     /// 无声 may be claimed after 20 s of silence only.
     #[error("无声不足 20 秒 / the citizen has not been silent for 20 s")]
     NotSilent,
+    /// The operator of this talk can't be a guest in it.
+    #[error("不能加入自己的通话 / this is your own talk")]
+    OwnTalk,
+    /// No registered phone, or it can't be rung.
+    #[error("话机未登记或无法振铃,请先登记话机 / the phone isn't registered or can't be rung: register it first")]
+    NoPhone,
+    /// The talk is full.
+    #[error("本通话人数已满,请先请一方离开 / the talk is full: let somebody leave first")]
+    TooManyGuests,
 }
+
+/// Outcome of a command about guests: who is there now.
+pub type Guests = Result<Vec<GuestView>, ControlError>;
 
 /// A command to a call's driver. `operator` is who asks.
 #[derive(Debug)]
@@ -61,6 +76,40 @@ pub enum Control {
         paused: bool,
         /// Outcome.
         reply: oneshot::Sender<Result<(), ControlError>>,
+    },
+    /// 监听, 耳语, 强插: a leader's phone is rung, or their part changes.
+    Supervise {
+        /// Whose phone.
+        who: OperatorRef,
+        /// What they may do.
+        part: Part,
+        /// Outcome.
+        reply: oneshot::Sender<Guests>,
+    },
+    /// A leader leaves.
+    LeaveTalk {
+        /// User id.
+        user: String,
+        /// Outcome.
+        reply: oneshot::Sender<Guests>,
+    },
+    /// 三方: the operator asks a colleague in.
+    Invite {
+        /// Who asks.
+        operator: String,
+        /// Whose phone.
+        who: OperatorRef,
+        /// Outcome.
+        reply: oneshot::Sender<Guests>,
+    },
+    /// The operator lets a colleague go.
+    Dismiss {
+        /// Who asks.
+        operator: String,
+        /// User id of the colleague.
+        user: String,
+        /// Outcome.
+        reply: oneshot::Sender<Guests>,
     },
     /// The operator's phone calls a colleague's during the talk.
     Consult(Box<crate::net::sip::NewCall>),
@@ -111,6 +160,27 @@ impl super::driver::Driver {
             }
             Control::PauseRecording { operator, paused, reply } => {
                 let _ = reply.send(self.allow(&operator).and_then(|()| self.pause_recording(paused)));
+            }
+            Control::Supervise { who, part, reply } => {
+                let admitted = self.admit_guest(who, part);
+                let _ = reply.send(admitted.map(|()| self.guest_views(false)));
+            }
+            Control::LeaveTalk { user, reply } => {
+                self.dismiss_guest(&user);
+                let _ = reply.send(Ok(self.guest_views(false)));
+            }
+            Control::Invite { operator, who, reply } => {
+                let admitted = self.allow(&operator).and_then(|()| self.admit_guest(who, Part::Join));
+                let _ = reply.send(admitted.map(|()| self.guest_views(true)));
+            }
+            Control::Dismiss { operator, user, reply } => {
+                let allowed = self.allow(&operator);
+                // A leader stays until they leave themselves.
+                let is_invited = self.guests.iter().any(|g| g.who.id == user && g.part == Part::Join);
+                if allowed.is_ok() && is_invited {
+                    self.dismiss_guest(&user);
+                }
+                let _ = reply.send(allowed.map(|()| self.guest_views(true)));
             }
             Control::Consult(new) => self.begin_consult(*new).await,
             Control::TakeOver { new, reply } => {

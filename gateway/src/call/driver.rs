@@ -14,6 +14,7 @@ use tracing::{debug, error};
 use super::consult::Consult;
 use super::control::Control;
 use super::finish::Finished;
+use super::guest::Guest;
 use super::leg::Leg;
 use super::operator::OperatorLeg;
 use super::quality::Sound;
@@ -118,6 +119,8 @@ pub(crate) struct Driver {
     /// A phone is being rung to take the citizen over.
     pub(crate) transfer: Option<Transfer>,
     pub(crate) consult: Option<Consult>,
+    /// Further people in the talk.
+    pub(crate) guests: Vec<Guest>,
     /// Operators who sent this caller on to a queue: not to them again.
     pub(crate) excluded: BTreeSet<String>,
     pub(crate) stage: Stage,
@@ -236,6 +239,8 @@ impl Driver {
             self.on_transfer(event).await;
         } else if self.consult.as_ref().is_some_and(|c| c.caller.session == id || c.target.session == id) {
             self.on_consult(id, event).await;
+        } else if let Some(index) = self.guests.iter().position(|g| g.leg.session == id) {
+            self.on_guest(index, event);
         } else {
             debug!(call = %self.call, ?id, "event of a leg that is gone");
         }

@@ -2,7 +2,8 @@
 //!
 //! `driver` waits for what happens, the other files do what follows: `citizen` (the citizen's leg),
 //! `operator` (ringing and talking), `flow` (what the voice flow wants), `action` (what a flow asks
-//! the gateway), `recording`, and `finish` (rows after the end).
+//! the gateway), `recording`, `guest` (three-way, listening, whispering), `hearing` (who hears whom), and `finish` (rows
+//! after the end).
 
 mod action;
 mod citizen;
@@ -11,6 +12,8 @@ mod control;
 mod driver;
 mod finish;
 mod flow;
+mod guest;
+mod hearing;
 mod leg;
 mod live;
 mod operator;
@@ -26,9 +29,10 @@ mod takeover;
 mod transfer;
 mod trust;
 
-pub use control::{Control, ControlError, SHUTDOWN};
+pub use control::{Control, ControlError, Guests, SHUTDOWN};
 pub use driver::{Origin, Verdict};
 pub use finish::Finished;
+pub use guest::{GuestView, Part};
 pub use live::{LiveCall, LiveCalls};
 pub(crate) use outside::has_trunk;
 pub use quality::{AudioTrouble, Grade};

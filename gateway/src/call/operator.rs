@@ -127,6 +127,8 @@ impl Driver {
             Event::Ended { by, .. } => {
                 if self.referrer_left().await {
                     self.end_consult(487);
+                } else if self.hand_over_to_guest().await {
+                    info!(call = %self.call, ?by, "the operator's phone has left, whom they asked in goes on");
                 } else if by == EndedBy::Remote {
                     self.talk_over(Side::Operator, "operator_bye").await;
                 } else {
@@ -171,7 +173,7 @@ impl Driver {
     pub(crate) async fn begin_talk(&mut self, settled: Option<Settled>) {
         let Some(operator) = self.operator.as_mut() else { return };
         operator.talking = true;
-        let (id, leg) = (operator.who.id.clone(), operator.leg.id());
+        let id = operator.who.id.clone();
         let at = now_ms();
         self.waiting = false;
         self.times.operator_answer_at = Some(at);
@@ -187,7 +189,7 @@ impl Driver {
         self.play_next += 1;
         self.sv.media.stop_play(self.citizen.id());
         self.record_talk().await;
-        self.sv.media.bridge(self.citizen.id(), leg);
+        self.connect();
         self.set_stage(Stage::Talk);
         let patch = CallPatch { operator_answer_at: Some(at), operator: id.parse().ok(), ..CallPatch::default() };
         self.story.patch(patch);
@@ -214,7 +216,8 @@ impl Driver {
         let Some(operator) = self.operator.take() else { return };
         self.hold_ended();
         self.times.talk_end_at.get_or_insert_with(now_ms);
-        self.sv.media.unbridge(self.citizen.id());
+        self.connect();
+        self.dismiss_guests();
         self.stop_recording();
         self.sv.sip.hang_up(operator.leg.session, how);
         self.release_leg(&operator.leg);
@@ -237,7 +240,8 @@ impl Driver {
         self.end_consult(487);
         let Some(operator) = self.operator.take() else { return };
         self.hold_ended();
-        self.sv.media.unbridge(self.citizen.id());
+        self.connect();
+        self.dismiss_guests();
         self.stop_recording();
         self.release_leg(&operator.leg);
         self.sv.acd.released(&self.queue, &operator.who.id).await;
@@ -270,21 +274,20 @@ impl Driver {
         let citizen = self.citizen.id();
         let Some(operator) = self.operator.as_mut().filter(|o| o.talking && o.holding != on) else { return };
         operator.holding = on;
-        let leg = operator.leg.id();
         if self.transfer.is_some() {
             // The citizen hears music already.
             return;
         }
         if on {
             self.times.hold_since = Some(now_ms());
-            self.sv.media.unbridge(citizen);
+            self.connect();
             let music = self.sv.voice.clips(&[hotline_ivr::Say::Prompt("hold_music".into())]);
             self.play_next += 1;
             self.sv.media.play(citizen, self.play_next, music, true);
         } else {
             self.hold_ended();
             self.sv.media.stop_play(citizen);
-            self.sv.media.bridge(citizen, leg);
+            self.connect();
             self.tell_faults();
         }
         self.story.event("hold", serde_json::json!({ "on": on }));

@@ -63,6 +63,9 @@ pub struct AudioTrouble {
     pub since: i64,
 }
 
+/// How a guest's leg is called in rows.
+const GUEST: &str = "guest";
+
 /// What a call knows of its legs' sound.
 #[derive(Default)]
 pub(crate) struct Sound {
@@ -71,6 +74,8 @@ pub(crate) struct Sound {
     closed: BTreeSet<LegId>,
     /// Legs of people outside the house.
     pub(crate) third: BTreeSet<LegId>,
+    /// Legs of people who were asked in or listen: the call's score isn't theirs.
+    pub(crate) guests: BTreeSet<LegId>,
     /// What is wrong now; the moment it was told, if it was.
     faults: BTreeMap<(LegId, &'static str), (AudioFault, Option<i64>)>,
 }
@@ -78,7 +83,7 @@ pub(crate) struct Sound {
 impl Sound {
     /// The call's score: its worst leg and direction.
     pub(crate) fn mos(&self) -> Option<f64> {
-        self.legs.iter().filter_map(LegQuality::mos).reduce(f64::min)
+        self.legs.iter().filter(|row| row.leg != GUEST).filter_map(LegQuality::mos).reduce(f64::min)
     }
 
     pub(crate) fn has_closed(&self, leg: LegId) -> bool {
@@ -99,6 +104,7 @@ impl Driver {
         match leg {
             leg if leg == self.citizen.id() => "citizen",
             leg if self.sound.third.contains(&leg) => "third",
+            leg if self.sound.guests.contains(&leg) => GUEST,
             _ => "operator",
         }
     }

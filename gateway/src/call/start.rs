@@ -259,6 +259,7 @@ fn build(sv: &Arc<Services>, call: Id, origin: Origin, mailboxes: Mailboxes, cit
         play_next: 0,
         transfer: None,
         consult: None,
+        guests: Vec::new(),
         excluded: BTreeSet::new(),
         permits: Vec::new(),
         outside: Vec::new(),

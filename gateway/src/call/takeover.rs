@@ -83,7 +83,6 @@ impl Driver {
     /// The operator's leg is `leg` from now on. The old session's end reaches nobody: its events name no leg of
     /// this call any more.
     async fn change_phone(&mut self, leg: Leg, settled: Option<Settled>) {
-        let new = leg.id();
         let Some(operator) = self.operator.as_mut() else { return };
         let old = std::mem::replace(&mut operator.leg, leg);
         let (who, talking) = (operator.who.id.clone(), operator.talking);
@@ -91,14 +90,12 @@ impl Driver {
         self.story.event("taken_over", json!({ "operator": who, "talking": talking, "at": now_ms() }));
         if talking {
             self.hold_ended();
-            let citizen = self.citizen.id();
-            self.sv.media.unbridge(citizen);
             if held {
                 self.play_next += 1;
-                self.sv.media.stop_play(citizen);
+                self.sv.media.stop_play(self.citizen.id());
                 self.story.event("hold", json!({ "on": false }));
             }
-            self.sv.media.bridge(citizen, new);
+            self.connect();
             self.note_encryption("operator", settled.and_then(|s| s.srtp));
         }
         self.sv.sip.hang_up(old.session, "replaced");

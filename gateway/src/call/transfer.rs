@@ -69,6 +69,7 @@ impl Driver {
         self.story.event("transfer_queue", json!({ "from": from, "queue": queue }));
         self.excluded.insert(from);
         self.let_operator_go("transferred").await;
+        self.dismiss_guests();
         self.wait_again(queue).await;
     }
 
@@ -130,9 +131,9 @@ impl Driver {
         self.sv.sip.accept_transfer(transfer.referrer);
         let from = self.operator.as_ref().map(|o| o.who.id.clone());
         self.story.event("transfer_ring", json!({ "from": from, "to": transfer.who.id, "name": transfer.who.name }));
-        self.sv.media.unbridge(self.citizen.id());
-        self.play_music();
         self.transfer = Some(transfer);
+        self.connect();
+        self.play_music();
     }
 
     pub(crate) fn play_music(&mut self) {
@@ -230,9 +231,9 @@ impl Driver {
         self.story.event("transfer_failed", json!({ "to": transfer.who.id, "code": code }));
         match self.operator.as_ref() {
             Some(operator) if operator.holding => {}
-            Some(operator) => {
+            Some(_) => {
                 self.sv.media.stop_play(self.citizen.id());
-                self.sv.media.bridge(self.citizen.id(), operator.leg.id());
+                self.connect();
             }
             None => {
                 self.stop_recording();
@@ -246,12 +247,12 @@ impl Driver {
         let from = self.operator.as_ref().map(|o| o.who.id.clone());
         self.let_operator_go("transferred").await;
         self.sv.media.stop_play(self.citizen.id());
-        self.sv.media.bridge(self.citizen.id(), leg.id());
         let id = who.id.clone();
         if id.is_empty() {
             self.sound.third.insert(leg.id());
         }
         self.operator = Some(OperatorLeg { who, leg, talking: true, holding: false });
+        self.connect();
         if !id.is_empty() {
             self.sv.acd.connected(&self.queue, &self.call.to_string(), &id).await;
         }
@@ -263,8 +264,8 @@ impl Driver {
     /// The operator's part is over, the citizen's isn't; the recording is the caller's business.
     async fn let_operator_go(&mut self, how: &str) {
         self.hold_ended();
-        self.sv.media.unbridge(self.citizen.id());
         let Some(operator) = self.operator.take() else { return };
+        self.connect();
         self.sv.sip.hang_up(operator.leg.session, how);
         self.release_leg(&operator.leg);
         self.sv.acd.released(&self.queue, &operator.who.id).await;
@@ -276,6 +277,7 @@ impl Driver {
             return false;
         }
         self.let_operator_go("transferred").await;
+        self.dismiss_guests();
         true
     }
 

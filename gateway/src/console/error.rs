@@ -98,7 +98,11 @@ impl From<ControlError> for ApiError {
         let status = match e {
             ControlError::Gone => StatusCode::NOT_FOUND,
             ControlError::NotYours => StatusCode::FORBIDDEN,
-            ControlError::NoTalk | ControlError::NotRecorded => StatusCode::CONFLICT,
+            ControlError::NoTalk
+            | ControlError::NotRecorded
+            | ControlError::OwnTalk
+            | ControlError::NoPhone
+            | ControlError::TooManyGuests => StatusCode::CONFLICT,
             ControlError::ReasonNeeded | ControlError::NotSilent => StatusCode::UNPROCESSABLE_ENTITY,
         };
         Self::new(status, "call_control", e.to_string())

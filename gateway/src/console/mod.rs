@@ -7,6 +7,7 @@ mod call;
 mod callback;
 mod casecore;
 mod error;
+mod guest;
 mod item;
 mod openapi;
 pub mod operator;
@@ -88,6 +89,9 @@ fn router(sv: Arc<Services>) -> Router {
         .route("/api/v1/calls/{id}/hold", post(call::hold))
         .route("/api/v1/calls/{id}/record/pause", post(recording::pause))
         .route("/api/v1/calls/{id}/record/resume", post(recording::resume))
+        .route("/api/v1/calls/{id}/supervise", post(guest::supervise).delete(guest::leave))
+        .route("/api/v1/calls/{id}/guests", post(guest::invite))
+        .route("/api/v1/calls/{id}/guests/{user}", delete(guest::dismiss))
         .route("/api/v1/calls/{id}/reveal", post(call::reveal))
         .route("/api/v1/operators/me/state", post(operator::set_state))
         .route("/api/v1/sip/bans", get(ban::list))

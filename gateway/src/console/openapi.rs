@@ -3,7 +3,7 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{auth, ban, call, callback, casecore, item, operator, recording, system, trace, trunk};
+use super::{auth, ban, call, callback, casecore, guest, item, operator, recording, system, trace, trunk};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -21,6 +21,10 @@ use super::{auth, ban, call, callback, casecore, item, operator, recording, syst
         trace::show_trace,
         call::end,
         call::hold,
+        guest::supervise,
+        guest::leave,
+        guest::invite,
+        guest::dismiss,
         call::reveal,
         operator::set_state,
         operator::queues,

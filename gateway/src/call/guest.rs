@@ -1,0 +1,177 @@
+//! Further people in a talk: a colleague the operator asks in (three-way), or a shift leader who listens,
+//! whispers or barges in. Their phones are rung by the gateway and mixed here, so any phone will do.
+
+use hotline_sip::Event;
+use serde::Serialize;
+use serde_json::json;
+use tracing::info;
+
+use super::control::ControlError;
+use super::driver::Driver;
+use super::leg::Leg;
+use super::operator::RingError;
+use crate::acd::OperatorRef;
+
+/// Guests of one talk at once; with citizen and operator they fit into one mix.
+const GUESTS_MAX: usize = 4;
+
+/// What a guest may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    /// 监听: hears both sides, unheard.
+    Listen,
+    /// 耳语: heard by the operator alone.
+    Whisper,
+    /// 强插: heard by all, by a leader's own decision.
+    Barge,
+    /// 三方: heard by all, asked in by the operator.
+    Join,
+}
+
+impl Part {
+    /// Heard by the citizen too.
+    #[must_use]
+    pub const fn speaks(self) -> bool {
+        matches!(self, Self::Barge | Self::Join)
+    }
+
+    /// The word in events and in the API.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Listen => "listen",
+            Self::Whisper => "whisper",
+            Self::Barge => "barge",
+            Self::Join => "join",
+        }
+    }
+}
+
+/// One more phone in a talk.
+pub(crate) struct Guest {
+    pub(crate) who: OperatorRef,
+    pub(crate) part: Part,
+    pub(crate) leg: Leg,
+    pub(crate) talking: bool,
+}
+
+/// A guest, for answers of the API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+pub struct GuestView {
+    /// User id.
+    pub user: String,
+    /// Shown name.
+    pub name: String,
+    /// What they may do.
+    pub part: Part,
+    /// The phone is picked up; false while it rings.
+    pub talking: bool,
+}
+
+impl Driver {
+    /// All guests; for the operator without those who only listen.
+    pub(crate) fn guest_views(&self, is_operator: bool) -> Vec<GuestView> {
+        let shown = self.guests.iter().filter(|g| !(is_operator && g.part == Part::Listen));
+        shown
+            .map(|g| GuestView { user: g.who.id.clone(), name: g.who.name.clone(), part: g.part, talking: g.talking })
+            .collect()
+    }
+
+    /// Rings `who`, or gives a guest who is there another part. Asking twice is asking once.
+    pub(crate) fn admit_guest(&mut self, who: OperatorRef, part: Part) -> Result<(), ControlError> {
+        let operator = self.operator.as_ref().filter(|o| o.talking).ok_or(ControlError::NoTalk)?;
+        if operator.who.id == who.id {
+            return Err(ControlError::OwnTalk);
+        }
+        if let Some(guest) = self.guests.iter_mut().find(|g| g.who.id == who.id) {
+            if guest.part != part {
+                guest.part = part;
+                self.story.event("guest_part", json!({ "user": who.id, "part": part.as_str() }));
+                self.connect();
+            }
+            return Ok(());
+        }
+        if self.guests.len() >= GUESTS_MAX {
+            return Err(ControlError::TooManyGuests);
+        }
+        let leg = self.dial_operator(&who).map_err(|RingError { why, .. }| {
+            info!(call = %self.call, guest = %who.name, why, "guest's phone can't be rung");
+            ControlError::NoPhone
+        })?;
+        self.sound.guests.insert(leg.id());
+        self.story.event("guest_ring", json!({ "user": who.id, "part": part.as_str() }));
+        self.guests.push(Guest { who, part, leg, talking: false });
+        Ok(())
+    }
+
+    /// A guest leaves; nobody of that name is no error.
+    pub(crate) fn dismiss_guest(&mut self, user: &str) {
+        if let Some(index) = self.guests.iter().position(|g| g.who.id == user) {
+            self.let_guest_go(index, "dismissed");
+        }
+    }
+
+    /// The talk is over for all of them.
+    pub(crate) fn dismiss_guests(&mut self) {
+        while !self.guests.is_empty() {
+            self.let_guest_go(0, "talk over");
+        }
+    }
+
+    fn let_guest_go(&mut self, index: usize, why: &str) {
+        let guest = self.guests.remove(index);
+        self.sv.sip.hang_up(guest.leg.session, why);
+        self.release_leg(&guest.leg);
+        self.story.event("guest_left", json!({ "user": guest.who.id, "part": guest.part.as_str(), "why": why }));
+        self.connect();
+    }
+
+    /// What happens on a guest's leg.
+    pub(crate) fn on_guest(&mut self, index: usize, event: Event) {
+        let (sip, events) = (&self.sv.sip, self.sip_tx.clone());
+        let Some(guest) = self.guests.get_mut(index) else { return };
+        match event {
+            Event::Answered { sdp, .. } => {
+                let agreed = sdp.as_ref().map(|answer| guest.leg.take_answer(&self.sv.media, answer));
+                if matches!(agreed, Some(Ok(_))) {
+                    guest.talking = true;
+                    let joined = json!({ "user": guest.who.id, "part": guest.part.as_str() });
+                    self.story.event("guest_joined", joined);
+                    return self.connect();
+                }
+                sip.hang_up(guest.leg.session, "488");
+                if !guest.leg.dial_plain(sip, events, 488) {
+                    self.let_guest_go(index, "488");
+                }
+            }
+            Event::Failed { code, .. } => {
+                if guest.leg.dial_plain(sip, events, code) {
+                    let (session, phone) = (guest.leg.session, guest.who.sip_user.clone());
+                    return self.name_leg(session, &phone, false);
+                }
+                self.let_guest_go(index, &code.to_string());
+            }
+            Event::Ended { .. } => self.let_guest_go(index, "hung up"),
+            Event::Transfer { id, .. } => sip.reject_transfer(id, 603),
+            Event::Reoffer { sdp, .. } => {
+                if let Some(guest) = self.guests.get(index) {
+                    self.answer_reoffer(&guest.leg, sdp);
+                }
+            }
+            Event::ReofferAnswered { code, sdp: Some(answer), .. } if code < 300 => {
+                let _ = guest.leg.take_answer(&self.sv.media, &answer);
+            }
+            _ => {}
+        }
+    }
+
+    /// The operator's phone is gone: whom they asked in goes on with the citizen. False: nobody is there.
+    pub(crate) async fn hand_over_to_guest(&mut self) -> bool {
+        let Some(index) = self.guests.iter().position(|g| g.talking && g.part == Part::Join) else { return false };
+        let guest = self.guests.remove(index);
+        self.sound.guests.remove(&guest.leg.id());
+        self.hand_over(guest.who, guest.leg).await;
+        true
+    }
+}
