@@ -59,7 +59,7 @@ async fn desk(config: GatewayConfig) -> Desk {
 }
 
 async fn phone(desk: &Desk, user: &str, hz: f64) -> Phone {
-    let mut settings = PhoneConfig::new(desk.gateway.sip(), Credentials::new(user, &format!("phone-{user}")));
+    let mut settings = PhoneConfig::new(desk.gateway.sip(), Credentials::new(user, format!("phone-{user}")));
     settings.source = Source::tone(hz);
     Phone::start(settings).await.unwrap()
 }
