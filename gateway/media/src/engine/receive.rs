@@ -195,7 +195,7 @@ fn record_received(
     };
     let header = &packet.header;
     let (ssrc, timestamp, marker) = (header.ssrc, header.timestamp, header.marker);
-    let stamp = Stamp { ssrc, timestamp, clock_hz: codec.rtp_clock_hz(), marker, in_order };
+    let stamp = Stamp { ssrc, timestamp, clock_hz: codec.rtp_clock_hz(), marker, in_order, is_paced: false };
     let placed = recording.place(now, &RecorderPacket { channel: Channel::Received, stamp, audio });
     if placed == Placed::TooLate {
         totals.late += 1;

@@ -64,7 +64,8 @@ impl Engine {
         if let (Some(codec), Some(recording)) = (codec, leg.recording.as_mut()) {
             // A straggler keeps its number; whether it is one shows in the source's numbers.
             let in_order = !is_straggler(&header, leg.newest_out);
-            record_sent(recording, now, &header, codec, in_order, audio_of(codec, packet.payload, &self.pcm));
+            let stamp = Stamp { in_order, ..stamp_of(&header, codec) };
+            record_sent(recording, now, stamp, audio_of(codec, packet.payload, &self.pcm));
         }
         note_newest(leg, &header);
     }
@@ -99,20 +100,15 @@ fn is_straggler(header: &Header, newest: Option<u16>) -> bool {
     newest.is_some_and(|newest| (header.seq.wrapping_sub(newest) as i16) < 0)
 }
 
-fn record_sent(
-    recording: &mut Recording,
-    now: Instant,
-    header: &Header,
-    codec: Codec,
-    in_order: bool,
-    audio: Audio<'_>,
-) {
-    if audio.is_empty() {
-        return;
-    }
+fn stamp_of(header: &Header, codec: Codec) -> Stamp {
     let Header { ssrc, timestamp, marker, .. } = *header;
-    let stamp = Stamp { ssrc, timestamp, clock_hz: codec.rtp_clock_hz(), marker, in_order };
-    recording.place(now, &RecorderPacket { channel: Channel::Sent, stamp, audio });
+    Stamp { ssrc, timestamp, clock_hz: codec.rtp_clock_hz(), marker, in_order: true, is_paced: false }
+}
+
+fn record_sent(recording: &mut Recording, now: Instant, stamp: Stamp, audio: Audio<'_>) {
+    if !audio.is_empty() {
+        recording.place(now, &RecorderPacket { channel: Channel::Sent, stamp, audio });
+    }
 }
 
 fn note_newest(leg: &mut Leg, header: &Header) {
@@ -193,7 +189,7 @@ pub(super) fn send_frame(
     if let Some(recording) = leg.recording.as_mut() {
         // What went into the encoder is at hand; G.711 is kept bit for bit as it was sent.
         let audio = if codec.is_g711() { Audio::G711 { codec, payload: &leg.coded } } else { Audio::Linear(samples) };
-        record_sent(recording, at, &header, codec, true, audio);
+        record_sent(recording, at, Stamp { is_paced: true, ..stamp_of(&header, codec) }, audio);
     }
     note_newest(leg, &header);
     count_sent(leg, totals, leg.coded.len());

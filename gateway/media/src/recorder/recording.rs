@@ -190,7 +190,8 @@ mod tests {
     use crate::Codec;
 
     fn packet(n: u32, payload: &[u8]) -> Packet<'_> {
-        let stamp = Stamp { ssrc: 1, timestamp: n * 160, clock_hz: 8000, marker: false, in_order: true };
+        let stamp =
+            Stamp { ssrc: 1, timestamp: n * 160, clock_hz: 8000, marker: false, in_order: true, is_paced: false };
         Packet { channel: Channel::Received, stamp, audio: Audio::G711 { codec: Codec::Pcma, payload } }
     }
 

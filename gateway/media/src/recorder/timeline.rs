@@ -3,7 +3,8 @@
 //! The first packet is anchored at its arrival; the others follow by timestamp, so that jitter,
 //! reordering and loss shift nothing. The least delay over some seconds shows how far the stream's
 //! clock has drifted from ours: single samples are slipped until it is made up for. Only a stream
-//! that jumped, changed its SSRC or paused without counting is anchored anew.
+//! that jumped, changed its SSRC or paused without counting is anchored anew. What we pace ourselves
+//! has no clock but ours: it is never slipped.
 
 use crate::limits::{
     LATE_MS_MAX, PLACE_AHEAD_MS_MAX, PLACE_BEHIND_MS_MAX, PLACE_DOUBT_PACKETS, PLACE_JUDGE_MS, PLACE_JUDGE_PACKETS,
@@ -26,6 +27,8 @@ const SLOW_SLIP: i64 = 8 * 160;
 const BEHIND_VERY_FAR: i64 = 160;
 /// A delay that grows by this from one packet to the next is watched.
 const STEP: i64 = 80;
+/// Frames of our own schedule may be this far from it, as they neither overlap nor tear what was sent before.
+const PACED_OFF_MAX: i64 = 160;
 
 /// What is known of a packet.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +43,8 @@ pub struct Stamp {
     pub marker: bool,
     /// Newest of its stream by sequence number (not a straggler).
     pub in_order: bool,
+    /// Sent on our own schedule: nothing of it is late, early or drifting.
+    pub is_paced: bool,
 }
 
 /// Where a packet's audio goes.
@@ -188,6 +193,13 @@ impl Timeline {
         };
         let position = anchor.position(stamp.timestamp);
         let lag = wall - position;
+        if stamp.is_paced {
+            let is_exact = lag.abs() <= PACED_OFF_MAX && !stamp.marker;
+            let at = if is_exact { position } else { wall };
+            // Delays of what was relayed before say nothing about this, nor about what is relayed next.
+            *anchor = Anchor { lag: wall - at, ..Anchor::new(stamp, at) };
+            return Some(Place { at, slip: 0 });
+        }
         if !stamp.in_order {
             return (-AHEAD_MAX..=LATE_MAX).contains(&lag).then_some(Place { at: position, slip: 0 });
         }
@@ -223,7 +235,7 @@ mod tests {
     use super::*;
 
     fn stamp(timestamp: u32) -> Stamp {
-        Stamp { ssrc: 1, timestamp, clock_hz: 8000, marker: false, in_order: true }
+        Stamp { ssrc: 1, timestamp, clock_hz: 8000, marker: false, in_order: true, is_paced: false }
     }
 
     /// Where a packet goes whose audio began at `wall` at the earliest.
@@ -311,6 +323,24 @@ mod tests {
             let stamp = Stamp { clock_hz: 48_000, ..stamp((u32::MAX - 2000).wrapping_add(n as u32 * 960)) };
             assert_eq!(place(&mut line, n * 160, stamp), Some(n * 160), "packet {n}");
         }
+    }
+
+    #[test]
+    fn frames_of_our_own_follow_what_was_relayed_without_a_slip() {
+        let mut line = Timeline::default();
+        let mut end = 0;
+        for n in 0..1500i64 {
+            // 10 s are relayed; then our own frames follow 17 ms behind the clock; then it is relayed again.
+            let late = if (500..1000).contains(&n) { 136 } else { 0 };
+            let stamp = Stamp { is_paced: late > 0, ..stamp((n * 160) as u32) };
+            let placed = line.place(n * 160 + 160 + late, stamp, 160).unwrap();
+            assert_eq!(placed, Place { at: n * 160, slip: 0 }, "packet {n}");
+            end = placed.at + 160;
+        }
+        let far = Stamp { is_paced: true, ..stamp(end as u32) };
+        assert_eq!(place(&mut line, end + 400, far), Some(end + 400), "50 ms off is no part of the schedule");
+        let marked = Stamp { is_paced: true, marker: true, ..stamp(end as u32 + 160) };
+        assert_eq!(place(&mut line, end + 600, marked), Some(end + 600), "a new run begins where the clock is");
     }
 
     #[test]

@@ -8,6 +8,8 @@ use crate::limits::{FRAME_SAMPLES, SAMPLE_RATE_HZ, SAMPLES_PER_MS, SEQ_DROPOUT_M
 
 /// A mapped timestamp this far from the clock is a jump of the source (2 s).
 const TIMESTAMP_JUMP: u32 = 16_000;
+/// A step of timestamps that neither lost packets nor the clock account for by this much is one, too (60 ms).
+const TIMESTAMP_STEP: i32 = 480;
 
 /// Where bridged packets of one source stream fall in ours.
 #[derive(Clone, Copy, Debug)]
@@ -143,7 +145,7 @@ impl Outgoing {
             Some(m)
                 if m.source == source
                     && near(header.seq, m.seq_newest)
-                    && (samples == 0 || self.fits(now, &m, header)) =>
+                    && (samples == 0 || self.fits(now, &m, header, samples)) =>
             {
                 m
             }
@@ -174,10 +176,19 @@ impl Outgoing {
     }
 
     /// The mapped timestamp is plausible for `now`; otherwise the source's clock has jumped.
-    fn fits(&self, now: Instant, mapping: &Mapping, header: &Header) -> bool {
+    fn fits(&self, now: Instant, mapping: &Mapping, header: &Header, samples: u32) -> bool {
         let timestamp = header.timestamp.wrapping_add(mapping.timestamp_offset);
-        let distance = timestamp.wrapping_sub(self.timestamp_at(now)) as i32;
-        distance.unsigned_abs() < TIMESTAMP_JUMP * self.scale
+        let ahead = timestamp.wrapping_sub(self.timestamp_at(now)) as i32;
+        if ahead.unsigned_abs() >= TIMESTAMP_JUMP * self.scale {
+            return false;
+        }
+        // No packet comes before its time. Passed on, a step ahead would keep us ahead of the clock, and
+        // what a change of the source loses later would leave no hole.
+        let step_max = TIMESTAMP_STEP * self.scale as i32;
+        let lost = i32::from(header.seq.wrapping_sub(mapping.seq_newest) as i16) - 1;
+        let left_out = self.timestamp_end.map_or(0, |end| timestamp.wrapping_sub(end) as i32);
+        ahead < step_max
+            || left_out.saturating_sub(lost.max(0).saturating_mul((samples * self.scale) as i32)) < step_max
     }
 
     fn map(&mut self, now: Instant, source: (u64, u32), header: &Header) -> Mapping {
@@ -273,6 +284,38 @@ mod tests {
         assert_eq!(jumped.seq, 2);
         assert_eq!(jumped.timestamp, 520 * 8);
         assert!(jumped.marker, "after a pause the marker is due");
+    }
+
+    #[test]
+    fn a_source_that_steps_ahead_does_not_take_us_along() {
+        let start = Instant::now();
+        let mut out = Outgoing::new(start, 7, 0, 0);
+        let mut relay = |n: u16, ahead: u32, ssrc: u32| {
+            out.relay(at(start, u64::from(n) * 20), 1, &header(n, u32::from(n) * 160 + ahead, ssrc), 8, 160).unwrap()
+        };
+        for n in 0..50u16 {
+            assert_eq!(relay(n, 0, 3).timestamp, u32::from(n) * 160);
+        }
+        for n in 50..100u16 {
+            // A second ahead, and two packets are lost.
+            if !(70..72).contains(&n) {
+                assert_eq!(relay(n, 8000, 3).timestamp, u32::from(n) * 160, "packet {n}");
+            }
+        }
+        // Three packets are lost where the SSRC changes: they leave their hole.
+        assert_eq!(relay(103, 0, 4).timestamp, 103 * 160);
+    }
+
+    #[test]
+    fn a_late_first_packet_loses_and_reorders_nothing_of_those_after_it() {
+        let start = Instant::now();
+        let mut out = Outgoing::new(start, 7, 0, 0);
+        // The first one 200 ms late: all that follow are ahead of it, two of them in the wrong order.
+        for n in [0u16, 1, 3, 2, 4, 7, 6, 5, 8, 30] {
+            let now = at(start, (u64::from(n) * 20).max(200));
+            let sent = out.relay(now, 1, &header(n, u32::from(n) * 160, 3), 8, 160).unwrap();
+            assert_eq!((sent.seq, sent.timestamp), (n, 1600 + u32::from(n) * 160));
+        }
     }
 
     #[test]
