@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use hotline_ivr::{Flow, FlowError, Say, say};
-use hotline_media::Clip;
+use hotline_media::{Clip, tone};
 use tracing::warn;
 
 use crate::config::Config;
@@ -37,11 +37,12 @@ pub struct Voice {
 }
 
 impl Voice {
-    /// Loads every prompt of the site's language and every flow the configuration names.
+    /// Loads every prompt of the site's language, the tones beside them (a file of a tone's name replaces it), and every flow the configuration names.
     /// A prompt file that can't be read is left out with a warning; `hotline ivr check` names it.
     pub fn load(config: &Config) -> Result<Self, VoiceError> {
         let dir = sounds_dir(config)?.join(&config.site.language);
-        let mut prompts = HashMap::new();
+        let mut prompts: HashMap<String, Arc<Clip>> =
+            tone::named().into_iter().map(|(id, clip)| (id.to_owned(), Arc::new(clip))).collect();
         for entry in std::fs::read_dir(&dir).map_err(|e| VoiceError::Read(dir.clone(), e))?.flatten() {
             let path = entry.path();
             if path.extension().is_some_and(|e| e == "wav")
@@ -125,4 +126,20 @@ pub fn sounds_dir(config: &Config) -> Result<PathBuf, VoiceError> {
 
 fn list(paths: &[PathBuf]) -> String {
     paths.iter().map(|p: &PathBuf| Path::display(p).to_string()).collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn flows_play_tones_by_name_without_files() {
+        let mut config = Config::default();
+        config.voice.sounds_dir = Some(Path::new(env!("CARGO_MANIFEST_DIR")).join("../sounds"));
+        let voice = Voice::load(&config).unwrap();
+        for (id, clip) in tone::named() {
+            assert!(voice.has(id), "{id}");
+            assert_eq!(voice.clips(&[Say::Prompt(id.into())])[0].duration_ms(), clip.duration_ms());
+        }
+    }
 }

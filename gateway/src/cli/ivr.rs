@@ -12,8 +12,9 @@ use crate::voice::{FLOWS, load_flow, sounds_dir};
 /// Judges the named flow (or file), or all; fails if one has an error.
 pub fn check(config: &Config, flow: Option<&str>) -> anyhow::Result<()> {
     let dir = sounds_dir(config)?.join(&config.site.language);
-    let prompts: BTreeSet<String> =
+    let mut prompts: BTreeSet<String> =
         std::fs::read_dir(&dir)?.flatten().filter_map(|e| Some(e.path().file_stem()?.to_str()?.to_owned())).collect();
+    prompts.extend(hotline_media::tone::named().into_iter().map(|(id, _)| id.to_owned()));
     let mut errors = 0;
     for name in names(config, flow) {
         let flow = load(config, &name)?;

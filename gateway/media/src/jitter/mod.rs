@@ -1,10 +1,10 @@
 //! The jitter buffer of a mixed or transcoded leg: packets go in as they come, 20 ms of audio come
 //! out at every tick of the wheel.
 //!
-//! Timestamps of all the peer's streams are put on one time line of 8 kHz samples ([`place`]). A
-//! packet's delay is its distance from the quickest one lately; [`delay`] aims at what nearly all
-//! packets keep to. [`play`] reads at that distance behind: it conceals what is missing, and
-//! shortens or lengthens audio by whole periods ([`scale`]) where the delay is off, so that the
+//! Timestamps of all the peer's streams are put on one time line of 8 kHz samples (`place`). A
+//! packet's delay is its distance from the quickest one lately; `delay` aims at what nearly all
+//! packets keep to. `play` reads at that distance behind: it conceals what is missing, and
+//! shortens or lengthens audio by whole periods (`scale`) where the delay is off, so that the
 //! drift of two clocks is never heard. A plain bridge has no jitter buffer.
 
 mod delay;

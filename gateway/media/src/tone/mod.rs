@@ -106,10 +106,17 @@ pub fn third_party() -> Clip {
     cadence(1400.0, &[(400, 10_000)])
 }
 
-/// The beep before a message is recorded: 1000 Hz, 0.25 s.
+/// All of them under the names flows play them by.
 #[must_use]
-pub fn beep() -> Clip {
-    Clip::from_samples(sine(1000.0, 250))
+pub fn named() -> [(&'static str, Clip); 6] {
+    [
+        ("tone_ring_back", ring_back()),
+        ("tone_busy", busy()),
+        ("tone_congestion", congestion()),
+        ("tone_vacant_number", vacant_number()),
+        ("tone_call_waiting", call_waiting()),
+        ("tone_third_party", third_party()),
+    ]
 }
 
 /// The power of one frequency in `samples`, as the amplitude of a sine of it (Goertzel).
@@ -139,10 +146,9 @@ mod tests {
     }
 
     #[test]
-    fn busy_and_beep_have_their_cadence() {
+    fn busy_has_its_cadence() {
         assert_eq!(busy().duration_ms(), 700);
         assert!(amplitude_at(&busy().samples()[..2800], 450.0) > 5000.0);
-        assert!(amplitude_at(beep().samples(), 1000.0) > 5000.0);
     }
 
     /// Where 10 ms windows turn from silent to loud or back, in milliseconds.
