@@ -4,7 +4,7 @@ mod common;
 
 use common::*;
 use hotline_media::{
-    Codec, LegId,
+    Codec, LegId, LegParams,
     engine::{AudioFault, Command, Event},
     rtcp::{self, CompoundReport, ReportBlock, SenderInfo},
 };
@@ -127,6 +127,41 @@ fn a_leg_without_packets_is_dead_within_five_seconds_until_they_come_again() {
     assert_eq!((leg, fault, over), (2, AudioFault::NoRtp, false));
     assert!(at - stopped <= 5_050, "{} ms", at - stopped);
     assert_eq!((faults[1].1, faults[1].2, faults[1].3), (2, AudioFault::NoRtp, true));
+}
+
+#[test]
+fn who_need_not_send_any_more_is_silent_no_longer() {
+    let mut talk = Talk::new();
+    let silences = |talk: &Talk| {
+        let of = |(_, event): &(u64, Event)| match event {
+            Event::Silent { leg: LegId(1) } => Some(true),
+            Event::Resumed { leg: LegId(1) } => Some(false),
+            _ => None,
+        };
+        talk.sim.events.iter().filter_map(of).collect::<Vec<_>>()
+    };
+    let configure = |talk: &mut Talk, recv: bool| {
+        let params = LegParams { recv, ..params(CITIZEN, Codec::Pcma) };
+        talk.sim.command(Command::Configure { leg: LegId(1), params });
+    };
+    talk.bridge();
+    talk.run(1_000, Says::Voice, Says::Voice);
+    talk.run(6_000, Says::Nothing, Says::Voice);
+    assert_eq!(silences(&talk), [true]);
+    // A hold by re-INVITE: no packets are due, so nothing is wrong.
+    configure(&mut talk, false);
+    assert_eq!(silences(&talk), [true, false]);
+    talk.run(20_000, Says::Nothing, Says::Voice);
+    configure(&mut talk, true);
+    talk.run(3_000, Says::Voice, Says::Voice);
+    // The same words once more change nothing.
+    configure(&mut talk, true);
+    assert_eq!(silences(&talk), [true, false]);
+    // Silence after the hold counts from its end.
+    talk.run(6_000, Says::Nothing, Says::Voice);
+    assert_eq!(silences(&talk), [true, false, true]);
+    let faults: Vec<bool> = talk.faults().iter().filter(|(_, leg, ..)| *leg == 1).map(|(.., over)| *over).collect();
+    assert_eq!(faults, [false, true, false]);
 }
 
 #[test]

@@ -91,11 +91,16 @@ impl Engine {
                 leg.latch = Some(Latch::new(params.remote, params.trust.clone(), params.srtp.is_some(), stale));
             }
         }
-        // Silence is counted from the moment the peer is expected to send.
-        if params.recv && !leg.params.as_ref().is_some_and(|before| before.recv) {
-            leg.heard_at = now;
-            leg.silent = false;
-            leg.audio_expected();
+        // Silence is counted from the moment the peer is expected to send, and ends when it isn't any more.
+        let was_expected = leg.params.as_ref().is_some_and(|before| before.recv);
+        if params.recv != was_expected {
+            if params.recv {
+                leg.heard_at = now;
+                leg.audio_expected();
+            }
+            if std::mem::take(&mut leg.silent) {
+                self.out.event(Event::Resumed { leg: id });
+            }
             leg.watch.restore(now, id, AudioFault::NoRtp, &mut self.out);
         }
         leg.inband.configure(now, params.inband_dtmf);
