@@ -14,6 +14,7 @@ mod tables;
 pub use decoder::Decoder;
 pub use encoder::Encoder;
 pub use g711::{alaw_to_linear, linear_to_alaw, linear_to_ulaw, ulaw_to_linear};
+pub(crate) use tables::decode_table;
 pub use tables::{decode_into, encode_into, transcode_into};
 
 use crate::Codec;

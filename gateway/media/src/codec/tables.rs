@@ -60,6 +60,15 @@ static ULAW_TO_ALAW: [u8; 256] = {
     table
 };
 
+/// The samples of a G.711 law's codes.
+pub(crate) const fn decode_table(codec: Codec) -> Option<&'static [i16; 256]> {
+    match codec {
+        Codec::Pcma => Some(&ALAW_DECODE),
+        Codec::Pcmu => Some(&ULAW_DECODE),
+        Codec::G722 | Codec::Opus => None,
+    }
+}
+
 /// Appends the decoded samples of `payload` to `out`. G.711 only: the other codecs have a state,
 /// which a [`super::Decoder`] keeps, and nothing is appended for them.
 pub fn decode_into(codec: Codec, payload: &[u8], out: &mut Vec<i16>) {

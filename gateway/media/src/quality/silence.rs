@@ -1,9 +1,6 @@
 //! Is there any sound in a leg's packets? Asked only until the first sound, so that a talk costs nothing.
 
-use crate::{
-    Codec,
-    codec::{alaw_to_linear, ulaw_to_linear},
-};
+use crate::{Codec, codec::decode_table};
 
 /// Peak to peak below this is no sound: ±32 of 32768, −60 dBFS. Digital silence, a stuck code word and the lowest
 /// steps of either law lie below; a live microphone's own noise lies above.
@@ -57,10 +54,9 @@ impl Ear {
 
     /// A G.711 payload; other codecs have to be decoded first.
     pub fn hear_g711(&mut self, codec: Codec, payload: &[u8]) {
-        match codec {
-            Codec::Pcma => self.hear(payload.iter().map(|&code| alaw_to_linear(code))),
-            Codec::Pcmu => self.hear(payload.iter().map(|&code| ulaw_to_linear(code))),
-            Codec::G722 | Codec::Opus => {}
+        // A leg without a sound is listened to for as long as it lasts.
+        if let Some(table) = decode_table(codec) {
+            self.hear(payload.iter().map(|&code| table[usize::from(code)]));
         }
     }
 

@@ -25,7 +25,8 @@ fn curve(samples: &[i16], index: usize, t: f32) -> i16 {
     let [a, b, c, d] = [0, 1, 2, 3].map(|n| f32::from(samples[first + n]));
     let (t1, t2, t3) = (t - 1.0, t - 2.0, t - 3.0);
     let value = -a * t1 * t2 * t3 / 6.0 + b * t * t2 * t3 / 2.0 - c * t * t1 * t3 / 2.0 + d * t * t1 * t2 / 6.0;
-    value.round().clamp(f32::from(i16::MIN), f32::from(i16::MAX)) as i16
+    // The cast cuts towards zero and saturates; `round` would be a call for each sample.
+    (value + 0.5f32.copysign(value)) as i16
 }
 
 #[cfg(test)]
