@@ -9,7 +9,12 @@ use common::{
     params,
     world::{Habit, Network, World},
 };
-use hotline_media::{Clip, Codec, LegId, engine::Command, recorder::WavFormat, tone};
+use hotline_media::{
+    Clip, Codec, LegId,
+    engine::{Command, MixRow},
+    recorder::WavFormat,
+    tone,
+};
 
 /// Where talkers stand in a call of two, and their channels.
 const CITIZEN: usize = 0;
@@ -278,4 +283,21 @@ fn an_alaw_recording_of_an_alaw_call_is_that_call_bit_by_bit() {
         **frame != [hum(*n), tick].map(hotline_media::codec::linear_to_alaw)
     });
     assert_eq!(wrong.count(), 0);
+}
+
+#[test]
+fn a_fast_clock_costs_no_word_when_a_mix_takes_over() {
+    let mut world = World::call();
+    world.talkers[OPERATOR].ppm = -500;
+    world.talkers[OPERATOR].hums = true;
+    // 300 ms ahead of our clock by then.
+    world.run_to(600_000);
+    world.join(3, 0);
+    let row = |leg: u64, hears: [u64; 2]| MixRow { leg: LegId(leg), hears: hears.map(LegId).to_vec() };
+    world.command(Command::Mix { rows: vec![row(1, [2, 3]), row(2, [1, 3]), row(3, [1, 2])] });
+    world.run_to(610_000);
+    world.bridge(1, 2);
+    world.end(620_000);
+    let silent: Vec<u64> = (1000..31_000).filter(|n| world.peak(RIGHT, n * 20, n * 20 + 20) < 4000).collect();
+    assert!(silent.len() <= 4, "nothing of the operator at 20 ms x {silent:?}");
 }

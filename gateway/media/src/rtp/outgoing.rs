@@ -169,6 +169,14 @@ impl Outgoing {
         Some(Header { marker, payload_type, seq, timestamp, ssrc: self.ssrc })
     }
 
+    /// Frames of our own take over from packets of a source whose clock is fast: ours goes on from where
+    /// it has led us, or frames would be left out until the clock had caught up.
+    pub fn take_over(&mut self, now: Instant) {
+        if let Some(end) = self.timestamp_end.filter(|_| self.is_ahead(now, TIMESTAMP_STEP as u32)) {
+            self.timestamp_base = self.timestamp_base.wrapping_add(end.wrapping_sub(self.timestamp_at(now)));
+        }
+    }
+
     /// Packets relayed from now on are not the continuation of those before: what the source sent to
     /// others meanwhile would look lost.
     pub fn cut_relay(&mut self) {

@@ -94,6 +94,9 @@ impl Engine {
             return;
         };
         let was_mixed = std::mem::replace(&mut leg.is_mixed, is_mixed);
+        if is_mixed && !was_mixed {
+            leg.out.take_over(now);
+        }
         // A prompt that the mix's rhythm has served goes on by the wheel's.
         if was_mixed && !is_mixed && leg.is_occupied() {
             self.pace(now, id);
