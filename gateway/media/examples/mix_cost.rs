@@ -48,6 +48,8 @@ fn engine(codecs: &[Codec], start: Instant) -> (Engine, Vec<Vec<Vec<u8>>>) {
             codec,
             payload_type: codec.static_payload_type(),
             dtmf_pt: Some(101),
+            dtmf_clock_hz: codec.rtp_clock_hz(),
+            others: hotline_media::OtherFormats::default(),
             inband_dtmf: false,
             trust: Trust::new(true, []),
             send: true,

@@ -30,4 +30,4 @@ mod types;
 pub use player::{Clip, ClipError};
 pub use recorder::{RepairError, Repaired, repair};
 pub use table::LegTable;
-pub use types::{Codec, LegId, LegParams, LegStats, RecordingId, XrWish};
+pub use types::{Codec, LegId, LegParams, LegStats, OtherFormats, RecordingId, XrWish};

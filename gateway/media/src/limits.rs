@@ -91,6 +91,10 @@ pub const DTMF_END_COPIES: u8 = 3;
 pub const DTMF_END_TIMEOUT_MS: u64 = 200;
 /// Finished digits remembered to drop repeated end packets.
 pub const DTMF_SEEN_MAX: usize = 8;
+/// Payload types a peer may send audio with beside the one we send; more are not taken.
+pub const OTHER_AUDIO_MAX: usize = 8;
+/// Payload types a peer may send telephone events with beside the one we send; more are not taken.
+pub const OTHER_EVENTS_MAX: usize = 4;
 
 /// Shortest pitch period that concealment repeats, in samples (200 Hz).
 pub const CONCEAL_PITCH_MIN: usize = 40;

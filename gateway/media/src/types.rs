@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use crate::{
     latch::Trust,
+    limits::{OTHER_AUDIO_MAX, OTHER_EVENTS_MAX},
     quality::LegQuality,
     srtp::{SrtpParams, Suite},
 };
@@ -102,6 +103,53 @@ pub struct XrWish {
     pub reference_time: bool,
 }
 
+/// Payload types agreed on beside those we send: a peer may change to any of them at any time, and
+/// nothing announces it (RFC 3264 §7).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct OtherFormats {
+    audio: [Option<(u8, Codec)>; OTHER_AUDIO_MAX],
+    events: [Option<(u8, u32)>; OTHER_EVENTS_MAX],
+}
+
+impl OtherFormats {
+    /// Takes audio of a payload type. The first meaning of a payload type holds; beyond
+    /// [`OTHER_AUDIO_MAX`] nothing is taken.
+    pub fn add_audio(&mut self, payload_type: u8, codec: Codec) {
+        if self.audio(payload_type).is_none() && self.event_clock_hz(payload_type).is_none() {
+            add(&mut self.audio, (payload_type, codec));
+        }
+    }
+
+    /// Takes telephone events of a payload type, counted at `clock_hz`; at most [`OTHER_EVENTS_MAX`].
+    pub fn add_events(&mut self, payload_type: u8, clock_hz: u32) {
+        if self.audio(payload_type).is_none() && self.event_clock_hz(payload_type).is_none() {
+            add(&mut self.events, (payload_type, clock_hz));
+        }
+    }
+
+    /// The codec of a payload type.
+    #[must_use]
+    pub fn audio(&self, payload_type: u8) -> Option<Codec> {
+        find(&self.audio, payload_type)
+    }
+
+    /// The clock of the telephone events of a payload type.
+    #[must_use]
+    pub fn event_clock_hz(&self, payload_type: u8) -> Option<u32> {
+        find(&self.events, payload_type)
+    }
+}
+
+fn add<T>(places: &mut [Option<T>], entry: T) {
+    if let Some(free) = places.iter_mut().find(|place| place.is_none()) {
+        *free = Some(entry);
+    }
+}
+
+fn find<T: Copy>(places: &[Option<(u8, T)>], payload_type: u8) -> Option<T> {
+    places.iter().flatten().find(|(pt, _)| *pt == payload_type).map(|(_, meaning)| *meaning)
+}
+
 /// What an offer/answer exchange settled for one leg. Given again after each re-INVITE.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LegParams {
@@ -115,6 +163,10 @@ pub struct LegParams {
     pub payload_type: u8,
     /// The payload type of `telephone-event` (RFC 4733), if agreed.
     pub dtmf_pt: Option<u8>,
+    /// The clock those events are counted at: beside Opus it may be another than the audio's.
+    pub dtmf_clock_hz: u32,
+    /// What the peer may send beside `payload_type` and `dtmf_pt`.
+    pub others: OtherFormats,
     /// Look for digits as tones in the peer's audio, until it sends its first event (G.711 only).
     pub inband_dtmf: bool,
     /// Where the peer's media may come from and go to beside `remote`.

@@ -125,6 +125,8 @@ fn params(remote: SocketAddr) -> LegParams {
         codec: Codec::Pcma,
         payload_type: 8,
         dtmf_pt: Some(101),
+        dtmf_clock_hz: 8000,
+        others: hotline_media::OtherFormats::default(),
         trust: Trust::new(true, []),
         send: true,
         recv: true,

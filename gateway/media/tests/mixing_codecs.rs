@@ -98,3 +98,34 @@ fn a_peer_that_changes_its_codec_with_each_packet_harms_nobody() {
         room.assert_one_stream(party);
     }
 }
+
+/// A leg's phone answered with several formats, of which we send the first.
+fn agree_on(room: &mut Room, party: usize, others: &[Codec]) {
+    let phone = &room.parties[party].phone;
+    let mut agreed = params(&phone.address.to_string(), phone.codec);
+    others.iter().for_each(|codec| agreed.others.add_audio(codec.static_payload_type(), *codec));
+    let leg = room.leg(party);
+    room.sim.command(Command::Configure { leg, params: agreed });
+}
+
+#[test]
+fn a_peer_may_send_any_format_of_its_answer() {
+    for codec in [Codec::G722, Codec::Opus] {
+        let mut room = room_of(&[Codec::Pcma, Codec::Pcma]);
+        agree_on(&mut room, 0, &[Codec::Pcma, codec]);
+        let citizen = room.leg(0);
+        room.sim.record(citizen, 60_000);
+        room.bridge(0, 1);
+        let own = std::mem::replace(&mut room.parties[0].phone, Phone::new("10.0.0.1:4000", codec, TONES[0]));
+        room.talk_to(3000);
+        room.sim.command(Command::StopRecord { leg: citizen });
+        room.assert_hears(1, &[0], 500..3000);
+        room.assert_one_stream(1);
+        let left = channel(&room.sim.finished[0].1, 0);
+        assert!(amplitude_at(&left[4000..23_000], TONES[0]) > 7500.0, "{codec:?} is not recorded");
+        // What it hears is what we chose.
+        room.parties[0].phone = own;
+        room.assert_hears(0, &[1], 500..3000);
+        room.assert_one_stream(0);
+    }
+}

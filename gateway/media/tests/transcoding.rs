@@ -5,7 +5,7 @@ mod common;
 
 use common::*;
 use hotline_media::{
-    Codec, LegId,
+    Codec, LegId, LegParams,
     codec::{Decoder, Encoder},
     engine::{Command, Event},
     rtp::Header,
@@ -185,4 +185,48 @@ fn digits_of_an_opus_leg_are_counted_in_its_clock() {
     let last = events.last().unwrap();
     assert_eq!(u16::from_be_bytes([last.payload[2], last.payload[3]]), 4800, "100 ms at 48 kHz");
     assert!(events.iter().all(|event| event.header.timestamp == last.header.timestamp));
+}
+
+/// Sends the events of a press of 5, 100 ms long at a clock.
+fn press(sim: &mut Sim, leg: LegId, phone: &mut Talker, clock_hz: u32) {
+    let unit = (clock_hz / 1000) as u16;
+    for (ms, end) in [(20u16, 0u8), (40, 0), (100, 0x80), (100, 0x80), (100, 0x80)] {
+        let mut bytes = Vec::new();
+        Header { payload_type: 101, ..phone.header }.write(&mut bytes);
+        bytes.extend_from_slice(&[5, end | 10]);
+        bytes.extend_from_slice(&(ms * unit).to_be_bytes());
+        phone.header.seq = phone.header.seq.wrapping_add(1);
+        sim.rtp(leg, phone.address, &bytes);
+    }
+}
+
+#[test]
+fn events_beside_opus_may_count_at_8000() {
+    let mut sim = Sim::new();
+    let (old, new) = (sim.leg(1, "10.0.0.1:4000", Codec::Opus), sim.leg(2, "10.0.0.2:4000", Codec::Opus));
+    let agreed = LegParams { dtmf_clock_hz: 8000, ..params("10.0.0.1:4000", Codec::Opus) };
+    sim.command(Command::Configure { leg: old, params: agreed });
+    sim.command(Command::Bridge { a: old, b: new });
+    let mut phones = ["10.0.0.1:4000", "10.0.0.2:4000"].map(|address| Talker::new(address, Codec::Opus, 440.0));
+    for (leg, phone) in [old, new].into_iter().zip(&mut phones) {
+        let first = phone.packet();
+        sim.rtp(leg, phone.address, &first);
+    }
+    press(&mut sim, old, &mut phones[0], 8000);
+    press(&mut sim, new, &mut phones[1], 48_000);
+    let digits = sim.events.iter().filter_map(|(_, event)| match event {
+        Event::Digit { digit, duration_ms, .. } => Some((*digit, *duration_ms)),
+        _ => None,
+    });
+    assert_eq!(digits.collect::<Vec<_>>(), [('5', 100), ('5', 100)]);
+    // Each hears the other's key once, at its own clock.
+    sim.advance_to(1000);
+    for (leg, duration) in [(old, 800), (new, 4800)] {
+        let sent = sim.sent_on(leg);
+        let events: Vec<_> = sent.iter().map(|sent| sent.packet()).filter(|p| p.header.payload_type == 101).collect();
+        assert!(!events.is_empty() && events.iter().all(|event| event.header.timestamp == events[0].header.timestamp));
+        let lengths = events.iter().map(|event| u16::from_be_bytes([event.payload[2], event.payload[3]]));
+        assert_eq!(lengths.max(), Some(duration));
+        assert_eq!(events.iter().filter(|event| event.payload[1] & 0x80 != 0).count(), 3);
+    }
 }

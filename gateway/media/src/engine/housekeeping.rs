@@ -44,7 +44,7 @@ impl Engine {
             }
         }
         for (id, digit) in passed {
-            self.pass_digits(id, [digit]);
+            self.pass_digits(now, id, [digit]);
         }
         for (id, at) in full {
             self.stop_record(at, id);

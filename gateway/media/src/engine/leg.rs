@@ -11,7 +11,7 @@ use crate::{
     codec::{self, Decoder, Encoder},
     dtmf::{self, Digit},
     latch::{Latch, Stale},
-    limits::{FRAME_SAMPLES, QUALITY_INTERVAL_MS, RTCP_INTERVAL_MS, SAMPLES_PER_MS},
+    limits::{FRAME_SAMPLES, QUALITY_INTERVAL_MS, RTCP_INTERVAL_MS, SAMPLE_RATE_HZ, SAMPLES_PER_MS},
     player::Player,
     recorder::Recording,
     rtp::{Outgoing, Source},
@@ -24,7 +24,8 @@ const COMFORT_NOISE_PT: u8 = 13;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Audio(Codec),
-    Event,
+    /// Telephone events counted at a clock, in Hz.
+    Event(u32),
     ComfortNoise,
 }
 
@@ -67,6 +68,8 @@ pub(super) struct Leg {
     /// RTP timestamp of the event being sent.
     pub(super) event_timestamp: u32,
     pub(super) dtmf: dtmf::Receiver,
+    /// The clock of the newest event received, in Hz.
+    pub(super) event_clock_in: u32,
     pub(super) inband: Inband,
     pub(super) recording: Option<Box<Recording>>,
     pub(super) heard_at: Instant,
@@ -124,6 +127,7 @@ impl Leg {
             digits: dtmf::Sender::default(),
             event_timestamp: 0,
             dtmf: dtmf::Receiver::default(),
+            event_clock_in: SAMPLE_RATE_HZ,
             inband: Inband::default(),
             recording: None,
             heard_at: now,
@@ -146,15 +150,21 @@ impl Leg {
         }
     }
 
-    /// What a payload type means. Either G.711 static type is taken, whatever was agreed on:
-    /// peers change between the codecs of an answer without asking (RFC 3264 §7).
+    /// What a payload type means: peers change between the formats of an answer without asking (RFC
+    /// 3264 §7). Either G.711 static type is taken, whatever was agreed on.
     pub(super) fn kind(&self, payload_type: u8) -> Option<Kind> {
         let params = self.params.as_ref()?;
         if payload_type == params.payload_type {
             return Some(Kind::Audio(params.codec));
         }
         if Some(payload_type) == params.dtmf_pt {
-            return Some(Kind::Event);
+            return Some(Kind::Event(params.dtmf_clock_hz));
+        }
+        if let Some(codec) = params.others.audio(payload_type) {
+            return Some(Kind::Audio(codec));
+        }
+        if let Some(clock_hz) = params.others.event_clock_hz(payload_type) {
+            return Some(Kind::Event(clock_hz));
         }
         match payload_type {
             8 => Some(Kind::Audio(Codec::Pcma)),
@@ -180,9 +190,15 @@ impl Leg {
         self.decoder.insert(decoder.unwrap_or_else(|| Decoder::new(codec))).decode(payload, out);
     }
 
-    /// A digit whose length was counted in the codec's units (RFC 4733 §2.1).
+    /// Timestamp units per sample of what is received.
+    pub(super) fn scale_in(&self) -> u32 {
+        (self.codec_in.rtp_clock_hz() / SAMPLE_RATE_HZ).max(1)
+    }
+
+    /// A digit whose length was counted in the units of its events' clock (RFC 4733 §2.1).
     pub(super) fn digit(&self, digit: Option<Digit>) -> Option<Digit> {
-        digit.map(|digit| Digit { duration_ms: digit.duration_ms / self.out.scale(), ..digit })
+        let scale = (self.event_clock_in / SAMPLE_RATE_HZ).max(1);
+        digit.map(|digit| Digit { duration_ms: digit.duration_ms / scale, ..digit })
     }
 
     /// Where media goes now, if it may be sent at all.
@@ -219,7 +235,7 @@ impl Leg {
             packets_in: self.packets_in,
             packets_out: self.packets_out,
             lost: self.lost_before + source.map_or(0, Source::lost),
-            jitter_ms: jitter / self.out.scale() / SAMPLES_PER_MS as u32,
+            jitter_ms: jitter / self.scale_in() / SAMPLES_PER_MS as u32,
             dropped: self.dropped,
             srtp_refused: self.srtp_refused,
             srtp: self.params.as_ref().and_then(|params| params.srtp.as_ref()).map(|srtp| srtp.suite),

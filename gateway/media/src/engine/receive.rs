@@ -11,7 +11,7 @@ use crate::{
     Codec, LegId,
     dtmf::Digit,
     latch::Admission,
-    limits::SAMPLES_PER_MS,
+    limits::{SAMPLE_RATE_HZ, SAMPLES_PER_MS},
     recorder::{Audio, Channel, Packet as RecorderPacket, Placed, Stamp},
     rtp::{Packet, PacketError, Source, Verdict},
 };
@@ -71,13 +71,14 @@ impl Engine {
                 }
                 self.relay(now, id, &packet, Some(codec));
             }
-            Kind::Event => {
+            Kind::Event(clock_hz) => {
                 let header = &packet.header;
+                leg.event_clock_in = clock_hz;
                 leg.inband.give_way();
                 let digits = leg.dtmf.receive(now, header.ssrc, header.timestamp, packet.payload);
                 let digits = digits.map(|digit| leg.digit(digit));
                 report_digits(id, digits, &mut self.out);
-                self.pass_digits(id, digits.into_iter().flatten());
+                self.pass_digits(now, id, digits.into_iter().flatten());
                 self.relay(now, id, &packet, None);
             }
             Kind::ComfortNoise => {
@@ -152,7 +153,11 @@ fn accept(
         leg.lost_before += lost;
         leg.source = Some(Source::new(header.ssrc, header.seq));
     }
-    let arrival = arrival * u64::from(leg.out.scale());
+    let arrival = arrival
+        * u64::from(match kind {
+            Kind::Audio(codec) => codec.rtp_clock_hz() / SAMPLE_RATE_HZ,
+            Kind::Event(_) | Kind::ComfortNoise => leg.scale_in(),
+        });
     let verdict = leg.source.as_mut()?.receive(header.seq, header.timestamp, arrival);
     if leg.packets_in == 0 {
         out.event(Event::FirstPacket { leg: leg.id });

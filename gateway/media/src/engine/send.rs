@@ -15,7 +15,7 @@ use crate::{
     Codec, LegId, codec,
     dtmf::{Chunk, EventPayload},
     latch::Latch,
-    limits::FRAME_SAMPLES,
+    limits::{FRAME_SAMPLES, SAMPLE_RATE_HZ},
     recorder::{Audio, Channel, Packet as RecorderPacket, Recording, Stamp},
     rtp::{Header, Packet},
 };
@@ -27,13 +27,15 @@ impl Engine {
         let Some(to) = self.legs.get(&from).and_then(|leg| leg.peer) else {
             return;
         };
+        let event_clock = self.legs.get(&from).map_or(0, |leg| leg.event_clock_in);
         let Some(leg) = self.legs.get_mut(&to) else {
             return;
         };
         let (Some(target), Some(params)) = (leg.target(), leg.params.as_ref()) else {
             return;
         };
-        if leg.is_occupied() {
+        // Events of another clock are made anew when they have ended.
+        if leg.is_occupied() || (codec.is_none() && params.dtmf_clock_hz != event_clock) {
             return;
         }
         let (own_codec, own_pt) = (params.codec, params.payload_type);
@@ -207,14 +209,17 @@ fn send_event(
     let Some((target, _, _)) = sendable(leg) else {
         return;
     };
-    let duration = u32::from(payload.duration) * leg.out.scale();
-    let payload = EventPayload { duration: u16::try_from(duration).unwrap_or(u16::MAX), ..payload };
+    let samples = u32::from(payload.duration);
+    // Its length is counted by the events' clock, its place among the audio by the audio's.
+    let event_scale = leg.params.as_ref().map_or(1, |params| params.dtmf_clock_hz / SAMPLE_RATE_HZ).max(1);
+    let duration = u16::try_from(samples * event_scale).unwrap_or(u16::MAX);
+    let payload = EventPayload { duration, ..payload };
     let header = if first {
         let header = leg.out.own(at, dtmf_pt, FRAME_SAMPLES as u32);
         leg.event_timestamp = header.timestamp;
         Header { marker: true, ..header }
     } else {
-        let end = leg.event_timestamp.wrapping_add(u32::from(payload.duration));
+        let end = leg.event_timestamp.wrapping_add(samples * leg.out.scale());
         leg.out.own_at(dtmf_pt, leg.event_timestamp, false, end)
     };
     let srtp = leg.srtp.as_deref_mut();

@@ -169,7 +169,7 @@ impl Leg {
 
     /// Interarrival jitter: a sample lasts 125 µs.
     fn jitter_us(&self) -> u32 {
-        self.source.as_ref().map_or(0, Source::jitter_samples).saturating_mul(125) / self.out.scale()
+        self.source.as_ref().map_or(0, Source::jitter_samples).saturating_mul(125) / self.scale_in()
     }
 
     pub(super) fn codec(&self) -> Option<Codec> {

@@ -6,7 +6,7 @@ use super::{
     Agreed, Crypto, Direction, LocalAudio, MediaLine, Sdp, Security,
     offer::{Audio, session, write_audio, write_rejected},
 };
-use crate::{Codec, srtp::SrtpParams};
+use crate::{Codec, OtherFormats, srtp::SrtpParams};
 
 /// Why there is no agreement; the SIP side answers 488 (Not Acceptable Here).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -115,7 +115,31 @@ pub fn accept_answer(answer: &Sdp, local: &LocalAudio) -> Result<Agreed, AnswerE
     if !audio.is_usable_audio() {
         return Err(AnswerError::NoAudio);
     }
-    agree(answer, audio, local, line).ok_or(AnswerError::NoAudio)
+    let agreed = agree(answer, audio, local, line).ok_or(AnswerError::NoAudio)?;
+    Ok(Agreed { others: others(audio, local), ..agreed })
+}
+
+/// All that an answer to our offer lets the peer send: what it lists of ours, by its numbers and, where
+/// it gives them no other meaning, by those of our offer.
+fn others(media: &MediaLine, local: &LocalAudio) -> OtherFormats {
+    let mut others = OtherFormats::default();
+    let shared = || {
+        let known = media.formats.iter().filter_map(|format| media.codec(format));
+        known.filter(|(_, codec)| local.codecs.contains(codec))
+    };
+    shared().for_each(|(payload_type, codec)| others.add_audio(payload_type, codec));
+    for clock_hz in [8000, 48_000] {
+        if let Some(payload_type) = media.telephone_event_at(clock_hz).filter(|_| local.dtmf) {
+            others.add_events(payload_type, clock_hz);
+        }
+    }
+    for (_, codec) in shared() {
+        let ours = codec.static_payload_type();
+        if !media.formats.iter().any(|format| format.parse() == Ok(ours)) {
+            others.add_audio(ours, codec);
+        }
+    }
+    others
 }
 
 fn common_codec(media: &MediaLine, local: &LocalAudio) -> Option<(u8, Codec)> {
@@ -131,6 +155,7 @@ fn agree(remote: &Sdp, media: &MediaLine, local: &LocalAudio, line: Option<&Cryp
     let address = remote.address(media)?;
     let (payload_type, codec) = common_codec(media, local)?;
     let direction = remote.direction(media);
+    let events = media.telephone_event(codec.rtp_clock_hz()).filter(|_| local.dtmf);
     let remote_rtcp = if media.rtcp_mux {
         Some(address)
     } else {
@@ -141,7 +166,9 @@ fn agree(remote: &Sdp, media: &MediaLine, local: &LocalAudio, line: Option<&Cryp
         remote_rtcp,
         codec,
         payload_type,
-        dtmf_pt: media.telephone_event(codec.rtp_clock_hz()).filter(|_| local.dtmf).map(|(pt, _)| pt),
+        dtmf_pt: events.map(|(pt, _)| pt),
+        dtmf_clock_hz: events.map_or(codec.rtp_clock_hz(), |(_, clock_hz)| clock_hz),
+        others: OtherFormats::default(),
         ptime_ms: media.ptime_ms,
         send: local.send && direction.receives(),
         recv: local.recv && direction.sends(),
@@ -254,9 +281,29 @@ mod tests {
         assert_eq!(taken(opus), (Codec::Opus, 111, Some(102)));
         let old = "m=audio 4000 RTP/AVP 111 101\r\na=rtpmap:111 opus/48000/2\r\na=rtpmap:101 telephone-event/8000\r\n";
         assert_eq!(taken(old), (Codec::Opus, 111, Some(101)));
+        assert_eq!(accept_answer(&sdp(old), &caller).unwrap().dtmf_clock_hz, 8000);
+        assert_eq!(accept_answer(&sdp(opus), &caller).unwrap().dtmf_clock_hz, 48_000);
         assert_eq!(taken("m=audio 4000 RTP/AVP 9\r\n"), (Codec::G722, 9, None));
         let text = String::from_utf8(reoffer(&wide(), &sdp(WIDE))).unwrap();
         assert!(text.contains("m=audio 30000 RTP/AVP 8 0 9 111 101 110\r\n"), "{text}");
+    }
+
+    #[test]
+    fn all_formats_of_an_answer_may_be_sent_and_of_an_offer_the_one_we_answer() {
+        let answered = accept_answer(
+            &sdp("m=audio 4000 RTP/AVP 9 8 96 18 101 102\r\na=rtpmap:96 opus/48000/2\r\n\
+                a=rtpmap:101 telephone-event/8000\r\na=rtpmap:102 telephone-event/48000\r\n"),
+            &LocalAudio { preferred: Some(Codec::Pcma), ..wide() },
+        )
+        .unwrap();
+        assert_eq!((answered.codec, answered.dtmf_pt, answered.dtmf_clock_hz), (Codec::Pcma, Some(101), 8000));
+        let taken = [9, 8, 96, 111, 0, 18, 101].map(|pt| answered.others.audio(pt));
+        let opus = Some(Codec::Opus);
+        assert_eq!(taken, [Some(Codec::G722), Some(Codec::Pcma), opus, opus, None, None, None]);
+        assert_eq!([101, 102].map(|pt| answered.others.event_clock_hz(pt)), [Some(8000), Some(48_000)]);
+        let carrier = accept_answer(&sdp("m=audio 4000 RTP/AVP 8 9\r\n"), &local()).unwrap();
+        assert_eq!(carrier.others.audio(9), None, "not offered");
+        assert_eq!(answer(&sdp(WIDE), &wide()).unwrap().agreed.others, OtherFormats::default());
     }
 
     #[test]

@@ -13,7 +13,7 @@ pub use parse::{SdpError, parse};
 
 use std::net::{IpAddr, SocketAddr};
 
-use crate::{Codec, LegParams, XrWish, latch::Trust, srtp::SrtpParams};
+use crate::{Codec, LegParams, OtherFormats, XrWish, latch::Trust, srtp::SrtpParams};
 
 /// Who sends, seen from the side that wrote the attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -288,6 +288,10 @@ pub struct Agreed {
     pub payload_type: u8,
     /// Payload type of telephone events.
     pub dtmf_pt: Option<u8>,
+    /// The clock of those events.
+    pub dtmf_clock_hz: u32,
+    /// What the peer may send beside these.
+    pub others: OtherFormats,
     /// The packet time the peer asked for, if any (we send 20 ms).
     pub ptime_ms: Option<u32>,
     /// We may send.
@@ -312,6 +316,8 @@ impl Agreed {
             codec: self.codec,
             payload_type: self.payload_type,
             dtmf_pt: self.dtmf_pt,
+            dtmf_clock_hz: self.dtmf_clock_hz,
+            others: self.others,
             inband_dtmf: false,
             trust,
             send: self.send,

@@ -208,6 +208,8 @@ pub fn params(remote: &str, codec: Codec) -> LegParams {
         codec,
         payload_type: codec.static_payload_type(),
         dtmf_pt: Some(101),
+        dtmf_clock_hz: codec.rtp_clock_hz(),
+        others: hotline_media::OtherFormats::default(),
         inband_dtmf: false,
         trust: Trust::new(true, []),
         send: true,

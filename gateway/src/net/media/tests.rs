@@ -65,6 +65,8 @@ impl Phone {
             codec: Codec::Pcma,
             payload_type: 8,
             dtmf_pt: Some(101),
+            dtmf_clock_hz: 8000,
+            others: hotline_media::OtherFormats::default(),
             inband_dtmf: false,
             trust: Trust::new(true, []),
             send: true,

@@ -105,24 +105,35 @@ impl Engine {
         })
     }
 
-    /// Passes finished digits on to those who hear `from` in a mix and take events: made anew, since
-    /// their packets would have to find a place among those of the mix.
-    pub(super) fn pass_digits(&mut self, from: LegId, digits: impl IntoIterator<Item = Digit> + Clone) {
-        let Some(matrix) = self.legs.get(&from).and_then(|leg| leg.mix).and_then(|mix| self.mixes.matrix(mix)) else {
+    /// Passes finished digits on to those who hear `from` and take events, but not its packets of them:
+    /// made anew, since these would have to find a place among those of a mix, or count at another clock.
+    pub(super) fn pass_digits(&mut self, now: Instant, from: LegId, digits: impl IntoIterator<Item = Digit> + Clone) {
+        let Some(leg) = self.legs.get(&from) else {
+            return;
+        };
+        let clock_hz = leg.event_clock_in;
+        let Some(matrix) = leg.mix.and_then(|mix| self.mixes.matrix(mix)) else {
             return;
         };
         let Some(from) = matrix.number(from) else {
             return;
         };
         for n in (0..matrix.len()).filter(|&n| matrix.row(n).has(from)) {
-            let Some(leg) = matrix.member(n).and_then(|id| self.legs.get_mut(&id)).filter(|leg| leg.is_mixed) else {
+            let Some(leg) = matrix.member(n).and_then(|id| self.legs.get_mut(&id)) else {
                 continue;
             };
-            if leg.params.as_ref().is_none_or(|params| params.dtmf_pt.is_none()) {
+            let Some(params) = leg.params.as_ref().filter(|params| params.dtmf_pt.is_some()) else {
+                continue;
+            };
+            if !leg.is_mixed && params.dtmf_clock_hz == clock_hz {
                 continue;
             }
             for Digit { digit, duration_ms } in digits.clone() {
                 leg.digits.push(digit, duration_ms);
+            }
+            // Those of a mixed leg keep to the mix's rhythm.
+            if !leg.is_mixed && leg.digits.is_busy() && leg.phase.is_none() {
+                leg.phase = Some(self.wheel.add(now, leg.id));
             }
         }
     }
