@@ -374,7 +374,7 @@ async fn drain(sv: &Arc<Services>) {
     let gone = tokio::time::timeout(Duration::from_secs(DRAIN_S), sv.calls.wait()).await;
     if gone.is_err() {
         for control in sv.live.controls() {
-            let _ = control.try_send(Control::Shutdown);
+            let _ = control.try_send(Box::new(Control::Shutdown));
         }
         if tokio::time::timeout(Duration::from_secs(DRAIN_FORCED_S), sv.calls.wait()).await.is_err() {
             warn!(calls = sv.live.len(), "calls left behind: the next start recovers them");

@@ -19,7 +19,7 @@ const OWNER_QUEUE_MAX: usize = 4_096;
 #[derive(Debug)]
 pub enum CallNews {
     /// Ring this operator.
-    Offer(OperatorRef),
+    Offer(Box<OperatorRef>),
 }
 
 /// The queue's owner is gone or drowned.
@@ -361,7 +361,7 @@ impl Owner {
 
     fn offer(&mut self, call: &str, operator: OperatorRef) {
         let id = operator.id.clone();
-        let gone = self.news.get(call).is_none_or(|to| to.try_send(CallNews::Offer(operator)).is_err());
+        let gone = self.news.get(call).is_none_or(|to| to.try_send(CallNews::Offer(Box::new(operator))).is_err());
         if gone {
             warn!(call, operator = id, "caller's driver is gone: removed from the queue");
             self.core.leave(now_ms(), call);

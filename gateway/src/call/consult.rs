@@ -39,7 +39,7 @@ pub(crate) async fn begin(sv: &Arc<Services>, new: NewCall) -> Result<(), (u16, 
     if sv.sip.bindings(&new.invite.request_user).is_empty() || new.invite.request_user == user {
         return Err(REFUSED);
     }
-    control.send(Control::Consult(Box::new(new))).await.map_err(|_| REFUSED)
+    control.send(Box::new(Control::Consult(Box::new(new)))).await.map_err(|_| REFUSED)
 }
 
 impl Driver {
@@ -88,7 +88,7 @@ impl Driver {
         self.sv.trace.leg(self.call, &new.invite.call_id, new.invite.user.as_deref().unwrap_or_default());
         self.sv.sip.ringing(new.id);
         self.story.event("consult_ring", json!({ "from": from, "to": who.id }));
-        self.consult = Some(Consult { caller, answer, target, who, talking: false });
+        self.consult = Some(Box::new(Consult { caller, answer, target, who, talking: false }));
         Ok(())
     }
 

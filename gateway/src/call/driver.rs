@@ -117,8 +117,8 @@ pub(crate) struct Driver {
     pub(crate) operator: Option<OperatorLeg>,
     pub(crate) machine: Machine,
     /// A phone is being rung to take the citizen over.
-    pub(crate) transfer: Option<Transfer>,
-    pub(crate) consult: Option<Consult>,
+    pub(crate) transfer: Option<Box<Transfer>>,
+    pub(crate) consult: Option<Box<Consult>>,
     /// Further people in the talk.
     pub(crate) guests: Vec<Guest>,
     /// Operators who sent this caller on to a queue: not to them again.
@@ -151,44 +151,48 @@ pub(crate) struct Driver {
     pub(crate) farewell_until: Option<(Instant, &'static str)>,
     pub(crate) news_tx: mpsc::Sender<CallNews>,
     pub(crate) news: mpsc::Receiver<CallNews>,
-    pub(crate) sip_tx: mpsc::Sender<Event>,
-    pub(crate) sip_events: mpsc::Receiver<Event>,
-    pub(crate) media_tx: mpsc::Sender<MediaEvent>,
-    pub(crate) media_events: mpsc::Receiver<MediaEvent>,
-    pub(crate) control: mpsc::Receiver<Control>,
-    pub(crate) control_tx: mpsc::Sender<Control>,
+    pub(crate) sip_tx: mpsc::Sender<Box<Event>>,
+    pub(crate) sip_events: mpsc::Receiver<Box<Event>>,
+    pub(crate) media_tx: mpsc::Sender<Box<MediaEvent>>,
+    pub(crate) media_events: mpsc::Receiver<Box<MediaEvent>>,
+    pub(crate) control: mpsc::Receiver<Box<Control>>,
+    pub(crate) control_tx: mpsc::Sender<Box<Control>>,
 }
 
 enum Woken {
-    Sip(Option<Event>),
-    Media(Option<MediaEvent>),
+    Sip(Option<Box<Event>>),
+    Media(Option<Box<MediaEvent>>),
     News(Option<CallNews>),
-    Control(Option<Control>),
+    Control(Option<Box<Control>>),
     Timer,
 }
 
 impl Driver {
     /// From the answer to the end, then the rows.
-    pub(crate) async fn run(mut self) -> Finished {
+    pub(crate) async fn run(mut self: Box<Self>) -> Finished {
         self.input(Input::Start);
-        loop {
-            self.drain_flow().await;
-            if self.line_ended_by.is_some() {
-                break;
-            }
-            match self.wait().await {
-                Woken::Sip(Some(event)) => self.on_sip(event).await,
-                Woken::Media(Some(event)) => self.on_media(event).await,
-                Woken::News(Some(CallNews::Offer(operator))) => self.ring(operator).await,
-                Woken::Control(Some(control)) => self.on_control(control).await,
-                Woken::Timer => self.on_timer(),
-                // The driver holds a sender of each channel itself, so these can't close before it.
-                Woken::Sip(None) | Woken::Media(None) | Woken::News(None) | Woken::Control(None) => {
-                    self.end_line(Side::System, "mailbox closed");
-                }
+        // What a call does is boxed: it waits nearly all its life, and shall not keep room for all it might do.
+        Box::pin(self.drain_flow()).await;
+        while self.line_ended_by.is_none() {
+            let woken = self.wait().await;
+            Box::pin(self.follow(woken)).await;
+        }
+        Box::pin(self.finish()).await
+    }
+
+    async fn follow(&mut self, woken: Woken) {
+        match woken {
+            Woken::Sip(Some(event)) => self.on_sip(*event).await,
+            Woken::Media(Some(event)) => self.on_media(*event).await,
+            Woken::News(Some(CallNews::Offer(operator))) => self.ring(*operator).await,
+            Woken::Control(Some(control)) => self.on_control(*control).await,
+            Woken::Timer => self.on_timer(),
+            // The driver holds a sender of each channel itself, so these can't close before it.
+            Woken::Sip(None) | Woken::Media(None) | Woken::News(None) | Woken::Control(None) => {
+                self.end_line(Side::System, "mailbox closed");
             }
         }
-        self.finish().await
+        self.drain_flow().await;
     }
 
     async fn wait(&mut self) -> Woken {

@@ -47,15 +47,15 @@ pub struct Finished {
 
 impl Driver {
     /// Our own call: rings the citizen, then runs like any other.
-    pub(crate) async fn ring_citizen(mut self, task: &CallbackTask) -> Finished {
+    pub(crate) async fn ring_citizen(mut self: Box<Self>, task: &CallbackTask) -> Finished {
         let kind = task.kind;
         let (mut rang, mut redirects) = (false, 0);
         loop {
             let event = tokio::select! {
-                event = self.sip_events.recv() => event,
+                event = self.sip_events.recv() => event.map(|event| *event),
                 control = self.control.recv() => {
                     if let Some(control) = control {
-                        self.on_control(control).await;
+                        Box::pin(self.on_control(*control)).await;
                     }
                     if self.line_ended_by.is_none() { continue; }
                     None
@@ -64,7 +64,7 @@ impl Driver {
             match event {
                 // A session we have moved on from.
                 Some(event) if session_of(&event).is_some_and(|id| id != self.citizen.session) => {}
-                Some(Event::Answered { sdp, .. }) => return self.citizen_picked_up(sdp, kind).await,
+                Some(Event::Answered { sdp, .. }) => return Box::pin(self.citizen_picked_up(sdp, kind)).await,
                 Some(Event::Failed { code, .. })
                     if self.citizen.dial_plain(&self.sv.sip, self.sip_tx.clone(), code) =>
                 {
@@ -76,7 +76,7 @@ impl Driver {
                     }
                     if (300..400).contains(&code) && redirects < self.sv.config.dialout.redirects_max {
                         redirects += 1;
-                        if self.follow_redirect(&contacts, task).await {
+                        if Box::pin(self.follow_redirect(&contacts, task)).await {
                             continue;
                         }
                     }
@@ -95,7 +95,7 @@ impl Driver {
         }
     }
 
-    async fn citizen_picked_up(mut self, sdp: Option<Vec<u8>>, kind: CallbackKind) -> Finished {
+    async fn citizen_picked_up(mut self: Box<Self>, sdp: Option<Vec<u8>>, kind: CallbackKind) -> Finished {
         match sdp.map(|answer| self.citizen.take_answer(&self.sv.media, &answer)) {
             Some(Ok(settled)) => self.write_answered(Some(settled)).await,
             other => {
@@ -111,14 +111,14 @@ impl Driver {
         self.run().await
     }
 
-    async fn finish_failed(self, code: u16) -> Finished {
-        let mut finished = self.finish().await;
+    async fn finish_failed(self: Box<Self>, code: u16) -> Finished {
+        let mut finished = Box::pin(self.finish()).await;
         finished.failed = Some(code);
         finished
     }
 
     /// Lets go of everything and writes the end.
-    pub(crate) async fn finish(mut self) -> Finished {
+    pub(crate) async fn finish(mut self: Box<Self>) -> Finished {
         let ended_at = now_ms();
         self.refuse_consults().await;
         let (line_side, line_reason) = self.line_ended_by.clone().unwrap_or((Side::System, "unknown".into()));
@@ -162,7 +162,7 @@ impl Driver {
     async fn refuse_consults(&mut self) {
         self.control.close();
         while let Some(control) = self.control.recv().await {
-            if let Control::Consult(new) = control {
+            if let Control::Consult(new) = *control {
                 self.sv.sip.reject(new.id, 486, "");
             }
         }
@@ -186,10 +186,7 @@ impl Driver {
         let until = tokio::time::Instant::now() + Duration::from_secs(RECORDING_WAIT_S);
         while !self.recordings_pending.is_empty() {
             match tokio::time::timeout_at(until, self.media_events.recv()).await {
-                Ok(Some(event @ crate::net::media::MediaEvent::RecordingDone { .. })) => {
-                    self.recording_done(event).await
-                }
-                Ok(Some(event)) => self.on_media(event).await,
+                Ok(Some(event)) => self.on_media(*event).await,
                 Ok(None) | Err(_) => {
                     error!(call = %self.call, pending = self.recordings_pending.len(), "recording not finished in time: the start-up repair will finish it");
                     return;
@@ -207,7 +204,7 @@ impl Driver {
                 return;
             }
             match tokio::time::timeout_at(until, self.media_events.recv()).await {
-                Ok(Some(event)) => self.on_media(event).await,
+                Ok(Some(event)) => self.on_media(*event).await,
                 Ok(None) | Err(_) => {
                     warn!(call = %self.call, "legs' figures are missing: a media thread is late");
                     return;

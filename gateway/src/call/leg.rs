@@ -138,7 +138,7 @@ impl Leg {
     /// Places a call with our offer, whatever `dial.sdp` holds.
     pub(crate) fn dial(
         sip: &Sip,
-        events: mpsc::Sender<Event>,
+        events: mpsc::Sender<Box<Event>>,
         media: LegInfo,
         speaks: Speaks,
         security: Security,
@@ -162,7 +162,7 @@ impl Leg {
 
     /// Where the peer refused our encrypted offer with `code` and encryption was only preferred: the
     /// call is placed once more, plain, and this leg stands for that session now.
-    pub(crate) fn dial_plain(&mut self, sip: &Sip, events: mpsc::Sender<Event>, code: u16) -> bool {
+    pub(crate) fn dial_plain(&mut self, sip: &Sip, events: mpsc::Sender<Box<Event>>, code: u16) -> bool {
         // 488 and 606 are about the description (RFC 3261 §21), 415 comes from old phones.
         let Some(fallback) = self.fallback.take_if(|_| matches!(code, 415 | 488 | 606)) else { return false };
         let Ok(session) = sip.dial(fallback.0, events) else { return false };

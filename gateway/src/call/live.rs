@@ -27,7 +27,7 @@ pub struct LiveCall {
 
 struct Entry {
     view: LiveCall,
-    control: mpsc::Sender<Control>,
+    control: mpsc::Sender<Box<Control>>,
 }
 
 /// All live calls.
@@ -38,7 +38,7 @@ pub struct LiveCalls {
 
 impl LiveCalls {
     /// A call begins.
-    pub fn add(&self, view: LiveCall, control: mpsc::Sender<Control>) {
+    pub fn add(&self, view: LiveCall, control: mpsc::Sender<Box<Control>>) {
         self.lock().insert(view.call.clone(), Entry { view, control });
     }
 
@@ -64,13 +64,13 @@ impl LiveCalls {
 
     /// The way to a call's driver.
     #[must_use]
-    pub fn control(&self, call: &str) -> Option<mpsc::Sender<Control>> {
+    pub fn control(&self, call: &str) -> Option<mpsc::Sender<Box<Control>>> {
         self.lock().get(call).map(|e| e.control.clone())
     }
 
     /// The way to the driver of the talk this operator is in.
     #[must_use]
-    pub fn control_of_talk(&self, operator: &str) -> Option<mpsc::Sender<Control>> {
+    pub fn control_of_talk(&self, operator: &str) -> Option<mpsc::Sender<Box<Control>>> {
         let calls = self.lock();
         let mut talks = calls.values().filter(|e| e.view.stage == super::driver::Stage::Talk.as_str());
         talks.find(|e| e.view.operator.as_deref() == Some(operator)).map(|e| e.control.clone())
@@ -78,7 +78,7 @@ impl LiveCalls {
 
     /// The way to the driver of the call this operator rings or talks in.
     #[must_use]
-    pub fn control_of_operator(&self, operator: &str) -> Option<mpsc::Sender<Control>> {
+    pub fn control_of_operator(&self, operator: &str) -> Option<mpsc::Sender<Box<Control>>> {
         let calls = self.lock();
         calls.values().find(|e| e.view.operator.as_deref() == Some(operator)).map(|e| e.control.clone())
     }
@@ -103,7 +103,7 @@ impl LiveCalls {
 
     /// Everybody's mailbox, for the drain.
     #[must_use]
-    pub fn controls(&self) -> Vec<mpsc::Sender<Control>> {
+    pub fn controls(&self) -> Vec<mpsc::Sender<Box<Control>>> {
         self.lock().values().map(|e| e.control.clone()).collect()
     }
 

@@ -45,7 +45,7 @@ impl Route {
     pub(crate) fn dial_next(
         &mut self,
         sv: &Services,
-        events: &mpsc::Sender<Event>,
+        events: &mpsc::Sender<Box<Event>>,
         media: LegInfo,
     ) -> Result<Leg, String> {
         let mut why = "no trunk has room".to_owned();

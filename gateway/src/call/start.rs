@@ -36,23 +36,29 @@ const CONTROL_MAX: usize = 16;
 /// Serves an incoming call from its INVITE to its last row.
 pub async fn inbound(sv: Arc<Services>, new: IncomingCall) {
     let session = new.id;
-    if let Err((code, why)) = serve_inbound(&sv, new).await {
-        info!(code, why, "call refused");
-        match code {
-            488 => sv.sip.reject_warned(session, code, "", why),
-            _ => sv.sip.reject(session, code, why),
+    // Boxed, and gone before the call runs: the way to its answer takes much more room than the call itself.
+    match Box::pin(begin_inbound(&sv, new)).await {
+        Ok(Some(driver)) => drop(driver.run().await),
+        Ok(None) => {}
+        Err((code, why)) => {
+            info!(code, why, "call refused");
+            match code {
+                488 => sv.sip.reject_warned(session, code, "", why),
+                _ => sv.sip.reject(session, code, why),
+            }
+            sv.metrics.calls_refused.inc();
         }
-        sv.metrics.calls_refused.inc();
     }
 }
 
-async fn serve_inbound(sv: &Arc<Services>, new: IncomingCall) -> Result<(), (u16, &'static str)> {
+/// Up to the answer; `None` where the INVITE belongs to a call that runs already.
+async fn begin_inbound(sv: &Arc<Services>, new: IncomingCall) -> Result<Option<Box<Driver>>, (u16, &'static str)> {
     let invite = &new.invite;
     if invite.user.is_some() && invite.replaces.is_some() {
-        return super::takeover::begin(sv, new).await;
+        return super::takeover::begin(sv, new).await.map(|()| None);
     }
     if invite.user.is_some() {
-        return super::consult::begin(sv, new).await;
+        return super::consult::begin(sv, new).await.map(|()| None);
     }
     let carrier = invite.trunk.as_deref().and_then(|name| sv.trunks.named(name));
     let written = |rules: fn(&TrunkNumbers) -> &[NumberRule], number: &str| {
@@ -130,8 +136,7 @@ async fn serve_inbound(sv: &Arc<Services>, new: IncomingCall) -> Result<(), (u16
         driver.write_answered(settled).await;
         driver.record_answer().await;
     }
-    driver.run().await;
-    Ok(())
+    Ok(Some(driver))
 }
 
 /// Calls a citizen for `task`, as `permit` allows. Returns what came of it; `Err` is a failure of ours that uses
@@ -156,7 +161,7 @@ pub async fn outbound(
         sip_call_id: String::new(),
         at: now_ms(),
     };
-    let accepted = match accept::phone_call(&sv, contact).await {
+    let accepted = match Box::pin(accept::phone_call(&sv, contact)).await {
         Ok(accepted) => accepted,
         Err(e) => {
             sv.media.close_leg(media.id);
@@ -168,11 +173,11 @@ pub async fn outbound(
         Ok(leg) => leg,
         Err(why) => {
             sv.media.close_leg(media.id);
-            super::finish::end_unplaced(&sv, accepted.call, &why).await;
+            Box::pin(super::finish::end_unplaced(&sv, accepted.call, &why)).await;
             return Err(why);
         }
     };
-    let mut vars = callback_vars(&sv.store, task.item, sv.config.site.utc_offset_min).await;
+    let mut vars = Box::pin(callback_vars(&sv.store, task.item, sv.config.site.utc_offset_min)).await;
     vars.insert("hotline_number".to_owned(), did.clone());
     let queue = sv.config.first_queue();
     vars.insert("queue".to_owned(), queue.clone());
@@ -205,8 +210,8 @@ pub(super) fn hotline_of<'a>(config: &'a Config, dialled: &[String]) -> Option<&
 }
 
 struct Mailboxes {
-    sip_tx: mpsc::Sender<Event>,
-    sip_events: mpsc::Receiver<Event>,
+    sip_tx: mpsc::Sender<Box<Event>>,
+    sip_events: mpsc::Receiver<Box<Event>>,
 }
 
 fn announce(driver: &Driver) {
@@ -221,12 +226,19 @@ fn announce(driver: &Driver) {
     driver.sv.live.add(view, driver.control_tx.clone());
 }
 
-fn build(sv: &Arc<Services>, call: Id, origin: Origin, mailboxes: Mailboxes, citizen: Leg, machine: Machine) -> Driver {
+fn build(
+    sv: &Arc<Services>,
+    call: Id,
+    origin: Origin,
+    mailboxes: Mailboxes,
+    citizen: Leg,
+    machine: Machine,
+) -> Box<Driver> {
     let (media_tx, media_events) = mpsc::channel(crate::net::media_routes::CALL_EVENTS_MAX);
     let (news_tx, news) = mpsc::channel(NEWS_MAX);
     let (control_tx, control) = mpsc::channel(CONTROL_MAX);
     sv.media_routes.add(citizen.id(), media_tx.clone());
-    Driver {
+    Box::new(Driver {
         sv: Arc::clone(sv),
         story: Story::open(sv, call),
         call,
@@ -275,12 +287,35 @@ fn build(sv: &Arc<Services>, call: Id, origin: Origin, mailboxes: Mailboxes, cit
         media_events,
         control,
         control_tx,
-    }
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const fn size_of_future<A, B, F>(_: &impl Fn(A, B) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    /// A thousand calls wait at once, and nearly all they do is wait.
+    #[test]
+    fn a_waiting_call_takes_little_room() {
+        assert!(size_of_future(&inbound) <= 1_024, "the task: {}", size_of_future(&inbound));
+        assert!(size_of::<Driver>() <= 2_560, "the call itself: {}", size_of::<Driver>());
+    }
+
+    /// A channel reserves room for 32 messages at once, in each call: whatever is larger than a pointer is boxed.
+    #[test]
+    fn a_call_s_mailboxes_take_little_room() {
+        fn is_small<M>(_: fn(&Driver) -> &mpsc::Receiver<M>) -> bool {
+            size_of::<M>() <= size_of::<usize>()
+        }
+        assert!(is_small(|d| &d.sip_events));
+        assert!(is_small(|d| &d.media_events));
+        assert!(is_small(|d| &d.control));
+        assert!(is_small(|d| &d.news));
+    }
 
     #[test]
     fn the_number_dialled_first_decides_the_hotline() {

@@ -31,7 +31,7 @@ pub(crate) async fn begin(sv: &Arc<Services>, new: NewCall) -> Result<(), Refusa
     let owner = sv.store.user_by_sip_user(&user).await.ok().flatten().ok_or(FOREIGN)?;
     let control = sv.live.control_of_operator(&owner.id.to_string()).ok_or(FOREIGN)?;
     let (reply, outcome) = oneshot::channel();
-    control.send(Control::TakeOver { new: Box::new(new), reply }).await.map_err(|_| GONE)?;
+    control.send(Box::new(Control::TakeOver { new: Box::new(new), reply })).await.map_err(|_| GONE)?;
     // A driver that ends drops what it has not read: the leg is over then.
     outcome.await.unwrap_or(Err(GONE))
 }

@@ -131,7 +131,7 @@ impl Driver {
         self.sv.sip.accept_transfer(transfer.referrer);
         let from = self.operator.as_ref().map(|o| o.who.id.clone());
         self.story.event("transfer_ring", json!({ "from": from, "to": transfer.who.id, "name": transfer.who.name }));
-        self.transfer = Some(transfer);
+        self.transfer = Some(Box::new(transfer));
         self.connect();
         self.play_music();
     }
@@ -156,7 +156,7 @@ impl Driver {
                 let agreed = sdp.as_ref().map(|answer| transfer.leg.take_answer(&self.sv.media, answer));
                 if !matches!(agreed, Some(Ok(_))) {
                     self.sv.sip.hang_up(transfer.leg.session, "488");
-                    return self.transfer_failed(transfer, 488).await;
+                    return self.transfer_failed(*transfer, 488).await;
                 }
                 self.sv.sip.transfer_progress(transfer.referrer, 200);
                 if let Some((permit, route)) = transfer.outside {
@@ -178,12 +178,12 @@ impl Driver {
                     return;
                 }
                 if let Some(transfer) = self.transfer.take() {
-                    self.transfer_failed(transfer, code).await;
+                    self.transfer_failed(*transfer, code).await;
                 }
             }
             Event::Ended { .. } => {
                 if let Some(transfer) = self.transfer.take() {
-                    self.transfer_failed(transfer, 503).await;
+                    self.transfer_failed(*transfer, 503).await;
                 }
             }
             _ => {}

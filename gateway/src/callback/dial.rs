@@ -108,15 +108,16 @@ async fn serve(sv: &Arc<Services>, places: &Arc<Places>, task: CallbackTask) -> 
         warn!(task = %task.id, %why, "callback not placed");
         return not_placed(sv, &task).await;
     }
-    let permit = match permit(sv, &task, purpose, number.reveal()).await {
+    let permit = match Box::pin(permit(sv, &task, purpose, number.reveal())).await {
         Ok(permit) => permit,
         Err(refusal) => return wait_for_leave(sv, &task, refusal).await,
     };
     info!(task = %task.id, kind = task.kind.as_str(), attempt = task.attempt_no + 1, to = %number, "calling back");
-    let placed = outbound(Arc::clone(sv), task.clone(), number, permit).await;
+    // Boxed, all three: the task waits through the whole call.
+    let placed = Box::pin(outbound(Arc::clone(sv), task.clone(), number, permit)).await;
     drop(promise);
     match placed {
-        Ok(finished) => conclude(sv, &task, finished).await,
+        Ok(finished) => Box::pin(conclude(sv, &task, finished)).await,
         Err(why) => {
             warn!(task = %task.id, why, "callback not placed");
             not_placed(sv, &task).await

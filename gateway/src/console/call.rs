@@ -145,7 +145,7 @@ pub(super) async fn tell(
 ) -> Result<(), ApiError> {
     let control = api.sv.live.control(call).ok_or(ControlError::Gone)?;
     let (reply, answer) = oneshot::channel();
-    control.send(command(reply)).await.map_err(|_| ControlError::Gone)?;
+    control.send(Box::new(command(reply))).await.map_err(|_| ControlError::Gone)?;
     Ok(answer.await.map_err(|_| ControlError::Gone)??)
 }
 

@@ -108,11 +108,11 @@ fn phone_of(user: &hotline_db::User) -> Result<OperatorRef, ApiError> {
 }
 
 async fn ask(
-    control: &tokio::sync::mpsc::Sender<Control>,
+    control: &tokio::sync::mpsc::Sender<Box<Control>>,
     command: impl FnOnce(oneshot::Sender<Guests>) -> Control,
 ) -> Result<Json<GuestList>, ApiError> {
     let (reply, answer) = oneshot::channel();
-    control.send(command(reply)).await.map_err(|_| ControlError::Gone)?;
+    control.send(Box::new(command(reply))).await.map_err(|_| ControlError::Gone)?;
     let guests = answer.await.map_err(|_| ControlError::Gone)??;
     Ok(Json(GuestList { guests }))
 }

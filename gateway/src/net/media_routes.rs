@@ -17,7 +17,7 @@ const ORPHANS_MAX: usize = 1_024;
 /// Leg → the owning call's mailbox.
 #[derive(Clone)]
 pub struct MediaRoutes {
-    routes: Arc<Mutex<HashMap<LegId, mpsc::Sender<MediaEvent>>>>,
+    routes: Arc<Mutex<HashMap<LegId, mpsc::Sender<Box<MediaEvent>>>>>,
     /// Finished recordings nobody waits for any more: their rows still want their end.
     orphans: mpsc::Sender<MediaEvent>,
 }
@@ -31,7 +31,7 @@ impl MediaRoutes {
     }
 
     /// Events of `leg` go to `to` from now on.
-    pub fn add(&self, leg: LegId, to: mpsc::Sender<MediaEvent>) {
+    pub fn add(&self, leg: LegId, to: mpsc::Sender<Box<MediaEvent>>) {
         self.routes.lock().unwrap_or_else(PoisonError::into_inner).insert(leg, to);
     }
 
@@ -53,9 +53,9 @@ impl MediaRoutes {
     fn deliver(&self, event: MediaEvent) {
         let to = self.routes.lock().unwrap_or_else(PoisonError::into_inner).get(&event.leg()).cloned();
         let left = match to {
-            Some(to) => match to.try_send(event) {
+            Some(to) => match to.try_send(Box::new(event)) {
                 Ok(()) => return,
-                Err(mpsc::error::TrySendError::Full(event) | mpsc::error::TrySendError::Closed(event)) => event,
+                Err(mpsc::error::TrySendError::Full(event) | mpsc::error::TrySendError::Closed(event)) => *event,
             },
             None => event,
         };

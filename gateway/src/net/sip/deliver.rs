@@ -51,7 +51,7 @@ fn to_call(core: &mut Core, event: Event) {
     let to = if is_last { core.routes.remove(&id) } else { core.routes.get(&id).cloned() };
     let Some(to) = to else { return };
     // Digits, numbers and SDP stay out of the log: an event is named, never shown.
-    match to.try_send(event) {
+    match to.try_send(Box::new(event)) {
         Ok(()) | Err(mpsc::error::TrySendError::Closed(_)) => {}
         Err(mpsc::error::TrySendError::Full(event)) if is_last => {
             warn!(?id, event = event.name(), "a call's mailbox is full: the session's end waits for room");

@@ -58,9 +58,9 @@ pub struct NewCall {
     /// What the INVITE said.
     pub invite: Box<Incoming>,
     /// Give this to `dial` for further legs of the same call.
-    pub events_tx: mpsc::Sender<Event>,
+    pub events_tx: mpsc::Sender<Box<Event>>,
     /// Events of the call's sessions.
-    pub events: mpsc::Receiver<Event>,
+    pub events: mpsc::Receiver<Box<Event>>,
 }
 
 impl std::fmt::Debug for NewCall {
@@ -94,7 +94,7 @@ pub enum Notice {
 
 struct Core {
     endpoint: Endpoint,
-    routes: HashMap<SessionId, mpsc::Sender<Event>>,
+    routes: HashMap<SessionId, mpsc::Sender<Box<Event>>>,
     /// Who waits for the answer to a REGISTER or OPTIONS of ours
     asks: HashMap<AskId, oneshot::Sender<Reply>>,
 }
@@ -213,7 +213,7 @@ impl Sip {
     }
 
     /// Places a call; its events go to `events`.
-    pub fn dial(&self, dial: Dial, events: mpsc::Sender<Event>) -> Result<SessionId, DialError> {
+    pub fn dial(&self, dial: Dial, events: mpsc::Sender<Box<Event>>) -> Result<SessionId, DialError> {
         self.with(|core, now| {
             let id = core.endpoint.dial(now, dial)?;
             core.routes.insert(id, events);

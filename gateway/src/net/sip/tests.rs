@@ -64,7 +64,7 @@ fn message(method: &str, n: u32, more: &str) -> String {
 }
 
 /// Puts an event into the mailbox of a session with room for one.
-fn full_mailbox(sip: &Sip, id: SessionId) -> mpsc::Receiver<Event> {
+fn full_mailbox(sip: &Sip, id: SessionId) -> mpsc::Receiver<Box<Event>> {
     let (tx, rx) = mpsc::channel(1);
     sip.lock().routes.insert(id, tx);
     sip.deliver(&mut sip.lock(), Event::Dtmf { id, digit: '1', duration_ms: 111_111 });
@@ -196,7 +196,7 @@ async fn a_call_that_finds_no_place_for_its_connection_fails_at_once() {
     let remote: SocketAddr = "127.0.4.1:5060".parse().unwrap();
     sip.dial(tcp_dial(remote, local), tx).unwrap();
     let event = tokio::time::timeout(WAIT, events.recv()).await.unwrap().unwrap();
-    assert!(matches!(event, Event::Failed { code: 503, .. }), "{}", event.name());
+    assert!(matches!(*event, Event::Failed { code: 503, .. }), "{}", event.name());
 }
 
 #[tokio::test]
@@ -260,7 +260,7 @@ async fn a_call_whose_connection_breaks_before_any_answer_fails_at_once() {
     assert_eq!(&buffer, b"INVITE");
     drop(stream);
     let event = tokio::time::timeout(WAIT, events.recv()).await.unwrap().unwrap();
-    assert!(matches!(event, Event::Failed { code: 503, .. }), "{}", event.name());
+    assert!(matches!(*event, Event::Failed { code: 503, .. }), "{}", event.name());
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use super::Sip;
 
 impl Sip {
     /// Events of a session go to `events` from now on.
-    pub fn route(&self, id: SessionId, events: mpsc::Sender<Event>) {
+    pub fn route(&self, id: SessionId, events: mpsc::Sender<Box<Event>>) {
         if let Some(route) = self.lock().routes.get_mut(&id) {
             *route = events;
         }
