@@ -132,6 +132,13 @@ fn channel(path: &Path, index: usize) -> Vec<i16> {
     reader.samples::<i16>().map(Result::unwrap).skip(index).step_by(2).collect()
 }
 
+/// The usual amplitude of `hz`: the median of pieces of 50 ms, since a recording follows what a busy machine delays.
+fn usual(samples: &[i16], hz: f64) -> f64 {
+    let mut amplitudes: Vec<f64> = samples.chunks_exact(400).map(|piece| amplitude_at(piece, hz)).collect();
+    amplitudes.sort_by(f64::total_cmp);
+    amplitudes[amplitudes.len() / 2]
+}
+
 #[test]
 fn a_recorded_call_over_real_sockets() {
     let (media, mut rx, dir) = start(20_000, 1, 4);
@@ -180,10 +187,11 @@ fn a_recorded_call_over_real_sockets() {
     assert_eq!(sha256, &sha256_file(done).unwrap());
     assert_eq!(*bytes, std::fs::metadata(done).unwrap().len());
     let (left, right) = (channel(done, 0), channel(done, 1));
-    assert!(amplitude_at(&left[3200..7200], 440.0) > 5000.0 && amplitude_at(&left[3200..7200], 1000.0) < 300.0);
-    assert!(amplitude_at(&right[3200..7200], 1000.0) > 5000.0 && amplitude_at(&right[3200..7200], 440.0) < 300.0);
-    assert!(amplitude_at(&citizen.heard[3200..7200], 1000.0) > 5000.0);
-    assert!(amplitude_at(&operator.heard[3200..7200], 440.0) > 5000.0);
+    let usual = |samples: &[i16], hz: f64| usual(&samples[3200..12_000], hz);
+    assert!(usual(&left, 440.0) > 5000.0 && usual(&left, 1000.0) < 300.0);
+    assert!(usual(&right, 1000.0) > 5000.0 && usual(&right, 440.0) < 300.0);
+    assert!(usual(&citizen.heard, 1000.0) > 5000.0);
+    assert!(usual(&operator.heard, 440.0) > 5000.0);
 
     media.close_leg(citizen_leg.id);
     media.close_leg(operator_leg.id);
