@@ -96,6 +96,48 @@ fn a_packet_700_ms_late_is_still_placed_and_one_much_later_is_not() {
     assert_eq!(sim.engine.totals().late, 1);
 }
 
+/// Frames of 20 ms that are not as loud as they were sent, the edges of bursts aside.
+fn wrong_frames(left: &[i16], frames: std::ops::Range<usize>) -> Vec<usize> {
+    let is_loud = |n: usize| left[(n - 1) * 160..n * 160].iter().any(|sample| sample.unsigned_abs() > 1500);
+    let is_wrong = |n: &usize| match n % 50 {
+        0 | 9 | 10 | 49 => false,
+        into => is_loud(*n) != (into < 9),
+    };
+    frames.filter(is_wrong).collect()
+}
+
+#[test]
+fn a_burst_after_a_stall_of_any_length_keeps_all_that_the_window_holds() {
+    for stall_ms in [500u64, 780, 820, 1000, 2000, 5000] {
+        let (begin, end) = (475, 475 + stall_ms / 20);
+        let (sim, left) = through(|n, _, _| vec![if (begin..end).contains(&n) { (end - n) * 20 } else { 0 }]);
+        assert_eq!(sim.finished[0].0.duration_ms(), SECONDS * 1000);
+        // What is older than the window is lost, and nothing else lies there.
+        let lost_until = begin.max(end.saturating_sub(800 / 20 - 1)) as usize;
+        assert_eq!(wrong_frames(&left, 1..begin as usize), [0usize; 0], "before the stall of {stall_ms} ms");
+        assert_eq!(wrong_frames(&left, lost_until..990), [0usize; 0], "after the stall of {stall_ms} ms");
+        let onsets = onsets(&left);
+        assert!(onsets.iter().all(|onset| (onset / 8 + 40) % 1000 <= 60), "{stall_ms} ms: {onsets:?}");
+    }
+}
+
+#[test]
+fn a_burst_at_the_start_of_a_recording_keeps_its_order_and_finds_its_place() {
+    for new_ssrc in [false, true] {
+        let begin = if new_ssrc { 500 } else { 0 };
+        let (sim, left) = through(|n, phone, _| {
+            phone.header.ssrc = if new_ssrc && n >= begin { 77 } else { 5 };
+            vec![if (begin..begin + 15).contains(&n) { (begin + 15 - n) * 20 } else { 0 }]
+        });
+        assert_eq!(sim.finished[0].0.duration_ms(), SECONDS * 1000);
+        assert_eq!(onsets(&left).len() as u64, SECONDS);
+        let first = &left[begin as usize * 160..][..50 * 160];
+        let loud = first.chunks(160).filter(|frame| frame.iter().any(|sample| sample.unsigned_abs() > 1500)).count();
+        assert!((9..=11).contains(&loud), "{loud} frames of the first burst");
+        assert_eq!(wrong_frames(&left, begin as usize + 50..990), [0usize; 0]);
+    }
+}
+
 #[test]
 fn what_a_crash_can_lose_is_less_than_half_a_second() {
     let mut sim = Sim::new();

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use super::{Block, WavFormat, Window, stretch::stretch_into};
+use super::{Block, WavFormat, Window, stretch::stretch_into, timeline::Moved};
 use crate::{
     Codec,
     codec::{decode_into, encode_into, transcode_into},
@@ -99,6 +99,12 @@ impl Held {
             Store::Pcm16(window) => window.write(channel, at, to_linear(audio, linear)),
             Store::Alaw(window) => window.write(channel, at, to_alaw(audio, coded)),
         }
+    }
+
+    /// Moves what was written, without what then lies outside of `kept`.
+    pub(super) fn move_back(&mut self, channel: usize, moved: Moved, kept: Range<i64>) {
+        let kept = kept.start.max(moved.floor)..kept.end;
+        either!(self, window => window.move_back(channel, moved.from..moved.to, moved.by, kept));
     }
 
     pub(super) fn pending(&mut self, target: u64) -> u64 {

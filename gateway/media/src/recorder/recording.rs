@@ -111,10 +111,13 @@ impl Recording {
         // What was said during a pause stays out even if its packet comes after it, and what came after
         // the pause began may still hold words from before it.
         let until = self.paused_since_ms.map_or(i64::MAX, |since| (since * SAMPLES_PER_MS) as i64);
+        let resumed_at = self.paused_ranges.last().map_or(i64::MIN, |(_, end)| (*end * SAMPLES_PER_MS) as i64);
+        if let Some(moved) = place.moved {
+            self.held.move_back(packet.channel as usize, moved, resumed_at..until);
+        }
         if place.at >= until {
             return Placed::Paused;
         }
-        let resumed_at = self.paused_ranges.last().map_or(i64::MIN, |(_, end)| (*end * SAMPLES_PER_MS) as i64);
         self.held.write(packet.channel as usize, place.at, packet.audio, place.slip, resumed_at..until);
         Placed::Stored
     }

@@ -54,6 +54,27 @@ pub struct Place {
     pub at: i64,
     /// Samples by which it is to be longer (or shorter, below 0) than it came.
     pub slip: i64,
+    /// What has to move before it is written.
+    pub moved: Option<Moved>,
+}
+
+impl Place {
+    fn at(at: i64) -> Self {
+        Self { at, slip: 0, moved: None }
+    }
+}
+
+/// Audio that came first in a burst, placed too late: it was not known then how late it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Moved {
+    /// Its first sample …
+    pub from: i64,
+    /// … and the one after its last.
+    pub to: i64,
+    /// How much earlier it belongs.
+    pub by: i64,
+    /// What lies before this stays.
+    pub floor: i64,
 }
 
 /// Least delays: of the running judging period and of the one before.
@@ -108,6 +129,19 @@ struct Anchor {
     doubt: u32,
     /// … and the least delay since.
     doubt_lag: i64,
+    /// While it is young: what was placed by it.
+    fresh: Option<Fresh>,
+}
+
+/// A first packet tells nothing of its own delay; those right after it may.
+#[derive(Clone, Copy, Debug)]
+struct Fresh {
+    /// First sample placed.
+    began: i64,
+    /// When it was anchored.
+    since: i64,
+    /// Where earlier audio ends.
+    floor: i64,
 }
 
 impl Anchor {
@@ -125,7 +159,16 @@ impl Anchor {
             slipped_at: at,
             doubt: 0,
             doubt_lag: 0,
+            fresh: None,
         }
+    }
+
+    fn young(&self, wall: i64) -> Option<Fresh> {
+        self.fresh.filter(|fresh| wall - fresh.since <= LATE_MAX)
+    }
+
+    fn is_of(&self, stamp: Stamp) -> bool {
+        self.ssrc == stamp.ssrc && self.clock_hz == stamp.clock_hz
     }
 
     fn position(&self, timestamp: u32) -> i64 {
@@ -178,6 +221,9 @@ impl Anchor {
 #[derive(Clone, Debug, Default)]
 pub struct Timeline {
     anchor: Option<Anchor>,
+    /// The anchor before, if the stream fell behind it by more than is ever placed: it paused without
+    /// counting, or the network held it up and lets everything through at once.
+    before: Option<Anchor>,
 }
 
 impl Timeline {
@@ -188,28 +234,40 @@ impl Timeline {
         // Placed after it, the last words before a hang-up would fall off the end.
         let len = i64::try_from(len).unwrap_or(0);
         let wall = arrival - len;
-        let Some(anchor) = self.anchor.as_mut().filter(|a| a.ssrc == stamp.ssrc && a.clock_hz == stamp.clock_hz) else {
-            return Some(self.anchored(wall, stamp));
+        let Some(anchor) = self.anchor.as_mut().filter(|anchor| anchor.is_of(stamp)) else {
+            return Some(self.anchored(wall, wall, stamp, len));
         };
-        let position = anchor.position(stamp.timestamp);
-        let lag = wall - position;
+        let mut position = anchor.position(stamp.timestamp);
+        let mut lag = wall - position;
         if stamp.is_paced {
             let is_exact = lag.abs() <= PACED_OFF_MAX && !stamp.marker;
             let at = if is_exact { position } else { wall };
             // Delays of what was relayed before say nothing about this, nor about what is relayed next.
             *anchor = Anchor { lag: wall - at, ..Anchor::new(stamp, at) };
-            return Some(Place { at, slip: 0 });
+            return Some(Place::at(at));
         }
         if !stamp.in_order {
-            return (-AHEAD_MAX..=LATE_MAX).contains(&lag).then_some(Place { at: position, slip: 0 });
+            return (-AHEAD_MAX..=LATE_MAX).contains(&lag).then_some(Place::at(position));
         }
         let went_back = (stamp.timestamp.wrapping_sub(anchor.timestamp) as i32) < 0;
         let resumed = stamp.marker && lag > BEHIND_MAX;
-        if went_back || resumed || !(-AHEAD_MAX..=LATE_MAX).contains(&lag) {
-            return Some(self.anchored(wall, stamp));
+        // A burst comes packet after packet, a jump at once.
+        let is_burst = !went_back && lag < -AHEAD_MAX && anchor.lag - lag <= AHEAD_MAX.max(2 * len);
+        let mut moved = None;
+        if let Some(fresh) = anchor.young(wall).filter(|_| is_burst) {
+            let to = position;
+            position = move_back(anchor, self.before.take_if(|before| is_reached(before, wall, stamp)), wall, stamp);
+            lag = wall - position;
+            moved = Some(Moved { from: fresh.began, to, by: to - position, floor: fresh.floor });
+        } else if went_back || resumed || !(-AHEAD_MAX..=LATE_MAX).contains(&lag) {
+            let held_up = (!went_back && lag > LATE_MAX).then_some(*anchor);
+            if anchor.young(wall).is_none() {
+                self.before = held_up;
+            }
+            return Some(self.anchored(wall, wall, stamp, len));
         }
         if let Some(behind) = anchor.stepped(wall, lag) {
-            return Some(self.anchored(position + behind, stamp));
+            return Some(self.anchored(position + behind, wall, stamp, len));
         }
         // Moving the anchor itself along keeps differences far from the timestamp's wrap.
         (anchor.at, anchor.timestamp, anchor.lag) = (position, stamp.timestamp, lag);
@@ -221,146 +279,39 @@ impl Timeline {
             anchor.doubt_lag -= anchor.slip;
             anchor.slipped_at = wall;
         }
-        Some(Place { at: position, slip: anchor.slip })
+        Some(Place { at: position, slip: anchor.slip, moved })
     }
 
-    fn anchored(&mut self, at: i64, stamp: Stamp) -> Place {
-        self.anchor = Some(Anchor::new(stamp, at));
-        Place { at, slip: 0 }
+    fn anchored(&mut self, at: i64, wall: i64, stamp: Stamp, len: i64) -> Place {
+        // What was placed by an anchor as young is no more certain.
+        let floor = self.anchor.map_or(i64::MIN, |last| last.young(wall).map_or(last.at + len, |fresh| fresh.floor));
+        let fresh = Some(Fresh { began: at, since: wall, floor: floor.min(at) });
+        self.anchor = Some(Anchor { fresh, ..Anchor::new(stamp, at) });
+        Place::at(at)
     }
+}
+
+/// The anchor before tells where this packet belongs, and it may still be placed there.
+fn is_reached(before: &Anchor, wall: i64, stamp: Stamp) -> bool {
+    before.is_of(stamp) && (-AHEAD_MAX..=LATE_MAX).contains(&(wall - before.position(stamp.timestamp)))
+}
+
+/// A burst at a young anchor: its first packet was late. Goes back to the anchor before, or else moves
+/// this one so far that the burst's newest packet lies at `wall`. Returns where that lies.
+fn move_back(anchor: &mut Anchor, before: Option<Anchor>, wall: i64, stamp: Stamp) -> i64 {
+    if let Some(before) = before {
+        *anchor = Anchor { fresh: None, ..before };
+        return anchor.position(stamp.timestamp);
+    }
+    let by = anchor.position(stamp.timestamp) - wall;
+    anchor.at -= by;
+    anchor.lag += by;
+    anchor.lags.moved(-by);
+    if let Some(fresh) = &mut anchor.fresh {
+        fresh.began = (fresh.began - by).max(fresh.floor);
+    }
+    wall
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn stamp(timestamp: u32) -> Stamp {
-        Stamp { ssrc: 1, timestamp, clock_hz: 8000, marker: false, in_order: true, is_paced: false }
-    }
-
-    /// Where a packet goes whose audio began at `wall` at the earliest.
-    fn place(line: &mut Timeline, wall: i64, stamp: Stamp) -> Option<i64> {
-        line.place(wall + 160, stamp, 160).map(|place| place.at)
-    }
-
-    #[test]
-    fn jitter_loss_and_wrap_do_not_shift() {
-        let mut line = Timeline::default();
-        let base = u32::MAX - 500;
-        for n in 0..5000i64 {
-            if n % 7 == 3 {
-                continue;
-            }
-            let wall = n * 160 + (n * 37 % 400);
-            let placed = place(&mut line, wall, stamp(base.wrapping_add((n * 160) as u32))).unwrap();
-            assert_eq!(placed, n * 160, "packet {n}");
-        }
-    }
-
-    #[test]
-    fn a_late_first_packet_is_made_up_for_within_a_second() {
-        let mut line = Timeline::default();
-        let mut end = 0;
-        for n in 0..100i64 {
-            let late = if n == 0 { 440 } else { 0 };
-            let placed = line.place(n * 160 + 160 + late, stamp((n * 160) as u32), 160).unwrap();
-            assert!(n == 0 || placed.at == end, "packet {n} neither overlaps nor leaves a hole");
-            end = placed.at + 160 + placed.slip;
-            assert!(n < 45 || (placed.at - n * 160).abs() < 160, "packet {n} at {}", placed.at);
-        }
-        assert_eq!(place(&mut line, 16_000, stamp(100 * 160 + 640)), Some(16_000), "80 ms ahead is a jump");
-    }
-
-    #[test]
-    fn jumps_and_new_streams_follow_the_clock() {
-        let mut line = Timeline::default();
-        place(&mut line, 0, stamp(1000));
-        assert_eq!(place(&mut line, 160, stamp(900_000)), Some(160), "forward jump");
-        assert_eq!(place(&mut line, 320, stamp(5)), Some(320), "backward jump");
-        assert_eq!(place(&mut line, 480, Stamp { ssrc: 2, ..stamp(77) }), Some(480), "new SSRC");
-        assert_eq!(place(&mut line, 80_000, Stamp { ssrc: 2, ..stamp(237) }), Some(80_000), "hold without counting");
-        let marked = Stamp { ssrc: 2, marker: true, ..stamp(397) };
-        assert_eq!(place(&mut line, 82_000, marked), Some(82_000), "short pause with marker");
-    }
-
-    #[test]
-    fn a_short_pause_without_counting_or_marker_is_believed_after_a_second() {
-        let mut line = Timeline::default();
-        let mut last = 0;
-        for n in 0..200i64 {
-            let wall = n * 160 + if n >= 100 { 3000 } else { 0 };
-            last = wall - place(&mut line, wall, stamp((n * 160) as u32)).unwrap();
-        }
-        assert_eq!(last, 0);
-    }
-
-    #[test]
-    fn a_burst_after_a_stall_moves_nothing() {
-        let mut line = Timeline::default();
-        for n in 0..400i64 {
-            // 600 ms without a packet, then all of them at once.
-            let wall = if (100..130).contains(&n) { 130 * 160 } else { n * 160 };
-            assert_eq!(place(&mut line, wall, stamp((n * 160) as u32)), Some(n * 160), "packet {n}");
-        }
-    }
-
-    #[test]
-    fn stragglers_have_their_time() {
-        let mut line = Timeline::default();
-        place(&mut line, 0, stamp(0));
-        place(&mut line, 6400, stamp(6400));
-        let late = Stamp { in_order: false, ..stamp(160) };
-        assert_eq!(place(&mut line, 160 + LATE_MAX, late), Some(160));
-        assert_eq!(place(&mut line, 161 + LATE_MAX, late), None);
-        let forged = Stamp { in_order: false, ..stamp(2_000_000_000) };
-        assert_eq!(place(&mut line, 160 + LATE_MAX, forged), None);
-    }
-
-    #[test]
-    fn other_clocks_count_in_their_own_units() {
-        let mut line = Timeline::default();
-        for n in 0..10i64 {
-            let stamp = Stamp { clock_hz: 48_000, ..stamp((u32::MAX - 2000).wrapping_add(n as u32 * 960)) };
-            assert_eq!(place(&mut line, n * 160, stamp), Some(n * 160), "packet {n}");
-        }
-    }
-
-    #[test]
-    fn frames_of_our_own_follow_what_was_relayed_without_a_slip() {
-        let mut line = Timeline::default();
-        let mut end = 0;
-        for n in 0..1500i64 {
-            // 10 s are relayed; then our own frames follow 17 ms behind the clock; then it is relayed again.
-            let late = if (500..1000).contains(&n) { 136 } else { 0 };
-            let stamp = Stamp { is_paced: late > 0, ..stamp((n * 160) as u32) };
-            let placed = line.place(n * 160 + 160 + late, stamp, 160).unwrap();
-            assert_eq!(placed, Place { at: n * 160, slip: 0 }, "packet {n}");
-            end = placed.at + 160;
-        }
-        let far = Stamp { is_paced: true, ..stamp(end as u32) };
-        assert_eq!(place(&mut line, end + 400, far), Some(end + 400), "50 ms off is no part of the schedule");
-        let marked = Stamp { is_paced: true, marker: true, ..stamp(end as u32 + 160) };
-        assert_eq!(place(&mut line, end + 600, marked), Some(end + 600), "a new run begins where the clock is");
-    }
-
-    #[test]
-    fn a_fast_and_a_slow_clock_are_followed_sample_by_sample() {
-        for ppm in [-500, -100, 100, 500i64] {
-            let mut line = Timeline::default();
-            let (mut worst, mut end, mut seed) = (0, 0, 9u64);
-            for n in 0..90_000i64 {
-                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-                let jitter = (seed >> 33) as i64 % 480;
-                let wall = n * 160 + n * 160 * ppm / 1_000_000;
-                let placed = line.place(wall + 160 + jitter, stamp((n * 160) as u32), 160).unwrap();
-                assert!(n == 0 || placed.at == end, "packet {n} neither overlaps nor leaves a hole");
-                end = placed.at + 160 + placed.slip;
-                if n > 100 {
-                    worst = worst.max((wall - placed.at).abs());
-                    assert!(placed.slip.abs() <= 2, "packet {n} slipped {}", placed.slip);
-                }
-            }
-            assert!(worst <= 80, "{worst} samples off at {ppm} ppm");
-        }
-    }
-}
+mod tests;

@@ -82,6 +82,29 @@ impl<T: Cell> Window<T> {
         }
     }
 
+    /// Moves the samples of one channel in `range` to `by` frames earlier and leaves silence. Those
+    /// which then lie outside of `kept`, or before the window, are gone.
+    pub fn move_back(&mut self, channel: usize, range: Range<i64>, by: i64, kept: Range<i64>) {
+        let (base, end) = (self.base as i64, (self.base + WINDOW_FRAMES as u64) as i64);
+        let (from, to) = (range.start.max(base), range.end.min(end));
+        if by <= 0 || from >= to {
+            return;
+        }
+        let ring = &mut self.channels[channel & 1];
+        let index = |at: i64| at as usize % WINDOW_FRAMES;
+        for at in from..to {
+            let sample = std::mem::replace(&mut ring[index(at)], T::SILENCE);
+            let target = at - by;
+            if target >= base && kept.contains(&target) {
+                ring[index(target)] = sample;
+            }
+        }
+        let changed = (from - by).max(base) as u64;
+        if changed < self.stored {
+            self.dirty = Some(self.dirty.map_or(changed, |dirty| dirty.min(changed)));
+        }
+    }
+
     /// Moves the window on until it holds the frames below `end`. Frames that leave it without
     /// having been handed out are lost.
     fn reach(&mut self, end: u64) {
@@ -241,6 +264,26 @@ mod tests {
         let from = window.hand_out(u64::MAX, &mut block);
         assert_eq!((from, block.bytes().len()), (Some(WINDOW_FRAMES as u64 + 1), BLOCK_LEN));
         assert!(block.bytes().iter().all(|code| *code == 0xD5));
+    }
+
+    #[test]
+    fn what_moves_back_leaves_silence_and_is_handed_out_again() {
+        let pool = BlockPool::new(1);
+        let mut block = pool.take().unwrap();
+        let mut window = Window::<i16>::default();
+        window.write(1, 0, &[4; 500]);
+        window.write(0, 300, &[1; 100]);
+        window.write(0, 400, &[2; 100]);
+        assert_eq!(window.hand_out(500, &mut block), Some(0));
+        window.move_back(0, 300..500, 150, 160..i64::MAX);
+        assert_eq!(window.hand_out(500, &mut block), Some(150));
+        let handed: Vec<i16> = frames(block.bytes()).iter().map(|frame| frame[0]).collect();
+        let expected = [vec![0; 10], vec![1; 90], vec![2; 100], vec![0; 150]].concat();
+        assert_eq!(handed, expected, "the other channel and what is kept out stay");
+        assert!(frames(block.bytes()).iter().all(|frame| frame[1] == 4));
+        window.move_back(0, 0..500, 8_000, i64::MIN..i64::MAX);
+        assert_eq!(window.hand_out(500, &mut block), Some(0));
+        assert!(frames(block.bytes()).iter().all(|frame| frame[0] == 0), "moved to before the start");
     }
 
     /// The same window frame by frame: a map instead of a ring, nothing copied in runs.
