@@ -106,3 +106,22 @@ fn a_file_that_cannot_be_repaired_keeps_no_other_from_it() {
     let missing = repair(&dir.path().join("missing"), WavFormat::Pcm16);
     assert!(matches!(missing.as_slice(), [Err(e)] if e.path.ends_with("missing")), "{missing:?}");
 }
+
+#[test]
+fn pages_of_an_alaw_file_that_were_never_written_are_silent_to_the_last_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    for tail in [2, 1000, 4094, 4096] {
+        let path = dir.path().join(format!("{tail}.wav"));
+        let mut file = WavFile::create(&path, WavFormat::Alaw).unwrap();
+        // A first page of speech, one whole page and a part of one that never came to the disk.
+        file.write_at(0, &vec![0x55; 4096 - HEADER_LEN]).unwrap();
+        drop(file);
+        let part = fs::OpenOptions::new().write(true).open(part_path(&path)).unwrap();
+        part.set_len(8192 + tail).unwrap();
+        repair_all(dir.path());
+        let bytes = fs::read(&path).unwrap();
+        assert_eq!(bytes.len() as u64, 8192 + tail);
+        assert!(bytes[HEADER_LEN..4096].iter().all(|code| *code == 0x55));
+        assert!(bytes[4096..].iter().all(|code| *code == 0xD5), "{tail} bytes at the end");
+    }
+}

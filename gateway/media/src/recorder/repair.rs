@@ -108,11 +108,14 @@ fn repair_file(part: &Path, format: WavFormat) -> io::Result<Repaired> {
 fn silence_zeros(file: &File, format: WavFormat, len: u64) -> io::Result<()> {
     let mut page = [0u8; PAGE_LEN as usize];
     let silence = [format.silence(); PAGE_LEN as usize];
-    for at in (0..len / PAGE_LEN).map(|page| page * PAGE_LEN) {
-        file.read_exact_at(&mut page, at)?;
+    for at in (0..len.div_ceil(PAGE_LEN)).map(|page| page * PAGE_LEN) {
+        // The last page may be there in part.
+        let size = usize::try_from(len - at).unwrap_or(usize::MAX).min(page.len());
+        let page = &mut page[..size];
+        file.read_exact_at(page, at)?;
         // Of the first page's zeros the header is written anew later.
         if page.iter().all(|byte| *byte == 0) {
-            file.write_all_at(&silence, at)?;
+            file.write_all_at(&silence[..size], at)?;
         }
     }
     Ok(())
