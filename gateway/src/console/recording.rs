@@ -8,7 +8,7 @@ use axum::extract::{Path, Query, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hotline_db::Recording;
-use hotline_media::recorder::{levels_path, write_levels};
+use hotline_media::recorder::read_levels;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
@@ -81,14 +81,8 @@ pub(crate) async fn transcript(
 pub(crate) async fn levels(State(api): State<Api>, user: User, Path(id): Path<String>) -> Result<Response, ApiError> {
     let row = readable(&api, &user, &id).await?;
     let path = api.sv.config.storage.recordings().join(&row.path);
-    let json = match tokio::fs::read_to_string(levels_path(&path)).await {
-        Ok(json) => json,
-        // Older than levels are, or they couldn't be written then.
-        Err(_) => {
-            let measured = tokio::task::spawn_blocking(move || write_levels(&path)).await;
-            measured.ok().and_then(Result::ok).ok_or_else(ApiError::missing)?.to_json()
-        }
-    };
+    let read = tokio::task::spawn_blocking(move || read_levels(&path)).await;
+    let json = read.ok().and_then(Result::ok).ok_or_else(ApiError::missing)?;
     Ok(([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], json).into_response())
 }
 

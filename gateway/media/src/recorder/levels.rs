@@ -9,6 +9,7 @@ use std::{
     fs::{self, File},
     io::{self, Read},
     path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
 };
 
 use sha2::{Digest, Sha256};
@@ -21,6 +22,9 @@ use crate::{Codec, codec::decode_into, limits::SAMPLE_RATE_HZ};
 
 /// What silence is written as, in dB of full scale.
 pub const LEVEL_MIN_DBFS: i8 = -96;
+
+const JSON_HEAD: &str = r#"{"version":1,"interval_ms":1000,"channels":["#;
+const JSON_TAIL: &str = "]}";
 
 /// Bytes read at once; whole frames of either format.
 const READ_LEN: usize = 64 * 1024;
@@ -39,13 +43,13 @@ impl Levels {
     #[must_use]
     pub fn to_json(&self) -> String {
         let list = |values: &[i8]| values.iter().map(i8::to_string).collect::<Vec<_>>().join(",");
-        let mut json = String::from(r#"{"version":1,"interval_ms":1000,"channels":["#);
+        let mut json = String::from(JSON_HEAD);
         for (index, name) in ["left", "right"].into_iter().enumerate() {
             let (rms, peak) = (list(&self.rms_dbfs[index]), list(&self.peak_dbfs[index]));
             let comma = if index == 0 { "" } else { "," };
             let _ = write!(json, r#"{comma}{{"name":"{name}","rms_dbfs":[{rms}],"peak_dbfs":[{peak}]}}"#);
         }
-        json.push_str("]}");
+        json.push_str(JSON_TAIL);
         json
     }
 }
@@ -62,15 +66,47 @@ pub fn levels_path(recording: &Path) -> PathBuf {
 /// The recording can't be read or is none, or its levels can't be written.
 pub fn write_levels(recording: &Path) -> io::Result<Levels> {
     let (_, levels) = examine(recording)?;
-    fs::write(levels_path(recording), levels.to_json())?;
+    store(recording, &levels)?;
     Ok(levels)
+}
+
+/// A recording's levels in the form of [`Levels::to_json`], as kept beside it. Those that are missing or
+/// broken are measured anew.
+///
+/// # Errors
+/// The recording can't be read or is none.
+pub fn read_levels(recording: &Path) -> io::Result<String> {
+    match fs::read_to_string(levels_path(recording)) {
+        Ok(json) if is_whole(&json) => Ok(json),
+        _ => {
+            let (_, levels) = examine(recording)?;
+            // Served even if they can't be kept.
+            let _ = store(recording, &levels);
+            Ok(levels.to_json())
+        }
+    }
+}
+
+/// Nothing cut off, and no pages a power cut left as zeros.
+fn is_whole(json: &str) -> bool {
+    json.starts_with(JSON_HEAD) && json.ends_with(&format!("]}}{JSON_TAIL}")) && !json.contains('\0')
+}
+
+/// Under another name first: whoever reads them finds all or none.
+fn store(recording: &Path, levels: &Levels) -> io::Result<()> {
+    static STORING: Mutex<()> = Mutex::new(());
+    let path = levels_path(recording);
+    let part = path.with_extension("json.part");
+    let _one_at_a_time = STORING.lock().unwrap_or_else(PoisonError::into_inner);
+    fs::write(&part, levels.to_json())?;
+    fs::rename(&part, &path)
 }
 
 /// Hash of the whole file and levels of its audio, read once. Writes the levels beside it.
 pub(super) fn seal(recording: &Path) -> io::Result<String> {
     let (sha256, levels) = examine(recording)?;
     // No evidence: what is missing here is measured anew when somebody asks for it.
-    let _ = fs::write(levels_path(recording), levels.to_json());
+    let _ = store(recording, &levels);
     Ok(sha256)
 }
 
@@ -161,7 +197,7 @@ mod tests {
     use crate::{codec, tone::sine};
 
     /// 2.5 s: a tone of 8000 on the left in the first second, one of 800 on the right from the second on.
-    fn store(path: &Path, format: WavFormat) -> WavFile {
+    fn record(path: &Path, format: WavFormat) -> WavFile {
         let (loud, soft) = (sine(1000.0, 1000), sine(1000.0, 1500));
         let frames: Vec<[i16; 2]> = (0..20_000)
             .map(|n| [if n < 8000 { loud[n] } else { 0 }, if n >= 8000 { soft[n - 8000] / 10 } else { 0 }])
@@ -182,7 +218,7 @@ mod tests {
         let peak = dbfs(amplitude);
         for format in [WavFormat::Pcm16, WavFormat::Alaw] {
             let path = dir.path().join(format!("{format:?}.wav"));
-            let finished = store(&path, format).finish(20_000).unwrap();
+            let finished = record(&path, format).finish(20_000).unwrap();
             assert_eq!(finished.sha256, super::super::sha256_file(&path).unwrap());
             let kept = fs::read_to_string(dir.path().join(format!("{format:?}.levels.json"))).unwrap();
             let levels = write_levels(&path).unwrap();
@@ -199,11 +235,46 @@ mod tests {
             near(&levels.rms_dbfs[1], [-96, peak - 23, peak - 23]);
         }
         let cut = dir.path().join("cut.wav");
-        drop(store(&cut, WavFormat::Alaw));
+        drop(record(&cut, WavFormat::Alaw));
         assert!(part_path(&cut).exists());
         assert!(repair(dir.path(), WavFormat::Pcm16).iter().all(Result::is_ok));
         let of = |name: &str| fs::read_to_string(dir.path().join(name)).unwrap();
         assert_eq!(of("cut.levels.json"), of("Alaw.levels.json"));
+    }
+
+    #[test]
+    fn levels_that_are_missing_cut_off_or_zeroed_are_measured_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.wav");
+        record(&path, WavFormat::Alaw).finish(20_000).unwrap();
+        let whole = fs::read(levels_path(&path)).unwrap();
+        let mut broken: Vec<Vec<u8>> = (0..whole.len()).map(|len| whole[..len].to_vec()).collect();
+        let mut zeroed = whole.clone();
+        zeroed[60..70].fill(0);
+        broken.extend([zeroed, vec![0; whole.len()], vec![0xFF; 9]]);
+        for bytes in broken {
+            fs::write(levels_path(&path), &bytes).unwrap();
+            assert_eq!(read_levels(&path).unwrap().as_bytes(), whole, "kept: {bytes:?}");
+            assert_eq!(fs::read(levels_path(&path)).unwrap(), whole);
+        }
+        fs::remove_file(levels_path(&path)).unwrap();
+        assert_eq!(read_levels(&path).unwrap().as_bytes(), whole);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 2, "nothing else is left there");
+        assert!(read_levels(&dir.path().join("none.wav")).is_err());
+    }
+
+    #[test]
+    fn whoever_reads_levels_while_they_are_written_finds_all_of_them() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.wav");
+        WavFile::create(&path, WavFormat::Pcm16).unwrap().finish(800_000).unwrap();
+        let whole = write_levels(&path).unwrap();
+        std::thread::scope(|scope| {
+            let writers = [(); 2].map(|()| scope.spawn(|| (0..50).for_each(|_| store(&path, &whole).unwrap())));
+            while !writers.iter().all(std::thread::ScopedJoinHandle::is_finished) {
+                assert_eq!(fs::read_to_string(levels_path(&path)).unwrap(), whole.to_json());
+            }
+        });
     }
 
     #[test]

@@ -18,7 +18,7 @@ mod writer;
 
 pub use hash::sha256_file;
 pub use held::Audio;
-pub use levels::{LEVEL_MIN_DBFS, Levels, levels_path, write_levels};
+pub use levels::{LEVEL_MIN_DBFS, Levels, levels_path, read_levels, write_levels};
 pub use op::{Finish, RecordingKey, Write};
 pub use pool::{Block, BlockPool};
 pub use recording::{Channel, Packet, Placed, Recording, RecordingSpec};

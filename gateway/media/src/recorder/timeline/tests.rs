@@ -1,4 +1,3 @@
-
 use super::*;
 
 fn stamp(timestamp: u32) -> Stamp {
