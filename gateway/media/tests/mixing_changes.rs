@@ -7,7 +7,7 @@ mod room;
 use common::*;
 use hotline_media::{
     LegParams,
-    dtmf::EventPayload,
+    dtmf::{EventPayload, Receiver},
     engine::{Command, Event},
     tone::amplitude_at,
 };
@@ -172,6 +172,57 @@ fn digits_are_reported_once_and_made_anew_for_those_who_hear_them() {
     assert!(events(0).is_empty() && events(2).is_empty() && events(3).is_empty());
     room.assert_hears(1, &[0, 3], 2000..3000);
     room.assert_one_stream(1);
+}
+
+/// What a party's phone takes the events for that it is sent.
+#[allow(clippy::disallowed_methods, reason = "a test needs some instant to begin at")]
+fn digits_at(room: &Room, party: usize) -> String {
+    let (mut receiver, mut digits) = (Receiver::default(), String::new());
+    let start = std::time::Instant::now();
+    for sent in room.sim.sent_on(room.leg(party)) {
+        let packet = sent.packet();
+        let now = start + std::time::Duration::from_millis(sent.at_ms);
+        digits.extend(receiver.handle_timeout(now).map(|digit| digit.digit));
+        if packet.header.payload_type == 101 {
+            let taken = receiver.receive(now, packet.header.ssrc, packet.header.timestamp, packet.payload);
+            digits.extend(taken.into_iter().flatten().map(|digit| digit.digit));
+        }
+    }
+    digits
+}
+
+#[test]
+fn a_key_held_while_somebody_joins_or_leaves_is_one_digit_for_everybody() {
+    for is_joining in [true, false] {
+        let mut room = Room::new(3);
+        let connect = |room: &mut Room, with_third: bool| if with_third { room.mix_all() } else { room.bridge(0, 1) };
+        connect(&mut room, !is_joining);
+        room.talk_to(1000);
+        room.parties[0].is_talking = false;
+        let (leg, address) = (room.leg(0), room.parties[0].phone.address);
+        let start = room.parties[0].phone.header;
+        for n in 1..=23u16 {
+            let payload = EventPayload { event: 5, end: n > 20, volume: 10, duration: n.min(20) * 160 };
+            let mut bytes = Vec::new();
+            let seq = start.seq.wrapping_add(n - 1);
+            hotline_media::rtp::Header { payload_type: 101, marker: n == 1, seq, ..start }.write(&mut bytes);
+            bytes.extend_from_slice(&payload.bytes());
+            room.sim.rtp(leg, address, &bytes);
+            room.talk_to(1000 + u64::from(n) * 20);
+            if n == 5 {
+                connect(&mut room, is_joining);
+            }
+        }
+        let header = &mut room.parties[0].phone.header;
+        (header.seq, header.timestamp) = (start.seq.wrapping_add(23), start.timestamp.wrapping_add(23 * 160));
+        room.parties[0].is_talking = true;
+        room.talk_to(3000);
+        assert_eq!(room.sim.digits(), "5");
+        assert_eq!(digits_at(&room, 1), "5", "is_joining: {is_joining}");
+        assert_eq!(digits_at(&room, 2), if is_joining { "5" } else { "" });
+        room.assert_hears(1, if is_joining { &[0, 2] } else { &[0] }, 2200..3000);
+        room.assert_one_stream(1);
+    }
 }
 
 #[test]

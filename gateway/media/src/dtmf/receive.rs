@@ -41,6 +41,7 @@ pub struct Receiver {
     pressed: Option<Pressed>,
     /// (SSRC, timestamp) of finished presses: their repeated ends are ignored.
     seen: VecDeque<(u32, u32)>,
+    presses: u32,
 }
 
 impl Receiver {
@@ -69,11 +70,18 @@ impl Receiver {
             Some(pressed) if is_older(key, pressed.key) => return [None; 2],
             _ => {
                 finished = self.finish();
+                self.presses = self.presses.wrapping_add(1);
                 let duration = event.duration;
                 self.pressed = Some(Pressed { key, event: event.event, segments: 0, duration, heard_at: now });
             }
         }
         [finished, if event.end { self.finish() } else { None }]
+    }
+
+    /// How many presses have begun: the number of the one in progress, or of the last.
+    #[must_use]
+    pub fn presses(&self) -> u32 {
+        self.presses
     }
 
     /// Finishes a press that has not been heard of for too long.

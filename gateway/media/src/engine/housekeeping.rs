@@ -9,14 +9,14 @@ impl Engine {
     pub(super) fn keep_house(&mut self, now: Instant) {
         let silence = Duration::from_millis(self.cfg.rtp_silence_ms);
         let mut full: Vec<(LegId, Instant)> = Vec::new();
-        let mut passed: Vec<(LegId, Digit)> = Vec::new();
+        let mut passed: Vec<(LegId, u32, Digit)> = Vec::new();
         let mut reporting: Vec<LegId> = Vec::new();
         let mut looking: Vec<LegId> = Vec::new();
         for (id, leg) in self.legs.iter_mut() {
             let digit = leg.dtmf.handle_timeout(now);
             let digit = leg.digit(digit);
             report_digits(id, [digit, leg.inband.handle_timeout(now)], &mut self.out);
-            passed.extend(digit.map(|digit| (id, digit)));
+            passed.extend(digit.map(|digit| (id, leg.dtmf.presses(), digit)));
             let is_expected = leg.params.as_ref().is_some_and(|params| params.recv);
             if is_expected && !leg.silent && now.saturating_duration_since(leg.heard_at) >= silence {
                 leg.silent = true;
@@ -43,8 +43,8 @@ impl Engine {
                 }
             }
         }
-        for (id, digit) in passed {
-            self.pass_digits(now, id, [digit]);
+        for (id, press, digit) in passed {
+            self.pass_digits(now, id, [(press, digit)]);
         }
         for (id, at) in full {
             self.stop_record(at, id);

@@ -9,7 +9,7 @@ use super::{Random, inband::Inband, mix::Playout, secure::Secured, watch::Watch}
 use crate::{
     Codec, LegId, LegParams, LegStats,
     codec::{self, Decoder, Encoder},
-    dtmf::{self, Digit},
+    dtmf::{self, Digit, EventPayload},
     latch::{Latch, Stale},
     limits::{FRAME_SAMPLES, QUALITY_INTERVAL_MS, RTCP_INTERVAL_MS, SAMPLE_RATE_HZ, SAMPLES_PER_MS},
     player::Player,
@@ -27,6 +27,17 @@ pub(super) enum Kind {
     /// Telephone events counted at a clock, in Hz.
     Event(u32),
     ComfortNoise,
+}
+
+/// The newest packet of an event that was passed on to a leg.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RelayedEvent {
+    pub(super) from: LegId,
+    /// By the source's count.
+    pub(super) press: u32,
+    /// As it was sent.
+    pub(super) timestamp: u32,
+    pub(super) payload: EventPayload,
 }
 
 #[derive(Debug)]
@@ -67,6 +78,7 @@ pub(super) struct Leg {
     pub(super) digits: dtmf::Sender,
     /// RTP timestamp of the event being sent.
     pub(super) event_timestamp: u32,
+    pub(super) relayed_event: Option<RelayedEvent>,
     pub(super) dtmf: dtmf::Receiver,
     /// The clock of the newest event received, in Hz.
     pub(super) event_clock_in: u32,
@@ -126,6 +138,7 @@ impl Leg {
             phase: None,
             digits: dtmf::Sender::default(),
             event_timestamp: 0,
+            relayed_event: None,
             dtmf: dtmf::Receiver::default(),
             event_clock_in: SAMPLE_RATE_HZ,
             inband: Inband::default(),

@@ -75,10 +75,13 @@ impl Engine {
                 let header = &packet.header;
                 leg.event_clock_in = clock_hz;
                 leg.inband.give_way();
+                let before = leg.dtmf.presses();
                 let digits = leg.dtmf.receive(now, header.ssrc, header.timestamp, packet.payload);
                 let digits = digits.map(|digit| leg.digit(digit));
+                let presses = [before, leg.dtmf.presses()];
                 report_digits(id, digits, &mut self.out);
-                self.pass_digits(now, id, digits.into_iter().flatten());
+                let digits = presses.into_iter().zip(digits).filter_map(|(press, digit)| Some((press, digit?)));
+                self.pass_digits(now, id, digits);
                 self.relay(now, id, &packet, None);
             }
             Kind::ComfortNoise => {

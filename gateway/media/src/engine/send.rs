@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Instant};
 
 use super::{
     Engine, Event, Totals,
-    leg::Leg,
+    leg::{Leg, RelayedEvent},
     mix::is_relayed,
     output::{Outbox, Port},
     receive::audio_of,
@@ -15,7 +15,7 @@ use crate::{
     Codec, LegId, codec,
     dtmf::{Chunk, EventPayload},
     latch::Latch,
-    limits::{FRAME_SAMPLES, SAMPLE_RATE_HZ},
+    limits::{DTMF_END_COPIES, FRAME_SAMPLES, SAMPLE_RATE_HZ},
     recorder::{Audio, Channel, Packet as RecorderPacket, Recording, Stamp},
     rtp::{Header, Packet},
 };
@@ -27,7 +27,7 @@ impl Engine {
         let Some(to) = self.legs.get(&from).and_then(|leg| leg.peer) else {
             return;
         };
-        let event_clock = self.legs.get(&from).map_or(0, |leg| leg.event_clock_in);
+        let (event_clock, press) = self.legs.get(&from).map_or((0, 0), |leg| (leg.event_clock_in, leg.dtmf.presses()));
         let Some(leg) = self.legs.get_mut(&to) else {
             return;
         };
@@ -69,7 +69,43 @@ impl Engine {
             let stamp = Stamp { in_order, ..stamp_of(&header, codec) };
             record_sent(recording, now, stamp, audio_of(codec, packet.payload, &self.pcm));
         }
+        if codec.is_none()
+            && !is_straggler(&header, leg.newest_out)
+            && let Some(payload) = EventPayload::parse(packet.payload)
+        {
+            leg.relayed_event = Some(RelayedEvent { from, press, timestamp: header.timestamp, payload });
+        }
         note_newest(leg, &header);
+    }
+
+    /// Ends the event whose packets have been passed on to a leg so far, and from now on are not.
+    pub(super) fn end_relayed_event(&mut self, id: LegId) {
+        let Some(event) = self.legs.get(&id).and_then(|leg| leg.relayed_event).filter(|event| !event.payload.end)
+        else {
+            return;
+        };
+        // One that has ended without a word must not come to life again.
+        let is_pressed = |leg: &Leg| leg.dtmf.presses() == event.press && leg.dtmf.poll_timeout().is_some();
+        if !self.legs.get(&event.from).is_some_and(is_pressed) {
+            return;
+        }
+        let Some(leg) = self.legs.get_mut(&id) else {
+            return;
+        };
+        let (Some(target), Some(params)) = (leg.target(), leg.params.as_ref()) else {
+            return;
+        };
+        let Some(dtmf_pt) = params.dtmf_pt else {
+            return;
+        };
+        let samples = u32::from(event.payload.duration) / (params.dtmf_clock_hz / SAMPLE_RATE_HZ).max(1);
+        let payload = EventPayload { end: true, ..event.payload };
+        leg.relayed_event = Some(RelayedEvent { payload, ..event });
+        let end = event.timestamp.wrapping_add(samples * leg.out.scale());
+        for _ in 0..DTMF_END_COPIES {
+            let header = leg.out.own_at(dtmf_pt, event.timestamp, false, end);
+            write_event(leg, target, &header, payload, &mut self.totals, &mut self.out);
+        }
     }
 
     /// Serves the legs of one phase: 20 ms of prompt or digit for each. `at` is the scheduled
@@ -222,6 +258,17 @@ fn send_event(
         let end = leg.event_timestamp.wrapping_add(samples * leg.out.scale());
         leg.out.own_at(dtmf_pt, leg.event_timestamp, false, end)
     };
+    write_event(leg, target, &header, payload, totals, out);
+}
+
+fn write_event(
+    leg: &mut Leg,
+    target: SocketAddr,
+    header: &Header,
+    payload: EventPayload,
+    totals: &mut Totals,
+    out: &mut Outbox,
+) {
     let srtp = leg.srtp.as_deref_mut();
     let sent = out.packet(leg.id, Port::Rtp, target, |bytes| {
         let start = bytes.len();
@@ -230,7 +277,7 @@ fn send_event(
         seal(srtp, bytes, start)
     });
     if sent {
-        note_newest(leg, &header);
+        note_newest(leg, header);
         count_sent(leg, totals, payload.bytes().len());
     }
 }

@@ -106,8 +106,14 @@ impl Engine {
     }
 
     /// Passes finished digits on to those who hear `from` and take events, but not its packets of them:
-    /// made anew, since these would have to find a place among those of a mix, or count at another clock.
-    pub(super) fn pass_digits(&mut self, now: Instant, from: LegId, digits: impl IntoIterator<Item = Digit> + Clone) {
+    /// made anew, since these would have to find a place among those of a mix, or count at another clock. Each comes
+    /// with its number among the presses of `from`: what was passed on before the mix began is not made again.
+    pub(super) fn pass_digits(
+        &mut self,
+        now: Instant,
+        from: LegId,
+        digits: impl IntoIterator<Item = (u32, Digit)> + Clone,
+    ) {
         let Some(leg) = self.legs.get(&from) else {
             return;
         };
@@ -115,10 +121,10 @@ impl Engine {
         let Some(matrix) = leg.mix.and_then(|mix| self.mixes.matrix(mix)) else {
             return;
         };
-        let Some(from) = matrix.number(from) else {
+        let Some(number) = matrix.number(from) else {
             return;
         };
-        for n in (0..matrix.len()).filter(|&n| matrix.row(n).has(from)) {
+        for n in (0..matrix.len()).filter(|&n| matrix.row(n).has(number)) {
             let Some(leg) = matrix.member(n).and_then(|id| self.legs.get_mut(&id)) else {
                 continue;
             };
@@ -128,7 +134,8 @@ impl Engine {
             if !leg.is_mixed && params.dtmf_clock_hz == clock_hz {
                 continue;
             }
-            for Digit { digit, duration_ms } in digits.clone() {
+            let relayed = leg.relayed_event.filter(|event| event.from == from).map(|event| event.press);
+            for (_, Digit { digit, duration_ms }) in digits.clone().into_iter().filter(|(n, _)| relayed != Some(*n)) {
                 leg.digits.push(digit, duration_ms);
             }
             // Those of a mixed leg keep to the mix's rhythm.

@@ -90,6 +90,9 @@ impl Engine {
 
     /// A leg gets its frames from the mix, or no longer.
     pub(super) fn set_mixed(&mut self, now: Instant, id: LegId, is_mixed: bool) {
+        if is_mixed && self.legs.get(&id).is_some_and(|leg| !leg.is_mixed) {
+            self.end_relayed_event(id);
+        }
         let Some(leg) = self.legs.get_mut(&id) else {
             return;
         };
