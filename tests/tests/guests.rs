@@ -228,6 +228,28 @@ async fn only_leaders_supervise_with_a_reason_and_never_their_own_talk() {
     talk.citizen.hang_up().await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_invitation_puts_a_listener_on_air_and_no_refresh_ends_a_hold_of_the_console() {
+    let talk = Talk::open().await;
+    talk.supervise("listen").await;
+    let leader = talk.leader_phone.next_call(5_000).await.unwrap();
+    hears("the leader", &leader, &[CITIZEN_HZ, OPERATOR_HZ], &[]).await;
+    let asked = talk.operator_api.post(&talk.path("guests"), &json!({ "phone": "1001" })).await;
+    let asked = asked.unwrap_err().to_string();
+    assert!(asked.contains("409"), "{asked}");
+    let events = talk.operator_api.get(&talk.path("events")).await.unwrap().to_string();
+    assert!(events.contains("talk_start") && !events.contains("guest_"), "{events}");
+    assert!(talk.desk.api.get(&talk.path("events")).await.unwrap().to_string().contains("guest_joined"));
+
+    talk.operator_api.post(&talk.path("hold"), &json!({ "on": true })).await.unwrap();
+    talk.operator.resume().await.unwrap();
+    hears("the citizen, held by the console", &talk.citizen, &[], &[OPERATOR_HZ, LEADER_HZ]).await;
+    talk.operator_api.post(&talk.path("hold"), &json!({ "on": false })).await.unwrap();
+    hears("the citizen again", &talk.citizen, &[OPERATOR_HZ], &[LEADER_HZ]).await;
+    talk.citizen.hang_up().await.unwrap();
+    leader.wait_ended(5_000).await.unwrap();
+}
+
 /// Nobody in this talk was written here: SIPp speaks for the citizen, linphonec for the operator, baresip for
 /// the leader.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

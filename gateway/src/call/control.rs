@@ -32,6 +32,9 @@ pub enum ControlError {
     /// No registered phone, or it can't be rung.
     #[error("话机未登记或无法振铃,请先登记话机 / the phone isn't registered or can't be rung: register it first")]
     NoPhone,
+    /// In the talk already, in a part this wish doesn't change.
+    #[error("对方已以其他身份在本通话中,请先退出 / in this talk already in another part: leave it first")]
+    OtherPart,
     /// The talk is full.
     #[error("本通话人数已满,请先请一方离开 / the talk is full: let somebody leave first")]
     TooManyGuests,
@@ -154,7 +157,7 @@ impl super::driver::Driver {
             Control::Hold { operator, on, reply } => {
                 let allowed = self.allow(&operator);
                 if allowed.is_ok() {
-                    self.hold(on).await;
+                    self.hold(super::operator::HeldBy::Console, on).await;
                 }
                 let _ = reply.send(allowed);
             }

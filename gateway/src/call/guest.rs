@@ -9,7 +9,7 @@ use tracing::info;
 use super::control::ControlError;
 use super::driver::Driver;
 use super::leg::Leg;
-use super::operator::RingError;
+use super::operator::{HeldBy, RingError};
 use crate::acd::OperatorRef;
 
 /// Guests of one talk at once; with citizen and operator they fit into one mix.
@@ -46,6 +46,22 @@ impl Part {
             Self::Join => "join",
         }
     }
+
+    /// Of somebody in the talk with this part, asked to take another: a leader changes their own as they like, but
+    /// an operator's invitation never puts them on air, and who was asked in stays that.
+    fn change(self, wish: Self) -> Result<Self, ControlError> {
+        match (self, wish) {
+            // As of a phone that can't be rung: the operator must not learn of a listener.
+            (Self::Listen, Self::Join) => Err(ControlError::NoPhone),
+            (_, Self::Join) | (Self::Join, _) if self != wish => Err(ControlError::OtherPart),
+            _ => Ok(wish),
+        }
+    }
+
+    /// How others hear this guest: music of a phone that holds reaches nobody.
+    pub(crate) const fn heard_as(self, holding: bool) -> Self {
+        if holding { Self::Listen } else { self }
+    }
 }
 
 /// One more phone in a talk.
@@ -54,6 +70,8 @@ pub(crate) struct Guest {
     pub(crate) part: Part,
     pub(crate) leg: Leg,
     pub(crate) talking: bool,
+    /// Their own phone holds.
+    pub(crate) holding: bool,
 }
 
 /// A guest, for answers of the API.
@@ -85,6 +103,7 @@ impl Driver {
             return Err(ControlError::OwnTalk);
         }
         if let Some(guest) = self.guests.iter_mut().find(|g| g.who.id == who.id) {
+            let part = guest.part.change(part)?;
             if guest.part != part {
                 guest.part = part;
                 self.story.event("guest_part", json!({ "user": who.id, "part": part.as_str() }));
@@ -101,7 +120,7 @@ impl Driver {
         })?;
         self.sound.guests.insert(leg.id());
         self.story.event("guest_ring", json!({ "user": who.id, "part": part.as_str() }));
-        self.guests.push(Guest { who, part, leg, talking: false });
+        self.guests.push(Guest { who, part, leg, talking: false, holding: false });
         Ok(())
     }
 
@@ -134,8 +153,9 @@ impl Driver {
         match event {
             Event::Answered { sdp, .. } => {
                 let agreed = sdp.as_ref().map(|answer| guest.leg.take_answer(&self.sv.media, answer));
-                if matches!(agreed, Some(Ok(_))) {
+                if let Some(Ok(settled)) = agreed {
                     guest.talking = true;
+                    guest.holding = settled.they_hold;
                     let joined = json!({ "user": guest.who.id, "part": guest.part.as_str() });
                     self.story.event("guest_joined", joined);
                     return self.connect();
@@ -155,14 +175,29 @@ impl Driver {
             Event::Ended { .. } => self.let_guest_go(index, "hung up"),
             Event::Transfer { id, .. } => sip.reject_transfer(id, 603),
             Event::Reoffer { sdp, .. } => {
-                if let Some(guest) = self.guests.get(index) {
-                    self.answer_reoffer(&guest.leg, sdp);
+                if let Some(guest) = self.guests.get(index)
+                    && let Some(settled) = self.answer_reoffer(&guest.leg, sdp)
+                {
+                    self.guest_holds(index, settled.they_hold);
                 }
             }
-            Event::ReofferAnswered { code, sdp: Some(answer), .. } if code < 300 => {
-                let _ = guest.leg.take_answer(&self.sv.media, &answer);
-            }
+            Event::Confirmed { sdp: Some(answer), .. } => self.guest_settled(index, &answer),
+            Event::ReofferAnswered { code, sdp: Some(answer), .. } if code < 300 => self.guest_settled(index, &answer),
             _ => {}
+        }
+    }
+
+    fn guest_settled(&mut self, index: usize, answer: &[u8]) {
+        let settled = self.guests.get(index).map(|g| g.leg.take_answer(&self.sv.media, answer));
+        if let Some(Ok(settled)) = settled {
+            self.guest_holds(index, settled.they_hold);
+        }
+    }
+
+    fn guest_holds(&mut self, index: usize, on: bool) {
+        if let Some(guest) = self.guests.get_mut(index).filter(|g| g.holding != on) {
+            guest.holding = on;
+            self.connect();
         }
     }
 
@@ -172,6 +207,46 @@ impl Driver {
         let guest = self.guests.remove(index);
         self.sound.guests.remove(&guest.leg.id());
         self.hand_over(guest.who, guest.leg).await;
+        self.hold(HeldBy::Phone, guest.holding).await;
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SUPERVISING: [Part; 3] = [Part::Listen, Part::Whisper, Part::Barge];
+
+    #[test]
+    fn an_invitation_never_puts_a_supervising_leader_on_air() {
+        assert_eq!(Part::Listen.change(Part::Join), Err(ControlError::NoPhone), "a listener stays unknown");
+        assert_eq!(Part::Whisper.change(Part::Join), Err(ControlError::OtherPart));
+        assert_eq!(Part::Barge.change(Part::Join), Err(ControlError::OtherPart));
+    }
+
+    #[test]
+    fn who_was_asked_in_supervises_nothing() {
+        for wish in SUPERVISING {
+            assert_eq!(Part::Join.change(wish), Err(ControlError::OtherPart));
+        }
+        assert_eq!(Part::Join.change(Part::Join), Ok(Part::Join), "asking twice is asking once");
+    }
+
+    #[test]
+    fn a_leader_changes_between_listening_whispering_and_barging_in() {
+        for now in SUPERVISING {
+            for wish in SUPERVISING {
+                assert_eq!(now.change(wish), Ok(wish));
+            }
+        }
+    }
+
+    #[test]
+    fn a_guest_whose_phone_holds_is_heard_by_nobody() {
+        for part in [Part::Listen, Part::Whisper, Part::Barge, Part::Join] {
+            assert_eq!(part.heard_as(true), Part::Listen);
+            assert_eq!(part.heard_as(false), part);
+        }
     }
 }

@@ -49,9 +49,9 @@ impl Driver {
         let Some(operator) = self.operator.as_ref().filter(|o| o.talking) else {
             return self.sv.media.unbridge(citizen);
         };
-        let together = !operator.holding && self.transfer.is_none();
+        let together = !operator.holds.any() && self.transfer.is_none();
         let guests: Vec<(LegId, Part)> =
-            self.guests.iter().filter(|g| g.talking).map(|g| (g.leg.id(), g.part)).collect();
+            self.guests.iter().filter(|g| g.talking).map(|g| (g.leg.id(), g.part.heard_as(g.holding))).collect();
         match (guests.is_empty(), together) {
             (true, true) => self.sv.media.bridge(citizen, operator.leg.id()),
             (true, false) => self.sv.media.unbridge(citizen),

@@ -20,7 +20,37 @@ pub(crate) struct OperatorLeg {
     pub(crate) who: OperatorRef,
     pub(crate) leg: Leg,
     pub(crate) talking: bool,
-    pub(crate) holding: bool,
+    pub(crate) holds: Holds,
+}
+
+/// Who asked to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HeldBy {
+    /// The phone, by its offers.
+    Phone,
+    /// The operator's console.
+    Console,
+}
+
+/// The citizen is held while either wants it: a phone that refreshes its session (RFC 4028) offers `sendrecv` and
+/// knows nothing of the console's hold.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Holds {
+    phone: bool,
+    console: bool,
+}
+
+impl Holds {
+    pub(crate) const fn any(self) -> bool {
+        self.phone || self.console
+    }
+
+    const fn set(&mut self, by: HeldBy, on: bool) {
+        match by {
+            HeldBy::Phone => self.phone = on,
+            HeldBy::Console => self.console = on,
+        }
+    }
 }
 
 /// Why a phone wasn't rung.
@@ -54,7 +84,7 @@ impl Driver {
         match self.dial_operator(&who) {
             Ok(leg) => {
                 self.story.event("operator_ring", serde_json::json!({ "operator": who.id }));
-                self.operator = Some(OperatorLeg { who, leg, talking: false, holding: false });
+                self.operator = Some(OperatorLeg { who, leg, talking: false, holds: Holds::default() });
                 self.set_stage(self.stage);
             }
             Err(RingError { why, is_ours }) => {
@@ -125,8 +155,10 @@ impl Driver {
             Event::Failed { code, .. } if self.ring_plain(code) => {}
             Event::Failed { code, .. } => self.operator_failed(code).await,
             Event::Ended { by, .. } => {
+                // First: two phones must not keep a line of their own beside the citizen's.
+                self.end_consult(487);
                 if self.referrer_left().await {
-                    self.end_consult(487);
+                    info!(call = %self.call, ?by, "the operator's phone has left, the transfer goes on");
                 } else if self.hand_over_to_guest().await {
                     info!(call = %self.call, ?by, "the operator's phone has left, whom they asked in goes on");
                 } else if by == EndedBy::Remote {
@@ -260,7 +292,7 @@ impl Driver {
             Ok((answer, negotiated)) => {
                 self.sv.sip.answer_reoffer(session, &answer);
                 self.note_encryption("operator", negotiated.srtp);
-                self.hold(negotiated.they_hold).await;
+                self.hold(HeldBy::Phone, negotiated.they_hold).await;
             }
             Err(e) => {
                 info!(call = %self.call, error = %e, "re-offer refused");
@@ -270,10 +302,15 @@ impl Driver {
     }
 
     /// Music for the citizen while the operator looks something up.
-    pub(crate) async fn hold(&mut self, on: bool) {
+    pub(crate) async fn hold(&mut self, by: HeldBy, on: bool) {
         let citizen = self.citizen.id();
-        let Some(operator) = self.operator.as_mut().filter(|o| o.talking && o.holding != on) else { return };
-        operator.holding = on;
+        let Some(operator) = self.operator.as_mut().filter(|o| o.talking) else { return };
+        let held = operator.holds.any();
+        operator.holds.set(by, on);
+        let on = operator.holds.any();
+        if on == held {
+            return;
+        }
         if self.transfer.is_some() {
             // The citizen hears music already.
             return;
@@ -307,5 +344,23 @@ impl Driver {
     /// How long the citizen has been silent on the network, if they are.
     pub(crate) fn silent_for(&self) -> Option<std::time::Duration> {
         self.times.last_heard.map(|t| Instant::now().duration_since(t))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_citizen_is_held_until_neither_phone_nor_console_holds() {
+        let mut holds = Holds::default();
+        holds.set(HeldBy::Console, true);
+        holds.set(HeldBy::Phone, false);
+        assert!(holds.any(), "the phone's refresh ends no hold of the console");
+        holds.set(HeldBy::Phone, true);
+        holds.set(HeldBy::Console, false);
+        assert!(holds.any());
+        holds.set(HeldBy::Phone, false);
+        assert!(!holds.any());
     }
 }

@@ -145,7 +145,7 @@ impl Driver {
     /// Tells what is wrong, once each, as far as somebody misses it: not before the answer, nor on hold.
     pub(crate) fn tell_faults(&mut self) {
         let citizen = self.answered.then(|| self.citizen.id());
-        let operator = self.operator.as_ref().filter(|o| o.talking && !o.holding).map(|o| o.leg.id());
+        let operator = self.operator.as_ref().filter(|o| o.talking && !o.holds.any()).map(|o| o.leg.id());
         let mut told = Vec::new();
         for ((leg, cause), (fault, at)) in &mut self.sound.faults {
             if at.is_none() && [citizen, operator].contains(&Some(*leg)) {

@@ -11,6 +11,7 @@ use tracing::info;
 use super::control::Control;
 use super::driver::Driver;
 use super::leg::{Leg, Settled, Speaks};
+use super::operator::HeldBy;
 use super::security::security;
 use super::trust::trust_in_phone;
 use crate::app::Services;
@@ -86,7 +87,7 @@ impl Driver {
         let Some(operator) = self.operator.as_mut() else { return };
         let old = std::mem::replace(&mut operator.leg, leg);
         let (who, talking) = (operator.who.id.clone(), operator.talking);
-        let held = std::mem::take(&mut operator.holding);
+        let held = std::mem::take(&mut operator.holds).any();
         self.story.event("taken_over", json!({ "operator": who, "talking": talking, "at": now_ms() }));
         if talking {
             self.hold_ended();
@@ -104,7 +105,7 @@ impl Driver {
             self.begin_talk(settled).await;
         }
         if settled.is_some_and(|s| s.they_hold) {
-            self.hold(true).await;
+            self.hold(HeldBy::Phone, true).await;
         }
     }
 
@@ -114,7 +115,7 @@ impl Driver {
         match operator.leg.take_answer(&self.sv.media, answer) {
             Ok(settled) => {
                 self.note_encryption("operator", settled.srtp);
-                self.hold(settled.they_hold).await;
+                self.hold(HeldBy::Phone, settled.they_hold).await;
             }
             Err(e) => {
                 info!(call = %self.call, error = %e, "the answer in the phone's ACK can't be used");

@@ -8,8 +8,8 @@ use serde_json::json;
 use tracing::info;
 
 use super::driver::{Driver, Stage};
-use super::leg::Leg;
-use super::operator::{OperatorLeg, RingError};
+use super::leg::{Leg, Settled};
+use super::operator::{Holds, OperatorLeg, RingError};
 use super::outside;
 use super::route::Route;
 use super::start::hotline_of;
@@ -216,12 +216,17 @@ impl Driver {
     }
 
     /// Answers a re-INVITE or UPDATE on a leg nobody talks on yet, or beside the citizen's call.
-    pub(crate) fn answer_reoffer(&self, leg: &Leg, sdp: Option<Vec<u8>>) {
+    /// Returns what that settled.
+    pub(crate) fn answer_reoffer(&self, leg: &Leg, sdp: Option<Vec<u8>>) -> Option<Settled> {
         match sdp.map(|offer| leg.answer(&self.sv.media, &offer)) {
             None => self.sv.sip.answer_reoffer(leg.session, &leg.offer()),
-            Some(Ok((answer, _))) => self.sv.sip.answer_reoffer(leg.session, &answer),
+            Some(Ok((answer, settled))) => {
+                self.sv.sip.answer_reoffer(leg.session, &answer);
+                return Some(settled);
+            }
             Some(Err(_)) => self.sv.sip.reject_reoffer(leg.session, 488),
         }
+        None
     }
 
     /// Back to who tried it, else to the queue's head.
@@ -230,7 +235,7 @@ impl Driver {
         self.sv.sip.transfer_progress(transfer.referrer, code);
         self.story.event("transfer_failed", json!({ "to": transfer.who.id, "code": code }));
         match self.operator.as_ref() {
-            Some(operator) if operator.holding => {}
+            Some(operator) if operator.holds.any() => {}
             Some(_) => {
                 self.sv.media.stop_play(self.citizen.id());
                 self.connect();
@@ -251,7 +256,7 @@ impl Driver {
         if id.is_empty() {
             self.sound.third.insert(leg.id());
         }
-        self.operator = Some(OperatorLeg { who, leg, talking: true, holding: false });
+        self.operator = Some(OperatorLeg { who, leg, talking: true, holds: Holds::default() });
         self.connect();
         if !id.is_empty() {
             self.sv.acd.connected(&self.queue, &self.call.to_string(), &id).await;

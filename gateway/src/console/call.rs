@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 
 use super::auth::{Role, User};
 use super::error::ApiError;
+use super::guest::tells_of_supervision;
 use super::{Api, audit, id_of, reason_of};
 use crate::call::{Control, ControlError, Grade, LiveCall};
 
@@ -88,7 +89,11 @@ pub(crate) async fn events(
     Path(id): Path<String>,
 ) -> Result<Json<Vec<CallEvent>>, ApiError> {
     user.staff()?;
-    Ok(Json(api.sv.store.call_events(id_of(&id)?).await?))
+    let mut events = api.sv.store.call_events(id_of(&id)?).await?;
+    if !user.has(&[Role::Leader, Role::Qa, Role::Manager]) {
+        events.retain(|event| !tells_of_supervision(&event.kind, &event.data));
+    }
+    Ok(Json(events))
 }
 
 /// How to end.

@@ -102,6 +102,7 @@ impl From<ControlError> for ApiError {
             | ControlError::NotRecorded
             | ControlError::OwnTalk
             | ControlError::NoPhone
+            | ControlError::OtherPart
             | ControlError::TooManyGuests => StatusCode::CONFLICT,
             ControlError::ReasonNeeded | ControlError::NotSilent => StatusCode::UNPROCESSABLE_ENTITY,
         };

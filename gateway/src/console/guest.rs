@@ -116,3 +116,28 @@ async fn ask(
     let guests = answer.await.map_err(|_| ControlError::Gone)??;
     Ok(Json(GuestList { guests }))
 }
+
+/// Whether an event tells of somebody who listens, whispers or barges in: whom the operator must not learn of from
+/// the call's story. Sound events name no part: with a guest's leg they count.
+pub(super) fn tells_of_supervision(kind: &str, data: &serde_json::Value) -> bool {
+    if kind.starts_with("guest_") { data["part"] != Part::Join.as_str() } else { data["leg"] == "guest" }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn only_events_of_colleagues_asked_in_are_for_everybody() {
+        for kind in ["guest_ring", "guest_joined", "guest_part", "guest_left"] {
+            for part in ["listen", "whisper", "barge"] {
+                assert!(tells_of_supervision(kind, &json!({ "user": "u", "part": part })), "{kind} {part}");
+            }
+            assert!(!tells_of_supervision(kind, &json!({ "user": "u", "part": "join" })), "{kind}");
+        }
+        assert!(tells_of_supervision("audio_one_way", &json!({ "leg": "guest", "direction": "in" })));
+        assert!(!tells_of_supervision("audio_one_way", &json!({ "leg": "citizen", "direction": "in" })));
+        assert!(!tells_of_supervision("talk_start", &json!({ "operator": "u" })));
+    }
+}
