@@ -15,7 +15,7 @@ use crate::{
 /// The figures of one leg. Scores are those of ITU-T G.107; `None` where nothing was measured.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, FromRow)]
 pub struct LegQuality {
-    /// The leg: a word of the call driver (`citizen`, `operator`, `third`).
+    /// The leg: a word of the call driver (`citizen`, `operator`, `third`, `guest`, `consult`).
     pub leg: String,
     /// When it ended.
     pub at: i64,

@@ -35,12 +35,18 @@ async fn a_hotline_is_recorded_from_the_answer_on_or_not_at_all() {
     desk.ready().await;
     let operator = phone.next_call(10_000).await.unwrap();
     call.rtp().wait_for_tone(1_000.0, 1_000, 8_000).await.unwrap();
-    call.hang_up().await.unwrap();
-    operator.wait_ended(5_000).await.unwrap();
     let id = call_of(&desk, 1).await;
+    operator.hang_up().await.unwrap();
+    call.rtp().clear_heard();
+    until("the survey", 8_000, || async {
+        (hotline_tests::tone::sound_ms(&call.rtp().heard().pcm(), 8_000) > 1_000).then_some(())
+    })
+    .await
+    .unwrap();
+    call.hang_up().await.unwrap();
     let row = desk.ended(&id).await;
     let recordings = row["recordings"].as_array().unwrap();
-    assert_eq!(recordings.len(), 1, "greeting and talk are one recording: {row}");
+    assert_eq!(recordings.len(), 1, "greeting, talk and survey are one recording: {row}");
     let bytes = desk.api.audio(recordings[0]["id"].as_str().unwrap(), "quality check").await.unwrap();
     let wav = Wav::from_bytes(&bytes).unwrap();
     let line_ms = u64::try_from(row["end_at"].as_i64().unwrap() - row["answer_at"].as_i64().unwrap()).unwrap();

@@ -58,8 +58,14 @@ impl Talk {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_blind_transfer_to_a_colleague_keeps_citizen_and_recording() {
     let talk = Talk::open(GatewayConfig::default()).await;
+    let pause = format!("/api/v1/calls/{}/record/pause", talk.id);
+    talk.desk.api.post(&pause, &serde_json::json!({})).await.unwrap();
+    let paused = talk.event("recording_paused").await;
+    assert_eq!(paused["data"]["user"], talk.event("talk_start").await["data"]["operator"], "{paused}");
     assert_eq!(talk.operator.refer(&talk.at("1002")).await.unwrap(), 202);
     talk.hears(1_500.0).await;
+    let resumed = talk.event("recording_resumed").await;
+    assert_eq!(resumed["data"]["why"], "operator_left", "a pause isn't handed on: {resumed}");
     let taken = talk.second.next_call(1_000).await.unwrap();
     taken.rtp().wait_for_tone(440.0, 300, 5_000).await.unwrap();
     assert!(talk.operator.wait_ended(5_000).await.is_ok(), "the first phone is let go");

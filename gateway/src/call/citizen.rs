@@ -76,6 +76,7 @@ impl Driver {
         if let Some(settled) = settled {
             self.note_encryption("citizen", settled.srtp);
         }
+        self.tell_faults();
     }
 
     /// The call's events say which leg is encrypted, and since when or until when.

@@ -68,6 +68,7 @@ impl Driver {
         self.sv.media_routes.add(media.id, self.media_tx.clone());
         let speaks = Speaks::phone(&self.sv.config, &self.citizen);
         let trust = trust_in_phone(&self.sv.config, [new.invite.flow.remote.ip()]);
+        self.sound.consults.insert(media.id);
         let caller = Leg::incoming(new.id, media, speaks, security, trust);
         let ringing = match caller.answer(&self.sv.media, &offer) {
             Ok((answer, _)) => self.dial_operator(&who).map(|target| (answer, target)).map_err(|e| (480, e.why)),
@@ -88,6 +89,7 @@ impl Driver {
         self.sv.trace.leg(self.call, &new.invite.call_id, new.invite.user.as_deref().unwrap_or_default());
         self.sv.sip.ringing(new.id);
         self.story.event("consult_ring", json!({ "from": from, "to": who.id }));
+        self.sound.consults.insert(target.id());
         self.consult = Some(Box::new(Consult { caller, answer, target, who, talking: false }));
         Ok(())
     }
@@ -177,6 +179,7 @@ impl Driver {
         self.sv.media.unbridge(consult.caller.id());
         self.sv.sip.hang_up(consult.caller.session, "transferred");
         self.release_leg(&consult.caller);
+        self.sound.consults.remove(&consult.target.id());
         self.hand_over(consult.who, consult.target).await;
     }
 }

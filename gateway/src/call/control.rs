@@ -162,7 +162,7 @@ impl super::driver::Driver {
                 let _ = reply.send(allowed);
             }
             Control::PauseRecording { operator, paused, reply } => {
-                let _ = reply.send(self.allow(&operator).and_then(|()| self.pause_recording(paused)));
+                let _ = reply.send(self.allow(&operator).and_then(|()| self.pause_recording(&operator, paused)));
             }
             Control::Supervise { who, part, reply } => {
                 let admitted = self.admit_guest(who, part);

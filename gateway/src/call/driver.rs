@@ -197,7 +197,8 @@ impl Driver {
 
     async fn wait(&mut self) -> Woken {
         let farewell = self.farewell_until.map(|(at, _)| at);
-        let deadline = [self.machine.poll_timeout(), self.dead_at, farewell].into_iter().flatten().min();
+        let deadlines = [self.machine.poll_timeout(), self.dead_at, farewell, self.pause_ends()];
+        let deadline = deadlines.into_iter().flatten().min();
         let sleep = async {
             match deadline {
                 Some(at) => tokio::time::sleep_until(at.into()).await,
@@ -229,6 +230,9 @@ impl Driver {
         if let Some((_, reason)) = self.farewell_until.take_if(|(at, _)| *at <= now) {
             self.end_line(Side::System, reason);
             return;
+        }
+        if self.pause_ends().is_some_and(|at| at <= now) {
+            self.end_pause("too_long");
         }
         self.machine.handle_timeout(now);
     }
@@ -271,7 +275,9 @@ impl Driver {
                 self.times.last_heard = None;
                 self.story.event("rtp_resumed", serde_json::json!({ "leg": "citizen" }));
             }
-            MediaEvent::Silent { .. } => self.story.event("rtp_silent", serde_json::json!({ "leg": "operator" })),
+            MediaEvent::Silent { leg } => {
+                self.story.event("rtp_silent", serde_json::json!({ "leg": self.role(leg) }));
+            }
             MediaEvent::RecordingDone { .. } => self.recording_done(event).await,
             MediaEvent::RecordingGap { ms, .. } => {
                 self.sv.metrics.recording_gap_ms.inc_by(ms);

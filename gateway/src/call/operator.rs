@@ -227,6 +227,7 @@ impl Driver {
         self.story.patch(patch);
         self.story.event("talk_start", serde_json::json!({ "operator": id }));
         self.note_encryption("operator", settled.and_then(|s| s.srtp));
+        self.tell_faults();
     }
 
     async fn operator_failed(&mut self, code: u16) {
@@ -250,7 +251,7 @@ impl Driver {
         self.times.talk_end_at.get_or_insert_with(now_ms);
         self.connect();
         self.dismiss_guests();
-        self.stop_recording();
+        self.stop_talk_recording();
         self.sv.sip.hang_up(operator.leg.session, how);
         self.release_leg(&operator.leg);
         if self.talk_ended_by.is_none() {
@@ -274,7 +275,7 @@ impl Driver {
         self.hold_ended();
         self.connect();
         self.dismiss_guests();
-        self.stop_recording();
+        self.stop_talk_recording();
         self.release_leg(&operator.leg);
         self.sv.acd.released(&self.queue, &operator.who.id).await;
         self.story.event("operator_lost", serde_json::json!({ "operator": operator.who.id }));

@@ -65,6 +65,8 @@ pub struct AudioTrouble {
 
 /// How a guest's leg is called in rows.
 const GUEST: &str = "guest";
+/// How both legs of a consultation are called in rows.
+const CONSULT: &str = "consult";
 
 /// What a call knows of its legs' sound.
 #[derive(Default)]
@@ -76,6 +78,8 @@ pub(crate) struct Sound {
     pub(crate) third: BTreeSet<LegId>,
     /// Legs of people who were asked in or listen: the call's score isn't theirs.
     pub(crate) guests: BTreeSet<LegId>,
+    /// Legs of consultations: the citizen takes no part in them.
+    pub(crate) consults: BTreeSet<LegId>,
     /// What is wrong now; the moment it was told, if it was.
     faults: BTreeMap<(LegId, &'static str), (AudioFault, Option<i64>)>,
 }
@@ -83,7 +87,11 @@ pub(crate) struct Sound {
 impl Sound {
     /// The call's score: its worst leg and direction.
     pub(crate) fn mos(&self) -> Option<f64> {
-        self.legs.iter().filter(|row| row.leg != GUEST).filter_map(LegQuality::mos).reduce(f64::min)
+        self.legs
+            .iter()
+            .filter(|row| ![GUEST, CONSULT].contains(&row.leg.as_str()))
+            .filter_map(LegQuality::mos)
+            .reduce(f64::min)
     }
 
     pub(crate) fn has_closed(&self, leg: LegId) -> bool {
@@ -100,11 +108,13 @@ const fn words(fault: AudioFault) -> (&'static str, &'static str, &'static str) 
 }
 
 impl Driver {
-    fn role(&self, leg: LegId) -> &'static str {
+    /// The leg's word in rows and events.
+    pub(crate) fn role(&self, leg: LegId) -> &'static str {
         match leg {
             leg if leg == self.citizen.id() => "citizen",
             leg if self.sound.third.contains(&leg) => "third",
             leg if self.sound.guests.contains(&leg) => GUEST,
+            leg if self.sound.consults.contains(&leg) => CONSULT,
             _ => "operator",
         }
     }
@@ -213,6 +223,17 @@ mod tests {
             [4.38, 4.0, 3.6, 3.1, 2.9].map(Grade::of),
             [Grade::Good, Grade::Good, Grade::Fair, Grade::Fair, Grade::Poor]
         );
+    }
+
+    #[test]
+    fn only_legs_of_the_talk_count_into_the_call_s_score() {
+        let leg = |role: &str, mos_x100: u16| {
+            let mut stats = LegStats::default();
+            stats.quality.received.mos_x100 = Some(mos_x100);
+            figures(role, &stats, 7)
+        };
+        let legs = vec![leg("citizen", 430), leg("third", 420), leg(GUEST, 150), leg(CONSULT, 150)];
+        assert_eq!(Sound { legs, ..Sound::default() }.mos(), Some(4.2));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use hotline_db::{Id, NewRecording, RecordingDone, RecordingKind};
 use hotline_ivr::Input;
@@ -19,6 +20,9 @@ use crate::patience::patiently;
 
 /// The longest talk a recording holds; 常州's longest call took 4,751 s.
 pub(crate) const TALK_MAX_MS: u64 = 4 * 3600 * 1000;
+
+/// A pause ends by itself after this long: nobody leaves the rest of a talk out by forgetting it.
+const PAUSE_MAX: Duration = Duration::from_secs(10 * 60);
 
 /// What a recording is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,7 +54,8 @@ impl Purpose {
 /// The recording that runs now.
 pub(crate) struct ActiveRecording {
     id: String,
-    paused: bool,
+    /// It is paused, until then at the latest.
+    paused: Option<Instant>,
 }
 
 /// Events a pause's ranges are found by, should the recording not live to its end.
@@ -99,22 +104,45 @@ impl Driver {
         }
         self.sv.media.record(self.citizen.id(), RecordingId(id.to_string()), file, max_ms);
         self.recordings_pending.insert(id.to_string(), purpose);
-        self.recording = Some(ActiveRecording { id: id.to_string(), paused: false });
+        self.recording = Some(ActiveRecording { id: id.to_string(), paused: None });
         if purpose == Purpose::Reason {
             self.verdict_recording = Some(id);
         }
     }
 
-    /// A pause leaves silence in the file, its range in the row and both its ends among the call's events.
-    pub(crate) fn pause_recording(&mut self, paused: bool) -> Result<(), ControlError> {
+    /// A pause leaves silence in the file, its range in the row and both its ends, with who asked, among the
+    /// call's events.
+    pub(crate) fn pause_recording(&mut self, user: &str, paused: bool) -> Result<(), ControlError> {
         let recording = self.recording.as_mut().ok_or(ControlError::NotRecorded)?;
-        if recording.paused != paused {
-            recording.paused = paused;
+        if recording.paused.is_some() != paused {
+            recording.paused = paused.then(|| Instant::now() + PAUSE_MAX);
             self.sv.media.pause_record(self.citizen.id(), paused);
             let kind = if paused { PAUSED } else { RESUMED };
-            self.story.event(kind, serde_json::json!({ "recording": recording.id }));
+            self.story.event(kind, serde_json::json!({ "recording": recording.id, "user": user }));
         }
         Ok(())
+    }
+
+    /// Ends a pause nobody ended: a pause is its operator's, and a short one.
+    pub(crate) fn end_pause(&mut self, why: &str) {
+        let Some(recording) = self.recording.as_mut() else { return };
+        if recording.paused.take().is_some() {
+            self.sv.media.pause_record(self.citizen.id(), false);
+            self.story.event(RESUMED, serde_json::json!({ "recording": recording.id, "why": why }));
+        }
+    }
+
+    /// When a pause ends by itself.
+    pub(crate) fn pause_ends(&self) -> Option<Instant> {
+        self.recording.as_ref()?.paused
+    }
+
+    /// The talk is over, the call may go on: what is recorded since the answer goes on too.
+    pub(crate) fn stop_talk_recording(&mut self) {
+        if self.record == Record::Answer && self.line_ended_by.is_none() {
+            return self.end_pause("operator_left");
+        }
+        self.stop_recording();
     }
 
     pub(crate) fn stop_recording(&mut self) {

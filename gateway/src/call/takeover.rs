@@ -98,6 +98,7 @@ impl Driver {
             }
             self.connect();
             self.note_encryption("operator", settled.and_then(|s| s.srtp));
+            self.tell_faults();
         }
         self.sv.sip.hang_up(old.session, "replaced");
         self.release_leg(&old);

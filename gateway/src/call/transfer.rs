@@ -98,6 +98,7 @@ impl Driver {
         let shown = mask_phone(&number);
         match placed {
             Ok((leg, outside)) => {
+                self.sound.third.insert(leg.id());
                 let who = OperatorRef { id: String::new(), name: shown, sip_user: String::new() };
                 self.begin_transfer(Transfer { referrer, leg, rang: false, who, outside: Some(outside) });
             }
@@ -241,7 +242,7 @@ impl Driver {
                 self.connect();
             }
             None => {
-                self.stop_recording();
+                self.stop_talk_recording();
                 self.wait_again(self.queue.clone()).await;
             }
         }
@@ -253,9 +254,6 @@ impl Driver {
         self.let_operator_go("transferred").await;
         self.sv.media.stop_play(self.citizen.id());
         let id = who.id.clone();
-        if id.is_empty() {
-            self.sound.third.insert(leg.id());
-        }
         self.operator = Some(OperatorLeg { who, leg, talking: true, holds: Holds::default() });
         self.connect();
         if !id.is_empty() {
@@ -264,12 +262,14 @@ impl Driver {
         self.set_stage(Stage::Talk);
         self.story.patch(CallPatch { operator: id.parse().ok(), ..CallPatch::default() });
         self.story.event("transferred", json!({ "from": from, "to": id, "at": now_ms() }));
+        self.tell_faults();
     }
 
     /// The operator's part is over, the citizen's isn't; the recording is the caller's business.
     async fn let_operator_go(&mut self, how: &str) {
         self.hold_ended();
         let Some(operator) = self.operator.take() else { return };
+        self.end_pause("operator_left");
         self.connect();
         self.sv.sip.hang_up(operator.leg.session, how);
         self.release_leg(&operator.leg);

@@ -3,7 +3,7 @@
 use hotline_db::LegQuality;
 use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
 
-/// `leg` is one of three roles, `direction` is `in` (what we hear) or `out` (what the peer hears).
+/// `leg` is a leg's role (`citizen`, `operator`, `third`, `guest`, `consult`), `direction` is `in` (what we hear) or `out` (what the peer hears).
 pub struct QualityMetrics {
     mos: HistogramVec,
     jitter: HistogramVec,
