@@ -180,6 +180,20 @@ fn a_pause_after_comfort_noise_is_not_dead_at_once() {
 }
 
 #[test]
+fn a_gateway_that_never_reports_on_us_is_not_deaf() {
+    let mut talk = Talk::new();
+    talk.bridge();
+    let (sender, mut bytes) = (Some(SenderInfo::default()), Vec::new());
+    let compound = CompoundReport { ssrc: 440, sender, report: None, cname: "x", xr: &[], bye: false };
+    rtcp::write_report(&compound, &mut bytes);
+    for _ in 0..6 {
+        talk.run(5_000, Says::Voice, Says::Voice);
+        talk.sim.rtcp(LegId(1), addr("10.0.0.1:4001"), &bytes);
+    }
+    assert_eq!(talk.faults(), []);
+}
+
+#[test]
 fn a_peer_whose_reports_stand_still_does_not_hear_us() {
     let mut talk = Talk::new();
     talk.bridge();

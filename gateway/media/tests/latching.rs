@@ -114,6 +114,61 @@ fn the_next_call_on_a_port_takes_nothing_of_the_stream_before() {
 }
 
 #[test]
+fn a_call_without_a_packet_hands_on_what_its_port_received_before() {
+    let mut sim = Sim::new();
+    let before = sim.leg(1, "10.0.0.1:4000", Codec::Pcma);
+    let mut old = Phone::new("10.0.0.1:4000", Codec::Pcma, 440.0);
+    let packet = old.packet();
+    sim.rtp(before, old.address, &packet);
+    sim.command(Command::CloseLeg { leg: before });
+    let stale_of = |sim: &Sim| match sim.events.last() {
+        Some((_, Event::LegClosed { stale, .. })) => *stale,
+        other => panic!("{other:?}"),
+    };
+    let stale = stale_of(&sim).unwrap();
+    let mut empty_call = |ms, is_configured| {
+        let leg = hotline_media::LegId(ms);
+        sim.advance_to(ms);
+        sim.engine.open_leg(sim.now, leg);
+        sim.engine.remember_stale(leg, stale);
+        if is_configured {
+            sim.command(Command::Configure { leg, params: params("10.0.0.1:4000", Codec::Pcma) });
+        }
+        sim.command(Command::CloseLeg { leg });
+        stale_of(&sim)
+    };
+    assert_eq!(empty_call(5_000, true), Some(stale));
+    assert_eq!(empty_call(10_000, false), Some(stale));
+    assert_eq!(empty_call(40_000, true), None, "by then the stream has ended");
+}
+
+#[test]
+fn reports_move_with_the_peer() {
+    let mut sim = Sim::new();
+    let leg = sim.leg(1, "10.0.0.1:4000", Codec::Pcma);
+    let mut phone = Phone::new("10.0.0.1:4000", Codec::Pcma, 440.0);
+    sim.play(leg, 1, vec![500; 8000], true);
+    let (sender, mut report) = (Some(SenderInfo { ntp: 1 << 40, ..SenderInfo::default() }), Vec::new());
+    let compound = CompoundReport { ssrc: 440, sender, report: None, cname: "x", xr: &[], bye: false };
+    rtcp::write_report(&compound, &mut report);
+    let packet = phone.packet();
+    sim.rtp(leg, phone.address, &packet);
+    sim.rtcp(leg, addr("10.0.0.1:4001"), &report);
+    sim.advance_to(10_000);
+    sim.command(Command::Configure { leg, params: params("10.0.0.1:5000", Codec::Pcma) });
+    phone.address = addr("10.0.0.1:5000");
+    let packet = phone.packet();
+    sim.rtp(leg, phone.address, &packet);
+    sim.advance_to(30_000);
+    let (old, new): (Vec<_>, Vec<_>) =
+        sim.sent.iter().filter(|sent| sent.port == Port::Rtcp).partition(|sent| sent.at_ms < 10_000);
+    assert!(!old.is_empty() && old.iter().all(|sent| sent.to == addr("10.0.0.1:4001")));
+    assert!(!new.is_empty() && new.iter().all(|sent| sent.to == addr("10.0.0.1:5001")), "not to another call's port");
+    let Rtcp::SenderReport { reports, .. } = &rtcp::parse(&new[0].bytes).unwrap()[0] else { panic!() };
+    assert_eq!((reports[0].last_sr, reports[0].delay_since_last_sr), (0, 0), "the new peer sent no report yet");
+}
+
+#[test]
 fn unconfigured_legs_and_unknown_payload_types_take_nothing() {
     let mut sim = Sim::new();
     let leg = hotline_media::LegId(9);

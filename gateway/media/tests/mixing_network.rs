@@ -6,8 +6,9 @@ mod room;
 
 use common::*;
 use hotline_media::{
-    Codec, LegParams, codec,
-    engine::Command,
+    Codec, LegParams, XrWish, codec,
+    engine::{Command, Event, Port},
+    rtcp::{self, Rtcp, XrBlock},
     rtp::Packet,
     srtp::{MasterKey, Protector, SrtpParams, Suite, Unprotector},
     tone::amplitude_at,
@@ -103,4 +104,44 @@ fn automatic_gain_raises_a_quiet_member_of_three_and_never_a_talk_of_two() {
         let expected = if agc && count == 3 { 3000.0..3500.0 } else { 740.0..860.0 };
         assert!(expected.contains(&amplitude), "agc {agc}, {count} members: {amplitude}");
     }
+}
+
+#[test]
+fn what_comes_too_late_for_the_mix_is_reported_and_judged() {
+    let mut room = Room::new(3);
+    room.parties[2].is_talking = false;
+    let leg = room.leg(2);
+    let wish = XrWish { voip_metrics: true, reference_time: false };
+    let address = room.parties[2].phone.address;
+    let remote = address.to_string();
+    room.sim.command(Command::Configure { leg, params: LegParams { xr: wish, ..params(&remote, Codec::Pcma) } });
+    room.mix_all();
+    let mut held = None;
+    for n in 0..1000u64 {
+        room.talk_to(n * 20);
+        let packet = room.parties[2].phone.packet();
+        // Each 50th packet comes 0.9 s late.
+        match n % 50 {
+            0 => held = Some(packet),
+            45 => {
+                room.sim.rtp(leg, address, &packet);
+                let late = held.take().unwrap();
+                room.sim.rtp(leg, address, &late);
+            }
+            _ => room.sim.rtp(leg, address, &packet),
+        }
+    }
+    let reports = room.sim.sent.iter().filter(|sent| sent.leg == leg && sent.port == Port::Rtcp);
+    let blocks = reports.flat_map(|sent| rtcp::parse(&sent.bytes).unwrap()).filter_map(|packet| match packet {
+        Rtcp::ExtendedReport { blocks, .. } => Some(blocks),
+        _ => None,
+    });
+    let mut metrics =
+        blocks.flatten().filter_map(|block| if let XrBlock::VoipMetrics(m) = block { Some(m) } else { None });
+    let last = metrics.next_back().unwrap();
+    assert!((3..=6).contains(&last.discard_rate), "2 %: {last:?}");
+    room.sim.command(Command::CloseLeg { leg });
+    let Some((_, Event::LegClosed { stats, .. })) = room.sim.events.last() else { panic!() };
+    let received = stats.quality.received;
+    assert!(received.lost <= 1 && received.mos_x100.unwrap() < 425, "{received:?}");
 }

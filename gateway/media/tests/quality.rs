@@ -222,3 +222,43 @@ fn a_stream_that_said_goodbye_is_not_reported_on_until_it_comes_again() {
         .collect();
     assert_eq!((reports[0], *reports.last().unwrap()), (0, 1), "{reports:?}");
 }
+
+/// A phone's next packet as another type, with the timestamp of `at` packets ago.
+fn as_type(phone: &mut Phone, payload_type: u8, at: u32) -> Vec<u8> {
+    let mut packet = phone.packet();
+    let timestamp = u32::from_be_bytes(packet[4..8].try_into().unwrap()).wrapping_sub(at * 160);
+    packet[1] = payload_type;
+    packet[4..8].copy_from_slice(&timestamp.to_be_bytes());
+    packet
+}
+
+#[test]
+fn keys_comfort_noise_and_unknown_types_are_neither_jitter_nor_loss() {
+    let mut sim = Sim::new();
+    let (leg, listener) = (sim.leg(1, PEER, Codec::Pcma), sim.leg(2, "10.0.0.2:4000", Codec::Pcma));
+    // The listener has agreed on no events.
+    let params = LegParams { dtmf_pt: None, ..params("10.0.0.2:4000", Codec::Pcma) };
+    sim.command(Command::Configure { leg: listener, params });
+    sim.command(Command::Bridge { a: leg, b: listener });
+    let mut phone = Phone::new(PEER, Codec::Pcma, 440.0);
+    for n in 0..500u32 {
+        sim.advance_to(u64::from(n) * 20);
+        let packet = match n {
+            200..208 => as_type(&mut phone, 101, n - 200),
+            300 => as_type(&mut phone, 13, 0),
+            350..355 => as_type(&mut phone, 99, 0),
+            _ => phone.packet(),
+        };
+        // Two are lost: one amid audio, one just before what is left out.
+        if n != 100 && n != 299 {
+            sim.rtp(leg, addr(PEER), &packet);
+        }
+    }
+    let numbers: Vec<u16> = sim.sent_on(listener).iter().map(|sent| sent.packet().header.seq).collect();
+    let steps: Vec<u16> =
+        numbers.windows(2).map(|pair| pair[1].wrapping_sub(pair[0])).filter(|step| *step != 1).collect();
+    assert_eq!((numbers.len(), steps), (500 - 8 - 1 - 5 - 2, vec![2, 2]), "only what was lost is missing");
+    let stats = closed(&mut sim, leg);
+    let received = stats.quality.received;
+    assert_eq!((stats.lost, received.lost, received.jitter_max_ms), (2, 2, 0), "{received:?}");
+}

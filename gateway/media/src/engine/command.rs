@@ -85,7 +85,11 @@ impl Engine {
             return;
         };
         match &mut leg.latch {
-            Some(latch) => latch.update(params.remote, params.trust.clone(), params.srtp.is_some()),
+            Some(latch) => {
+                if latch.update(params.remote, params.trust.clone(), params.srtp.is_some()) {
+                    leg.forget_reports(now, &mut self.out);
+                }
+            }
             None => {
                 let stale = leg.stale.take();
                 leg.latch = Some(Latch::new(params.remote, params.trust.clone(), params.srtp.is_some(), stale));

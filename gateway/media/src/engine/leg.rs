@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Random, inband::Inband, mix::Playout, secure::Secured, watch::Watch};
+use super::{AudioFault, Random, inband::Inband, mix::Playout, output::Outbox, secure::Secured, watch::Watch};
 use crate::{
     Codec, LegId, LegParams, LegStats,
     codec::{self, Decoder, Encoder},
@@ -220,6 +220,19 @@ impl Leg {
         self.latch.as_ref()?.target()
     }
 
+    /// It is heard in no mix any more; what its playout threw away stays counted.
+    pub(super) fn end_playout(&mut self) {
+        self.watch.discarded_before += self.playout.take().map_or(0, |playout| playout.discarded());
+    }
+
+    /// Another peer is learnt: reports go to it and speak of it, and it has not reported yet.
+    pub(super) fn forget_reports(&mut self, now: Instant, out: &mut Outbox) {
+        self.rtcp_source = None;
+        self.last_sr = None;
+        self.watch.forget_reports();
+        self.watch.restore(now, self.id, AudioFault::NotHeard, out);
+    }
+
     /// What the peer says is wanted.
     pub(super) fn is_heard(&self) -> bool {
         self.params.as_ref().is_some_and(|params| params.recv)
@@ -237,8 +250,14 @@ impl Leg {
 
     /// The last stream received, as the next leg on this port must know it.
     pub(super) fn last_received(&self, now: Instant) -> Option<Stale> {
-        let (source, address) = (self.source.as_ref()?, self.last_source?);
-        Some(Stale::new(now, address, source.ssrc, source.extended_max() as u16))
+        match (&self.source, self.last_source) {
+            (Some(source), Some(address)) => Some(Stale::new(now, address, source.ssrc, source.extended_max() as u16)),
+            // Nothing came: what the port received before may still go on.
+            _ => match &self.latch {
+                Some(latch) => latch.stale(now),
+                None => self.stale.filter(|stale| stale.is_valid(now)),
+            },
+        }
     }
 
     pub(super) fn stats(&self) -> LegStats {

@@ -36,6 +36,9 @@ impl Engine {
                 return;
             }
         };
+        if leg.kind(packet.header.payload_type).is_none() {
+            return self.pass_over(now, id, from, &packet);
+        }
         let arrival = now.saturating_duration_since(self.started).as_nanos() * u128::from(SAMPLES_PER_MS) / 1_000_000;
         let Some(accepted) = accept(leg, now, from, &packet, arrival as u64, &mut self.totals, &mut self.out) else {
             leg.dropped += 1;
@@ -92,12 +95,33 @@ impl Engine {
                 if let Some(playout) = &mut leg.playout {
                     playout.insert_comfort(now, &packet);
                 }
+                self.leave_out(id, &packet);
             }
         }
     }
 }
 
 impl Engine {
+    /// A packet of a type nobody agreed on: nothing of it is used, but it isn't lost, either.
+    fn pass_over(&mut self, now: Instant, id: LegId, from: SocketAddr, packet: &Packet<'_>) {
+        let Some(leg) = self.legs.get_mut(&id) else {
+            return;
+        };
+        leg.dropped += 1;
+        self.totals.dropped_other += 1;
+        let (ssrc, seq) = (packet.header.ssrc, packet.header.seq);
+        if !leg.latch.as_mut().is_some_and(|latch| latch.is_known(now, from, ssrc, seq)) {
+            return;
+        }
+        let verdict = leg.source.as_mut().filter(|source| source.ssrc == ssrc).map(|source| source.count(seq));
+        if let Some(Verdict::New { lost }) = verdict {
+            if lost > 0 {
+                note_hole(leg, lost);
+            }
+            self.leave_out(id, packet);
+        }
+    }
+
     /// Fills `pcm` where a recording needs it: the leg's own, or that of the leg its packets go to.
     fn decode_to_record(&mut self, id: LegId, codec: Codec, payload: &[u8], in_order: bool) {
         self.pcm.clear();
@@ -141,6 +165,9 @@ fn accept(
     };
     let admission = latch.admit(now, from, header.ssrc, header.seq);
     match admission {
+        // Whoever was learnt before and reported to us may be another's peer by now.
+        Admission::Learned => leg.forget_reports(now, out),
+        Admission::NewStream | Admission::Known => {}
         Admission::Foreign => {
             totals.dropped_foreign += 1;
             return None;
@@ -149,19 +176,20 @@ fn accept(
             totals.dropped_other += 1;
             return None;
         }
-        Admission::Learned | Admission::NewStream | Admission::Known => {}
     }
     if leg.source.as_ref().is_none_or(|source| source.ssrc != header.ssrc) {
         let lost = leg.source.as_ref().map_or(0, Source::lost);
         leg.lost_before += lost;
         leg.source = Some(Source::new(header.ssrc, header.seq));
     }
-    let arrival = arrival
-        * u64::from(match kind {
-            Kind::Audio(codec) => codec.rtp_clock_hz() / SAMPLE_RATE_HZ,
-            Kind::Event(_) | Kind::ComfortNoise => leg.scale_in(),
-        });
-    let verdict = leg.source.as_mut()?.receive(header.seq, header.timestamp, arrival);
+    let source = leg.source.as_mut()?;
+    let verdict = match kind {
+        Kind::Audio(codec) => {
+            let arrival = arrival * u64::from(codec.rtp_clock_hz() / SAMPLE_RATE_HZ);
+            source.receive(header.seq, header.timestamp, arrival)
+        }
+        Kind::Event(_) | Kind::ComfortNoise => source.count(header.seq),
+    };
     if leg.packets_in == 0 {
         out.event(Event::FirstPacket { leg: leg.id });
     }

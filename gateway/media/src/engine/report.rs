@@ -41,10 +41,10 @@ impl Engine {
             match packet {
                 Rtcp::SenderReport { sender, reports, .. } => {
                     leg.last_sr = Some((sender.ntp_middle(), now));
-                    take_reports(leg, now, clock, &reports, true, &mut self.out);
+                    take_reports(leg, now, clock, &reports, &mut self.out);
                 }
                 Rtcp::ReceiverReport { reports, .. } => {
-                    take_reports(leg, now, clock, &reports, false, &mut self.out);
+                    take_reports(leg, now, clock, &reports, &mut self.out);
                 }
                 // RFC 3550 §6.6: nothing more is expected of that stream, so nothing is reported on it.
                 Rtcp::Bye { ssrcs } => {
@@ -105,7 +105,7 @@ fn report_interval_ms(random: u64) -> u64 {
 }
 
 /// The report blocks of one SR or RR: what the peer says of our stream.
-fn take_reports(leg: &mut Leg, now: Instant, clock: u32, reports: &[ReportBlock], is_sender: bool, out: &mut Outbox) {
+fn take_reports(leg: &mut Leg, now: Instant, clock: u32, reports: &[ReportBlock], out: &mut Outbox) {
     let packets = leg.packets_out.saturating_sub(leg.watch.reported_at);
     let own = reports.iter().find(|block| block.ssrc == leg.out.ssrc());
     if let (Some(block), Some(codec)) = (own, leg.codec()) {
@@ -126,8 +126,8 @@ fn take_reports(leg: &mut Leg, now: Instant, clock: u32, reports: &[ReportBlock]
         leg.watch.peer_max = max;
         leg.watch.unheard = 0;
         leg.watch.restore(now, leg.id, AudioFault::NotHeard, out);
-    } else if max.is_some() || before.is_some() || is_sender {
-        // A bare RR of somebody who never reported proves nothing: some send them to keep a path open.
+    } else if before.is_some() {
+        // Reports without a block of somebody who never sent one prove nothing: simple gateways send no others.
         leg.watch.unheard = leg.watch.unheard.saturating_add(1);
         if leg.watch.unheard >= UNHEARD_REPORTS {
             leg.watch.raise(now, leg.id, AudioFault::NotHeard, out);
@@ -187,7 +187,7 @@ fn voip_metrics(leg: &Leg, ssrc: u32) -> VoipMetrics {
     VoipMetrics {
         ssrc,
         loss_rate: (reception.lost * 256).checked_div(expected).map_or(0, |rate| rate.min(255) as u8),
-        discard_rate: 0,
+        discard_rate: (reception.discarded * 256).checked_div(expected).map_or(0, |rate| rate.min(255) as u8),
         burst_density: bursts.burst_density,
         gap_density: bursts.gap_density,
         burst_ms: bursts.burst_ms,

@@ -40,10 +40,10 @@ impl Engine {
         }
         let (own_codec, own_pt) = (params.codec, params.payload_type);
         let (payload_type, samples) = match (codec, params.dtmf_pt) {
-            (Some(codec), _) if !is_relayed(codec, own_codec) => return,
+            (Some(codec), _) if !is_relayed(codec, own_codec) => return leg.out.leave_out(from.0, &packet.header),
             (Some(codec), _) => (own_pt, codec::packet_samples(codec, packet.payload)),
             (None, Some(dtmf_pt)) => (dtmf_pt, 0),
-            (None, None) => return,
+            (None, None) => return leg.out.leave_out(from.0, &packet.header),
         };
         let Some(header) = leg.out.relay(now, from.0, &packet.header, payload_type, samples) else {
             self.totals.late += 1;
@@ -105,6 +105,14 @@ impl Engine {
         for _ in 0..DTMF_END_COPIES {
             let header = leg.out.own_at(dtmf_pt, event.timestamp, false, end);
             write_event(leg, target, &header, payload, &mut self.totals, &mut self.out);
+        }
+    }
+
+    /// A packet of leg `from` that came, but isn't for the leg it is bridged with.
+    pub(super) fn leave_out(&mut self, from: LegId, packet: &Packet<'_>) {
+        let peer = self.legs.get(&from).and_then(|leg| leg.peer);
+        if let Some(leg) = peer.and_then(|peer| self.legs.get_mut(&peer)) {
+            leg.out.leave_out(from.0, &packet.header);
         }
     }
 

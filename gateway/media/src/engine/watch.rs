@@ -51,6 +51,8 @@ pub(super) struct Watch {
     pub(super) reported_at: u64,
     /// Reports in a row that say nothing arrived.
     pub(super) unheard: u8,
+    /// Packets thrown away by playouts that have ended.
+    pub(super) discarded_before: u64,
     /// Packets received when the peer said goodbye.
     pub(super) left_at: Option<u64>,
     ear: Ear,
@@ -72,6 +74,7 @@ impl Watch {
             peer_max: None,
             reported_at: 0,
             unheard: 0,
+            discarded_before: 0,
             left_at: None,
             ear: Ear::default(),
             is_alive: false,
@@ -89,6 +92,13 @@ impl Watch {
     /// `echo` is a clock of ours.
     pub(super) fn sent_clock(&self, echo: u32) -> bool {
         self.clocks_sent[..self.clocks.min(RTCP_SENT_KEPT)].contains(&echo)
+    }
+
+    /// What the peer said in its reports.
+    pub(super) fn forget_reports(&mut self) {
+        self.peer_clock = None;
+        self.peer_max = None;
+        self.unheard = 0;
     }
 
     pub(super) fn raise(&mut self, now: Instant, leg: LegId, fault: AudioFault, out: &mut Outbox) {
@@ -162,6 +172,7 @@ impl Leg {
         Reception {
             received: self.packets_in,
             lost: self.lost_before + source.map_or(0, Source::lost),
+            discarded: self.watch.discarded_before + self.playout.as_ref().map_or(0, |playout| playout.discarded()),
             jitter_us: self.jitter_us(),
             bursts: self.watch.bursts,
         }

@@ -104,20 +104,34 @@ impl Latch {
         }
     }
 
-    /// Takes a new offer/answer into account. Only a changed address makes us learn again.
-    pub fn update(&mut self, signalled: SocketAddr, trust: Trust, authentic: bool) {
+    /// Takes a new offer/answer into account. Only a changed address makes us learn again; true if it does.
+    pub fn update(&mut self, signalled: SocketAddr, trust: Trust, authentic: bool) -> bool {
         self.trust = trust;
         self.authentic = authentic;
         self.signalled = signalled;
         // A hold by 0.0.0.0 (RFC 2543) is no move; the peer comes back to where it was.
         if !sendable(signalled) || signalled == self.announced {
-            return;
+            return false;
         }
         self.announced = signalled;
         self.learnt = None;
         self.candidate = None;
         self.waiting = None;
         self.rtcp = None;
+        true
+    }
+
+    /// The packet is of the learnt peer's stream. Teaches nothing.
+    pub fn is_known(&mut self, now: Instant, source: SocketAddr, ssrc: u32, seq: u16) -> bool {
+        let source = canonical(source);
+        !self.stale.as_mut().is_some_and(|stale| stale.goes_on(now, source, ssrc, seq))
+            && self.learnt.is_some_and(|learnt| learnt.address == source && learnt.ssrc == ssrc)
+    }
+
+    /// What the port received before this leg, as long as it may go on.
+    #[must_use]
+    pub fn stale(&self, now: Instant) -> Option<Stale> {
+        self.stale.filter(|stale| stale.is_valid(now))
     }
 
     /// Judges a valid RTP packet and learns from it.

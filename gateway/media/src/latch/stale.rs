@@ -25,10 +25,16 @@ impl Stale {
         Self { source: canonical(source), ssrc, seq, until: now + Duration::from_millis(STALE_STREAM_MS) }
     }
 
+    /// It may still go on.
+    #[must_use]
+    pub fn is_valid(&self, now: Instant) -> bool {
+        now < self.until
+    }
+
     /// The packet carries that stream on. A peer that uses one SSRC for ever begins a new call at
     /// another number and is not held up.
     pub(super) fn goes_on(&mut self, now: Instant, source: SocketAddr, ssrc: u32, seq: u16) -> bool {
-        if ssrc != self.ssrc || source != self.source || now >= self.until {
+        if ssrc != self.ssrc || source != self.source || !self.is_valid(now) {
             return false;
         }
         let ahead = seq.wrapping_sub(self.seq);

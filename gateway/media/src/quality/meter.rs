@@ -19,6 +19,8 @@ pub struct Reception {
     pub received: u64,
     /// Packets missing.
     pub lost: u64,
+    /// Packets received too late or too many at once to be played; none where nothing is played here.
+    pub discarded: u64,
     /// Interarrival jitter now, µs (RFC 3550 A.8).
     pub jitter_us: u32,
     /// How the missing ones were spread.
@@ -156,7 +158,9 @@ impl Meter {
             return;
         }
         self.received.jitter(so_far.jitter_us);
-        let loss_percent = percent(lost, expected);
+        // Who listens misses what the playout threw away as well.
+        let unplayed = lost + so_far.discarded.saturating_sub(self.before.discarded);
+        let loss_percent = percent(unplayed.min(expected), expected);
         let burst_ratio = so_far.bursts.since(&self.before.bursts).ratio(loss_percent);
         let delay_ms = self.one_way_ms() + playout_ms(so_far.jitter_us);
         let score = score(&Path { delay_ms, loss_percent, burst_ratio, equipment: Equipment::of(codec) });
@@ -244,7 +248,7 @@ mod tests {
     fn reception(received: u64, lost: u64, jitter_us: u32) -> Reception {
         let mut bursts = Bursts::default();
         (0..lost).for_each(|_| bursts.hole(50, 1));
-        Reception { received, lost, jitter_us, bursts }
+        Reception { received, lost, discarded: 0, jitter_us, bursts }
     }
 
     #[test]
@@ -259,6 +263,19 @@ mod tests {
         assert!((330..=340).contains(&worst), "10 % lost, R = 65: {worst}");
         assert_eq!(both.mos_x100, Some((438 + worst) / 2));
         assert_eq!(both.lost, 25);
+    }
+
+    #[test]
+    fn what_the_playout_throws_away_counts_as_lost_to_the_ear() {
+        let now = Instant::now();
+        let mut meter = Meter::new(now);
+        let late = Reception { discarded: 25, ..reception(250, 0, 0) };
+        meter.measure(now, &late, Codec::Pcma);
+        let bad = meter.quality(None).received;
+        assert!((330..=340).contains(&bad.mos_x100.unwrap()), "10 %: {bad:?}");
+        assert_eq!(bad.lost, 0);
+        meter.measure(now, &Reception { discarded: 25, ..reception(500, 0, 0) }, Codec::Pcma);
+        assert_eq!(meter.quality(None).received.mos_x100, Some((438 + bad.mos_x100.unwrap()) / 2));
     }
 
     #[test]

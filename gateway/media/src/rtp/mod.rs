@@ -1,5 +1,6 @@
 //! RTP (RFC 3550 §5): packets, the state of a received stream, the state of a sent stream.
 
+mod mapping;
 mod outgoing;
 mod packet;
 mod source;

@@ -3,24 +3,16 @@
 
 use std::time::{Duration, Instant};
 
-use super::Header;
-use crate::limits::{FRAME_SAMPLES, SAMPLE_RATE_HZ, SAMPLES_PER_MS, SEQ_DROPOUT_MAX};
+use super::{
+    Header,
+    mapping::{Mapping, near},
+};
+use crate::limits::{FRAME_SAMPLES, SAMPLE_RATE_HZ, SAMPLES_PER_MS};
 
 /// A mapped timestamp this far from the clock is a jump of the source (2 s).
 const TIMESTAMP_JUMP: u32 = 16_000;
 /// A step of timestamps that neither lost packets nor the clock account for by this much is one, too (60 ms).
 const TIMESTAMP_STEP: i32 = 480;
-
-/// Where bridged packets of one source stream fall in ours.
-#[derive(Clone, Copy, Debug)]
-struct Mapping {
-    source: (u64, u32),
-    seq_offset: u16,
-    timestamp_offset: u32,
-    /// First mapped number; an older packet would collide with what was sent before.
-    seq_first: u16,
-    seq_newest: u16,
-}
 
 /// State of a sent stream. Lengths are given in samples at 8 kHz, timestamps are in the codec's units.
 #[derive(Clone, Debug)]
@@ -141,7 +133,7 @@ impl Outgoing {
         samples: u32,
     ) -> Option<Header> {
         let source = (origin, header.ssrc);
-        let mapping = match self.mapping {
+        let mut mapping = match self.mapping {
             Some(m)
                 if m.source == source
                     && near(header.seq, m.seq_newest)
@@ -158,9 +150,13 @@ impl Outgoing {
         {
             return None;
         }
-        let seq = header.seq.wrapping_add(mapping.seq_offset);
-        if (header.seq.wrapping_sub(mapping.seq_newest) as i16) > 0 {
-            self.mapping = Some(Mapping { seq_newest: header.seq, ..mapping });
+        let is_newest = (header.seq.wrapping_sub(mapping.seq_newest) as i16) > 0;
+        if is_newest {
+            mapping.advance(header.seq);
+        }
+        let seq = mapping.number(header.seq)?;
+        if is_newest {
+            self.mapping = Some(Mapping { seq_relayed: header.seq, ..mapping });
             self.seq_next = seq.wrapping_add(1);
         }
         let timestamp = header.timestamp.wrapping_add(mapping.timestamp_offset);
@@ -174,6 +170,23 @@ impl Outgoing {
     pub fn take_over(&mut self, now: Instant) {
         if let Some(end) = self.timestamp_end.filter(|_| self.is_ahead(now, TIMESTAMP_STEP as u32)) {
             self.timestamp_base = self.timestamp_base.wrapping_add(end.wrapping_sub(self.timestamp_at(now)));
+        }
+    }
+
+    /// `header`'s packet of stream `(origin, ssrc)` came, but is not relayed: those after it take its number,
+    /// so that only what was truly lost is missing from ours.
+    pub fn leave_out(&mut self, origin: u64, header: &Header) {
+        let source = (origin, header.ssrc);
+        let Some(mapping) = self.mapping.as_mut().filter(|m| m.source == source && near(header.seq, m.seq_newest))
+        else {
+            return;
+        };
+        // A straggler's number has been passed over already.
+        if (header.seq.wrapping_sub(mapping.seq_newest) as i16) > 0 {
+            mapping.advance(header.seq);
+            mapping.left_out |= 1;
+            mapping.seq_offset = mapping.seq_offset.wrapping_sub(1);
+            self.seq_next = header.seq.wrapping_add(mapping.seq_offset).wrapping_add(1);
         }
     }
 
@@ -193,7 +206,7 @@ impl Outgoing {
         // No packet comes before its time. Passed on, a step ahead would keep us ahead of the clock, and
         // what a change of the source loses later would leave no hole.
         let step_max = TIMESTAMP_STEP * self.scale as i32;
-        let lost = i32::from(header.seq.wrapping_sub(mapping.seq_newest) as i16) - 1;
+        let lost = i32::from(header.seq.wrapping_sub(mapping.seq_relayed) as i16) - 1;
         let left_out = self.timestamp_end.map_or(0, |end| timestamp.wrapping_sub(end) as i32);
         ahead < step_max
             || left_out.saturating_sub(lost.max(0).saturating_mul((samples * self.scale) as i32)) < step_max
@@ -207,6 +220,8 @@ impl Outgoing {
             timestamp_offset: timestamp.wrapping_sub(header.timestamp),
             seq_first: header.seq,
             seq_newest: header.seq,
+            seq_relayed: header.seq,
+            left_out: 0,
         };
         self.seq_next = self.seq_next.wrapping_add(1);
         self.mapping = Some(mapping);
@@ -225,11 +240,6 @@ impl Outgoing {
         self.seq_next = seq.wrapping_add(1);
         seq
     }
-}
-
-/// Within loss or reordering distance; beyond it the source has jumped and is mapped anew.
-fn near(a: u16, b: u16) -> bool {
-    (a.wrapping_sub(b) as i16).unsigned_abs() < SEQ_DROPOUT_MAX
 }
 
 /// Samples in a span of time.
@@ -279,6 +289,29 @@ mod tests {
         assert_eq!(relay(&mut out, 12, 61), Some(102));
         assert_eq!(relay(&mut out, 14, 80), Some(104));
         assert_eq!(relay(&mut out, 9, 81), None, "its number belongs to what was sent before");
+    }
+
+    #[test]
+    fn what_is_left_out_leaves_no_hole_and_what_is_lost_does() {
+        let start = Instant::now();
+        let mut out = Outgoing::new(start, 7, 100, 0);
+        let relay = |out: &mut Outgoing, seq: u16| {
+            let now = at(start, u64::from(seq) * 20);
+            out.relay(now, 1, &header(seq, u32::from(seq) * 160, 3), 8, 160).map(|h| h.seq)
+        };
+        let leave_out = |out: &mut Outgoing, seq: u16| out.leave_out(1, &header(seq, 0, 3));
+        assert_eq!((relay(&mut out, 0), relay(&mut out, 1)), (Some(100), Some(101)));
+        (2..10).for_each(|seq| leave_out(&mut out, seq));
+        assert_eq!((relay(&mut out, 10), relay(&mut out, 11)), (Some(102), Some(103)));
+        // 12 and 13 come late, 14 is left out, 16 and 17 are lost.
+        leave_out(&mut out, 14);
+        assert_eq!(relay(&mut out, 15), Some(106));
+        assert_eq!((relay(&mut out, 13), relay(&mut out, 12)), (Some(105), Some(104)));
+        leave_out(&mut out, 18);
+        assert_eq!(relay(&mut out, 19), Some(109));
+        assert_eq!((relay(&mut out, 14), relay(&mut out, 20)), (None, Some(110)), "no number twice");
+        leave_out(&mut out, 21);
+        assert_eq!(out.own(at(start, 440), 8, 160).seq, 111);
     }
 
     #[test]

@@ -71,12 +71,19 @@ impl Source {
         }
     }
 
-    /// Counts a packet. `timestamp` and `arrival_samples` (any origin, 8 kHz) feed the jitter.
-    pub fn receive(&mut self, seq: u16, timestamp: u32, arrival_samples: u64) -> Verdict {
+    /// Counts a packet whose timestamp says nothing of when it was sent, as an event's (RFC 4733 §2.1).
+    pub fn count(&mut self, seq: u16) -> Verdict {
         let verdict = self.sort(seq);
         if verdict.is_usable() {
             self.received += 1;
         }
+        verdict
+    }
+
+    /// Counts a packet of audio. `timestamp` and `arrival_samples` (any origin, in the timestamp's units)
+    /// feed the jitter.
+    pub fn receive(&mut self, seq: u16, timestamp: u32, arrival_samples: u64) -> Verdict {
+        let verdict = self.count(seq);
         if matches!(verdict, Verdict::New { .. }) {
             self.measure_jitter(timestamp, arrival_samples);
         }
@@ -229,7 +236,10 @@ mod tests {
             steady.receive(n, u32::from(n) * 160, at + 12_345);
             shaken.receive(n, u32::from(n) * 160, at + u64::from(n % 2) * 80);
         }
-        assert_eq!(steady.jitter_samples(), 0);
+        // A key of 100 ms: its packets repeat the timestamp of its beginning.
+        assert!((500..508).all(|n| steady.count(n).is_usable()));
+        steady.receive(508, 508 * 160, 508 * 160 + 12_345);
+        assert_eq!((steady.jitter_samples(), steady.received(), steady.lost()), (0, 509, 0));
         assert!((60..=80).contains(&shaken.jitter_samples()), "{}", shaken.jitter_samples());
     }
 }

@@ -77,7 +77,7 @@ impl Engine {
         };
         self.set_mixed(now, id, false);
         if let Some(leg) = self.legs.get_mut(&id) {
-            leg.playout = None;
+            leg.end_playout();
             leg.fed_by = None;
             leg.talk_ends(now, &mut self.out);
         }

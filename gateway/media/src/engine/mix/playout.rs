@@ -16,6 +16,8 @@ pub(in crate::engine) struct Playout {
     decoder: Decoder,
     meter: Meter,
     gain: AutoGain,
+    /// Packets thrown away in codings before this one.
+    discarded_before: u64,
 }
 
 impl Playout {
@@ -25,12 +27,14 @@ impl Playout {
             decoder: Decoder::new(codec),
             meter: Meter::default(),
             gain: AutoGain::default(),
+            discarded_before: 0,
         }
     }
 
     /// Takes a packet of audio. With another coding than before a new stream begins.
     pub(in crate::engine) fn insert(&mut self, now: Instant, codec: Codec, packet: &Packet<'_>) {
         if codec != self.decoder.codec() {
+            self.discarded_before = self.discarded();
             self.decoder = Decoder::new(codec);
             self.jitter = JitterBuffer::default();
         }
@@ -40,6 +44,12 @@ impl Playout {
     /// Takes a packet of comfort noise (RFC 3389), which counts in the audio's clock.
     pub(in crate::engine) fn insert_comfort(&mut self, now: Instant, packet: &Packet<'_>) {
         self.jitter.insert_comfort(now, self.place(packet));
+    }
+
+    /// Packets that came, but too late or too many at once to be played.
+    pub(in crate::engine) fn discarded(&self) -> u64 {
+        let stats = self.jitter.stats();
+        self.discarded_before + stats.late + stats.overflow
     }
 
     fn place<'a>(&self, packet: &Packet<'a>) -> JitterPacket<'a> {

@@ -51,7 +51,7 @@ impl Engine {
             }
             // What a leg on hold said before is not played after it.
             if !heard.has(n) || !leg.is_heard() {
-                leg.playout = None;
+                leg.end_playout();
             } else if leg.playout.is_none() {
                 leg.playout = Some(Box::new(Playout::new(leg.codec_in)));
             }
