@@ -12,6 +12,8 @@ pub const FRAME_MS: u64 = 20;
 pub const TICK_MS: u64 = 5;
 /// Phases of the wheel: legs are spread over them, so 20 ms of work never falls on one instant.
 pub const TICK_PHASES: usize = 4;
+/// Legs in a phase of the wheel before another one is begun; they are served in well below a millisecond.
+pub const TICK_LEGS_SHARED: usize = 64;
 /// Ticks made up for after the thread was late; beyond them the schedule jumps (prompts pause).
 pub const TICK_CATCH_UP_MAX: u64 = 40;
 /// How often silence, RTCP and recordings are looked at.

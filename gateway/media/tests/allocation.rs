@@ -94,7 +94,7 @@ impl Talk {
             match output {
                 Output::Packet { .. } => self.sent += 1,
                 Output::Recorder(_) => self.stored += 1,
-                Output::Event(_) => {}
+                Output::Event(_) | Output::Listen { .. } => {}
             }
         }
     }

@@ -64,6 +64,8 @@ pub(super) struct Leg {
     pub(super) fed_by: Option<LegId>,
     /// The mix it belongs to; every bridge is one.
     pub(super) mix: Option<usize>,
+    /// What it says is wanted at once: it is connected with somebody, and the driver was told so.
+    pub(super) is_urgent: bool,
     /// It is sent a frame of its mix every 20 ms.
     pub(super) is_mixed: bool,
     /// What it says, for those who are sent a mix.
@@ -130,6 +132,7 @@ impl Leg {
             peer: None,
             fed_by: None,
             mix: None,
+            is_urgent: false,
             is_mixed: false,
             playout: None,
             codec_in: Codec::Pcma,

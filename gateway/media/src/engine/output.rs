@@ -34,6 +34,14 @@ pub enum Output<'a> {
         /// Its bytes.
         bytes: &'a [u8],
     },
+    /// Read what a leg's RTP port receives at once (`is_urgent`), or some 20 ms late in a batch: nothing
+    /// is sent for it. Each leg begins without haste. Reading everything at once is right too, only dearer.
+    Listen {
+        /// The leg.
+        leg: LegId,
+        /// It is connected with another leg.
+        is_urgent: bool,
+    },
     /// Tell the call logic.
     Event(Event),
     /// Tell the writer.
@@ -184,6 +192,10 @@ impl Outbox {
 
     pub(super) fn event(&mut self, event: Event) {
         self.other(Output::Event(event));
+    }
+
+    pub(super) fn listen(&mut self, leg: LegId, is_urgent: bool) {
+        self.other(Output::Listen { leg, is_urgent });
     }
 
     pub(super) fn recorder(&mut self, op: RecorderOp) {

@@ -153,6 +153,7 @@ impl Sim {
                 Output::Packet { leg, port, to, bytes } => {
                     self.sent.push(Sent { leg, port, to, bytes: bytes.to_vec(), at_ms });
                 }
+                Output::Listen { .. } => {}
                 Output::Event(event) => self.events.push((at_ms, event)),
                 Output::Recorder(RecorderOp::Open { key, .. }) => {
                     self.files.insert(key, Vec::new());

@@ -38,6 +38,14 @@ pub(super) const REFUSALS_MAX: usize = 2;
 pub(super) const PACE_MS: u64 = 50;
 /// Datagrams in that time that make it busy (2,000 a second: 20 talks).
 pub(super) const BUSY_PACKETS: usize = 100;
+/// RTP of legs connected with nobody is read this often …
+pub(super) const PATIENT_MS: u64 = 20;
+/// … or up to this much sooner, when the thread is awake anyway.
+pub(super) const PATIENT_EARLY_MS: u64 = 5;
+/// Rounds of one such batch, each with a datagram of every socket that has one; the rest has its next turn.
+pub(super) const PATIENT_ROUNDS_MAX: usize = 16;
+/// An arrival noted longer ago than this, or in the future, is not believed: the wall clock was set.
+pub(super) const STAMP_AGE_MS_MAX: u64 = 1000;
 /// Sleep of a busy thread before it looks for packets.
 pub(super) const COALESCE_US: u64 = 800;
 /// A media thread's load is measured over this long.

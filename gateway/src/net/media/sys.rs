@@ -3,6 +3,7 @@
 
 use std::{
     io,
+    net::SocketAddr,
     os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd},
     time::Duration,
 };
@@ -31,6 +32,14 @@ impl Poller {
         let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: token };
         // SAFETY: both descriptors are open for the call; `event` outlives it.
         check(unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), libc::EPOLL_CTL_ADD, fd.as_raw_fd(), &raw mut event) })?;
+        Ok(())
+    }
+
+    /// Reports `fd` no longer.
+    pub(super) fn remove(&self, fd: BorrowedFd<'_>) -> io::Result<()> {
+        let nothing = std::ptr::null_mut();
+        // SAFETY: both descriptors are open for the call; Linux takes no event here.
+        check(unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), libc::EPOLL_CTL_DEL, fd.as_raw_fd(), nothing) })?;
         Ok(())
     }
 
@@ -91,6 +100,64 @@ pub(super) fn thread_cpu() -> Duration {
     // SAFETY: `time` outlives the call. The clock always exists; otherwise the time stays 0.
     let _ = unsafe { libc::clock_gettime(libc::CLOCK_THREAD_CPUTIME_ID, &raw mut time) };
     Duration::new(u64::try_from(time.tv_sec).unwrap_or(0), u32::try_from(time.tv_nsec).unwrap_or(0))
+}
+
+/// Has the kernel note when each datagram arrived (socket(7), `SO_TIMESTAMPNS`).
+pub(super) fn stamp_arrivals(fd: BorrowedFd<'_>) -> io::Result<()> {
+    let on: libc::c_int = 1;
+    let len = std::mem::size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the descriptor is open for the call; `on` outlives it and is `len` bytes long.
+    check(unsafe {
+        libc::setsockopt(fd.as_raw_fd(), libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, (&raw const on).cast(), len)
+    })?;
+    Ok(())
+}
+
+/// Room for one control message with a `timespec`, aligned as `cmsghdr` has to be.
+type Control = [u64; 8];
+
+/// Reads a datagram: its length, source, and when it arrived as Unix time, if the kernel noted it.
+pub(super) fn receive_stamped(
+    fd: BorrowedFd<'_>,
+    buffer: &mut [u8],
+) -> io::Result<(usize, SocketAddr, Option<Duration>)> {
+    let mut control: Control = [0; 8];
+    let mut part = libc::iovec { iov_base: buffer.as_mut_ptr().cast(), iov_len: buffer.len() };
+    let mut stamp = None;
+    let mut receive = |name: *mut libc::c_void, name_len: &mut libc::socklen_t| {
+        // SAFETY: all-zero is a valid value of this struct of integers and pointers.
+        let mut message: libc::msghdr = unsafe { std::mem::zeroed() };
+        (message.msg_name, message.msg_namelen) = (name, *name_len);
+        (message.msg_iov, message.msg_iovlen) = (&raw mut part, 1);
+        (message.msg_control, message.msg_controllen) = (control.as_mut_ptr().cast(), std::mem::size_of::<Control>());
+        // SAFETY: every pointer of `message` is valid for its length during the call.
+        let len = unsafe { libc::recvmsg(fd.as_raw_fd(), &raw mut message, 0) };
+        let len = usize::try_from(len).map_err(|_| io::Error::last_os_error())?;
+        *name_len = message.msg_namelen;
+        // SAFETY: the kernel has written the control messages that `message` now describes.
+        stamp = unsafe { stamp_of(&message) };
+        Ok(len)
+    };
+    // SAFETY: the pointers are valid for the call; where `recvmsg` succeeds on a UDP socket it has
+    // written the source's address and its length.
+    let (len, from) = unsafe { socket2::SockAddr::try_init(|name, len| receive(name.cast(), &mut *len)) }?;
+    let from = from.as_socket().ok_or_else(|| io::Error::from(io::ErrorKind::InvalidData))?;
+    Ok((len, from, stamp))
+}
+
+/// # Safety
+/// The control messages of `message` are as the kernel left them.
+unsafe fn stamp_of(message: &libc::msghdr) -> Option<Duration> {
+    // SAFETY: see above; null if there is no message.
+    let first = unsafe { libc::CMSG_FIRSTHDR(message) };
+    // SAFETY: not null, so a whole header is there.
+    let header = unsafe { first.as_ref() }?;
+    if (header.cmsg_level, header.cmsg_type) != (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS) {
+        return None;
+    }
+    // SAFETY: a message of this type carries a `timespec`, not necessarily aligned.
+    let time = unsafe { libc::CMSG_DATA(first).cast::<libc::timespec>().read_unaligned() };
+    Some(Duration::new(u64::try_from(time.tv_sec).ok()?, u32::try_from(time.tv_nsec).ok()?))
 }
 
 /// Lets a connected UDP socket hear everybody again; its port stays.

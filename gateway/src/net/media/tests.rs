@@ -20,6 +20,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 
+mod batch;
 mod mix;
 
 /// Each test has its own range, below the kernel's ephemeral ports.

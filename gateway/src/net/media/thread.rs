@@ -26,15 +26,15 @@ use super::{
     MediaConfig, MediaEvent,
     event::EventSink,
     limits::{
-        COMMANDS_MAX, COMMANDS_PER_TURN_MAX, DATAGRAM_LEN_MAX, LOAD_MS, READY_MAX, RETRY_MS, WAKE_MS_MAX,
-        WRITER_BACKLOG_MAX,
+        COMMANDS_MAX, COMMANDS_PER_TURN_MAX, DATAGRAM_LEN_MAX, LOAD_MS, PATIENT_EARLY_MS, PATIENT_MS,
+        PATIENT_ROUNDS_MAX, READY_MAX, RETRY_MS, STAMP_AGE_MS_MAX, WAKE_MS_MAX, WRITER_BACKLOG_MAX,
     },
     mailbox::{Mailbox, Order, Signal},
     pace::Pace,
     ports::{Pair, Ports},
-    sockets::{self, Sockets},
+    sockets::{self, Pollers, Sockets},
     stats::Shared,
-    sys::{self, Poller, Waker},
+    sys::{self, Waker},
     writer::WriterHandle,
 };
 
@@ -44,7 +44,13 @@ const WAKER_TOKEN: u64 = u64::MAX;
 struct MediaThread {
     index: usize,
     engine: Engine,
-    poller: Poller,
+    pollers: Pollers,
+    /// Legs connected with nobody, read in batches …
+    patient: usize,
+    /// … next at this time.
+    batch_at: Instant,
+    /// Their tokens; kept for its allocation.
+    batch: Vec<u64>,
     signal: Arc<Signal>,
     orders: Receiver<Order>,
     sockets: LegTable<Sockets>,
@@ -76,8 +82,8 @@ pub(super) fn start(
 ) -> io::Result<(Mailbox, JoinHandle<()>)> {
     let (tx, orders) = sync_channel(COMMANDS_MAX);
     let signal = Arc::new(Signal { waker: Waker::new()?, awake: AtomicBool::new(false), stop: AtomicBool::new(false) });
-    let poller = Poller::new()?;
-    poller.add(signal.waker.as_fd(), WAKER_TOKEN)?;
+    let pollers = Pollers::new()?;
+    pollers.urgent.add(signal.waker.as_fd(), WAKER_TOKEN)?;
     let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let engine_config = EngineConfig {
         legs_max: cfg.legs_max,
@@ -94,7 +100,10 @@ pub(super) fn start(
     let mut thread = MediaThread {
         index,
         engine: Engine::new(engine_config, now),
-        poller,
+        pollers,
+        patient: 0,
+        batch_at: now,
+        batch: Vec::with_capacity(READY_MAX),
         signal: Arc::clone(&signal),
         orders,
         sockets: LegTable::default(),
@@ -134,7 +143,7 @@ impl MediaThread {
             if let Some(nap) = self.pace.nap() {
                 std::thread::sleep(nap);
             }
-            if let Err(error) = self.poller.wait(self.patience(now), &mut tokens) {
+            if let Err(error) = self.pollers.urgent.wait(self.patience(now), &mut tokens) {
                 tracing::error!(%error, "epoll_wait failed; media thread ends");
                 self.close_all(Instant::now());
                 return;
@@ -150,6 +159,7 @@ impl MediaThread {
             for token in tokens.iter().filter(|token| **token != WAKER_TOKEN) {
                 self.read(now, *token, &mut buffer);
             }
+            self.read_batch(now, &mut buffer);
             let writer_waits = self.retry_writer();
             let events_wait = self.events.retry();
             self.is_waiting = writer_waits || events_wait;
@@ -182,8 +192,9 @@ impl MediaThread {
             return Duration::ZERO;
         }
         let max = Duration::from_millis(if self.is_waiting || self.stopping { RETRY_MS } else { WAKE_MS_MAX });
-        let due = self.engine.poll_timeout().map(|at| at.saturating_duration_since(now));
-        due.map_or(max, |due| due.min(max))
+        let batch = (self.patient > 0).then_some(self.batch_at);
+        let due = self.engine.poll_timeout().into_iter().chain(batch).min();
+        due.map_or(max, |due| due.saturating_duration_since(now).min(max))
     }
 
     fn take_orders(&mut self, now: Instant) {
@@ -217,7 +228,7 @@ impl MediaThread {
 
     fn open(&mut self, now: Instant, leg: LegId, pair: Pair) {
         let (port, stale) = (pair.port, pair.stale);
-        let opened = Sockets::new(leg, pair, &self.poller);
+        let opened = Sockets::new(leg, pair, &self.pollers);
         if let Err(error) = &opened {
             tracing::error!(%leg, %error, "leg refused by epoll");
         }
@@ -233,6 +244,7 @@ impl MediaThread {
             self.engine.remember_stale(leg, stale);
         }
         self.sockets.insert(leg, sockets);
+        self.patient += 1;
     }
 
     /// The disk is so far behind that one recording more would only grow memory.
@@ -247,6 +259,38 @@ impl MediaThread {
             self.engine.handle_input(now, Input::Command(Command::CloseLeg { leg }));
             self.drain();
         }
+    }
+
+    /// Reads what has come for legs that are connected with nobody.
+    fn read_batch(&mut self, now: Instant, buffer: &mut [u8]) {
+        if self.patient == 0 || now + Duration::from_millis(PATIENT_EARLY_MS) < self.batch_at {
+            return;
+        }
+        self.batch_at = now + Duration::from_millis(PATIENT_MS);
+        let mut tokens = std::mem::take(&mut self.batch);
+        // Arrivals are noted by the wall clock; one look at both clocks serves the batch.
+        let clocks = (Instant::now(), SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default());
+        for round in 0..=PATIENT_ROUNDS_MAX {
+            tokens.clear();
+            if self.pollers.patient.wait(Duration::ZERO, &mut tokens).is_err() || tokens.is_empty() {
+                break;
+            }
+            if round == PATIENT_ROUNDS_MAX {
+                self.batch_at = now;
+                break;
+            }
+            for token in &tokens {
+                let leg = sockets::leg_of(*token);
+                let Some(datagram) = self.sockets.get(&leg).and_then(|sockets| sockets.read_stamped(buffer)) else {
+                    continue;
+                };
+                let at = arrival(clocks, datagram.arrived);
+                let (from, bytes) = (datagram.from, &buffer[..datagram.len]);
+                self.engine.handle_input(at, Input::Rtp { leg, from, bytes });
+                self.drain();
+            }
+        }
+        self.batch = tokens;
     }
 
     fn read(&mut self, now: Instant, token: u64, buffer: &mut [u8]) {
@@ -268,13 +312,24 @@ impl MediaThread {
                     let Some(sockets) = self.sockets.get_mut(&leg) else {
                         continue;
                     };
-                    if !sockets.send(leg, port, bytes, to, &self.poller) {
+                    if !sockets.send(leg, port, bytes, to, &self.pollers) {
                         self.shared.count_send_error();
                     }
+                }
+                Output::Listen { leg, is_urgent } => {
+                    let Some(sockets) = self.sockets.get_mut(&leg) else {
+                        continue;
+                    };
+                    self.patient -= usize::from(!sockets.is_urgent());
+                    if let Err(error) = sockets.hurry(leg, is_urgent, &self.pollers) {
+                        tracing::error!(%leg, %error, "leg refused by epoll");
+                    }
+                    self.patient += usize::from(!sockets.is_urgent());
                 }
                 Output::Event(event) => {
                     if let Event::LegClosed { leg, stale, .. } = event {
                         if let Some(sockets) = self.sockets.remove(&leg) {
+                            self.patient -= usize::from(!sockets.is_urgent());
                             let port = sockets.port;
                             drop(sockets);
                             self.ports.give_back(port, stale);
@@ -306,5 +361,28 @@ impl MediaThread {
             }
         }
         false
+    }
+}
+
+/// When a datagram came: the clock's word, carried over from the wall clock's by one look at `both`.
+fn arrival(both: (Instant, Duration), stamp: Option<Duration>) -> Instant {
+    let (now, unix) = both;
+    let age = stamp.and_then(|stamp| unix.checked_sub(stamp));
+    let age = age.filter(|age| *age <= Duration::from_millis(STAMP_AGE_MS_MAX)).unwrap_or_default();
+    now.checked_sub(age).unwrap_or(now)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_noted_arrival_counts_unless_the_wall_clock_was_set() {
+        let (now, unix) = (Instant::now(), Duration::from_secs(1_700_000_000));
+        let age = |age: Duration| now - arrival((now, unix), Some(unix - age));
+        assert_eq!(age(Duration::from_micros(19_500)), Duration::from_micros(19_500));
+        assert_eq!(age(Duration::from_secs(3600)), Duration::ZERO);
+        assert_eq!(arrival((now, unix), Some(unix + Duration::from_millis(1))), now);
+        assert_eq!(arrival((now, unix), None), now);
     }
 }

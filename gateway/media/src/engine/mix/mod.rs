@@ -16,7 +16,7 @@ pub(super) use table::Mixes;
 
 use std::time::Instant;
 
-use super::{Engine, Event, leg::Leg};
+use super::{Engine, Event, leg::Leg, output::Outbox};
 use crate::{LegId, dtmf::Digit, mixer::Matrix};
 
 /// Whom one leg of a mix hears.
@@ -26,6 +26,16 @@ pub struct MixRow {
     pub leg: LegId,
     /// The others it hears; nobody hears themselves.
     pub hears: Vec<LegId>,
+}
+
+impl Leg {
+    /// Tells the driver when the leg is connected with somebody, and when it no longer is.
+    fn settle_urgency(&mut self, out: &mut Outbox) {
+        let is_urgent = self.mix.is_some();
+        if std::mem::replace(&mut self.is_urgent, is_urgent) != is_urgent {
+            out.listen(self.id, is_urgent);
+        }
+    }
 }
 
 impl Engine {
@@ -80,6 +90,7 @@ impl Engine {
             leg.end_playout();
             leg.fed_by = None;
             leg.talk_ends(now, &mut self.out);
+            leg.settle_urgency(&mut self.out);
         }
         self.route(now, mix);
     }

@@ -49,6 +49,7 @@ impl Engine {
                 leg.mix = None;
                 leg.talk_ends(now, &mut self.out);
             }
+            leg.settle_urgency(&mut self.out);
             // What a leg on hold said before is not played after it.
             if !heard.has(n) || !leg.is_heard() {
                 leg.end_playout();
