@@ -154,12 +154,14 @@ impl MediaThread {
             self.engine.handle_timeout(now);
             self.drain();
             if tokens.contains(&WAKER_TOKEN) || self.more_orders {
-                self.take_orders(now);
+                self.take_orders(now, &mut buffer);
             }
             for token in tokens.iter().filter(|token| **token != WAKER_TOKEN) {
                 self.read(now, *token, &mut buffer);
             }
-            self.read_batch(now, &mut buffer);
+            if now + Duration::from_millis(PATIENT_EARLY_MS) >= self.batch_at {
+                self.read_batch(now, &mut buffer);
+            }
             let writer_waits = self.retry_writer();
             let events_wait = self.events.retry();
             self.is_waiting = writer_waits || events_wait;
@@ -197,7 +199,7 @@ impl MediaThread {
         due.map_or(max, |due| due.saturating_duration_since(now).min(max))
     }
 
-    fn take_orders(&mut self, now: Instant) {
+    fn take_orders(&mut self, now: Instant, buffer: &mut [u8]) {
         self.signal.waker.clear();
         // Before the queue is read, so that a later order wakes us again; a swap, not a store,
         // since it must see what was queued before the flag was last set.
@@ -212,12 +214,18 @@ impl MediaThread {
                     self.refuse_recording(leg, spec);
                 }
                 Ok(Order::Command(command)) => {
+                    // These draw a line: what came before it has to be counted and recorded so.
+                    if matches!(command, Command::CloseLeg { .. } | Command::Record { .. } | Command::StopRecord { .. })
+                    {
+                        self.read_batch(now, buffer);
+                    }
                     self.engine.handle_input(now, Input::Command(command));
                     self.drain();
                 }
                 Err(TryRecvError::Empty) if !self.signal.stop.load(Ordering::Acquire) => return,
                 Err(TryRecvError::Empty | TryRecvError::Disconnected) => {
                     self.stopping = true;
+                    self.read_batch(now, buffer);
                     self.close_all(now);
                     return;
                 }
@@ -244,6 +252,9 @@ impl MediaThread {
             self.engine.remember_stale(leg, stale);
         }
         self.sockets.insert(leg, sockets);
+        if self.patient == 0 {
+            self.batch_at = now + Duration::from_millis(PATIENT_MS);
+        }
         self.patient += 1;
     }
 
@@ -263,7 +274,7 @@ impl MediaThread {
 
     /// Reads what has come for legs that are connected with nobody.
     fn read_batch(&mut self, now: Instant, buffer: &mut [u8]) {
-        if self.patient == 0 || now + Duration::from_millis(PATIENT_EARLY_MS) < self.batch_at {
+        if self.patient == 0 {
             return;
         }
         self.batch_at = now + Duration::from_millis(PATIENT_MS);

@@ -58,3 +58,18 @@ fn a_key_pressed_on_a_leg_connected_with_nobody_is_reported() {
     let events = until(&mut rx, |event| *event == digit);
     assert_eq!(events, [MediaEvent::FirstPacket { leg: leg.id }, digit]);
 }
+
+#[test]
+fn what_came_before_a_leg_in_no_talk_was_closed_is_counted() {
+    let (media, mut rx, _dir) = start(20_160, 1, 4);
+    let leg = media.open_leg().unwrap();
+    let mut phone = Phone::new(440.0);
+    media.configure(leg.id, phone.params());
+    phone.send(leg.local);
+    until(&mut rx, |event| *event == MediaEvent::FirstPacket { leg: leg.id });
+    (0..5).for_each(|_| phone.send(leg.local));
+    media.close_leg(leg.id);
+    let events = until(&mut rx, |event| matches!(event, MediaEvent::LegClosed { .. }));
+    let MediaEvent::LegClosed { stats, .. } = &events[events.len() - 1] else { panic!() };
+    assert_eq!(stats.packets_in, 6, "{stats:?}");
+}
