@@ -188,7 +188,7 @@ fn add(gateway: &Gateway, operators: &[NewUser]) -> Result<()> {
     std::thread::scope(|scope| {
         let adding: Vec<_> = operators
             .chunks(share)
-            .map(|chunk| scope.spawn(move || chunk.iter().try_for_each(|user| gateway.add_user(user))))
+            .map(|chunk| scope.spawn(move || chunk.iter().try_for_each(|user| add_one(gateway, user))))
             .collect();
         let gone = || Error::Sip("a thread that added operators ended".into());
         adding.into_iter().try_for_each(|thread| thread.join().map_err(|_| gone())?)
@@ -273,4 +273,19 @@ pub(crate) async fn serve(calls: u32) -> Result<()> {
         bench.id()?
     );
     tokio::signal::ctrl_c().await.map_err(Error::io("wait for Ctrl-C"))
+}
+
+/// Two that open the database at the same moment may find it locked.
+fn add_one(gateway: &Gateway, user: &NewUser) -> Result<()> {
+    const TRIES: u32 = 8;
+    let mut tried = 0;
+    loop {
+        match gateway.add_user(user) {
+            Err(_) if tried < TRIES => {
+                tried += 1;
+                std::thread::sleep(std::time::Duration::from_millis(50));
+            }
+            result => return result,
+        }
+    }
 }
