@@ -80,6 +80,8 @@ pub(super) struct Sockets {
     strangers: Option<UdpSocket>,
     peer: Option<Peer>,
     is_urgent: bool,
+    /// The turn it was read last.
+    pub(super) turn: u32,
 }
 
 impl Sockets {
@@ -89,7 +91,15 @@ impl Sockets {
         sys::stamp_arrivals(pair.rtp.as_fd())?;
         pollers.patient.add(pair.rtp.as_fd(), token + RTP)?;
         pollers.urgent.add(pair.rtcp.as_fd(), token + RTCP)?;
-        Ok(Self { port: pair.port, rtp: pair.rtp, rtcp: pair.rtcp, strangers: None, peer: None, is_urgent: false })
+        Ok(Self {
+            port: pair.port,
+            rtp: pair.rtp,
+            rtcp: pair.rtcp,
+            strangers: None,
+            peer: None,
+            is_urgent: false,
+            turn: 0,
+        })
     }
 
     /// RTP is reported at once.

@@ -334,7 +334,7 @@ fn a_stuck_writer_refuses_new_recordings_and_takes_them_again_when_it_moves() {
     assert_eq!(shared.snapshot().recordings_refused, 3);
     mailbox.stop();
     drop(ops);
-    assert!(thread::join_all(&mut vec![join], Duration::from_secs(5)));
+    assert!(threads::join_all(&mut vec![join], Duration::from_secs(5)));
 }
 
 #[test]

@@ -65,6 +65,8 @@ struct MediaThread {
     stopping: bool,
     is_waiting: bool,
     pace: Pace,
+    /// Counts turns.
+    turn: u32,
     /// Something was reported since the counters were shown last.
     unpublished: bool,
     /// When the thread's load was measured last, and the processor time it had used then.
@@ -116,21 +118,12 @@ pub(super) fn start(
         stopping: false,
         is_waiting: false,
         pace: Pace::new(now),
+        turn: 0,
         unpublished: true,
         measured: (now, Duration::ZERO),
     };
     let join = std::thread::Builder::new().name(format!("media-{index}")).spawn(move || thread.run())?;
     Ok((Mailbox { tx, signal }, join))
-}
-
-/// Waits for threads, but not for ever. Returns whether all have ended.
-pub(super) fn join_all(joins: &mut Vec<JoinHandle<()>>, wait: Duration) -> bool {
-    let deadline = Instant::now() + wait;
-    while joins.iter().any(|join| !join.is_finished()) && Instant::now() < deadline {
-        std::thread::sleep(Duration::from_millis(2));
-    }
-    joins.retain(|join| !join.is_finished());
-    joins.is_empty()
 }
 
 impl MediaThread {
@@ -156,8 +149,10 @@ impl MediaThread {
             if tokens.contains(&WAKER_TOKEN) || self.more_orders {
                 self.take_orders(now, &mut buffer);
             }
+            self.turn = self.turn.wrapping_add(1);
+            let mut again = 0;
             for token in tokens.iter().filter(|token| **token != WAKER_TOKEN) {
-                self.read(now, *token, &mut buffer);
+                again += usize::from(self.read(now, *token, &mut buffer));
             }
             if now + Duration::from_millis(PATIENT_EARLY_MS) >= self.batch_at {
                 self.read_batch(now, &mut buffer);
@@ -165,7 +160,7 @@ impl MediaThread {
             let writer_waits = self.retry_writer();
             let events_wait = self.events.retry();
             self.is_waiting = writer_waits || events_wait;
-            if self.pace.note(now, tokens.len()) || self.unpublished {
+            if self.pace.note(now, tokens.len(), again) || self.unpublished {
                 self.publish(now);
             }
             if self.stopping && !self.is_waiting {
@@ -304,15 +299,21 @@ impl MediaThread {
         self.batch = tokens;
     }
 
-    fn read(&mut self, now: Instant, token: u64, buffer: &mut [u8]) {
+    /// Reads one datagram. Returns whether the leg had one in the turn before, too.
+    fn read(&mut self, now: Instant, token: u64, buffer: &mut [u8]) -> bool {
         let leg = sockets::leg_of(token);
-        let Some(datagram) = self.sockets.get(&leg).and_then(|sockets| sockets.read(token, buffer)) else {
-            return;
+        let Some(sockets) = self.sockets.get_mut(&leg) else {
+            return false;
+        };
+        let again = std::mem::replace(&mut sockets.turn, self.turn).wrapping_add(1) == self.turn;
+        let Some(datagram) = sockets.read(token, buffer) else {
+            return again;
         };
         let (from, bytes) = (datagram.from, &buffer[..datagram.len]);
         let input = if datagram.is_rtcp { Input::Rtcp { leg, from, bytes } } else { Input::Rtp { leg, from, bytes } };
         self.engine.handle_input(now, input);
         self.drain();
+        again
     }
 
     /// Carries out what the engine wants.

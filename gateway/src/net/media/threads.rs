@@ -5,7 +5,7 @@ use std::{
     io,
     sync::{Arc, Mutex, OnceLock, PoisonError},
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::mpsc;
@@ -119,8 +119,18 @@ impl Threads {
     /// Ends all threads; waits no longer than `wait`. Returns whether all have ended.
     pub(super) fn shutdown(&self, wait: Duration) -> bool {
         self.stop();
-        thread::join_all(&mut self.joins.lock().unwrap_or_else(PoisonError::into_inner), wait)
+        join_all(&mut self.joins.lock().unwrap_or_else(PoisonError::into_inner), wait)
     }
+}
+
+/// Waits for threads, but not for ever. Returns whether all have ended.
+pub(super) fn join_all(joins: &mut Vec<JoinHandle<()>>, wait: Duration) -> bool {
+    let deadline = Instant::now() + wait;
+    while joins.iter().any(|join| !join.is_finished()) && Instant::now() < deadline {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    joins.retain(|join| !join.is_finished());
+    joins.is_empty()
 }
 
 #[derive(Debug, PartialEq, Eq)]
