@@ -13,6 +13,7 @@ pub mod clock;
 pub mod config;
 pub mod console;
 pub mod dialout;
+pub mod geo;
 pub mod intake;
 pub mod net;
 pub mod observe;

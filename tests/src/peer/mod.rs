@@ -1,10 +1,11 @@
 //! Real peers as child processes: SIPp, baresip, linphonec, Kamailio,
-//! sipvicious, PostgreSQL.
+//! sipvicious, PostgreSQL, and libraries from npm and PyPI.
 
 mod baresip;
 mod kamailio;
 mod linphone;
 mod postgres;
+mod script;
 mod sipp;
 mod sipvicious;
 
@@ -12,6 +13,7 @@ pub use baresip::{Baresip, BaresipConfig};
 pub use kamailio::{Kamailio, KamailioConfig};
 pub use linphone::{Linphone, LinphoneConfig};
 pub use postgres::Postgres;
+pub use script::{node, peers_dir, python};
 pub use sipp::{Sipp, SippConfig, SippReport, scenario, write_alaw};
 pub use sipvicious::{Scan, scan};
 
