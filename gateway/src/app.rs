@@ -17,6 +17,7 @@ use crate::acd::Acd;
 use crate::call::{Control, LiveCalls};
 use crate::callback::schedule::Rules;
 use crate::casecore::{Core, HttpCore, Ledger};
+use crate::channels::template::Templates;
 use crate::clock::now_ms;
 use crate::config::Config;
 use crate::net::address::reachable;
@@ -62,6 +63,8 @@ pub struct Services {
     pub acd: Acd,
     /// Prompts and flows.
     pub voice: Voice,
+    /// What citizens are written.
+    pub texts: Templates,
     /// Numbers at rest.
     pub sealer: Sealer,
     /// Calls going on.
@@ -158,6 +161,7 @@ async fn build(config: Arc<Config>, cancel: CancellationToken) -> anyhow::Result
         media_routes,
         acd,
         voice,
+        texts: Templates::new(&config.texts.own, &config.texts.signature)?,
         sealer,
         live: LiveCalls::default(),
         metrics,

@@ -8,6 +8,7 @@ pub mod app;
 pub mod call;
 pub mod callback;
 pub mod casecore;
+pub mod channels;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -16,6 +16,7 @@ impl Config {
             .and_then(|()| self.judge_casecore())
             .and_then(|()| self.judge_callback())
             .and_then(|()| self.judge_dialout())
+            .and_then(|()| self.judge_texts())
             .and_then(|()| self.judge_trace());
         judged.map_err(|Fault { key, problem, remedy }| ConfigError::Value {
             path: path.into(),
@@ -211,6 +212,19 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    fn judge_texts(&self) -> Result<(), Fault> {
+        let signature = &self.texts.signature;
+        if signature.chars().count() > 20 || signature.contains(['【', '】']) || signature.chars().any(char::is_control)
+        {
+            let problem = format!("{signature:?} is no signature");
+            return fault("texts.signature", problem, "至多 20 字,不含【】 / at most 20 characters, without 【】");
+        }
+        match crate::channels::template::Templates::new(&self.texts.own, signature) {
+            Ok(_) => Ok(()),
+            Err(e) => fault("texts.own", e.to_string(), "对照示例修改 / see ops/hotline.example.toml"),
+        }
     }
 
     fn judge_trace(&self) -> Result<(), Fault> {

@@ -14,6 +14,7 @@ mod judge;
 mod judge_trunk;
 mod recording;
 mod srtp;
+mod texts;
 mod trace;
 mod trunk;
 
@@ -23,6 +24,7 @@ pub use guard::Guard;
 pub use judge::digest_algorithm;
 pub use recording::{Record, RecordingFormat};
 pub use srtp::Srtp;
+pub use texts::Texts;
 pub use trace::{Hep, Trace};
 pub use trunk::{
     BadHostPort, ClientCertificate, HostPort, NumberRule, SipTls, TransportName, Trunk, TrunkDtmf, TrunkNumbers,
@@ -91,6 +93,8 @@ pub struct Config {
     pub models: Models,
     /// From contacts to items.
     pub intake: Intake,
+    /// What citizens are written.
+    pub texts: Texts,
     /// Where items are handed to.
     pub casecore: CaseCore,
     /// What may be called outside, and how often.
