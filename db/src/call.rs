@@ -11,7 +11,7 @@ use crate::{
     error::Result,
     id::Id,
     limits,
-    party::{self, PartyPhone},
+    party::{self, Address, AddressKind},
     pool::Store,
     sql::sql,
     text::words,
@@ -261,13 +261,13 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::call_begin`].
-    pub async fn call_arrive(&self, caller: Option<PartyPhone>, mut new: NewCall) -> Result<Arrived> {
+    pub async fn call_arrive(&self, caller: Option<Address>, mut new: NewCall) -> Result<Arrived> {
         limits::text("did", &new.did, limits::SHORT_TEXT_CHARS_MAX)?;
         limits::text("sip_call_id", &new.sip_call_id, limits::SHORT_TEXT_CHARS_MAX)?;
         self.write(|c| {
             Box::pin(async move {
                 if let Some(caller) = caller {
-                    new.party = Some(party::ensure(c, caller).await?);
+                    new.party = Some(party::ensure(c, AddressKind::Phone, caller).await?);
                 }
                 begin(c, new).await
             })

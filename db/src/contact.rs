@@ -50,11 +50,23 @@ pub struct NewContact {
     pub raw_ref: Option<String>,
 }
 
+/// The next place in the order of arrival. Its counter stays locked until the commit, so that no
+/// contact of any gateway comes between this and the rows that follow.
+pub(crate) async fn next_seq(c: &mut Conn) -> Result<i64> {
+    c.next(ARRIVAL).await
+}
+
 /// Inserts a contact under the next sequence number.
 pub(crate) async fn insert(c: &mut Conn, new: NewContact) -> Result<Contact> {
+    let seq = next_seq(c).await?;
+    insert_as(c, seq, new).await
+}
+
+/// Inserts a contact under a number from [`next_seq`].
+pub(crate) async fn insert_as(c: &mut Conn, seq: i64, new: NewContact) -> Result<Contact> {
     let contact = Contact {
         id: Id::new(),
-        seq: c.next(ARRIVAL).await?,
+        seq,
         channel: new.channel,
         direction: new.direction,
         arrived_at: new.arrived_at,

@@ -65,6 +65,12 @@ impl DbError {
     }
 }
 
+/// Runs a caller's decision inside a transaction: a bug there must not take the writer down.
+pub(crate) fn guarded<T>(decide: impl FnOnce() -> T) -> Result<T> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(decide))
+        .map_err(|_| DbError::conflict("a decision inside the transaction broke off"))
+}
+
 impl From<sqlx::Error> for DbError {
     fn from(error: sqlx::Error) -> Self {
         match &error {

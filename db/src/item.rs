@@ -1,14 +1,12 @@
 //! Intake items: what a citizen wants, numbered and handed off in one transaction.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
-
 use serde::Serialize;
 use serde_json::Value;
 use sqlx::FromRow;
 
 use crate::{
     conn::Conn,
-    error::{DbError, Result},
+    error::{DbError, Result, guarded},
     handoff::{self, HandoffKind, NewHandoff},
     id::Id,
     item_list::{self, ContactRole},
@@ -204,7 +202,7 @@ pub(crate) async fn set_state(c: &mut Conn, id: Id, state: ItemState, at: i64) -
     c.run(query).await.map(|_| ())
 }
 
-fn check(new: &NewItem) -> Result<()> {
+pub(crate) fn check(new: &NewItem) -> Result<()> {
     number::check_region(&new.region)?;
     limits::text("title", &new.title, TITLE_CHARS_MAX)?;
     limits::text("detail", &new.detail, LONG_TEXT_CHARS_MAX)?;
@@ -286,7 +284,7 @@ async fn insert(c: &mut Conn, new: &NewItem, now: i64, utc_offset_min: i32) -> R
     Err(DbError::Exhausted("the query codes"))
 }
 
-async fn create(
+pub(crate) async fn create(
     c: &mut Conn,
     new: NewItem,
     send: Option<ItemHandoff>,
@@ -302,9 +300,7 @@ async fn create(
     }
     let item = load(c, id).await?;
     if let Some(send) = send {
-        // A bug in the caller's closure must not take the writer down.
-        let payload = catch_unwind(AssertUnwindSafe(|| (send.payload)(&item)))
-            .map_err(|_| DbError::conflict("the payload of the hand-off could not be made"))?;
+        let payload = guarded(|| (send.payload)(&item))?;
         let new = NewHandoff { target: send.target, kind: HandoffKind::Create, payload, idempotency_key: None };
         handoff::insert(c, id, new, now).await?;
     }

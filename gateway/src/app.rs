@@ -71,6 +71,8 @@ pub struct Services {
     pub live: LiveCalls,
     /// Counters.
     pub metrics: Metrics,
+    /// The door for messages.
+    pub intake: crate::intake::Intake,
     /// Calls to outside numbers at once.
     pub dialouts: crate::dialout::Slots,
     /// What passed on the wire.
@@ -164,6 +166,7 @@ async fn build(config: Arc<Config>, cancel: CancellationToken) -> anyhow::Result
         texts: Templates::new(&config.texts.own, &config.texts.signature)?,
         sealer,
         live: LiveCalls::default(),
+        intake: crate::intake::Intake::new(&config, metrics.registry())?,
         metrics,
         dialouts: crate::dialout::Slots::default(),
         trace,
@@ -326,6 +329,7 @@ fn spawn_workers(sv: &Arc<Services>, core: &Arc<Core>) {
         done_tx,
     ));
     tokio::spawn(crate::intake::from_call::run(Arc::clone(sv), done_rx));
+    tokio::spawn(crate::intake::settle::run(Arc::clone(sv)));
 }
 
 fn spawn_calls(sv: &Arc<Services>, mut events: SipEvents) {

@@ -1,15 +1,15 @@
 //! A call's first and last transaction, and queue rows written together.
 
 use hotline_db::{
-    CallFilter, CallLine, CallPatch, CallbackFilter, CallbackKind, DbError, Id, NewCallback, PartyPhone, QueueEntry,
+    Address, CallFilter, CallLine, CallPatch, CallbackFilter, CallbackKind, DbError, Id, NewCallback, QueueEntry,
     QueueRow,
 };
 use serde_json::json;
 
 use crate::stage::{Stage, T0, call, hung_up, new_call, party, story};
 
-fn phone(n: u32) -> PartyPhone {
-    PartyPhone { hash: format!("hash-{n}"), sealed: vec![1, 2, 3], mask: "138****0001".into() }
+fn phone(n: u32) -> Address {
+    Address { hash: format!("hash-{n}"), sealed: vec![1, 2, 3], mask: "138****0001".into() }
 }
 
 story!(a_call_arrives_with_its_citizen_in_one_transaction, |s: Stage| async move {

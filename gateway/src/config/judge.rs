@@ -17,7 +17,8 @@ impl Config {
             .and_then(|()| self.judge_callback())
             .and_then(|()| self.judge_dialout())
             .and_then(|()| self.judge_texts())
-            .and_then(|()| self.judge_trace());
+            .and_then(|()| self.judge_trace())
+            .and_then(|()| self.intake.judge());
         judged.map_err(|Fault { key, problem, remedy }| ConfigError::Value {
             path: path.into(),
             key,
@@ -115,7 +116,6 @@ impl Config {
         within("casecore.timeout_ms", self.casecore.timeout_ms, 100, 120_000)?;
         within("trace.memory_mb", u64::from(self.trace.memory_mb), 0, 4_096)?;
         within("trace.keep_days", u64::from(self.trace.keep_days), 0, 365)?;
-        within("intake.form_grace_s", self.intake.form_grace_s, 0, 86_400)?;
         for (name, queue) in &self.queues {
             within(&format!("queue.{name}.ring_timeout_s"), queue.ring_timeout_s, 3, 180)?;
             within(&format!("queue.{name}.wrap_s"), queue.wrap_s, 0, 3_600)?;

@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 mod codecs;
 mod dialout;
 mod guard;
+mod intake;
 mod judge;
 mod judge_trunk;
 mod recording;
@@ -21,6 +22,7 @@ mod trunk;
 pub use codecs::CodecName;
 pub use dialout::Dialout;
 pub use guard::Guard;
+pub use intake::Intake;
 pub use judge::digest_algorithm;
 pub use recording::{Record, RecordingFormat};
 pub use srtp::Srtp;
@@ -343,20 +345,6 @@ pub struct Voice {
 pub struct Models {
     /// Where `hotline model get` fetches from; empty: the publisher's own address.
     pub base_url: String,
-}
-
-/// From contacts to items.
-#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
-#[serde(default, deny_unknown_fields)]
-pub struct Intake {
-    /// The operator's form comes first: only so long after a call's end its transcript becomes the item.
-    pub form_grace_s: u64,
-}
-
-impl Default for Intake {
-    fn default() -> Self {
-        Self { form_grace_s: 120 }
-    }
 }
 
 /// The case core.

@@ -1,8 +1,14 @@
 //! The single door. Whatever the channel, a contact gets its place in the global order of arrival
 //! here, and only what this returned `Ok` for has been acknowledged.
 
-use hotline_db::{Arrived, DbError, Direction, Id, NewCall, Party, PartyPhone};
+use std::time::Duration;
 
+use hotline_db::{Address, Arrived, DbError, Direction, Id, MessageState, MessageTaken, NewCall, Party};
+use tracing::{info, warn};
+
+use super::draft;
+use super::envelope::{Channel, Envelope};
+use super::limit::Admission;
 use crate::app::Services;
 use crate::privacy::{Pii, SealError, mask_phone};
 
@@ -18,6 +24,119 @@ pub enum AcceptError {
     /// The number couldn't be sealed.
     #[error(transparent)]
     Seal(#[from] SealError),
+    /// All channels together bring too much.
+    #[error("消息过多,请稍后重发 / too many messages at once: send it again later")]
+    Flood,
+    /// The store doesn't answer.
+    #[error("数据库无响应,请稍后重发 / the database does not answer: send it again later")]
+    Away,
+}
+
+impl AcceptError {
+    /// Whether the same message may be taken later; otherwise sending it again is useless.
+    #[must_use]
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Store(e) => e.is_transient() || matches!(e, DbError::Sqlx(_) | DbError::Sqlite(_) | DbError::Closed),
+            Self::Flood | Self::Away => true,
+            Self::Seal(_) => false,
+        }
+    }
+}
+
+/// Why a message that was stored leads to nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Its sender isn't heard (黑名单).
+    Blocked,
+}
+
+/// What became of a message. Whatever it is, it is durable: acknowledge it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Taken {
+    /// Stored.
+    New {
+        /// Its contact.
+        contact: Id,
+        /// Its place in the global order of arrival.
+        seq: i64,
+        /// Its row.
+        message: Id,
+    },
+    /// It was there already: the same key of the same channel.
+    Duplicate {
+        /// The first one's row.
+        message: Id,
+    },
+    /// Stored, and nothing follows.
+    Refused(Refusal),
+    /// The database is away: it is in the journal and gets its number, in order, when it is back.
+    Journaled,
+}
+
+/// Takes a message: deduplicated, numbered, put into its conversation and answered in one
+/// transaction. `Ok` means it is on disk: acknowledge it to the carrier now. `Err` means it isn't:
+/// do not acknowledge it.
+///
+/// # Errors
+/// [`AcceptError::Flood`] and [`AcceptError::Away`] when it should come again later,
+/// [`AcceptError::Store`] with [`DbError::Invalid`] for a field that is too long.
+pub async fn message(sv: &Services, e: Envelope) -> Result<Taken, AcceptError> {
+    let verdict = if e.test { Admission::Free } else { admit(sv, &e) };
+    if verdict == Admission::Flood {
+        sv.intake.counters.floods.inc();
+        return Err(AcceptError::Flood);
+    }
+    if verdict == (Admission::Limited { first: true }) {
+        warn!(channel = e.channel.as_str(), sender = %shown_sender(&e), "limit of messages an hour reached: kept without an item");
+    }
+    let is_limited = matches!(verdict, Admission::Limited { .. });
+    let patience = Duration::from_millis(sv.config.intake.store_timeout_ms);
+    match tokio::time::timeout(patience, stored(sv, &e, is_limited)).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(AcceptError::Away),
+    }
+}
+
+fn admit(sv: &Services, e: &Envelope) -> Admission {
+    let hash = draft::hash_of(sv, &e.sender);
+    sv.intake.limits().admit(e.at, e.channel, hash.as_deref())
+}
+
+fn shown_sender(e: &Envelope) -> String {
+    draft::address_of(&e.sender).map_or_else(String::new, |(_, pii)| pii.to_string())
+}
+
+/// The message in the tables.
+async fn stored(sv: &Services, e: &Envelope, is_limited: bool) -> Result<Taken, AcceptError> {
+    let new = draft::draft(sv, e, is_limited).await?;
+    let red = new.red;
+    let taken = sv.store.message_take(new).await?;
+    Ok(note(sv, e.channel, red, taken))
+}
+
+/// Counts it, and rings for the worker where something is due at once.
+fn note(sv: &Services, channel: Channel, red: bool, taken: MessageTaken) -> Taken {
+    let counters = &sv.intake.counters;
+    let (contact, seq, message, state, act_at) = match taken {
+        MessageTaken::Known { message } => {
+            counters.duplicates.with_label_values(&[channel.as_str()]).inc();
+            return Taken::Duplicate { message };
+        }
+        MessageTaken::New { contact, seq, message, state, act_at, .. } => (contact, seq, message, state, act_at),
+    };
+    counters.messages.with_label_values(&[channel.as_str(), state.as_str()]).inc();
+    if act_at.is_some() {
+        sv.intake.bell.notify_one();
+    }
+    if red && state == MessageState::Taken {
+        counters.red.inc();
+        info!(channel = channel.as_str(), seq, %message, "a message reports danger");
+    }
+    match state {
+        MessageState::Refused => Taken::Refused(Refusal::Blocked),
+        _ => Taken::New { contact, seq, message },
+    }
 }
 
 /// A telephone call as it arrives.
@@ -69,9 +188,9 @@ pub async fn phone_call(sv: &Services, contact: PhoneContact) -> Result<Accepted
     Ok(Accepted { call, seq, party })
 }
 
-fn kept(sv: &Services, number: &str) -> Result<PartyPhone, SealError> {
+fn kept(sv: &Services, number: &str) -> Result<Address, SealError> {
     let sealed = sv.sealer.seal(number)?;
-    Ok(PartyPhone { hash: sv.sealer.hash(number), sealed, mask: mask_phone(number) })
+    Ok(Address { hash: sv.sealer.hash(number), sealed, mask: mask_phone(number) })
 }
 
 /// What views show of a caller: a mask, [`WITHHELD`], or nothing.

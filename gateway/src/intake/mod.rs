@@ -1,5 +1,17 @@
 //! The intake: everything a citizen tells us comes through `accept`.
 
 pub mod accept;
+pub mod command;
+pub mod conversation;
+pub mod datum;
+pub mod draft;
+pub mod envelope;
 pub mod from_call;
 pub mod item;
+pub mod limit;
+pub mod machine;
+pub mod reply;
+pub mod settle;
+mod state;
+
+pub use state::Intake;

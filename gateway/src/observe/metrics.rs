@@ -96,6 +96,12 @@ impl SipGuard {
 }
 
 impl Metrics {
+    /// Where other parts register their own.
+    #[must_use]
+    pub const fn registry(&self) -> &Registry {
+        &self.registry
+    }
+
     /// A registry of its own: several gateways fit in one process (tests).
     pub fn new(config: &Config) -> Result<Self, prometheus::Error> {
         let r = Registry::new();

@@ -1,0 +1,275 @@
+//! The steps of a conversation's timer: it becomes an item, is answered, handed off and ended, each
+//! in the transaction that decides it.
+
+use std::sync::Arc;
+
+use sqlx::FromRow;
+
+use crate::{
+    claim::IdRow,
+    conn::Conn,
+    conversation::{Conversation, ConversationState, select_conversation},
+    error::{DbError, Result, guarded},
+    handoff::{self, HandoffKind, NewHandoff},
+    id::Id,
+    item::{self, Item, ItemHandoff, NewItem},
+    item_list::{self, ContactRole},
+    message::{Message, select_message},
+    outgoing::{self, NewOutgoing},
+    party::{self, Party},
+    pool::Store,
+    sql::sql,
+};
+
+/// Messages of one conversation that are read; more than one ever holds.
+const PARTS_READ_MAX: i64 = 200;
+
+/// What is known when a conversation's timer runs out.
+#[derive(Debug)]
+pub struct Settling<'a> {
+    /// The conversation.
+    pub conversation: &'a Conversation,
+    /// Its messages in order of arrival.
+    pub messages: &'a [Message],
+    /// Whether files came with them.
+    pub has_media: bool,
+    /// The item it became before.
+    pub item: Option<&'a Item>,
+    /// Whether that item is on its way to the case core.
+    pub is_handed: bool,
+    /// The citizen.
+    pub party: Option<&'a Party>,
+}
+
+/// What the item says now, with all messages read.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Amendment {
+    /// Title, at most 256 characters.
+    pub title: String,
+    /// What the citizen said.
+    pub detail: String,
+    /// 1 to 5; an item never becomes less urgent by this.
+    pub urgency: i64,
+    /// Class code, 5 digits.
+    pub class_code: Option<String>,
+    /// The place in words.
+    pub location_text: Option<String>,
+    /// Longitude in degrees, CGCS2000.
+    pub lon: Option<f64>,
+    /// Latitude in degrees, CGCS2000.
+    pub lat: Option<f64>,
+}
+
+/// Makes the texts that need the item's numbers.
+pub type Answers = Box<dyn FnOnce(&Item) -> Vec<NewOutgoing> + Send>;
+
+/// What is done.
+pub struct Settlement {
+    /// The item to make.
+    pub create: Option<NewItem>,
+    /// What the item says now; left alone once a person took it in hand, and but for its text once it
+    /// is handed off.
+    pub amend: Option<Amendment>,
+    /// The hand-off of the item, unless it is on its way already.
+    pub hand_off: Option<ItemHandoff>,
+    /// Texts about the item.
+    pub answers: Option<Answers>,
+    /// Texts that need no item.
+    pub notices: Vec<NewOutgoing>,
+    /// What was asked back by them.
+    pub asked: Option<String>,
+    /// The texts hold the receipt.
+    pub receipt: bool,
+    /// It is over.
+    pub close: bool,
+    /// When its timer runs out next.
+    pub next_at: Option<i64>,
+}
+
+/// Decides; asked inside the transaction, perhaps more than once.
+pub type Settler = Arc<dyn for<'a> Fn(&Settling<'a>) -> Settlement + Send + Sync>;
+
+/// What a step led to.
+#[derive(Debug, Clone)]
+pub struct Settled {
+    /// The conversation as it is now.
+    pub conversation: Conversation,
+    /// Its item, and whether it was made now.
+    pub item: Option<(Item, bool)>,
+    /// Whether the hand-off was written now.
+    pub handed_off: bool,
+}
+
+#[derive(FromRow)]
+struct CountRow {
+    n: i64,
+}
+
+crate::lite::row!(CountRow { n });
+
+async fn count(c: &mut Conn, query: &'static str, id: Id) -> Result<i64> {
+    Ok(c.one::<CountRow>(sql(query).bind(id)).await?.n)
+}
+
+async fn settle(c: &mut Conn, id: Id, now: i64, offset_min: i32, settler: Settler) -> Result<Option<Settled>> {
+    // Holds the row: a message on its way in waits, and finds what this left.
+    let hold = sql("UPDATE conversation SET act_at = act_at WHERE id = $1 AND act_at <= $2");
+    if c.run(hold.bind(id).bind(now)).await? == 0 {
+        return Ok(None);
+    }
+    let conversation: Conversation = c.one(select_conversation!("WHERE id = $1").bind(id)).await?;
+    let messages: Vec<Message> =
+        c.all(select_message!("WHERE conversation = $1 ORDER BY seq LIMIT $2").bind(id).bind(PARTS_READ_MAX)).await?;
+    let media = "SELECT COUNT(*) AS n FROM message_media a JOIN message m ON m.id = a.message \
+                 WHERE m.conversation = $1 AND a.state <> '失败'";
+    let has_media = count(c, media, id).await? > 0;
+    let known = match conversation.item {
+        Some(item) => Some(item::load(c, item).await?),
+        None => None,
+    };
+    let is_handed = match &known {
+        Some(item) => count(c, "SELECT COUNT(*) AS n FROM handoff WHERE item = $1", item.id).await? > 0,
+        None => false,
+    };
+    let party = match conversation.party {
+        Some(party) => party::load(c, party).await?,
+        None => None,
+    };
+    let step = guarded(|| {
+        settler(&Settling {
+            conversation: &conversation,
+            messages: &messages,
+            has_media,
+            item: known.as_ref(),
+            is_handed,
+            party: party.as_ref(),
+        })
+    })?;
+    let mut carried = Carried { conversation, messages, item: known.map(|item| (item, false)), is_handed };
+    carry_out(c, &mut carried, step, now, offset_min).await.map(Some)
+}
+
+/// What a step works on.
+struct Carried {
+    conversation: Conversation,
+    messages: Vec<Message>,
+    item: Option<(Item, bool)>,
+    is_handed: bool,
+}
+
+async fn carry_out(c: &mut Conn, on: &mut Carried, step: Settlement, now: i64, offset_min: i32) -> Result<Settled> {
+    let id = on.conversation.id;
+    if let Some(new) = step.create {
+        item::check(&new)?;
+        on.item = Some(item::create(c, new, None, now, offset_min).await?);
+    }
+    let mut handed_off = false;
+    if let Some((item, _)) = &mut on.item {
+        for message in &on.messages {
+            if Some(message.contact) != item.first_contact && message.item.is_none() {
+                item_list::link(c, item.id, message.contact, ContactRole::Supplement, now).await?;
+            }
+        }
+        let query = sql("UPDATE message SET item = $2 WHERE conversation = $1 AND item IS NULL");
+        c.run(query.bind(id).bind(item.id)).await?;
+        if let Some(amendment) = step.amend {
+            amend(c, item.id, amendment, on.is_handed).await?;
+            *item = item::load(c, item.id).await?;
+        }
+        if let Some(send) = step.hand_off.filter(|_| !on.is_handed) {
+            let payload = guarded(|| (send.payload)(item))?;
+            let new = NewHandoff { target: send.target, kind: HandoffKind::Create, payload, idempotency_key: None };
+            handoff::insert(c, item.id, new, now).await?;
+            handed_off = true;
+        }
+        let answers = step.answers.map(|make| guarded(|| make(item))).transpose()?;
+        for mut text in answers.unwrap_or_default() {
+            (text.item, text.conversation) = (Some(item.id), Some(id));
+            outgoing::insert(c, text, now).await?;
+        }
+    }
+    for mut text in step.notices {
+        text.conversation = Some(id);
+        outgoing::insert(c, text, now).await?;
+    }
+    let state = if step.close { ConversationState::Closed } else { on.conversation.state };
+    let query = sql("UPDATE conversation SET state = $2, act_at = $3, item = $4, asked = COALESCE(asked, $5), \
+         receipt_at = CASE WHEN $6 THEN COALESCE(receipt_at, $7) ELSE receipt_at END WHERE id = $1")
+    .bind(id)
+    .bind(state)
+    .bind(step.next_at)
+    .bind(on.item.as_ref().map(|(item, _)| item.id))
+    .bind(step.asked)
+    .bind(step.receipt)
+    .bind(now);
+    c.run(query).await?;
+    let conversation = c.one(select_conversation!("WHERE id = $1").bind(id)).await?;
+    Ok(Settled { conversation, item: on.item.clone(), handed_off })
+}
+
+async fn amend(c: &mut Conn, id: Id, a: Amendment, is_handed: bool) -> Result<()> {
+    // What the case core has been told stays as it was told, but for the text.
+    let query = sql("UPDATE item SET detail = $2, \
+         urgency = CASE WHEN urgency > $3 THEN $3 ELSE urgency END, \
+         title = CASE WHEN $8 THEN title ELSE $4 END, \
+         class_code = CASE WHEN $8 THEN class_code ELSE $5 END, \
+         location_text = CASE WHEN $8 THEN COALESCE(location_text, $6) ELSE $6 END, \
+         lon = COALESCE($7, lon), lat = COALESCE($9, lat) \
+         WHERE id = $1 AND created_by IS NULL")
+    .bind(id)
+    .bind(a.detail)
+    .bind(a.urgency)
+    .bind(a.title)
+    .bind(a.class_code)
+    .bind(a.location_text)
+    .bind(a.lon)
+    .bind(is_handed)
+    .bind(a.lat);
+    c.run(query).await.map(|_| ())
+}
+
+impl Store {
+    /// Takes the next step of a conversation whose timer ran out; `None` when a message or another
+    /// gateway was faster. Item, numbers, hand-off, texts and the conversation's row are one transaction.
+    ///
+    /// # Errors
+    /// As [`Store::item_create`].
+    pub async fn conversation_settle(
+        &self,
+        id: Id,
+        now: i64,
+        utc_offset_min: i32,
+        settler: Settler,
+    ) -> Result<Option<Settled>> {
+        self.write(move |c| Box::pin(settle(c, id, now, utc_offset_min, settler))).await
+    }
+
+    /// Tries a conversation whose step failed again at `at`.
+    ///
+    /// # Errors
+    /// As any write.
+    pub async fn conversation_postpone(&self, id: Id, at: i64) -> Result<()> {
+        let query = sql("UPDATE conversation SET act_at = $2 WHERE id = $1 AND act_at IS NOT NULL").bind(id).bind(at);
+        self.write(|c| Box::pin(async move { c.run(query).await.map(|_| ()) })).await
+    }
+
+    /// The conversation a message is part of.
+    ///
+    /// # Errors
+    /// [`DbError::NotFound`] when there is no such message.
+    pub async fn conversation_of_message(&self, message: Id) -> Result<Option<Id>> {
+        let query = sql("SELECT conversation AS id FROM message WHERE id = $1 AND conversation IS NOT NULL");
+        let found: Option<IdRow> = self.reader().await?.opt(query.bind(message)).await?;
+        Ok::<_, DbError>(found.map(|row| row.id))
+    }
+
+    /// Conversations that wait for their timer, and how long the longest overdue waits for it (ms).
+    ///
+    /// # Errors
+    /// As any read.
+    pub async fn conversations_waiting(&self, now: i64) -> Result<(i64, i64)> {
+        let query = sql("SELECT COUNT(*), COALESCE(MIN(act_at), $1) FROM conversation WHERE act_at IS NOT NULL");
+        let (n, oldest): (i64, i64) = self.reader().await?.one(query.bind(now)).await?;
+        Ok((n, now.saturating_sub(oldest).max(0)))
+    }
+}

@@ -1,0 +1,482 @@
+//! Written contacts: numbered, deduplicated and put into their conversation in one transaction.
+
+use serde::Serialize;
+use sqlx::FromRow;
+
+use crate::{
+    call::Direction,
+    conn::Conn,
+    contact::{self, NewContact},
+    conversation::{self, Arriving, ConversationPlanner},
+    error::{Result, guarded},
+    id::Id,
+    item_list::{self, ContactRole},
+    limits::{self, LONG_TEXT_CHARS_MAX, SHORT_TEXT_CHARS_MAX},
+    message_media::{self, NewMedia},
+    outgoing::{self, NewOutgoing},
+    party::{self, Address, AddressKind},
+    pool::Store,
+    sql::{Sql, sql},
+    text::words,
+};
+
+words! {
+    /// What became of a message.
+    MessageState {
+        /// Taken into a conversation or to an item.
+        Taken = "已收",
+        /// Its sender isn't heard.
+        Refused = "拒收",
+        /// Beyond the sender's or the channel's limit: kept, and nothing follows from it.
+        Limited = "超限",
+        /// From a machine: kept, never answered.
+        Automatic = "自动",
+        /// CX or TD: answered, and nothing else follows.
+        Command = "指令",
+    }
+}
+
+/// A message.
+#[derive(Debug, Clone, Serialize, FromRow)]
+pub struct Message {
+    /// Row id.
+    pub id: Id,
+    /// Its contact.
+    pub contact: Id,
+    /// Global arrival sequence.
+    pub seq: i64,
+    /// `sms`, `wechat`, `web`, `mail` …
+    pub channel: String,
+    /// The line of ours it came by.
+    pub line: String,
+    /// Unique within the channel.
+    pub dedup_key: String,
+    /// Our number or address it was sent to.
+    pub addressed: String,
+    /// The sender as people may see them.
+    pub sender_mask: String,
+    /// The citizen.
+    pub party: Option<Id>,
+    /// The conversation it is part of.
+    pub conversation: Option<Id>,
+    /// The item it was added to.
+    pub item: Option<Id>,
+    /// What became of it.
+    pub state: MessageState,
+    /// The text.
+    #[serde(skip)]
+    pub text: String,
+    /// The text with numbers of persons masked.
+    pub redacted_text: String,
+    /// Longitude in degrees, CGCS2000.
+    pub lon: Option<f64>,
+    /// Latitude in degrees, CGCS2000.
+    pub lat: Option<f64>,
+    /// The datum the position came in.
+    pub datum: Option<String>,
+    /// The sender's name of the place.
+    pub place_label: Option<String>,
+    /// Danger.
+    pub red: bool,
+    /// Of the self-test robot.
+    pub test: bool,
+    /// Hash of the web link's token that led here.
+    pub link: Option<String>,
+    /// Arrival at the gateway.
+    pub at: i64,
+}
+
+crate::lite::row!(Message {
+    id,
+    contact,
+    seq,
+    channel,
+    line,
+    dedup_key,
+    addressed,
+    sender_mask,
+    party,
+    conversation,
+    item,
+    state,
+    text,
+    redacted_text,
+    lon,
+    lat,
+    datum,
+    place_label,
+    red,
+    test,
+    link,
+    at
+});
+
+/// A position as it came, and where it is.
+#[derive(Debug, Clone, PartialEq)]
+pub struct NewPlace {
+    /// Longitude in degrees, CGCS2000.
+    pub lon: f64,
+    /// Latitude in degrees, CGCS2000.
+    pub lat: f64,
+    /// The datum it came in.
+    pub datum: String,
+    /// The sender's name of the place, at most 256 characters.
+    pub label: Option<String>,
+}
+
+/// A message to take.
+#[derive(Clone)]
+pub struct NewMessage {
+    /// `sms`, `wechat`, `web`, `mail` …
+    pub channel: String,
+    /// The line of ours it came by.
+    pub line: String,
+    /// Unique within the channel.
+    pub dedup_key: String,
+    /// Our number or address.
+    pub addressed: String,
+    /// Who sent it.
+    pub sender: Option<(AddressKind, Address)>,
+    /// The provider's own time stamp.
+    pub provider_time: Option<i64>,
+    /// Arrival at the gateway.
+    pub at: i64,
+    /// What is to become of it, unless its sender is blocked or it is our own text come back.
+    pub state: MessageState,
+    /// The text.
+    pub text: String,
+    /// The text with numbers of persons masked.
+    pub redacted_text: String,
+    /// Where.
+    pub place: Option<NewPlace>,
+    /// What came with it.
+    pub media: Vec<NewMedia>,
+    /// Danger.
+    pub red: bool,
+    /// Of the self-test robot.
+    pub test: bool,
+    /// Hash of the web link's token that led here.
+    pub link: Option<String>,
+    /// How it enters the conversation; `None`: it stays by itself.
+    pub planner: Option<ConversationPlanner>,
+    /// The item it adds to.
+    pub supplement: Option<Supplement>,
+    /// The citizen wants no texts from now on.
+    pub stops_texts: bool,
+    /// Texts that answer it; the citizen and, unless set, the item are filled in.
+    pub answers: Vec<NewOutgoing>,
+}
+
+/// An item a message adds to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Supplement {
+    /// The item.
+    pub item: Id,
+    /// The message names it; otherwise an open conversation comes first.
+    pub named: bool,
+}
+
+/// What [`Store::message_take`] did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MessageTaken {
+    /// Stored.
+    New {
+        /// Its contact.
+        contact: Id,
+        /// Its place in the global order of arrival.
+        seq: i64,
+        /// Row id.
+        message: Id,
+        /// What became of it.
+        state: MessageState,
+        /// The citizen.
+        party: Option<Id>,
+        /// The conversation it is part of.
+        conversation: Option<Id>,
+        /// When that one's timer runs out.
+        act_at: Option<i64>,
+    },
+    /// Its key was there already; nothing was stored.
+    Known {
+        /// The first one's row id.
+        message: Id,
+    },
+}
+
+/// How far back a text of ours may be to know it again when it comes back.
+const ECHO_MS: i64 = 86_400_000;
+
+macro_rules! select_message {
+    ($tail:expr) => {
+        sql(concat!(
+            "SELECT id, contact, seq, channel, line, dedup_key, addressed, sender_mask, party, conversation, item, \
+             state, text, redacted_text, lon, lat, datum, place_label, red, test, link, at FROM message ",
+            $tail
+        ))
+    };
+}
+pub(crate) use select_message;
+
+/// What the tables know before a message is stored.
+#[derive(FromRow)]
+struct Known {
+    message: Option<Id>,
+    party: Option<Id>,
+    block: Option<Id>,
+    echo: Option<Id>,
+}
+
+crate::lite::row!(Known { message, party, block, echo });
+
+macro_rules! select_known {
+    ($column:literal) => {
+        sql(concat!(
+            "SELECT (SELECT id FROM message WHERE channel = $1 AND dedup_key = $2) AS message, \
+             (SELECT id FROM party WHERE ",
+            $column,
+            " = $3) AS party, \
+             (SELECT id FROM block WHERE subject_hash = $3 AND lifted_at IS NULL \
+                 AND (until_at IS NULL OR until_at > $4) LIMIT 1) AS block, \
+             (SELECT id FROM outgoing WHERE to_hash = $3 AND created_at > $5 AND text = $6 LIMIT 1) AS echo"
+        ))
+    };
+}
+
+fn known(new: &NewMessage) -> Sql {
+    let hash = new.sender.as_ref().map(|(_, address)| address.hash.clone());
+    match new.sender.as_ref().map(|(kind, _)| *kind) {
+        Some(AddressKind::Openid) => select_known!("openid_hash"),
+        Some(AddressKind::Mail) => select_known!("mail_hash"),
+        _ => select_known!("phone_hash"),
+    }
+    .bind(new.channel.as_str())
+    .bind(new.dedup_key.as_str())
+    .bind(hash)
+    .bind(new.at)
+    .bind(new.at.saturating_sub(ECHO_MS))
+    .bind(new.text.as_str())
+}
+
+fn check(new: &NewMessage) -> Result<()> {
+    for (field, value) in
+        [("channel", &new.channel), ("line", &new.line), ("dedup_key", &new.dedup_key), ("addressed", &new.addressed)]
+    {
+        limits::text(field, value, SHORT_TEXT_CHARS_MAX)?;
+    }
+    limits::text("link", new.link.as_deref().unwrap_or_default(), SHORT_TEXT_CHARS_MAX)?;
+    limits::text("text", &new.text, LONG_TEXT_CHARS_MAX)?;
+    limits::text("redacted_text", &new.redacted_text, LONG_TEXT_CHARS_MAX)?;
+    let label = new.place.as_ref().and_then(|p| p.label.as_deref()).unwrap_or_default();
+    limits::text("place_label", label, limits::LOCATION_CHARS_MAX)?;
+    new.answers.iter().try_for_each(outgoing::check)
+}
+
+pub(crate) async fn take(c: &mut Conn, new: NewMessage) -> Result<MessageTaken> {
+    // The counter's row is held until the commit: whoever comes here next sees all of this.
+    let seq = contact::next_seq(c).await?;
+    let known: Known = c.one(known(&new)).await?;
+    if let Some(message) = known.message {
+        return Ok(MessageTaken::Known { message });
+    }
+    let sender_mask = new.sender.as_ref().map_or_else(String::new, |(_, address)| address.mask.clone());
+    let party = match (known.party, new.sender.clone()) {
+        (None, Some((kind, address))) => Some(party::added(c, kind, address).await?),
+        (party, _) => party,
+    };
+    let state = match (known.block, known.echo, new.state) {
+        (Some(_), _, _) => MessageState::Refused,
+        (_, Some(_), MessageState::Taken | MessageState::Limited) if !new.text.is_empty() => MessageState::Automatic,
+        (_, _, wanted) => wanted,
+    };
+    let contact = NewContact {
+        channel: new.channel.clone(),
+        direction: Direction::Inbound,
+        arrived_at: new.at,
+        provider_time: new.provider_time,
+        party,
+        raw_ref: None,
+    };
+    let contact = contact::insert_as(c, seq, contact).await?.id;
+    let (conversation, item, act_at) = place(c, &new, state, party, contact, seq).await?;
+    let id = Id::new();
+    insert(c, &new, Placed { id, contact, seq, sender_mask, party, conversation, item, state }).await?;
+    message_media::insert(c, id, &new).await?;
+    if let Some(item) = item {
+        item_list::link(c, item, contact, ContactRole::Supplement, new.at).await?;
+    }
+    if state != MessageState::Refused {
+        answer(c, new, party, item).await?;
+    }
+    Ok(MessageTaken::New { contact, seq, message: id, state, party, conversation, act_at })
+}
+
+/// Where the message goes: conversation, item, and when the conversation's timer runs out.
+async fn place(
+    c: &mut Conn,
+    new: &NewMessage,
+    state: MessageState,
+    party: Option<Id>,
+    contact: Id,
+    seq: i64,
+) -> Result<(Option<Id>, Option<Id>, Option<i64>)> {
+    let Some(planner) = new.planner.as_ref().filter(|_| state == MessageState::Taken) else {
+        let item = new.supplement.filter(|_| state == MessageState::Taken).map(|s| s.item);
+        return Ok((None, item, None));
+    };
+    let named = new.supplement.filter(|s| s.named);
+    if let Some(supplement) = named {
+        return Ok((None, Some(supplement.item), None));
+    }
+    let open = conversation::open_of(c, &new.channel, party).await?;
+    let plan = guarded(|| planner(open.as_ref()))?;
+    if let Some(supplement) = new.supplement.filter(|_| !plan.joins) {
+        return Ok((None, Some(supplement.item), None));
+    }
+    let arriving = Arriving { channel: &new.channel, line: &new.line, party, contact, seq, at: new.at, test: new.test };
+    if let Some(id) = conversation::enter(c, open.as_ref(), plan, arriving).await? {
+        return Ok((Some(id), None, Some(plan.act_at)));
+    }
+    // Its timer ended it between the look and the step in.
+    let plan = guarded(|| planner(None))?;
+    let id = conversation::enter(c, None, plan, arriving).await?;
+    Ok((id, None, Some(plan.act_at)))
+}
+
+/// What is known of a message once it has its place.
+struct Placed {
+    id: Id,
+    contact: Id,
+    seq: i64,
+    sender_mask: String,
+    party: Option<Id>,
+    conversation: Option<Id>,
+    item: Option<Id>,
+    state: MessageState,
+}
+
+async fn insert(c: &mut Conn, new: &NewMessage, placed: Placed) -> Result<()> {
+    let place = new.place.as_ref();
+    let query = sql("INSERT INTO message (id, contact, seq, channel, line, dedup_key, addressed, sender_mask, party, \
+         conversation, item, state, text, redacted_text, lon, lat, datum, place_label, red, test, link, at) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)")
+    .bind(placed.id)
+    .bind(placed.contact)
+    .bind(placed.seq)
+    .bind(new.channel.as_str())
+    .bind(new.line.as_str())
+    .bind(new.dedup_key.as_str())
+    .bind(new.addressed.as_str())
+    .bind(placed.sender_mask)
+    .bind(placed.party)
+    .bind(placed.conversation)
+    .bind(placed.item)
+    .bind(placed.state)
+    .bind(new.text.as_str())
+    .bind(new.redacted_text.as_str())
+    .bind(place.map(|p| p.lon))
+    .bind(place.map(|p| p.lat))
+    .bind(place.map(|p| p.datum.as_str()))
+    .bind(place.and_then(|p| p.label.as_deref()))
+    .bind(new.red)
+    .bind(new.test)
+    .bind(new.link.as_deref())
+    .bind(new.at);
+    c.run(query).await.map(|_| ())
+}
+
+/// What follows from the message beside its row: an item's text grows, texts stop, answers go out.
+async fn answer(c: &mut Conn, new: NewMessage, party: Option<Id>, item: Option<Id>) -> Result<()> {
+    if let Some(item) = item {
+        let grow = sql("UPDATE item SET detail = CASE WHEN LENGTH(detail) < $4 THEN detail || $2 ELSE detail END, \
+             urgency = CASE WHEN $3 AND urgency > 2 THEN 2 ELSE urgency END WHERE id = $1")
+        .bind(item)
+        .bind(format!("\n{}", new.text))
+        .bind(new.red)
+        .bind(DETAIL_CHARS_MAX);
+        c.run(grow).await?;
+    }
+    for mut text in new.answers {
+        text.party = party;
+        text.item = text.item.or(item);
+        outgoing::insert(c, text, new.at).await?;
+    }
+    if let Some(party) = party.filter(|_| new.stops_texts) {
+        let stop = sql("UPDATE party SET texts_stopped_at = COALESCE(texts_stopped_at, $2) WHERE id = $1");
+        c.run(stop.bind(party).bind(new.at)).await?;
+        let cancel = sql("UPDATE outgoing SET state = '取消' WHERE party = $1 AND state = '待发' \
+             AND purpose NOT IN ('progress', 'stop', 'page', 'test')");
+        c.run(cancel.bind(party)).await?;
+    }
+    Ok(())
+}
+
+/// An item's text grows by supplements up to about so many characters; all of them stay messages.
+const DETAIL_CHARS_MAX: i64 = 20_000;
+
+impl Store {
+    /// Takes a message: its citizen is made known if new, it gets its place in the order of arrival
+    /// and in its conversation, and its answers are written, in one transaction. The same key again
+    /// stores nothing.
+    ///
+    /// # Errors
+    /// [`crate::DbError::Invalid`] for a field that is too long, [`crate::DbError::NotFound`] for an
+    /// unknown item.
+    pub async fn message_take(&self, new: NewMessage) -> Result<MessageTaken> {
+        check(&new)?;
+        self.write(move |c| Box::pin(take(c, new))).await
+    }
+
+    /// A message by id.
+    ///
+    /// # Errors
+    /// As any read.
+    pub async fn message_get(&self, id: Id) -> Result<Option<Message>> {
+        self.reader().await?.opt(select_message!("WHERE id = $1").bind(id)).await
+    }
+
+    /// The message of a contact.
+    ///
+    /// # Errors
+    /// As any read.
+    pub async fn message_of_contact(&self, contact: Id) -> Result<Option<Message>> {
+        self.reader().await?.opt(select_message!("WHERE contact = $1").bind(contact)).await
+    }
+
+    /// The message with this key of a channel.
+    ///
+    /// # Errors
+    /// As any read.
+    pub async fn message_by_key(&self, channel: &str, dedup_key: &str) -> Result<Option<Message>> {
+        let query = select_message!("WHERE channel = $1 AND dedup_key = $2").bind(channel).bind(dedup_key);
+        self.reader().await?.opt(query).await
+    }
+
+    /// The messages of a conversation in order of arrival.
+    ///
+    /// # Errors
+    /// As any read.
+    pub async fn messages_of_conversation(&self, conversation: Id) -> Result<Vec<Message>> {
+        let query = select_message!("WHERE conversation = $1 ORDER BY seq LIMIT $2");
+        self.reader().await?.all(query.bind(conversation).bind(limits::PAGE_LEN_MAX)).await
+    }
+
+    /// The messages that make up an item, supplements included, in order of arrival.
+    ///
+    /// # Errors
+    /// As any read.
+    pub async fn messages_of_item(&self, item: Id) -> Result<Vec<Message>> {
+        let query = select_message!(
+            "WHERE item = $1 OR conversation IN (SELECT id FROM conversation WHERE item = $1) ORDER BY seq LIMIT $2"
+        );
+        self.reader().await?.all(query.bind(item).bind(limits::PAGE_LEN_MAX)).await
+    }
+
+    /// Messages, newest first; with `before`, those with a lower sequence.
+    ///
+    /// # Errors
+    /// As any read.
+    pub async fn messages(&self, before: Option<i64>, limit: i64) -> Result<Vec<Message>> {
+        let query = select_message!("WHERE ($1 IS NULL OR seq < $1) ORDER BY seq DESC LIMIT $2");
+        self.reader().await?.all(query.bind(before).bind(limits::page(limit))).await
+    }
+}

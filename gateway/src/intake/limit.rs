@@ -1,0 +1,168 @@
+//! How much one sender, one channel and all of them may send: pure, in memory, per gateway. A
+//! restart begins anew.
+
+use std::collections::HashMap;
+
+use super::envelope::Channel;
+use crate::config::Intake;
+
+/// Senders remembered; when there are more, the counts of those not heard for an hour go, and while
+/// that frees nothing a further sender isn't counted (the channel and the whole still are).
+const SENDERS_MAX: usize = 200_000;
+const HOUR_MS: i64 = 3_600_000;
+const SECOND_MS: i64 = 1_000;
+
+/// What a limit says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Admission {
+    /// Within all of them.
+    Free,
+    /// The sender's or the channel's is used up: kept, and nothing follows. `first` of its hour.
+    Limited {
+        /// The first one over it.
+        first: bool,
+    },
+    /// All together are too many: to be sent again later.
+    Flood,
+}
+
+/// A window that begins with its first event.
+#[derive(Debug, Clone, Copy, Default)]
+struct Window {
+    from: i64,
+    count: u32,
+}
+
+impl Window {
+    /// Counts one; how many there were in this window, this one included.
+    fn add(&mut self, now: i64, length_ms: i64) -> u32 {
+        if now.saturating_sub(self.from) >= length_ms || now < self.from {
+            *self = Self { from: now, count: 0 };
+        }
+        self.count = self.count.saturating_add(1);
+        self.count
+    }
+}
+
+/// The counts.
+#[derive(Debug, Default)]
+pub struct Limits {
+    per_sender: u32,
+    per_channel: u32,
+    per_second: u32,
+    wrong_codes: u32,
+    senders: HashMap<String, Window>,
+    channels: HashMap<Channel, Window>,
+    wrong: HashMap<String, Window>,
+    all: Window,
+}
+
+impl Limits {
+    /// The site's.
+    #[must_use]
+    pub fn of(settings: &Intake) -> Self {
+        Self {
+            per_sender: settings.per_sender_hour,
+            per_channel: settings.per_channel_hour,
+            per_second: settings.per_second_max,
+            wrong_codes: settings.wrong_codes_hour,
+            ..Self::default()
+        }
+    }
+
+    /// Judges a message; `sender` is the keyed hash of its address, if known.
+    pub fn admit(&mut self, now: i64, channel: Channel, sender: Option<&str>) -> Admission {
+        if self.per_second > 0 && self.all.add(now, SECOND_MS) > self.per_second {
+            return Admission::Flood;
+        }
+        let mut verdict = Admission::Free;
+        if self.per_channel > 0 {
+            let count = self.channels.entry(channel).or_default().add(now, HOUR_MS);
+            verdict = over(count, self.per_channel);
+        }
+        let Some(sender) = sender.filter(|_| self.per_sender > 0) else { return verdict };
+        match counted(&mut self.senders, sender, now).map(|count| over(count, self.per_sender)) {
+            Some(own @ Admission::Limited { .. }) => own,
+            _ => verdict,
+        }
+    }
+
+    /// Counts a wrong query code of a sender; whether it may still be answered.
+    pub fn wrong_code(&mut self, now: i64, sender: &str) -> bool {
+        counted(&mut self.wrong, sender, now).is_some_and(|count| count <= self.wrong_codes)
+    }
+
+    /// Whether a sender has guessed too often to be believed, even with a right code.
+    #[must_use]
+    pub fn is_guessing(&self, now: i64, sender: &str) -> bool {
+        self.wrong.get(sender).is_some_and(|w| w.count > self.wrong_codes && now.saturating_sub(w.from) < HOUR_MS)
+    }
+}
+
+fn over(count: u32, most: u32) -> Admission {
+    if count > most { Admission::Limited { first: count == most + 1 } } else { Admission::Free }
+}
+
+/// Counts one event of a sender; `None` when there is no room to.
+fn counted(windows: &mut HashMap<String, Window>, sender: &str, now: i64) -> Option<u32> {
+    if let Some(window) = windows.get_mut(sender) {
+        return Some(window.add(now, HOUR_MS));
+    }
+    if windows.len() >= SENDERS_MAX {
+        windows.retain(|_, w| now.saturating_sub(w.from) < HOUR_MS);
+    }
+    if windows.len() >= SENDERS_MAX {
+        return None;
+    }
+    Some(windows.entry(sender.to_owned()).or_default().add(now, HOUR_MS))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits() -> Limits {
+        Limits::of(&Intake {
+            per_sender_hour: 2,
+            per_channel_hour: 4,
+            per_second_max: 6,
+            wrong_codes_hour: 2,
+            ..Intake::default()
+        })
+    }
+
+    #[test]
+    fn each_limit_counts_its_own_and_says_so_once() {
+        let mut l = limits();
+        assert_eq!(l.admit(0, Channel::Sms, Some("a")), Admission::Free);
+        assert_eq!(l.admit(0, Channel::Sms, Some("a")), Admission::Free);
+        assert_eq!(l.admit(0, Channel::Sms, Some("a")), Admission::Limited { first: true });
+        assert_eq!(l.admit(0, Channel::Sms, Some("a")), Admission::Limited { first: false });
+        assert_eq!(l.admit(0, Channel::Sms, Some("b")), Admission::Limited { first: true }, "the channel's");
+        assert_eq!(l.admit(0, Channel::Mail, None), Admission::Free);
+        assert_eq!(l.admit(0, Channel::Mail, None), Admission::Flood);
+        assert_eq!(l.admit(1_000, Channel::Mail, Some("b")), Admission::Free);
+        assert_eq!(l.admit(3_600_000, Channel::Sms, Some("a")), Admission::Free, "a new hour");
+    }
+
+    #[test]
+    fn who_guesses_codes_is_no_longer_answered() {
+        let mut l = limits();
+        assert!(l.wrong_code(0, "a") && l.wrong_code(1, "a") && !l.is_guessing(2, "a"));
+        assert!(!l.wrong_code(2, "a") && l.is_guessing(3, "a") && !l.is_guessing(3, "b"));
+        assert!(!l.is_guessing(3_600_000, "a"));
+    }
+
+    #[test]
+    fn a_crowd_of_senders_takes_bounded_memory() {
+        let mut l = limits();
+        l.per_second = 0;
+        l.per_channel = 0;
+        for n in 0..SENDERS_MAX + 10 {
+            l.admit(0, Channel::Sms, Some(&n.to_string()));
+        }
+        assert_eq!(l.senders.len(), SENDERS_MAX);
+        l.admit(HOUR_MS, Channel::Sms, Some("new"));
+        assert_eq!(l.senders.len(), 1, "those of the past hour went");
+    }
+}

@@ -1,0 +1,436 @@
+//! The worker behind the door: conversations whose timer ran out become items, are answered,
+//! handed off and ended.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hotline_db::{
+    Address, AddressKind, Amendment, DbError, Id, ItemHandoff, Message, NewItem, NewOutgoing, Settled, Settlement,
+    Settler, Settling,
+};
+use hotline_transcription::fields::{self, Fields};
+use tokio::task::JoinSet;
+use tracing::{error, info, warn};
+
+use super::accept::AcceptError;
+use super::command;
+use super::conversation::{Due, Rules, View, due};
+use super::draft;
+use super::envelope::Channel;
+use super::reply::{Missing, Recipient, Text, recipient_of};
+use crate::app::Services;
+use crate::casecore::item_payload;
+use crate::clock::now_ms;
+
+/// Conversations looked at in one sweep.
+const BATCH: i64 = 200;
+/// Steps taken at once.
+const AT_ONCE: usize = 32;
+/// Without a bell, timers are looked at so often: another gateway's are ours too if that one died.
+const SWEEP: Duration = Duration::from_secs(2);
+/// A bell waits so long for others: many messages are one look.
+const PAUSE: Duration = Duration::from_millis(10);
+/// A step that failed is tried again after so long.
+const AGAIN_MS: i64 = 60_000;
+/// Characters of an item's detail and place.
+const DETAIL_CHARS_MAX: usize = 5_000;
+const PLACE_CHARS_MAX: usize = 256;
+
+/// What every step needs.
+#[derive(Clone)]
+struct Site {
+    rules: Rules,
+    region: String,
+    target: String,
+    signature: String,
+    leaders: Arc<Vec<Address>>,
+}
+
+impl Site {
+    fn of(sv: &Services) -> Self {
+        let intake = &sv.config.intake;
+        let leader = |number: &String| draft::address(sv, AddressKind::Phone, number).ok().flatten();
+        Self {
+            rules: Rules::of(intake),
+            region: sv.config.site.region.clone(),
+            target: sv.config.casecore.kind.clone(),
+            signature: intake.signature.clone(),
+            leaders: Arc::new(intake.leader_numbers.iter().filter_map(leader).collect()),
+        }
+    }
+}
+
+/// Runs until cancelled.
+pub async fn run(sv: Arc<Services>) {
+    let site = Site::of(&sv);
+    loop {
+        let more = match sweep(&sv, &site).await {
+            Ok(taken) => taken >= usize::try_from(BATCH).unwrap_or(usize::MAX),
+            Err(e) => {
+                warn!(error = %e, "conversations not looked at");
+                false
+            }
+        };
+        if sv.cancel.is_cancelled() {
+            return;
+        }
+        if more {
+            continue;
+        }
+        tokio::select! {
+            () = sv.intake.bell.notified() => tokio::time::sleep(PAUSE).await,
+            () = tokio::time::sleep(next_look(&sv).await) => {}
+            () = sv.cancel.cancelled() => return,
+        }
+    }
+}
+
+/// How long to sleep: to the next timer, at most [`SWEEP`].
+async fn next_look(sv: &Services) -> Duration {
+    let next = sv.store.conversation_next_at().await.ok().flatten();
+    let left = next.map_or(i64::MAX, |at| at.saturating_sub(now_ms()).max(0));
+    // One that failed and could not be put off must not make this spin.
+    SWEEP.min(Duration::from_millis(left.unsigned_abs()).max(PAUSE))
+}
+
+async fn sweep(sv: &Arc<Services>, site: &Site) -> Result<usize, DbError> {
+    let ids = sv.store.conversations_due(now_ms(), BATCH).await?;
+    let taken = ids.len();
+    let mut steps = JoinSet::new();
+    for id in ids {
+        if steps.len() >= AT_ONCE {
+            steps.join_next().await;
+        }
+        let (sv, site) = (Arc::clone(sv), site.clone());
+        steps.spawn(async move { step(&sv, site, id).await });
+    }
+    while steps.join_next().await.is_some() {}
+    Ok(taken)
+}
+
+async fn step(sv: &Services, site: Site, id: Id) {
+    match settle(sv, site, id).await {
+        Ok(Some(settled)) => tell(sv, &settled),
+        Ok(None) => {}
+        Err(e) => {
+            error!(conversation = %id, error = %e, "a conversation could not become an item: tried again in a minute");
+            if let Err(e) = sv.store.conversation_postpone(id, now_ms() + AGAIN_MS).await {
+                warn!(conversation = %id, error = %e, "not put off");
+            }
+        }
+    }
+}
+
+async fn settle(sv: &Services, site: Site, id: Id) -> Result<Option<Settled>, DbError> {
+    let now = now_ms();
+    let settler: Settler = Arc::new(move |s| decide(&site, s, now));
+    sv.store.conversation_settle(id, now, sv.config.site.utc_offset_min, settler).await
+}
+
+fn tell(sv: &Services, settled: &Settled) {
+    if let Some((item, true)) = &settled.item {
+        info!(item = item.acceptance_no, channel = settled.conversation.channel, "item made from messages");
+        if settled.conversation.red {
+            warn!(item = item.acceptance_no, "紧急 / red lane: a message reports danger");
+            sv.metrics.red_lane.inc();
+        }
+    }
+}
+
+/// Takes the step of a message's conversation now and returns its item's acceptance number and query
+/// code: for a page that shows them at once. `None` while there is no item.
+///
+/// # Errors
+/// As the store's.
+pub async fn numbers(sv: &Services, message: Id) -> Result<Option<(String, String)>, AcceptError> {
+    let Some(conversation) = sv.store.conversation_of_message(message).await? else { return Ok(None) };
+    if let Some(settled) = settle(sv, Site::of(sv), conversation).await? {
+        tell(sv, &settled);
+    }
+    let Some(row) = sv.store.conversation_get(conversation).await? else { return Ok(None) };
+    let Some(item) = row.item else { return Ok(None) };
+    Ok(sv.store.item_get(item).await?.map(|item| (item.acceptance_no, item.query_code)))
+}
+
+/// What the messages say together.
+struct Story {
+    text: String,
+    found: Fields,
+    place: Option<String>,
+    position: Option<(f64, f64)>,
+    tells: bool,
+}
+
+impl Story {
+    fn of(messages: &[Message]) -> Self {
+        let texts: Vec<&str> = messages.iter().map(|m| m.text.trim()).filter(|t| !t.is_empty()).collect();
+        let text: String = texts.join("\n").chars().take(DETAIL_CHARS_MAX).collect();
+        let found = fields::extract(&text);
+        // The last position counts: people correct themselves.
+        let placed = messages.iter().rev().find(|m| m.lon.is_some() && m.lat.is_some());
+        let position = placed.and_then(|m| m.lon.zip(m.lat));
+        let label = placed.and_then(|m| m.place_label.clone()).filter(|l| !l.trim().is_empty());
+        let place = found.place().map(str::to_owned).or(label);
+        let place = place.map(|p| p.chars().take(PLACE_CHARS_MAX).collect());
+        let tells = texts.iter().any(|t| command::tells(t)) || found.red;
+        Self { text, found, place, position, tells }
+    }
+
+    fn title(&self) -> String {
+        match (self.found.class(), &self.place) {
+            (Some(class), Some(place)) => format!("{place} {}", class.name),
+            (Some(class), None) => class.name.clone(),
+            (None, Some(place)) => format!("{place} 反映问题"),
+            (None, None) => "市民反映(待核实)".to_owned(),
+        }
+        .chars()
+        .take(PLACE_CHARS_MAX)
+        .collect()
+    }
+
+    fn urgency(&self, red: bool) -> i64 {
+        if red || self.found.red { 2 } else { 4 }
+    }
+
+    fn amendment(&self, red: bool) -> Amendment {
+        Amendment {
+            title: self.title(),
+            detail: self.text.clone(),
+            urgency: self.urgency(red),
+            class_code: self.found.class().map(|c| c.code5.clone()),
+            location_text: self.place.clone(),
+            lon: self.position.map(|(lon, _)| lon),
+            lat: self.position.map(|(_, lat)| lat),
+        }
+    }
+
+    /// The one thing worth asking for.
+    fn missing(&self, channel: Channel, has_media: bool) -> Option<Missing> {
+        if self.place.is_none() && self.position.is_none() {
+            return Some(Missing::Place);
+        }
+        // A carrier's texts bring no pictures.
+        (channel == Channel::Wechat && !has_media).then_some(Missing::Photo)
+    }
+}
+
+/// What is due for a conversation: pure.
+fn decide(site: &Site, s: &Settling<'_>, now: i64) -> Settlement {
+    let row = s.conversation;
+    let channel = Channel::of(&row.channel).unwrap_or(Channel::Sms);
+    let rules = site.rules.for_channel(channel);
+    let view = View::of(row);
+    let due = due(&view, now, &rules);
+    let story = Story::of(s.messages);
+    let to = s.party.and_then(|party| recipient_of(channel, &row.line, party));
+    let holds = story.tells || s.has_media || story.position.is_some();
+    let is_new = due.item && holds && s.item.is_none();
+    let exists = is_new || s.item.is_some();
+    let mut out = Settlement {
+        create: is_new.then(|| new_item(site, s, &story, channel)),
+        amend: exists.then(|| story.amendment(row.red)),
+        // The robot's never reach a case core.
+        hand_off: (exists && due.hand_off && !row.test)
+            .then(|| ItemHandoff { target: site.target.clone(), payload: Box::new(item_payload) }),
+        answers: None,
+        notices: Vec::new(),
+        asked: None,
+        receipt: false,
+        close: due.close,
+        next_at: due.next_at,
+    };
+    if due.ask && !is_new {
+        out.asked = Some("what".into());
+        out.notices = ask(site, s, to.as_ref(), now);
+    }
+    if is_new || (s.item.is_some() && row.red) {
+        answer(site, s, &story, Answering { is_new, channel, to, now }, &mut out);
+    }
+    if due == (Due { ask: false, item: false, hand_off: false, close: false, next_at: due.next_at }) {
+        // A message moved the timer: nothing is rewritten for that.
+        out.amend = None;
+    }
+    out
+}
+
+fn ask(site: &Site, s: &Settling<'_>, to: Option<&Recipient>, now: i64) -> Vec<NewOutgoing> {
+    let row = s.conversation;
+    let ask = |to: &Recipient| {
+        let mut text = Text::ask_what(&site.signature, row.id).to(to.clone(), now, row.test);
+        text.party = row.party;
+        text
+    };
+    to.map(ask).into_iter().collect()
+}
+
+fn new_item(site: &Site, s: &Settling<'_>, story: &Story, channel: Channel) -> NewItem {
+    let row = s.conversation;
+    let a = story.amendment(row.red);
+    NewItem {
+        region: site.region.clone(),
+        channel: channel.digit(),
+        kind: "投诉".into(),
+        urgency: a.urgency,
+        title: a.title,
+        detail: a.detail,
+        occurred_at: Some(row.opened_at),
+        class_code: a.class_code,
+        location_text: a.location_text,
+        lon: a.lon,
+        lat: a.lat,
+        source: if row.test { "test" } else { "message" }.into(),
+        first_contact: Some(row.first_contact),
+        party: row.party,
+        created_by: None,
+        idempotency_key: Some(format!("conversation-{}", row.id)),
+    }
+}
+
+struct Answering {
+    is_new: bool,
+    channel: Channel,
+    to: Option<Recipient>,
+    now: i64,
+}
+
+/// The receipt of a new item, and the page where there is danger.
+fn answer(site: &Site, s: &Settling<'_>, story: &Story, a: Answering, out: &mut Settlement) {
+    let row = s.conversation;
+    let missing = story.missing(a.channel, s.has_media).filter(|_| row.asked.is_none());
+    out.receipt = a.is_new && a.to.is_some();
+    if out.receipt {
+        out.asked = missing.map(|m| m.as_str().to_owned());
+    }
+    let words: Vec<&str> = story.found.urgent.iter().map(|hit| hit.word.as_str()).collect();
+    let (words, place) = (words.join("、"), story.place.clone());
+    let (site, id, party, test, red) = (site.clone(), row.id, row.party, row.test, row.red);
+    let receipt_to = a.to.filter(|_| a.is_new);
+    let now = a.now;
+    out.answers = Some(Box::new(move |item| {
+        let mut texts = Vec::new();
+        if let Some(to) = receipt_to {
+            let mut text = Text::receipt(&site.signature, item, missing, id).to(to, now, test);
+            text.party = party;
+            texts.push(text);
+        }
+        if red && !test {
+            for leader in site.leaders.iter() {
+                let to = Recipient { channel: Channel::Sms, line: None, to: leader.clone() };
+                let page = Text::page(&site.signature, item, &words, place.as_deref(), &leader.hash);
+                texts.push(page.to(to, now, false));
+            }
+        }
+        texts
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use hotline_db::{Conversation, ConversationState, MessageState};
+
+    use super::*;
+    use crate::config::Intake;
+
+    fn site() -> Site {
+        Site {
+            rules: Rules::of(&Intake::default()),
+            region: "320400".into(),
+            target: "ledger".into(),
+            signature: "城管热线".into(),
+            leaders: Arc::new(vec![Address { hash: "leader".into(), sealed: vec![1], mask: "139****0000".into() }]),
+        }
+    }
+
+    fn talk(texts: &[&str], red: bool) -> (Conversation, Vec<Message>) {
+        let contact = Id::new();
+        let row = Conversation {
+            id: Id::new(),
+            channel: "sms".into(),
+            line: "a".into(),
+            party: None,
+            state: ConversationState::Open,
+            first_contact: contact,
+            first_seq: 1,
+            opened_at: 0,
+            last_at: 0,
+            parts: i64::try_from(texts.len()).unwrap(),
+            told_at: texts.iter().any(|t| command::tells(t)).then_some(0),
+            red,
+            test: false,
+            asked: None,
+            receipt_at: None,
+            item: None,
+            act_at: Some(20_000),
+        };
+        let message = |text: &&str| Message {
+            id: Id::new(),
+            contact,
+            seq: 1,
+            channel: "sms".into(),
+            line: "a".into(),
+            dedup_key: String::new(),
+            addressed: String::new(),
+            sender_mask: String::new(),
+            party: None,
+            conversation: Some(row.id),
+            item: None,
+            state: MessageState::Taken,
+            text: (*text).into(),
+            redacted_text: String::new(),
+            lon: None,
+            lat: None,
+            datum: None,
+            place_label: None,
+            red,
+            test: false,
+            link: None,
+            at: 0,
+        };
+        (row.clone(), texts.iter().map(message).collect())
+    }
+
+    fn decided(texts: &[&str], red: bool, has_media: bool, now: i64) -> Settlement {
+        let (conversation, messages) = talk(texts, red);
+        let s = Settling {
+            conversation: &conversation,
+            messages: &messages,
+            has_media,
+            item: None,
+            is_handed: false,
+            party: None,
+        };
+        decide(&site(), &s, now)
+    }
+
+    #[test]
+    fn several_messages_become_one_item_with_place_and_class() {
+        let out = decided(&["人民路88号", "这里的雨水井盖松动了"], false, false, 20_000);
+        let item = out.create.unwrap();
+        assert_eq!((item.class_code.as_deref(), item.location_text.as_deref()), (Some("01003"), Some("人民路88号")));
+        assert_eq!((item.urgency, item.channel, item.detail.as_str()), (4, 2, "人民路88号\n这里的雨水井盖松动了"));
+        assert!(out.hand_off.is_none() && !out.close && out.next_at == Some(300_001), "it may still grow");
+    }
+
+    #[test]
+    fn danger_is_handed_off_at_once_and_pages_the_leader() {
+        let out = decided(&["人民路88号燃气泄漏"], true, false, 0);
+        assert_eq!(out.create.as_ref().unwrap().urgency, 2);
+        assert!(out.hand_off.is_some() && out.answers.is_some() && !out.close);
+    }
+
+    #[test]
+    fn a_greeting_alone_is_asked_and_leads_to_no_item() {
+        let out = decided(&["你好"], false, false, 20_000);
+        assert!(out.create.is_none() && out.asked.as_deref() == Some("what"));
+        let end = decided(&["你好"], false, false, 400_000);
+        assert!(end.create.is_none() && end.close && end.next_at.is_none());
+    }
+
+    #[test]
+    fn a_photo_alone_is_an_item_in_the_end() {
+        assert!(decided(&[""], false, true, 20_000).create.is_none());
+        let end = decided(&[""], false, true, 400_000);
+        assert!(end.create.is_some() && end.close && end.hand_off.is_some());
+        assert_eq!(end.create.unwrap().title, "市民反映(待核实)");
+    }
+}

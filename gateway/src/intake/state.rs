@@ -1,0 +1,71 @@
+//! What the door keeps in memory.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
+use tokio::sync::Notify;
+
+use super::limit::Limits;
+use crate::config::Config;
+
+/// The door's memory: counts of the current hour, and a bell for the worker behind it.
+pub struct Intake {
+    limits: Mutex<Limits>,
+    /// Rung when a conversation's timer may have run out.
+    pub bell: Notify,
+    /// Counters.
+    pub counters: Counters,
+}
+
+/// What came and what became of it.
+pub struct Counters {
+    /// Messages by channel and state.
+    pub messages: IntCounterVec,
+    /// Repeated messages, by channel.
+    pub duplicates: IntCounterVec,
+    /// Messages refused because all together were too many.
+    pub floods: IntCounter,
+    /// Messages that report danger.
+    pub red: IntCounter,
+}
+
+impl Counters {
+    fn new(registry: &Registry) -> Result<Self, prometheus::Error> {
+        let labelled = |name: &str, help: &str, labels: &[&str]| {
+            let c = IntCounterVec::new(Opts::new(name, help), labels)?;
+            registry.register(Box::new(c.clone()))?;
+            Ok::<_, prometheus::Error>(c)
+        };
+        let plain = |name: &str, help: &str| {
+            let c = IntCounter::new(name, help)?;
+            registry.register(Box::new(c.clone()))?;
+            Ok::<_, prometheus::Error>(c)
+        };
+        Ok(Self {
+            messages: labelled(
+                "hotline_messages_total",
+                "Messages taken, by channel and state",
+                &["channel", "state"],
+            )?,
+            duplicates: labelled("hotline_messages_repeated_total", "Messages that came again", &["channel"])?,
+            floods: plain("hotline_messages_flood_total", "Messages refused because all together were too many")?,
+            red: plain("hotline_messages_red_total", "Messages that report danger")?,
+        })
+    }
+}
+
+impl Intake {
+    /// With the site's limits.
+    pub fn new(config: &Config, registry: &Registry) -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            limits: Mutex::new(Limits::of(&config.intake)),
+            bell: Notify::new(),
+            counters: Counters::new(registry)?,
+        })
+    }
+
+    /// The counts of this hour; held for a look and an addition only.
+    pub fn limits(&self) -> MutexGuard<'_, Limits> {
+        self.limits.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
