@@ -15,6 +15,7 @@ use crate::{
     pool::Store,
     sql::sql,
     text::words,
+    work::{self, NewWork, WorkDesk, WorkKind, WorkTimes},
 };
 
 words! {
@@ -179,6 +180,50 @@ impl std::fmt::Debug for ItemHandoff {
     }
 }
 
+/// The work an item makes for a person, because nobody took it down by hand.
+#[derive(Debug, Clone, Copy)]
+pub struct ItemWork {
+    /// Somebody may be in danger.
+    pub red: bool,
+    /// How much time there is.
+    pub times: WorkTimes,
+}
+
+/// Where and when the contact of an item came in.
+#[derive(FromRow)]
+struct Arrival {
+    channel: String,
+    seq: i64,
+    arrived_at: i64,
+}
+
+crate::lite::row!(Arrival { channel, seq, arrived_at });
+
+/// Makes the work of a new item, at the place its first contact has in the order of arrival.
+async fn add_work(c: &mut Conn, item: &Item, new: ItemWork, now: i64) -> Result<()> {
+    let arrival: Option<Arrival> = match item.first_contact {
+        Some(contact) => c.opt(sql("SELECT channel, seq, arrived_at FROM contact WHERE id = $1").bind(contact)).await?,
+        None => None,
+    };
+    let arrival = arrival.unwrap_or_else(|| Arrival { channel: item.source.clone(), seq: 0, arrived_at: now });
+    let new = NewWork {
+        kind: WorkKind::Check,
+        dedup_key: format!("item:{}", item.id),
+        item: Some(item.id),
+        contact: item.first_contact,
+        conversation: None,
+        channel: arrival.channel,
+        red: new.red,
+        urgency: item.urgency,
+        seq: arrival.seq,
+        arrived_at: arrival.arrived_at,
+        times: new.times,
+        desk: WorkDesk::Operators,
+        excluded: None,
+    };
+    work::add(c, new, now).await.map(|_| ())
+}
+
 macro_rules! select_item {
     ($tail:expr) => {
         crate::sql::sql(concat!(
@@ -288,6 +333,7 @@ pub(crate) async fn create(
     c: &mut Conn,
     new: NewItem,
     send: Option<ItemHandoff>,
+    work: Option<ItemWork>,
     now: i64,
     utc_offset_min: i32,
 ) -> Result<(Item, bool)> {
@@ -303,6 +349,9 @@ pub(crate) async fn create(
         let payload = guarded(|| (send.payload)(&item))?;
         let new = NewHandoff { target: send.target, kind: HandoffKind::Create, payload, idempotency_key: None };
         handoff::insert(c, id, new, now).await?;
+    }
+    if let Some(work) = work {
+        add_work(c, &item, work, now).await?;
     }
     Ok((item, true))
 }
@@ -324,8 +373,23 @@ impl Store {
         now: i64,
         utc_offset_min: i32,
     ) -> Result<(Item, bool)> {
+        self.item_create_with_work(new, send, None, now, utc_offset_min).await
+    }
+
+    /// As [`Store::item_create`], together with the work a person has to do about it.
+    ///
+    /// # Errors
+    /// As [`Store::item_create`].
+    pub async fn item_create_with_work(
+        &self,
+        new: NewItem,
+        send: Option<ItemHandoff>,
+        work: Option<ItemWork>,
+        now: i64,
+        utc_offset_min: i32,
+    ) -> Result<(Item, bool)> {
         check(&new)?;
-        self.write(move |c| Box::pin(create(c, new, send, now, utc_offset_min))).await
+        self.write(move |c| Box::pin(create(c, new, send, work, now, utc_offset_min))).await
     }
 
     /// An item by id.

@@ -53,6 +53,8 @@ mod text;
 mod transcript;
 mod unfiled;
 mod user;
+mod work;
+mod work_claim;
 mod writer;
 
 pub use audit::{Audit, ChainCheck, NewAudit};
@@ -74,7 +76,7 @@ pub use dialout::{DialoutCap, DialoutCaps, NewDialout};
 pub use error::{DbError, Result};
 pub use handoff::{Handoff, HandoffBacklog, HandoffCounts, HandoffKind, HandoffState, NewHandoff};
 pub use id::{Id, ParseIdError};
-pub use item::{Item, ItemHandoff, ItemState, NewItem, PayloadBuilder};
+pub use item::{Item, ItemHandoff, ItemState, ItemWork, NewItem, PayloadBuilder};
 pub use item_list::{ContactRole, ItemContact, ItemFilter};
 pub use job::{Job, JobCounts, JobState};
 pub use ledger::{LedgerCase, LedgerCommand, LedgerEvent};
@@ -93,3 +95,7 @@ pub use text::{Json, Secret, UnknownWord};
 pub use transcript::{NewTranscript, Transcript};
 pub use unfiled::UnfiledCall;
 pub use user::{NewUser, User};
+pub use work::{
+    NewWork, Work, WorkDesk, WorkEvent, WorkFilter, WorkKind, WorkPerson, WorkResult, WorkTimes, WorkView, work_lane,
+};
+pub use work_claim::{LateWork, WorkTarget};

@@ -73,6 +73,8 @@ pub struct Services {
     pub metrics: Metrics,
     /// The door for messages.
     pub intake: crate::intake::Intake,
+    /// What the console is told as it happens.
+    pub events: Arc<crate::events::Events>,
     /// Calls to outside numbers at once.
     pub dialouts: crate::dialout::Slots,
     /// What passed on the wire.
@@ -168,6 +170,7 @@ async fn build(config: Arc<Config>, cancel: CancellationToken) -> anyhow::Result
         live: LiveCalls::default(),
         intake: crate::intake::Intake::new(&config, metrics.registry())?,
         metrics,
+        events: Arc::default(),
         dialouts: crate::dialout::Slots::default(),
         trace,
         calls: TaskTracker::new(),
@@ -318,6 +321,7 @@ fn spawn_workers(sv: &Arc<Services>, core: &Arc<Core>) {
     tokio::spawn(follow_users(Arc::clone(sv)));
     tokio::spawn(crate::observe::follow_outbox(Arc::clone(sv)));
     tokio::spawn(trace::keep::run(Arc::clone(sv)));
+    crate::worklist::spawn(sv);
     let (done_tx, done_rx) = mpsc::channel(256);
     let worker = std::env::current_exe().unwrap_or_else(|_| "hotline".into());
     tokio::spawn(hotline_transcription::jobs::run(

@@ -9,6 +9,7 @@ mod bridge;
 mod callgen;
 mod core;
 mod disk;
+mod fill;
 mod limit;
 mod memory;
 mod options;
@@ -21,7 +22,9 @@ mod rivals;
 mod setup;
 mod stall;
 mod table;
+mod times;
 mod unacked;
+mod worklist;
 
 use std::process::{Command, ExitCode};
 
@@ -65,6 +68,7 @@ async fn run(options: &Options) -> hotline_tests::Result<()> {
         Name::Unacked => unacked::run(options).await,
         Name::Memory => memory::run(options).await,
         Name::Bridge => bridge::run(options).await,
+        Name::Worklist => worklist::run(options).await,
     }
 }
 

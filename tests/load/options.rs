@@ -2,8 +2,9 @@
 
 /// Printed by `--help` and after a mistake.
 pub(crate) const HELP: &str = "\
-load [table [--quick]] [serve] [core] [setup] [overload] [unacked] [memory] [bridge] [all]
+load [table [--quick]] [serve] [core] [setup] [overload] [unacked] [memory] [bridge] [worklist] [all]
      [--rounds N] [--rate N] [--seconds N] [--waiting N] [--calls N] [--hold N] [--unacked N]
+     [--items N] [--open N]
   table    the table of ratios: recorded bridges and prompts beside `iobench bridge` and rtpengine, memory,
            threads, late packets up to 1,000 calls, a frozen disk, a busy machine (HOTLINE_CALLGEN drives);
            --quick takes one pair of each, --rounds N so many (3)
@@ -14,6 +15,7 @@ load [table [--quick]] [serve] [core] [setup] [overload] [unacked] [memory] [bri
   unacked  resident memory of --unacked INVITEs of a trunk whose 200 is never acknowledged
   memory   resident memory with --waiting calls in the queue, before and after
   bridge   CPU of --calls recorded talks of --hold s, beside `iobench bridge` (HOTLINE_IOBENCH)
+  worklist the work queue's pages and steps with --open pieces of work among --items items, both databases
   all      core, setup, overload, unacked, memory and bridge
   Without a name the table. Every round measures both sides in turn; --rounds defaults to 2.";
 
@@ -21,6 +23,8 @@ load [table [--quick]] [serve] [core] [setup] [overload] [unacked] [memory] [bri
 const CALLS_MAX: u32 = 2_000;
 /// Most INVITEs without an ACK: each one takes two ports of the gateway.
 const UNACKED_MAX: u32 = 10_000;
+/// Most items: a million of them take some 2 GB on disk.
+const ITEMS_MAX: u32 = 2_000_000;
 /// Rounds of a benchmark that wasn't told.
 const ROUNDS: u32 = 2;
 
@@ -35,6 +39,7 @@ pub(crate) enum Name {
     Unacked,
     Memory,
     Bridge,
+    Worklist,
 }
 
 impl Name {
@@ -51,11 +56,12 @@ impl Name {
             Self::Unacked => "unacked",
             Self::Memory => "memory",
             Self::Bridge => "bridge",
+            Self::Worklist => "worklist",
         }
     }
 
     fn parse(word: &str) -> Option<Self> {
-        [Self::Table, Self::Serve].into_iter().chain(Self::ALL).find(|name| name.as_str() == word)
+        [Self::Table, Self::Serve, Self::Worklist].into_iter().chain(Self::ALL).find(|name| name.as_str() == word)
     }
 }
 
@@ -80,6 +86,10 @@ pub(crate) struct Options {
     pub(crate) hold_s: u32,
     /// INVITEs never acknowledged in `unacked`.
     pub(crate) invites: u32,
+    /// Items in the database of `worklist`.
+    pub(crate) items: u32,
+    /// Pieces of work still to do among them.
+    pub(crate) open: u32,
 }
 
 impl Default for Options {
@@ -94,6 +104,8 @@ impl Default for Options {
             calls: 50,
             hold_s: 35,
             invites: 5_000,
+            items: 1_000_000,
+            open: 20_000,
         }
     }
 }
@@ -128,6 +140,8 @@ impl Options {
                 "--calls" => &mut options.calls,
                 "--hold" => &mut options.hold_s,
                 "--unacked" => &mut options.invites,
+                "--items" => &mut options.items,
+                "--open" => &mut options.open,
                 other => {
                     let name = Name::parse(other).ok_or_else(|| format!("unknown argument {other:?}"))?;
                     options.names.push(name);
@@ -135,7 +149,11 @@ impl Options {
                 }
             };
             let value = arguments.next().and_then(|v| v.parse().ok());
-            let most = if argument == "--unacked" { UNACKED_MAX } else { CALLS_MAX };
+            let most = match argument.as_str() {
+                "--unacked" => UNACKED_MAX,
+                "--items" | "--open" => ITEMS_MAX,
+                _ => CALLS_MAX,
+            };
             let value = value.filter(|n| (1..=most).contains(n));
             *field = value.ok_or_else(|| format!("{argument} needs a number from 1 to {most}"))?;
         }
@@ -165,6 +183,8 @@ impl Options {
             ("--calls", Some(self.calls)),
             ("--hold", Some(self.hold_s)),
             ("--unacked", Some(self.invites)),
+            ("--items", Some(self.items)),
+            ("--open", Some(self.open)),
         ];
         let numbers = all.into_iter().filter_map(|(flag, value)| Some([flag.to_owned(), value?.to_string()]));
         written.extend(numbers.flatten());

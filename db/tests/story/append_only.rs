@@ -36,6 +36,10 @@ story!(history_can_be_neither_changed_nor_deleted, |s: Stage| async move {
     let caps = hotline_db::DialoutCaps { total: 9, number: 9, operator: 9 };
     store.dialout_add(hotline_db::NewDialout::default(), caps).await.unwrap();
 
+    let work = crate::works::add(store, crate::works::new_work("w", 4, 1)).await;
+    let who = hotline_db::WorkPerson { id: Id::new(), leader: false };
+    store.work_take(work, who, T0, 1).await.unwrap();
+
     for (table, column) in [
         ("call_event", "kind"),
         ("call_leg_quality", "leg"),
@@ -45,6 +49,7 @@ story!(history_can_be_neither_changed_nor_deleted, |s: Stage| async move {
         ("callback_attempt", "outcome"),
         ("audit", "actor"),
         ("dialout", "refusal"),
+        ("work_event", "kind"),
     ] {
         for statement in [format!("UPDATE {table} SET {column} = 'x'"), format!("DELETE FROM {table}")] {
             let error = s.raw(&statement).await.expect_err(&statement).to_string();

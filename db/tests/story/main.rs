@@ -23,3 +23,4 @@ mod registrations;
 mod surveys;
 mod texts;
 mod traces;
+mod works;

@@ -116,6 +116,11 @@ impl Config {
         within("casecore.timeout_ms", self.casecore.timeout_ms, 100, 120_000)?;
         within("trace.memory_mb", u64::from(self.trace.memory_mb), 0, 4_096)?;
         within("trace.keep_days", u64::from(self.trace.keep_days), 0, 365)?;
+        within("worklist.lease_s", self.worklist.lease_s, 10, 3_600)?;
+        within("worklist.acknowledge_s", self.worklist.acknowledge_s, 1, 86_400)?;
+        for minutes in self.worklist.handle_min {
+            within("worklist.handle_min", minutes, 1, 43_200)?;
+        }
         for (name, queue) in &self.queues {
             within(&format!("queue.{name}.ring_timeout_s"), queue.ring_timeout_s, 3, 180)?;
             within(&format!("queue.{name}.wrap_s"), queue.wrap_s, 0, 3_600)?;

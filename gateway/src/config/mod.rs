@@ -18,6 +18,7 @@ mod srtp;
 mod texts;
 mod trace;
 mod trunk;
+mod worklist;
 
 pub use codecs::CodecName;
 pub use dialout::Dialout;
@@ -32,6 +33,7 @@ pub use trunk::{
     BadHostPort, ClientCertificate, HostPort, NumberRule, SipTls, TransportName, Trunk, TrunkDtmf, TrunkNumbers,
     TrunkTls,
 };
+pub use worklist::Worklist;
 
 /// A configuration file that cannot be used: where, what, and what to do.
 #[derive(Debug, thiserror::Error)]
@@ -97,6 +99,8 @@ pub struct Config {
     pub intake: Intake,
     /// What citizens are written.
     pub texts: Texts,
+    /// The operators' work queue.
+    pub worklist: Worklist,
     /// Where items are handed to.
     pub casecore: CaseCore,
     /// What may be called outside, and how often.

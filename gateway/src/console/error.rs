@@ -65,6 +65,15 @@ impl ApiError {
             "失败次数过多,请五分钟后再试 / too many failures: try again in five minutes",
         )
     }
+    /// 429 for event streams.
+    #[must_use]
+    pub fn too_many_streams() -> Self {
+        Self::new(
+            StatusCode::TOO_MANY_REQUESTS,
+            "too_many",
+            "事件流过多,请关闭其他页面 / too many event streams: close other pages",
+        )
+    }
 }
 
 impl IntoResponse for ApiError {

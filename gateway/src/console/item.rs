@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::auth::{Role, User};
 use super::error::ApiError;
 use super::{Api, audit, id_of};
-use crate::intake::item::{self, CHANNEL_PHONE, KINDS};
+use crate::intake::item::{self, BY_HAND, CHANNEL_PHONE, KINDS};
 
 const TITLE_CHARS_MAX: usize = 120;
 const DETAIL_CHARS_MAX: usize = 5_000;
@@ -104,7 +104,7 @@ pub(crate) async fn create(
         location_text: form.location,
         lon: form.lon,
         lat: form.lat,
-        source: "operator".into(),
+        source: BY_HAND.into(),
         first_contact: call.as_ref().map(|c| c.contact),
         party: call.as_ref().and_then(|c| c.party),
         created_by: Some(user.0.id),

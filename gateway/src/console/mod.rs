@@ -7,6 +7,7 @@ mod call;
 mod callback;
 mod casecore;
 mod error;
+mod events;
 mod guest;
 mod item;
 mod openapi;
@@ -16,6 +17,7 @@ mod recording;
 mod system;
 mod trace;
 mod trunk;
+mod work;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -75,6 +77,7 @@ fn router(sv: Arc<Services>) -> Router {
     Router::new()
         .route("/", get(page::index))
         .route("/app.js", get(page::script))
+        .route("/work.js", get(page::work_script))
         .route("/app.css", get(page::style))
         .route("/healthz", get(system::healthz))
         .route("/metrics", get(system::metrics))
@@ -106,6 +109,15 @@ fn router(sv: Arc<Services>) -> Router {
         .route("/api/v1/recordings/{id}/transcript", get(recording::transcript))
         .route("/api/v1/callbacks", get(callback::list))
         .route("/api/v1/callbacks/{id}", get(callback::show))
+        .route("/api/v1/work", get(work::list))
+        .route("/api/v1/work/next", post(work::next))
+        .route("/api/v1/work/{id}", get(work::show))
+        .route("/api/v1/work/{id}/take", post(work::take))
+        .route("/api/v1/work/{id}/renew", post(work::renew))
+        .route("/api/v1/work/{id}/release", post(work::release))
+        .route("/api/v1/work/{id}/transfer", post(work::transfer))
+        .route("/api/v1/work/{id}/done", post(work::done))
+        .route("/api/v1/events", get(events::stream))
         .route("/api/v1/ledger/cases/{case_no}/stage", post(casecore::stage))
         .route("/api/v1/casecore/events", post(casecore::webhook))
         .layer(DefaultBodyLimit::max(body_max))

@@ -3,7 +3,9 @@
 use axum::Json;
 use utoipa::OpenApi;
 
-use super::{auth, ban, call, callback, casecore, guest, item, operator, recording, system, trace, trunk};
+use super::{
+    auth, ban, call, callback, casecore, events, guest, item, operator, recording, system, trace, trunk, work,
+};
 
 #[derive(OpenApi)]
 #[openapi(
@@ -40,6 +42,15 @@ use super::{auth, ban, call, callback, casecore, guest, item, operator, recordin
         recording::transcript,
         callback::list,
         callback::show,
+        work::list,
+        work::next,
+        work::show,
+        work::take,
+        work::renew,
+        work::release,
+        work::transfer,
+        work::done,
+        events::stream,
         casecore::stage,
         casecore::webhook,
         system::healthz,

@@ -14,3 +14,7 @@ pub(crate) async fn script() -> impl IntoResponse {
 pub(crate) async fn style() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, "text/css; charset=utf-8")], include_str!("page/app.css"))
 }
+
+pub(crate) async fn work_script() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], include_str!("page/work.js"))
+}

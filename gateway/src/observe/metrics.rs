@@ -41,6 +41,8 @@ pub struct Metrics {
     pub dialout_refused: IntCounterVec,
     /// Messages the HEP collector didn't get.
     pub hep_dropped: IntCounter,
+    /// Work not acknowledged or not done in time.
+    pub work_late: IntCounterVec,
     trace_bytes: IntGauge,
     traces_lost: IntGauge,
     sip_retransmissions: IntGauge,
@@ -140,6 +142,13 @@ impl Metrics {
                 )?,
             )?,
             hep_dropped: counter(&r, "hotline_hep_dropped_total", "SIP messages the HEP collector didn't get")?,
+            work_late: add(
+                &r,
+                IntCounterVec::new(
+                    Opts::new("hotline_work_late_total", "Work not acknowledged or done in time"),
+                    &["what"],
+                )?,
+            )?,
             trace_bytes: gauge(&r, "hotline_trace_bytes", "Memory held by the traces of running calls")?,
             traces_lost: gauge(&r, "hotline_traces_lost", "Traces of ended calls that could not be stored")?,
             sip_retransmissions: gauge(

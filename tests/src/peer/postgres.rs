@@ -28,6 +28,7 @@ pub struct Postgres {
     dir: TempDir,
     port: u16,
     run_as: Option<(u32, u32)>,
+    environment: Vec<(String, String)>,
 }
 
 impl Postgres {
@@ -37,6 +38,14 @@ impl Postgres {
     /// # Errors
     /// [`Error::Missing`] without PostgreSQL, [`Error::Process`] when it won't start.
     pub async fn start() -> Result<Self> {
+        Self::start_with(Vec::new()).await
+    }
+
+    /// The same, with variables in the server's environment.
+    ///
+    /// # Errors
+    /// As [`Postgres::start`].
+    pub async fn start_with(environment: Vec<(String, String)>) -> Result<Self> {
         let programs = programs()?;
         let dir = TempDir::with_prefix("postgres-").map_err(Error::io("temp dir"))?;
         let run_as = if id("-u", None)? == 0 {
@@ -46,7 +55,7 @@ impl Postgres {
         } else {
             None
         };
-        let mut cluster = Self { process: None, programs, dir, port: free_port(IP)?, run_as };
+        let mut cluster = Self { process: None, programs, dir, port: free_port(IP)?, run_as, environment };
         cluster.create()?;
         cluster.boot().await?;
         Ok(cluster)
@@ -171,6 +180,7 @@ impl Postgres {
         ] {
             command.args(["-c", &setting]);
         }
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
         let log = self.dir.path().join("postgres.log");
         let mut process = Process::start("postgres", &mut command, &log)?;
         let address = self.address();

@@ -1,4 +1,6 @@
 // The one page: lists refresh by themselves; a recording is fetched only with a reason.
+import { workDesk } from "/work.js";
+
 const $ = (id) => document.getElementById(id);
 const REFRESH_MS = 3000;
 
@@ -7,7 +9,7 @@ async function api(path, options = {}) {
   if (response.status === 401) throw Object.assign(new Error("sign in"), { status: 401 });
   if (!response.ok) {
     const body = await response.json().catch(() => ({}));
-    throw new Error(body.message || `HTTP ${response.status}`);
+    throw Object.assign(new Error(body.message || `HTTP ${response.status}`), { status: response.status });
   }
   return response.status === 204 ? null : response.json();
 }
@@ -116,17 +118,20 @@ async function health() {
   $("health").className = body.status;
 }
 
+const desk = workDesk({ api, $, fill, clock });
 let timer = null;
 function signedIn(session) {
   $("sign-in").hidden = true;
   $("desk").hidden = false;
   $("who").textContent = session.name;
   refresh();
+  desk.begin(session);
   timer ??= setInterval(() => { refresh(); health(); }, REFRESH_MS);
 }
 function signedOut() {
   clearInterval(timer);
   timer = null;
+  desk.end();
   $("sign-in").hidden = false;
   $("desk").hidden = true;
   $("who").textContent = "";

@@ -1,0 +1,53 @@
+-- What a person has to do about a contact, once per cause (dedup_key). Its place in the queue is lane (0 red,
+-- 1 urgent, 2 the rest), deadline, arrival: nothing done to a row moves it, but a raise.
+CREATE TABLE work (
+    id TEXT PRIMARY KEY,
+    kind TEXT NOT NULL,
+    dedup_key TEXT NOT NULL UNIQUE,
+    item TEXT REFERENCES item (id),
+    contact TEXT REFERENCES contact (id),
+    conversation TEXT,
+    channel TEXT NOT NULL,
+    lane BIGINT NOT NULL CHECK (lane BETWEEN 0 AND 2),
+    urgency BIGINT NOT NULL CHECK (urgency BETWEEN 1 AND 5),
+    due_at BIGINT NOT NULL,
+    seq BIGINT NOT NULL,
+    arrived_at BIGINT NOT NULL,
+    ack_due_at BIGINT,
+    acknowledged_at BIGINT,
+    ack_overdue_at BIGINT,
+    overdue_at BIGINT,
+    desk TEXT NOT NULL,
+    assignee TEXT,
+    excluded TEXT,
+    holder TEXT,
+    lease_until BIGINT,
+    taken_at BIGINT,
+    result TEXT,
+    note TEXT,
+    done_by TEXT,
+    done_at BIGINT,
+    created_at BIGINT NOT NULL
+);
+CREATE INDEX work_place ON work (lane, due_at, seq, id) WHERE done_at IS NULL;
+CREATE INDEX work_due ON work (due_at) WHERE done_at IS NULL AND overdue_at IS NULL;
+CREATE INDEX work_ack ON work (ack_due_at)
+    WHERE done_at IS NULL AND acknowledged_at IS NULL AND ack_overdue_at IS NULL AND ack_due_at IS NOT NULL;
+CREATE INDEX work_holder ON work (holder) WHERE done_at IS NULL AND holder IS NOT NULL;
+CREATE INDEX work_assignee ON work (assignee) WHERE done_at IS NULL AND assignee IS NOT NULL;
+CREATE INDEX work_done ON work (done_at, id) WHERE done_at IS NOT NULL;
+CREATE INDEX work_item ON work (item) WHERE item IS NOT NULL;
+
+-- Who did what with it. That it was made stands in its row.
+CREATE TABLE work_event (
+    work TEXT NOT NULL REFERENCES work (id),
+    n BIGINT NOT NULL,
+    at BIGINT NOT NULL,
+    kind TEXT NOT NULL,
+    actor TEXT,
+    data TEXT NOT NULL,
+    PRIMARY KEY (work, n)
+);
+
+CREATE TRIGGER work_event_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON work_event
+    FOR EACH STATEMENT EXECUTE FUNCTION refuse_change();

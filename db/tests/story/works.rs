@@ -1,0 +1,333 @@
+//! The operators' queue: one order, one holder, nothing lost.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, atomic::AtomicI64, atomic::Ordering};
+
+use hotline_db::{
+    DbError, Id, NewWork, Store, Work, WorkDesk, WorkFilter, WorkKind, WorkPerson, WorkResult, WorkTarget, WorkTimes,
+    WorkView, work_lane,
+};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+
+use crate::stage::{Stage, T0, call, item, story};
+
+const MIN: i64 = 60_000;
+const LEASE: i64 = 90_000;
+const TIMES: WorkTimes =
+    WorkTimes { acknowledge_ms: Some(3 * MIN), handle_ms: [5 * MIN, 10 * MIN, 60 * MIN, 240 * MIN, 480 * MIN] };
+
+pub(crate) fn new_work(key: impl Into<String>, urgency: i64, seq: i64) -> NewWork {
+    NewWork {
+        kind: WorkKind::Check,
+        dedup_key: key.into(),
+        item: None,
+        contact: None,
+        conversation: None,
+        channel: "sms".into(),
+        red: false,
+        urgency,
+        seq,
+        arrived_at: T0 + seq,
+        times: TIMES,
+        desk: WorkDesk::Operators,
+        excluded: None,
+    }
+}
+
+pub(crate) async fn add(store: &Store, new: NewWork) -> Id {
+    store.work_add(new, T0).await.unwrap().unwrap()
+}
+
+fn operator() -> WorkPerson {
+    WorkPerson { id: Id::new(), leader: false }
+}
+
+fn leader() -> WorkPerson {
+    WorkPerson { id: Id::new(), leader: true }
+}
+
+fn page(who: WorkPerson, view: WorkView) -> WorkFilter {
+    WorkFilter { who, view, kind: None, channel: None, after: None, limit: 200 }
+}
+
+fn conflict<T: std::fmt::Debug>(answer: Result<T, DbError>) {
+    assert!(matches!(answer, Err(DbError::Conflict(_))), "{answer:?}");
+}
+
+story!(red_comes_first_then_urgency_then_arrival, |s: Stage| async move {
+    let store = &s.store;
+    let later = add(store, new_work("a", 4, 2)).await;
+    let earlier = add(store, new_work("b", 4, 1)).await;
+    let urgent = add(store, new_work("c", 2, 3)).await;
+    let red = add(store, NewWork { red: true, ..new_work("d", 2, 4) }).await;
+    assert_eq!(store.work_add(new_work("a", 1, 9), T0).await.unwrap(), None, "one cause, one piece of work");
+
+    let mut taken = Vec::new();
+    for _ in 0..4 {
+        let who = operator();
+        taken.push(store.work_next(who, T0, LEASE).await.unwrap().unwrap().id);
+    }
+    assert_eq!(taken, [red, urgent, earlier, later]);
+    assert_eq!(store.work_next(operator(), T0, LEASE).await.unwrap(), None);
+});
+
+story!(a_lapsed_lease_returns_the_work_to_its_old_place, |s: Stage| async move {
+    let store = &s.store;
+    let (x, y) = (operator(), operator());
+    let first = add(store, new_work("a", 4, 1)).await;
+    let second = add(store, new_work("b", 4, 2)).await;
+    assert_eq!(store.work_next(x, T0, LEASE).await.unwrap().unwrap().id, first);
+    assert_eq!(store.work_next(x, T0 + 1, LEASE).await.unwrap().unwrap().id, first, "asked again: the same");
+    store.work_renew(first, x, T0 + 50_000, LEASE).await.unwrap();
+    assert_eq!(store.work_next(y, T0 + LEASE + 1, LEASE).await.unwrap().unwrap().id, second, "renewed");
+    store.work_release(second, y, T0 + LEASE + 2).await.unwrap();
+    let late = T0 + 50_000 + LEASE;
+    assert_eq!(store.work_next(y, late, LEASE).await.unwrap().unwrap().id, first, "lapsed, ahead of the second");
+    conflict(store.work_renew(first, x, late, LEASE).await);
+    conflict(store.work_done(first, x, WorkResult::Void, None, late).await);
+    conflict(store.work_take(first, x, late, LEASE).await);
+    let events = store.work_events(first).await.unwrap();
+    assert_eq!(events.iter().map(|e| e.kind.as_str()).collect::<Vec<_>>(), ["taken", "taken"]);
+    assert_eq!(events[1].data["lapsed"], serde_json::json!(x.id));
+});
+
+story!(steps_repeated_after_a_lost_answer_change_nothing, |s: Stage| async move {
+    let store = &s.store;
+    let (x, y) = (operator(), operator());
+    let id = add(store, new_work("a", 3, 1)).await;
+    for _ in 0..2 {
+        assert_eq!(store.work_take(id, x, T0, LEASE).await.unwrap().holder, Some(x.id));
+    }
+    for _ in 0..2 {
+        assert_eq!(store.work_release(id, x, T0 + 1).await.unwrap().holder, None);
+    }
+    store.work_take(id, x, T0 + 2, LEASE).await.unwrap();
+    for _ in 0..2 {
+        let passed = store.work_transfer(id, x, WorkTarget::Leader, Some("投诉受理员"), T0 + 3).await.unwrap();
+        assert_eq!((passed.desk, passed.holder, passed.note.as_deref()), (WorkDesk::Leader, None, Some("投诉受理员")));
+    }
+    conflict(store.work_transfer(id, y, WorkTarget::Leader, None, T0 + 3).await);
+    let boss = leader();
+    store.work_take(id, boss, T0 + 4, LEASE).await.unwrap();
+    for _ in 0..2 {
+        let done = store.work_done(id, boss, WorkResult::Answered, None, T0 + 5).await.unwrap();
+        assert_eq!((done.result, done.done_at), (Some(WorkResult::Answered), Some(T0 + 5)));
+    }
+    conflict(store.work_done(id, boss, WorkResult::Void, None, T0 + 6).await);
+    conflict(store.work_take(id, boss, T0 + 6, LEASE).await);
+    assert_eq!(store.work_events(id).await.unwrap().len(), 6);
+});
+
+story!(work_passed_on_waits_for_its_person_until_it_is_late, |s: Stage| async move {
+    let store = &s.store;
+    let (x, y, z) = (operator(), operator(), operator());
+    let id = add(store, new_work("a", 3, 0)).await;
+    store.work_take(id, x, T0, LEASE).await.unwrap();
+    store.work_transfer(id, x, WorkTarget::Person(y), None, T0).await.unwrap();
+    assert_eq!(store.work_next(z, T0, LEASE).await.unwrap(), None);
+    conflict(store.work_take(id, z, T0, LEASE).await);
+    assert_eq!(store.works(page(y, WorkView::Mine)).await.unwrap().len(), 1);
+    assert!(store.work_late(T0 + 60 * MIN - 1, 9).await.unwrap().is_empty());
+    let late = store.work_late(T0 + 60 * MIN, 9).await.unwrap();
+    assert_eq!((late[0].work.id, late[0].what, late.len()), (id, "late", 1));
+    assert!(store.work_late(T0 + 61 * MIN, 9).await.unwrap().is_empty(), "told once");
+    assert_eq!(store.works(page(z, WorkView::Overdue)).await.unwrap().len(), 1);
+    assert_eq!(store.work_next(z, T0 + 61 * MIN, LEASE).await.unwrap().unwrap().id, id, "not lost with its person");
+});
+
+story!(a_text_without_a_word_from_us_is_noted_after_three_minutes, |s: Stage| async move {
+    let store = &s.store;
+    let item = item(store, 1).await;
+    add(store, new_work("silent", 4, 0)).await;
+    let heard = add(store, NewWork { item: Some(item.id), ..new_work("heard", 4, 0) }).await;
+    assert_eq!(store.work_acknowledged(item.id, T0 + 1).await.unwrap(), 1);
+    let taken = add(store, new_work("taken", 2, 0)).await;
+    store.work_take(taken, operator(), T0, LEASE).await.unwrap();
+    let late = store.work_late(T0 + 3 * MIN, 9).await.unwrap();
+    assert_eq!(late.iter().map(|l| (l.work.seq, l.what)).collect::<Vec<_>>(), [(0, "unacknowledged")]);
+    assert_ne!(late[0].work.id, heard);
+});
+
+story!(who_is_complained_about_neither_sees_nor_gets_it, |s: Stage| async move {
+    let store = &s.store;
+    let (x, y) = (operator(), operator());
+    let id = add(store, NewWork { excluded: Some(x.id), ..new_work("a", 1, 1) }).await;
+    assert_eq!(store.work_next(x, T0, LEASE).await.unwrap(), None);
+    assert!(matches!(store.work_take(id, x, T0, LEASE).await, Err(DbError::NotFound)));
+    assert!(store.works(page(x, WorkView::Open)).await.unwrap().is_empty());
+    store.work_take(id, y, T0, LEASE).await.unwrap();
+    conflict(store.work_transfer(id, y, WorkTarget::Person(x), None, T0).await);
+    let for_leaders = NewWork { desk: WorkDesk::Leader, ..new_work("b", 1, 1) };
+    let for_leaders = add(store, for_leaders).await;
+    assert!(matches!(store.work_take(for_leaders, x, T0, LEASE).await, Err(DbError::NotFound)));
+    assert_eq!(store.works(page(x, WorkView::Open)).await.unwrap(), [], "the leader's desk is the leader's");
+    assert_eq!(store.work_next(leader(), T0, LEASE).await.unwrap().unwrap().id, for_leaders);
+});
+
+story!(pages_follow_one_another_without_gap_or_repeat, |s: Stage| async move {
+    let store = &s.store;
+    let mut rng = StdRng::seed_from_u64(7);
+    for n in 0..57 {
+        let new = NewWork { red: rng.random_bool(0.1), ..new_work(n.to_string(), rng.random_range(1..=5), n / 3) };
+        add(store, new).await;
+    }
+    let who = operator();
+    for _ in 0..23 {
+        let work = store.work_next(who, T0, LEASE).await.unwrap().unwrap();
+        store.work_done(work.id, who, WorkResult::HandedOff, None, T0 + rng.random_range(0..3)).await.unwrap();
+    }
+    for (view, all) in [(WorkView::Open, 34), (WorkView::Done, 23)] {
+        let whole = store.works(page(who, view)).await.unwrap();
+        assert_eq!(whole.len(), all);
+        let mut paged: Vec<Work> = Vec::new();
+        loop {
+            let after = paged.last().map(|w| w.id);
+            let next = store.works(WorkFilter { after, limit: 5, ..page(who, view) }).await.unwrap();
+            if next.is_empty() {
+                break;
+            }
+            paged.extend(next);
+        }
+        assert_eq!(paged, whole);
+    }
+    let none = WorkFilter { kind: Some(WorkKind::Voice), ..page(who, WorkView::Open) };
+    assert!(store.works(none).await.unwrap().is_empty());
+});
+
+story!(an_item_that_turns_out_urgent_moves_its_work_up, |s: Stage| async move {
+    let store = &s.store;
+    let item = item(store, 1).await;
+    let call = call(store, None).await;
+    add(store, new_work("a", 3, 1)).await;
+    let id = add(store, NewWork { item: Some(item.id), contact: Some(call.contact), ..new_work("b", 4, 2) }).await;
+    assert_eq!(store.work_raise(item.id, true, 2, TIMES, T0 + 9).await.unwrap(), [id]);
+    assert!(store.work_raise(item.id, false, 5, TIMES, T0 + 9).await.unwrap().is_empty(), "never down");
+    let first = store.work_next(operator(), T0, LEASE).await.unwrap().unwrap();
+    assert_eq!((first.id, first.lane, first.urgency, first.due_at), (id, 0, 2, T0 + 2 + 10 * MIN));
+    assert_eq!(first.acceptance_no, Some(item.acceptance_no));
+});
+
+// One person after another, against a model of the queue.
+story!(random_steps_follow_the_model, |s: Stage| async move {
+    let store = &s.store;
+    let mut rng = StdRng::seed_from_u64(20_261_122);
+    let people: Vec<WorkPerson> = (0..5).map(|_| operator()).collect();
+    // Place → (id, holder, lease end); done work leaves it.
+    let mut model: BTreeMap<(i64, i64, i64, Id), Option<(usize, i64)>> = BTreeMap::new();
+    let (mut now, mut made, mut finished) = (T0, 0, 0);
+    for step in 0..400 {
+        now += rng.random_range(0..LEASE / 4);
+        let who = rng.random_range(0..people.len());
+        let held = model.iter().find(|(_, h)| matches!(h, Some((p, until)) if *p == who && *until > now));
+        let held = held.map(|(place, _)| *place);
+        match rng.random_range(0..10) {
+            0..=3 => {
+                let (red, urgency, seq) = (rng.random_bool(0.1), rng.random_range(1..=5), rng.random_range(0..1_000));
+                let id = add(store, NewWork { red, ..new_work(format!("m{step}"), urgency, seq) }).await;
+                model.insert((work_lane(red, urgency), TIMES.due_at(urgency, T0 + seq), seq, id), None);
+                made += 1;
+            }
+            4..=6 => {
+                let free = |h: &Option<(usize, i64)>| h.is_none_or(|(_, until)| until <= now);
+                let expected = held.or_else(|| model.iter().find(|(_, h)| free(h)).map(|(place, _)| *place));
+                let got = store.work_next(people[who], now, LEASE).await.unwrap().map(|w| w.id);
+                assert_eq!(got, expected.map(|p| p.3), "step {step}");
+                if let Some(place) = expected {
+                    model.insert(place, Some((who, now + LEASE)));
+                }
+            }
+            7 => {
+                if let Some(place) = held {
+                    store.work_release(place.3, people[who], now).await.unwrap();
+                    model.insert(place, None);
+                }
+            }
+            // A crash is nothing at all: the lease runs out.
+            8 => {}
+            _ => {
+                if let Some(place) = held {
+                    store.work_done(place.3, people[who], WorkResult::Void, None, now).await.unwrap();
+                    model.remove(&place);
+                    finished += 1;
+                }
+            }
+        }
+    }
+    let left: Vec<Id> = model.keys().map(|place| place.3).collect();
+    let open: Vec<Id> = store.works(page(operator(), WorkView::Open)).await.unwrap().iter().map(|w| w.id).collect();
+    assert_eq!(open, left);
+    assert!(finished > 10 && made == finished + left.len(), "{made} made, {finished} done, {} left", left.len());
+});
+
+type Ledger = Arc<Mutex<HashMap<Id, (i64, i64)>>>;
+
+/// Takes and finishes work until there is none; some of the time it crashes with work in hand.
+async fn shift(store: Store, clock: Arc<AtomicI64>, ledger: Ledger, seed: u64) -> Vec<Id> {
+    let mut rng = StdRng::seed_from_u64(seed);
+    let mut who = operator();
+    let (mut finished, mut idle) = (Vec::new(), 0);
+    while idle < 30 {
+        let now = clock.fetch_add(rng.random_range(1..LEASE / 20), Ordering::Relaxed);
+        let Some(work) = store.work_next(who, now, LEASE).await.unwrap() else {
+            idle += 1;
+            // Nothing but what crashed holders keep: their leases must be let run out.
+            clock.fetch_add(LEASE / 10, Ordering::Relaxed);
+            continue;
+        };
+        idle = 0;
+        let mine = (now, now + LEASE);
+        if let Some(other) = ledger.lock().unwrap().insert(work.id, mine) {
+            assert!(other.1 <= mine.0 || mine.1 <= other.0, "two hold {}: {other:?} and {mine:?}", work.id);
+        }
+        tokio::task::yield_now().await;
+        if rng.random_bool(0.2) {
+            who = operator();
+            continue;
+        }
+        ledger.lock().unwrap().remove(&work.id);
+        if rng.random_bool(0.2) {
+            store.work_release(work.id, who, now).await.unwrap();
+            continue;
+        }
+        match store.work_done(work.id, who, WorkResult::HandedOff, None, now).await {
+            Ok(_) => finished.push(work.id),
+            // Another took it when the lease was over.
+            Err(DbError::Conflict(_)) => {}
+            Err(e) => panic!("{e}"),
+        }
+    }
+    finished
+}
+
+story!(eight_operators_who_crash_finish_everything_once, |s: Stage| async move {
+    let mut all = Vec::new();
+    for n in 0..120 {
+        all.push(add(&s.store, new_work(n.to_string(), 1 + n % 5, n)).await);
+    }
+    let (clock, ledger) = (Arc::new(AtomicI64::new(T0)), Ledger::default());
+    let shifts: Vec<_> =
+        (0..8).map(|n| tokio::spawn(shift(s.store.clone(), Arc::clone(&clock), Arc::clone(&ledger), n))).collect();
+    let mut finished = Vec::new();
+    for shift in shifts {
+        finished.extend(shift.await.unwrap());
+    }
+    finished.sort_unstable();
+    all.sort_unstable();
+    assert_eq!(finished, all, "each once, none lost");
+});
+
+story!(an_item_and_the_work_it_makes_are_one_step, |s: Stage| async move {
+    let store = &s.store;
+    let call = call(store, None).await;
+    let work = Some(hotline_db::ItemWork { red: true, times: TIMES });
+    let new = || hotline_db::NewItem { source: "call".into(), ..crate::stage::new_item(Some(call.contact)) };
+    for _ in 0..2 {
+        store.item_create_with_work(new(), None, work, T0 + 500, crate::stage::CHINA).await.unwrap();
+    }
+    let open = store.works(page(operator(), WorkView::Open)).await.unwrap();
+    assert_eq!(open.len(), 1, "an item known already makes no second work");
+    assert_eq!((open[0].lane, open[0].seq, open[0].arrived_at), (0, call.seq, T0));
+    assert_eq!((open[0].contact, open[0].channel.as_str()), (Some(call.contact), "phone"));
+    item(store, 1).await;
+    assert_eq!(store.works(page(operator(), WorkView::Open)).await.unwrap().len(), 1, "taken down by hand: none");
+});

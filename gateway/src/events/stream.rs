@@ -1,0 +1,140 @@
+//! One reader's stream as Server-Sent Events (HTML standard §9.2).
+
+use std::io;
+use std::sync::Arc;
+
+use hotline_db::WorkPerson;
+use tokio::io::{AsyncWrite, AsyncWriteExt};
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::limits::{QUIET, STREAM_LIFE, STUCK};
+use super::{Cursor, Event, Events, Ticket};
+
+impl Events {
+    /// Writes what concerns `who` from `cursor` on until the reader goes or the stream's life is over.
+    pub async fn stream(
+        self: Arc<Self>,
+        who: WorkPerson,
+        mut cursor: Cursor,
+        ticket: Ticket,
+        mut to: impl AsyncWrite + Unpin,
+    ) {
+        let ends_at = Instant::now() + STREAM_LIFE;
+        let mut newest = self.newest.subscribe();
+        // A second between a lost connection and the next one.
+        let mut text = String::from("retry: 1000\n\n");
+        loop {
+            if cursor.missed {
+                text.push_str(&format!("id: {}\nevent: reset\ndata: {{}}\n\n", self.id(cursor.seq)));
+            }
+            let (news, next) = self.after(cursor.seq, who);
+            cursor = next;
+            for event in news {
+                self.line(&mut text, &event);
+            }
+            if cursor.missed {
+                continue;
+            }
+            if send(&mut to, &text).await.is_err() {
+                break;
+            }
+            text.clear();
+            let wait_until = ends_at.min(Instant::now() + QUIET);
+            let seen = cursor.seq;
+            let moved = timeout_at(wait_until, newest.wait_for(|seq| *seq > seen)).await.map(|news| news.is_ok());
+            match moved {
+                Ok(true) => {}
+                Ok(false) => break,
+                Err(_) if Instant::now() >= ends_at => break,
+                Err(_) => text.push_str(": \n\n"),
+            }
+        }
+        drop(ticket);
+    }
+
+    fn line(&self, text: &mut String, event: &Event) {
+        let mut data = event.data.clone();
+        if let Some(fields) = data.as_object_mut() {
+            fields.insert("at".into(), event.at.into());
+        }
+        // JSON has no line break of its own.
+        text.push_str(&format!("id: {}\nevent: {}\ndata: {data}\n\n", self.id(event.seq), event.kind));
+    }
+}
+
+async fn send(to: &mut (impl AsyncWrite + Unpin), text: &str) -> io::Result<()> {
+    if text.is_empty() {
+        return Ok(());
+    }
+    timeout(STUCK, to.write_all(text.as_bytes())).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use hotline_db::Id;
+    use serde_json::json;
+    use tokio::io::AsyncReadExt;
+
+    use super::super::{Audience, limits};
+    use super::*;
+
+    async fn read(from: &mut (impl tokio::io::AsyncRead + Unpin), until: &str) -> String {
+        let (mut text, mut bytes) = (String::new(), [0; 1024]);
+        while !text.contains(until) {
+            let n = from.read(&mut bytes).await.unwrap();
+            assert_ne!(n, 0, "ended after {text}");
+            text.push_str(std::str::from_utf8(&bytes[..n]).unwrap());
+        }
+        text
+    }
+
+    fn open(events: &Arc<Events>, who: WorkPerson, last_id: Option<&str>) -> tokio::io::DuplexStream {
+        let (ours, theirs) = tokio::io::duplex(limits::PIPE_BYTES);
+        let ticket = events.admit(who.id).unwrap();
+        tokio::spawn(Arc::clone(events).stream(who, events.resume(last_id), ticket, ours));
+        theirs
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn news_go_out_as_they_come_and_a_reader_goes_on_where_they_were() {
+        let events = Arc::new(Events::new(1));
+        let who = WorkPerson { id: Id::new(), leader: false };
+        let mut reader = open(&events, who, None);
+        read(&mut reader, "retry").await;
+        events.publish("work", Audience::Staff, None, json!({"n": 1}));
+        events.publish("work", Audience::Leaders, None, json!({"n": 2}));
+        let text = read(&mut reader, "\"n\":1").await;
+        assert!(text.contains("id: 1-1\nevent: work\ndata: {"), "{text}");
+        read(&mut reader, ": \n\n").await;
+        drop(reader);
+        events.publish("work", Audience::Staff, None, json!({"n": 3}));
+        let text = read(&mut open(&events, who, Some("1-2")), "\"n\":3").await;
+        assert!(text.contains("id: 1-3") && !text.contains("reset") && !text.contains("\"n\":2"), "{text}");
+        let text = read(&mut open(&events, who, Some("0-2")), "reset").await;
+        assert!(text.contains("id: 1-3\nevent: reset"), "{text}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_reader_that_takes_nothing_loses_its_stream_and_no_memory() {
+        let events = Arc::new(Events::new(1));
+        let who = WorkPerson { id: Id::new(), leader: false };
+        let reader = open(&events, who, None);
+        for _ in 0..1_000 {
+            events.publish("work", Audience::Staff, None, json!({"pad": "x".repeat(100)}));
+        }
+        tokio::time::sleep(STUCK + Duration::from_secs(1)).await;
+        assert_eq!(events.kept().streams.len(), 0);
+        drop(reader);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stream_ends_and_is_opened_anew() {
+        let events = Arc::new(Events::new(1));
+        let who = WorkPerson { id: Id::new(), leader: false };
+        let mut reader = open(&events, who, None);
+        let mut all = Vec::new();
+        tokio::time::timeout(STREAM_LIFE + QUIET, reader.read_to_end(&mut all)).await.unwrap().unwrap();
+    }
+}
