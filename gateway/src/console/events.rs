@@ -35,7 +35,8 @@ pub(crate) async fn stream(
     let header_id = headers.get("last-event-id").and_then(|v| v.to_str().ok());
     let cursor = events.resume(header_id.or(q.after.as_deref()));
     let (ours, theirs) = tokio::io::duplex(limits::PIPE_BYTES);
-    let (stream, cancel) = (Arc::clone(events).stream(who, cursor, ticket, ours), api.sv.cancel.clone());
+    let (stream, cancel) =
+        (Arc::clone(events).stream(who, cursor, ticket, limits::PATIENCE, ours), api.sv.cancel.clone());
     tokio::spawn(async move {
         tokio::select! {
             () = stream => {}

@@ -10,9 +10,18 @@ pub const STREAMS_MAX: usize = 512;
 pub const STREAMS_PER_USER_MAX: usize = 8;
 /// Bytes of a stream not yet taken by its reader; the stream waits there, and what it misses meanwhile is a `reset`.
 pub const PIPE_BYTES: usize = 16 * 1024;
-/// Without an event a line of comment goes out so often, so that proxies keep the connection.
-pub const QUIET: Duration = Duration::from_secs(15);
-/// A stream ends after so long and is opened anew: who signed out meanwhile isn't let in again.
-pub const STREAM_LIFE: Duration = Duration::from_secs(300);
-/// A reader that takes nothing for so long is gone.
-pub const STUCK: Duration = Duration::from_secs(30);
+
+/// How long a stream waits for what.
+#[derive(Clone, Copy, Debug)]
+pub struct Patience {
+    /// Without an event a line of comment goes out so often, so that proxies keep the connection.
+    pub quiet: Duration,
+    /// A stream ends after so long and is opened anew: who signed out meanwhile isn't let in again.
+    pub life: Duration,
+    /// A reader that takes nothing for so long is gone.
+    pub stuck: Duration,
+}
+
+/// In service.
+pub const PATIENCE: Patience =
+    Patience { quiet: Duration::from_secs(15), life: Duration::from_secs(300), stuck: Duration::from_secs(30) };

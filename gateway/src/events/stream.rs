@@ -2,12 +2,13 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use hotline_db::WorkPerson;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
-use super::limits::{QUIET, STREAM_LIFE, STUCK};
+use super::limits::Patience;
 use super::{Cursor, Event, Events, Ticket};
 
 impl Events {
@@ -17,9 +18,10 @@ impl Events {
         who: WorkPerson,
         mut cursor: Cursor,
         ticket: Ticket,
+        patience: Patience,
         mut to: impl AsyncWrite + Unpin,
     ) {
-        let ends_at = Instant::now() + STREAM_LIFE;
+        let ends_at = Instant::now() + patience.life;
         let mut newest = self.newest.subscribe();
         // A second between a lost connection and the next one.
         let mut text = String::from("retry: 1000\n\n");
@@ -35,11 +37,11 @@ impl Events {
             if cursor.missed {
                 continue;
             }
-            if send(&mut to, &text).await.is_err() {
+            if send(&mut to, &text, patience.stuck).await.is_err() {
                 break;
             }
             text.clear();
-            let wait_until = ends_at.min(Instant::now() + QUIET);
+            let wait_until = ends_at.min(Instant::now() + patience.quiet);
             let seen = cursor.seq;
             let moved = timeout_at(wait_until, newest.wait_for(|seq| *seq > seen)).await.map(|news| news.is_ok());
             match moved {
@@ -62,23 +64,24 @@ impl Events {
     }
 }
 
-async fn send(to: &mut (impl AsyncWrite + Unpin), text: &str) -> io::Result<()> {
+async fn send(to: &mut (impl AsyncWrite + Unpin), text: &str, stuck: Duration) -> io::Result<()> {
     if text.is_empty() {
         return Ok(());
     }
-    timeout(STUCK, to.write_all(text.as_bytes())).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+    timeout(stuck, to.write_all(text.as_bytes())).await.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
 }
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use hotline_db::Id;
     use serde_json::json;
     use tokio::io::AsyncReadExt;
 
     use super::super::{Audience, limits};
     use super::*;
+
+    const SHORT: Patience =
+        Patience { quiet: Duration::from_millis(30), life: Duration::from_secs(20), stuck: Duration::from_millis(50) };
 
     async fn read(from: &mut (impl tokio::io::AsyncRead + Unpin), until: &str) -> String {
         let (mut text, mut bytes) = (String::new(), [0; 1024]);
@@ -90,18 +93,23 @@ mod tests {
         text
     }
 
-    fn open(events: &Arc<Events>, who: WorkPerson, last_id: Option<&str>) -> tokio::io::DuplexStream {
+    fn open(
+        events: &Arc<Events>,
+        who: WorkPerson,
+        last_id: Option<&str>,
+        patience: Patience,
+    ) -> tokio::io::DuplexStream {
         let (ours, theirs) = tokio::io::duplex(limits::PIPE_BYTES);
         let ticket = events.admit(who.id).unwrap();
-        tokio::spawn(Arc::clone(events).stream(who, events.resume(last_id), ticket, ours));
+        tokio::spawn(Arc::clone(events).stream(who, events.resume(last_id), ticket, patience, ours));
         theirs
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn news_go_out_as_they_come_and_a_reader_goes_on_where_they_were() {
         let events = Arc::new(Events::new(1));
         let who = WorkPerson { id: Id::new(), leader: false };
-        let mut reader = open(&events, who, None);
+        let mut reader = open(&events, who, None, SHORT);
         read(&mut reader, "retry").await;
         events.publish("work", Audience::Staff, None, json!({"n": 1}));
         events.publish("work", Audience::Leaders, None, json!({"n": 2}));
@@ -110,31 +118,36 @@ mod tests {
         read(&mut reader, ": \n\n").await;
         drop(reader);
         events.publish("work", Audience::Staff, None, json!({"n": 3}));
-        let text = read(&mut open(&events, who, Some("1-2")), "\"n\":3").await;
+        let text = read(&mut open(&events, who, Some("1-2"), SHORT), "\"n\":3").await;
         assert!(text.contains("id: 1-3") && !text.contains("reset") && !text.contains("\"n\":2"), "{text}");
-        let text = read(&mut open(&events, who, Some("0-2")), "reset").await;
+        let text = read(&mut open(&events, who, Some("0-2"), SHORT), "reset").await;
         assert!(text.contains("id: 1-3\nevent: reset"), "{text}");
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_reader_that_takes_nothing_loses_its_stream_and_no_memory() {
         let events = Arc::new(Events::new(1));
         let who = WorkPerson { id: Id::new(), leader: false };
-        let reader = open(&events, who, None);
+        let reader = open(&events, who, None, SHORT);
         for _ in 0..1_000 {
             events.publish("work", Audience::Staff, None, json!({"pad": "x".repeat(100)}));
         }
-        tokio::time::sleep(STUCK + Duration::from_secs(1)).await;
-        assert_eq!(events.kept().streams.len(), 0);
+        let gone = async {
+            while !events.kept().streams.is_empty() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(Duration::from_secs(20), gone).await.unwrap();
         drop(reader);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn a_stream_ends_and_is_opened_anew() {
         let events = Arc::new(Events::new(1));
         let who = WorkPerson { id: Id::new(), leader: false };
-        let mut reader = open(&events, who, None);
+        let brief = Patience { life: Duration::from_millis(40), ..SHORT };
         let mut all = Vec::new();
-        tokio::time::timeout(STREAM_LIFE + QUIET, reader.read_to_end(&mut all)).await.unwrap().unwrap();
+        let mut reader = open(&events, who, None, brief);
+        timeout(Duration::from_secs(20), reader.read_to_end(&mut all)).await.unwrap().unwrap();
     }
 }
