@@ -161,7 +161,7 @@ async fn carry_out(c: &mut Conn, on: &mut Carried, step: Settlement, now: i64, o
     let id = on.conversation.id;
     if let Some(new) = step.create {
         item::check(&new)?;
-        on.item = Some(item::create(c, new, None, now, offset_min).await?);
+        on.item = Some(item::create(c, new, None, None, now, offset_min).await?);
     }
     let mut handed_off = false;
     if let Some((item, _)) = &mut on.item {
