@@ -17,6 +17,7 @@ use crate::acd::Acd;
 use crate::call::{Control, LiveCalls};
 use crate::callback::schedule::Rules;
 use crate::casecore::{Core, HttpCore, Ledger};
+use crate::channels::sms::{self, Lines};
 use crate::channels::template::Templates;
 use crate::clock::now_ms;
 use crate::config::Config;
@@ -65,6 +66,8 @@ pub struct Services {
     pub voice: Voice,
     /// What citizens are written.
     pub texts: Templates,
+    /// Lines to SMS carriers.
+    pub sms: Lines,
     /// Numbers at rest.
     pub sealer: Sealer,
     /// Calls going on.
@@ -166,6 +169,7 @@ async fn build(config: Arc<Config>, cancel: CancellationToken) -> anyhow::Result
         acd,
         voice,
         texts: Templates::new(&config.texts.own, &config.texts.signature)?,
+        sms: Lines::new(&config.sms),
         sealer,
         live: LiveCalls::default(),
         intake: crate::intake::Intake::new(&config, metrics.registry())?,
@@ -318,6 +322,7 @@ fn spawn_workers(sv: &Arc<Services>, core: &Arc<Core>) {
         tokio::spawn(crate::callback::dial::run(Arc::clone(sv)));
     }
     crate::trunk::spawn(&sv.trunks, &sv.sip, &sv.config.sip.dns, cancel);
+    sms::spawn(sv);
     tokio::spawn(follow_users(Arc::clone(sv)));
     tokio::spawn(crate::observe::follow_outbox(Arc::clone(sv)));
     tokio::spawn(trace::keep::run(Arc::clone(sv)));

@@ -20,6 +20,7 @@ mod outbox;
 mod people;
 mod recordings;
 mod registrations;
+mod sms_parts;
 mod surveys;
 mod texts;
 mod traces;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+mod cmpp;
 mod codecs;
 mod dialout;
 mod guard;
@@ -14,18 +15,21 @@ mod intake;
 mod judge;
 mod judge_trunk;
 mod recording;
+mod sms;
 mod srtp;
 mod texts;
 mod trace;
 mod trunk;
 mod worklist;
 
+pub use cmpp::{CmppCheck, CmppLine, CmppNumbers, CmppVersion};
 pub use codecs::CodecName;
 pub use dialout::Dialout;
 pub use guard::Guard;
 pub use intake::Intake;
 pub use judge::digest_algorithm;
 pub use recording::{Record, RecordingFormat};
+pub use sms::{Sms, SmsKind, SmsLine};
 pub use srtp::Srtp;
 pub use texts::Texts;
 pub use trace::{Hep, Trace};
@@ -101,6 +105,8 @@ pub struct Config {
     pub texts: Texts,
     /// The operators' work queue.
     pub worklist: Worklist,
+    /// Short messages.
+    pub sms: Sms,
     /// Where items are handed to.
     pub casecore: CaseCore,
     /// What may be called outside, and how often.
@@ -535,6 +541,7 @@ mod tests {
         defaults.trunks.clone_from(&example.trunks);
         defaults.hotlines.clone_from(&example.hotlines);
         defaults.queues.clone_from(&example.queues);
+        defaults.sms.lines.clone_from(&example.sms.lines);
         assert_eq!(example, defaults);
         assert_eq!(example.queue("main"), Queue::default());
     }

@@ -25,6 +25,7 @@ pub async fn check(sv: &Services) -> Health {
     if let Err(e) = sv.transcription.ready() {
         problems.push(format!("transcription: {e}"));
     }
+    problems.extend(sv.sms.problems());
     let status = match (database.is_ok(), problems.is_empty()) {
         (true, true) => "ok",
         (true, false) => "degraded",

@@ -8,6 +8,7 @@ use tracing::warn;
 use super::SipCounters;
 use super::quality::QualityMetrics;
 use crate::app::Services;
+use crate::channels::sms::SmsMetrics;
 use crate::clock::now_ms;
 use crate::config::Config;
 
@@ -39,6 +40,8 @@ pub struct Metrics {
     pub dialout_permitted: IntCounterVec,
     /// Calls to outside numbers refused, by purpose and reason.
     pub dialout_refused: IntCounterVec,
+    /// Short messages by line.
+    pub sms: SmsMetrics,
     /// Messages the HEP collector didn't get.
     pub hep_dropped: IntCounter,
     /// Work not acknowledged or not done in time.
@@ -141,6 +144,7 @@ impl Metrics {
                     &["purpose", "reason"],
                 )?,
             )?,
+            sms: SmsMetrics::new(&r)?,
             hep_dropped: counter(&r, "hotline_hep_dropped_total", "SIP messages the HEP collector didn't get")?,
             work_late: add(
                 &r,
