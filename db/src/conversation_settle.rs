@@ -12,17 +12,21 @@ use crate::{
     error::{DbError, Result, guarded},
     handoff::{self, HandoffKind, NewHandoff},
     id::Id,
-    item::{self, Item, ItemHandoff, NewItem},
+    item::{self, Item, ItemHandoff, ItemWork, NewItem},
     item_list::{self, ContactRole},
     message::{Message, select_message},
     outgoing::{self, NewOutgoing},
     party::{self, Party},
     pool::Store,
     sql::sql,
+    work::{self, NewWork, WorkDesk, WorkKind, WorkTimes},
 };
 
 /// Messages of one conversation that are read; more than one ever holds.
 const PARTS_READ_MAX: i64 = 200;
+
+/// 一般: what nobody understood yet.
+const URGENCY_UNKNOWN: i64 = 4;
 
 /// What is known when a conversation's timer runs out.
 #[derive(Debug)]
@@ -70,6 +74,9 @@ pub struct Settlement {
     /// What the item says now; left alone once a person took it in hand, and but for its text once it
     /// is handed off.
     pub amend: Option<Amendment>,
+    /// How much time a person has for what this leads to: an item to check, or a conversation that came to
+    /// none; `None` makes no work.
+    pub work: Option<WorkTimes>,
     /// The hand-off of the item, unless it is on its way already.
     pub hand_off: Option<ItemHandoff>,
     /// Texts about the item.
@@ -158,10 +165,11 @@ struct Carried {
 }
 
 async fn carry_out(c: &mut Conn, on: &mut Carried, step: Settlement, now: i64, offset_min: i32) -> Result<Settled> {
-    let id = on.conversation.id;
+    let (id, red) = (on.conversation.id, on.conversation.red);
     if let Some(new) = step.create {
         item::check(&new)?;
-        on.item = Some(item::create(c, new, None, None, now, offset_min).await?);
+        let work = step.work.map(|times| ItemWork { red, times, conversation: Some(id) });
+        on.item = Some(item::create(c, new, None, work, now, offset_min).await?);
     }
     let mut handed_off = false;
     if let Some((item, _)) = &mut on.item {
@@ -173,6 +181,9 @@ async fn carry_out(c: &mut Conn, on: &mut Carried, step: Settlement, now: i64, o
         let query = sql("UPDATE message SET item = $2 WHERE conversation = $1 AND item IS NULL");
         c.run(query.bind(id).bind(item.id)).await?;
         if let Some(amendment) = step.amend {
+            if let Some(times) = step.work.filter(|_| amendment.urgency < item.urgency) {
+                work::raise(c, item.id, red, amendment.urgency, times, now).await?;
+            }
             amend(c, item.id, amendment, on.is_handed).await?;
             *item = item::load(c, item.id).await?;
         }
@@ -192,6 +203,9 @@ async fn carry_out(c: &mut Conn, on: &mut Carried, step: Settlement, now: i64, o
         text.conversation = Some(id);
         outgoing::insert(c, text, now).await?;
     }
+    if let Some(times) = step.work.filter(|_| step.close && on.item.is_none()) {
+        unfinished(c, &on.conversation, times, now).await?;
+    }
     let state = if step.close { ConversationState::Closed } else { on.conversation.state };
     let query = sql("UPDATE conversation SET state = $2, act_at = $3, item = $4, asked = COALESCE(asked, $5), \
          receipt_at = CASE WHEN $6 THEN COALESCE(receipt_at, $7) ELSE receipt_at END WHERE id = $1")
@@ -205,6 +219,27 @@ async fn carry_out(c: &mut Conn, on: &mut Carried, step: Settlement, now: i64, o
     c.run(query).await?;
     let conversation = c.one(select_conversation!("WHERE id = $1").bind(id)).await?;
     Ok(Settled { conversation, item: on.item.clone(), handed_off })
+}
+
+/// Somebody wrote, and nobody could tell what: a person looks.
+async fn unfinished(c: &mut Conn, row: &Conversation, times: WorkTimes, now: i64) -> Result<()> {
+    let new = NewWork {
+        kind: WorkKind::Unfinished,
+        dedup_key: format!("conversation:{}", row.id),
+        item: None,
+        contact: Some(row.first_contact),
+        conversation: Some(row.id),
+        channel: row.channel.clone(),
+        red: row.red,
+        urgency: URGENCY_UNKNOWN,
+        seq: row.first_seq,
+        arrived_at: row.opened_at,
+        // They were asked what they mean: nobody waits for a first word.
+        times: WorkTimes { acknowledge_ms: None, ..times },
+        desk: WorkDesk::Operators,
+        excluded: None,
+    };
+    work::add(c, new, now).await.map(|_| ())
 }
 
 async fn amend(c: &mut Conn, id: Id, a: Amendment, is_handed: bool) -> Result<()> {

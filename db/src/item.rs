@@ -187,6 +187,8 @@ pub struct ItemWork {
     pub red: bool,
     /// How much time there is.
     pub times: WorkTimes,
+    /// The conversation that became the item.
+    pub conversation: Option<Id>,
 }
 
 /// Where and when the contact of an item came in.
@@ -211,7 +213,7 @@ async fn add_work(c: &mut Conn, item: &Item, new: ItemWork, now: i64) -> Result<
         dedup_key: format!("item:{}", item.id),
         item: Some(item.id),
         contact: item.first_contact,
-        conversation: None,
+        conversation: new.conversation,
         channel: arrival.channel,
         red: new.red,
         urgency: item.urgency,

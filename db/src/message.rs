@@ -18,6 +18,7 @@ use crate::{
     pool::Store,
     sql::{Sql, sql},
     text::words,
+    work::{self, NewWork, WorkDesk, WorkKind, WorkTimes},
 };
 
 words! {
@@ -174,6 +175,8 @@ pub struct Supplement {
     pub item: Id,
     /// The message names it; otherwise an open conversation comes first.
     pub named: bool,
+    /// How much time a person has to read it; `None` makes no work.
+    pub work: Option<WorkTimes>,
 }
 
 /// What [`Store::message_take`] did.
@@ -303,11 +306,40 @@ pub(crate) async fn take(c: &mut Conn, new: NewMessage) -> Result<MessageTaken> 
     message_media::insert(c, id, &new).await?;
     if let Some(item) = item {
         item_list::link(c, item, contact, ContactRole::Supplement, new.at).await?;
+        if let Some(times) = new.supplement.and_then(|s| s.work) {
+            to_read(c, &new, item, (contact, seq), times).await?;
+        }
     }
     if state != MessageState::Refused {
         answer(c, new, party, item).await?;
     }
     Ok(MessageTaken::New { contact, seq, message: id, state, party, conversation, act_at })
+}
+
+/// What a citizen added is read by a person; danger moves all work about the item up.
+async fn to_read(c: &mut Conn, new: &NewMessage, item: Id, from: (Id, i64), times: WorkTimes) -> Result<()> {
+    let urgency = crate::item::load(c, item).await?.urgency;
+    let urgency = if new.red { urgency.min(2) } else { urgency };
+    if new.red {
+        work::raise(c, item, true, urgency, times, new.at).await?;
+    }
+    let work = NewWork {
+        kind: WorkKind::Supplement,
+        dedup_key: format!("contact:{}", from.0),
+        item: Some(item),
+        contact: Some(from.0),
+        conversation: None,
+        channel: new.channel.clone(),
+        red: new.red,
+        urgency,
+        seq: from.1,
+        arrived_at: new.at,
+        // The answer to a supplement leaves in this transaction.
+        times: WorkTimes { acknowledge_ms: None, ..times },
+        desk: WorkDesk::Operators,
+        excluded: None,
+    };
+    work::add(c, work, new.at).await.map(|_| ())
 }
 
 /// Where the message goes: conversation, item, and when the conversation's timer runs out.

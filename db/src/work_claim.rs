@@ -220,11 +220,22 @@ async fn late(c: &mut Conn, now: i64, limit: i64) -> Result<Vec<LateWork>> {
     );
     let rows: Vec<IdRow> = c.all(unheard.bind(now).bind(limits::claim(limit))).await?;
     for IdRow { id } in rows {
+        if heard(c, id).await? {
+            continue;
+        }
         c.run(sql("UPDATE work SET ack_overdue_at = $2 WHERE id = $1").bind(id).bind(now)).await?;
         note(c, id, now, "unacknowledged", None, &Value::Null).await?;
         found.push(LateWork { work: load(c, id).await?, what: "unacknowledged" });
     }
     Ok(found)
+}
+
+/// Whether a text of ours left about it; then nobody waits.
+async fn heard(c: &mut Conn, id: Id) -> Result<bool> {
+    let query = sql(
+        "UPDATE work SET acknowledged_at = (SELECT MIN(submitted_at) FROM outgoing o          WHERE o.item = work.item AND o.purpose IN ('receipt', 'question', 'reply'))          WHERE id = $1 AND EXISTS (SELECT 1 FROM outgoing o WHERE o.item = work.item          AND o.purpose IN ('receipt', 'question', 'reply') AND o.submitted_at IS NOT NULL)",
+    );
+    Ok(c.run(query.bind(id)).await? > 0)
 }
 
 fn checked(text: Option<&str>) -> Result<Option<String>> {

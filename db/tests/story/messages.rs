@@ -45,7 +45,7 @@ pub(crate) fn new_message(n: u32, key: &str, text: &str, at: i64) -> NewMessage 
     }
 }
 
-fn answer(n: u32, purpose: OutgoingPurpose, text: &str, at: i64) -> NewOutgoing {
+pub(crate) fn answer(n: u32, purpose: OutgoingPurpose, text: &str, at: i64) -> NewOutgoing {
     NewOutgoing {
         channel: "sms".into(),
         line: None,
@@ -65,10 +65,11 @@ fn answer(n: u32, purpose: OutgoingPurpose, text: &str, at: i64) -> NewOutgoing 
     }
 }
 
-fn nothing() -> Settlement {
+pub(crate) fn nothing() -> Settlement {
     Settlement {
         create: None,
         amend: None,
+        work: None,
         hand_off: None,
         answers: None,
         notices: Vec::new(),
@@ -269,7 +270,7 @@ story!(a_supplement_reaches_its_item_and_what_came_with_it_too, |s: Stage| async
     let store = &s.store;
     let item = crate::stage::item(store, 1).await;
     let mut new = new_message(1, "k1", "补充:还有一处漏电", T0 + 10);
-    new.supplement = Some(Supplement { item: item.id, named: false });
+    new.supplement = Some(Supplement { item: item.id, named: false, work: None });
     new.red = true;
     new.place = Some(NewPlace { lon: 120.0, lat: 31.0, datum: "gcj02".into(), label: Some("人民路".into()) });
     new.media = vec![
@@ -299,10 +300,10 @@ story!(a_supplement_reaches_its_item_and_what_came_with_it_too, |s: Stage| async
     // An open conversation comes before the last item, unless the item is named.
     store.message_take(new_message(1, "k2", "路灯坏了", T0 + 20)).await.unwrap();
     let mut more = new_message(1, "k3", "补充:第三根", T0 + 30);
-    more.supplement = Some(Supplement { item: item.id, named: false });
+    more.supplement = Some(Supplement { item: item.id, named: false, work: None });
     let taken = store.message_take(more.clone()).await.unwrap();
     assert!(matches!(taken, MessageTaken::New { conversation: Some(_), .. }), "{taken:?}");
-    (more.dedup_key, more.supplement) = ("k4".into(), Some(Supplement { item: item.id, named: true }));
+    (more.dedup_key, more.supplement) = ("k4".into(), Some(Supplement { item: item.id, named: true, work: None }));
     let taken = store.message_take(more).await.unwrap();
     assert!(matches!(taken, MessageTaken::New { conversation: None, .. }), "{taken:?}");
 });

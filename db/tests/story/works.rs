@@ -319,7 +319,7 @@ story!(eight_operators_who_crash_finish_everything_once, |s: Stage| async move {
 story!(an_item_and_the_work_it_makes_are_one_step, |s: Stage| async move {
     let store = &s.store;
     let call = call(store, None).await;
-    let work = Some(hotline_db::ItemWork { red: true, times: TIMES });
+    let work = Some(hotline_db::ItemWork { red: true, times: TIMES, conversation: None });
     let new = || hotline_db::NewItem { source: "call".into(), ..crate::stage::new_item(Some(call.contact)) };
     for _ in 0..2 {
         store.item_create_with_work(new(), None, work, T0 + 500, crate::stage::CHINA).await.unwrap();
@@ -330,4 +330,59 @@ story!(an_item_and_the_work_it_makes_are_one_step, |s: Stage| async move {
     assert_eq!((open[0].contact, open[0].channel.as_str()), (Some(call.contact), "phone"));
     item(store, 1).await;
     assert_eq!(store.works(page(operator(), WorkView::Open)).await.unwrap().len(), 1, "taken down by hand: none");
+});
+
+story!(what_a_conversation_leads_to_is_work_in_its_place, |s: Stage| async move {
+    use crate::messages::{new_message, nothing};
+    use hotline_db::{MessageTaken, Settlement, Supplement};
+    let store = &s.store;
+    let take = |new| async move {
+        let taken = store.message_take(new).await.unwrap();
+        let MessageTaken::New { contact, seq, conversation, .. } = taken else { panic!("{taken:?}") };
+        (contact, seq, conversation)
+    };
+    let (contact, seq, conversation) = take(new_message(1, "k1", "井盖没了", T0)).await;
+    let settler: hotline_db::Settler = Arc::new(|s| Settlement {
+        create: Some(crate::stage::new_item(Some(s.conversation.first_contact))),
+        work: Some(TIMES),
+        close: true,
+        ..nothing()
+    });
+    let settled = store.conversation_settle(conversation.unwrap(), T0 + 500_000, crate::stage::CHINA, settler).await;
+    let item = settled.unwrap().unwrap().item.unwrap().0;
+    let open = store.works(page(operator(), WorkView::Open)).await.unwrap();
+    assert_eq!((open.len(), open[0].kind, open[0].lane, open[0].seq), (1, WorkKind::Check, 1, seq));
+    assert_eq!((open[0].contact, open[0].conversation, open[0].item), (Some(contact), conversation, Some(item.id)));
+
+    // Nobody could tell what this one wants.
+    let (_, _, greeting) = take(new_message(2, "k2", "你好", T0 + 1)).await;
+    let nothing_told: hotline_db::Settler = Arc::new(|_| Settlement { work: Some(TIMES), close: true, ..nothing() });
+    store.conversation_settle(greeting.unwrap(), T0 + 500_000, crate::stage::CHINA, nothing_told).await.unwrap();
+    let mut more = new_message(1, "k3", "补充:就在桥边", T0 + 2);
+    more.supplement = Some(Supplement { item: item.id, named: true, work: Some(TIMES) });
+    take(more).await;
+    let kinds = |works: Vec<Work>| works.into_iter().map(|w| w.kind).collect::<Vec<_>>();
+    let open = store.works(page(operator(), WorkView::Open)).await.unwrap();
+    assert_eq!(kinds(open), [WorkKind::Check, WorkKind::Supplement, WorkKind::Unfinished]);
+
+    // Danger in a supplement moves all of the item's work up.
+    let mut red = new_message(1, "k4", "补充:燃气泄漏了", T0 + 3);
+    (red.red, red.supplement) = (true, Some(Supplement { item: item.id, named: true, work: Some(TIMES) }));
+    take(red).await;
+    let lanes: Vec<i64> = store.works(page(operator(), WorkView::Open)).await.unwrap().iter().map(|w| w.lane).collect();
+    assert_eq!(lanes, [0, 0, 0, 2]);
+});
+
+story!(a_receipt_that_left_is_our_first_word, |s: Stage| async move {
+    let store = &s.store;
+    let item = item(store, 1).await;
+    add(store, NewWork { item: Some(item.id), ..new_work("a", 4, 0) }).await;
+    let mut text = crate::messages::answer(1, hotline_db::OutgoingPurpose::Receipt, "已受理", T0);
+    text.item = Some(item.id);
+    store.outgoing_add(text, T0).await.unwrap();
+    let sent = store.outgoing_claim("sms", T0, 1_000, 1).await.unwrap().remove(0);
+    store.outgoing_submitted(sent.id, "line", &["1".to_owned()], T0 + 20).await.unwrap();
+    assert!(store.work_late(T0 + 3 * MIN, 9).await.unwrap().is_empty());
+    let open = store.works(page(operator(), WorkView::Open)).await.unwrap();
+    assert_eq!(open[0].acknowledged_at, Some(T0 + 20));
 });

@@ -10,6 +10,7 @@ mod error;
 mod events;
 mod guest;
 mod item;
+mod message;
 mod openapi;
 pub mod operator;
 mod page;
@@ -118,6 +119,9 @@ fn router(sv: Arc<Services>) -> Router {
         .route("/api/v1/work/{id}/transfer", post(work::transfer))
         .route("/api/v1/work/{id}/done", post(work::done))
         .route("/api/v1/events", get(events::stream))
+        .route("/api/v1/messages", get(message::list))
+        .route("/api/v1/messages/{contact}", get(message::show))
+        .route("/api/v1/items/{id}/reply", post(message::reply))
         .route("/api/v1/ledger/cases/{case_no}/stage", post(casecore::stage))
         .route("/api/v1/casecore/events", post(casecore::webhook))
         .layer(DefaultBodyLimit::max(body_max))

@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::OpenApi;
 
 use super::{
-    auth, ban, call, callback, casecore, events, guest, item, operator, recording, system, trace, trunk, work,
+    auth, ban, call, callback, casecore, events, guest, item, message, operator, recording, system, trace, trunk, work,
 };
 
 #[derive(OpenApi)]
@@ -51,6 +51,9 @@ use super::{
         work::transfer,
         work::done,
         events::stream,
+        message::list,
+        message::show,
+        message::reply,
         casecore::stage,
         casecore::webhook,
         system::healthz,

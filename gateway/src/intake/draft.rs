@@ -18,6 +18,7 @@ use super::reply::{Text, recipient};
 use crate::app::Services;
 use crate::clock::local_date;
 use crate::privacy::{Pii, mask_phone, normalize_phone};
+use crate::worklist;
 
 /// Characters of a text that are searched for words of danger.
 const RED_CHARS_MAX: usize = 5_000;
@@ -189,7 +190,8 @@ async fn read(sv: &Services, e: &Envelope, sender: Option<&str>) -> Result<Readi
     }
     Ok(match supplement(sv, e, sender).await? {
         Some((item, named)) => {
-            let supplement = Supplement { item: item.id, named };
+            let work = (!e.test).then(|| worklist::times(&sv.config.worklist, true));
+            let supplement = Supplement { item: item.id, named, work };
             Reading::Adds(Box::new(item), supplement)
         }
         None => Reading::Report,

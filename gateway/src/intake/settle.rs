@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use hotline_db::{
     Address, AddressKind, Amendment, DbError, Id, ItemHandoff, Message, NewItem, NewOutgoing, Settled, Settlement,
-    Settler, Settling,
+    Settler, Settling, WorkTimes,
 };
 use hotline_transcription::fields::{self, Fields};
 use tokio::task::JoinSet;
@@ -21,6 +21,7 @@ use super::reply::{Missing, Recipient, Text, recipient_of};
 use crate::app::Services;
 use crate::casecore::item_payload;
 use crate::clock::now_ms;
+use crate::worklist;
 
 /// Conversations looked at in one sweep.
 const BATCH: i64 = 200;
@@ -44,6 +45,7 @@ struct Site {
     target: String,
     signature: String,
     leaders: Arc<Vec<Address>>,
+    times: WorkTimes,
 }
 
 impl Site {
@@ -56,6 +58,7 @@ impl Site {
             target: sv.config.casecore.kind.clone(),
             signature: intake.signature.clone(),
             leaders: Arc::new(intake.leader_numbers.iter().filter_map(leader).collect()),
+            times: worklist::times(&sv.config.worklist, false),
         }
     }
 }
@@ -110,7 +113,7 @@ async fn sweep(sv: &Arc<Services>, site: &Site) -> Result<usize, DbError> {
 
 async fn step(sv: &Services, site: Site, id: Id) {
     match settle(sv, site, id).await {
-        Ok(Some(settled)) => tell(sv, &settled),
+        Ok(Some(settled)) => tell(sv, &settled).await,
         Ok(None) => {}
         Err(e) => {
             error!(conversation = %id, error = %e, "a conversation could not become an item: tried again in a minute");
@@ -127,7 +130,12 @@ async fn settle(sv: &Services, site: Site, id: Id) -> Result<Option<Settled>, Db
     sv.store.conversation_settle(id, now, sv.config.site.utc_offset_min, settler).await
 }
 
-fn tell(sv: &Services, settled: &Settled) {
+async fn tell(sv: &Services, settled: &Settled) {
+    if let Some((item, created)) = &settled.item
+        && (*created || settled.conversation.red)
+    {
+        worklist::tell_of_item(sv, item.id).await;
+    }
     if let Some((item, true)) = &settled.item {
         info!(item = item.acceptance_no, channel = settled.conversation.channel, "item made from messages");
         if settled.conversation.red {
@@ -145,7 +153,7 @@ fn tell(sv: &Services, settled: &Settled) {
 pub async fn numbers(sv: &Services, message: Id) -> Result<Option<(String, String)>, AcceptError> {
     let Some(conversation) = sv.store.conversation_of_message(message).await? else { return Ok(None) };
     if let Some(settled) = settle(sv, Site::of(sv), conversation).await? {
-        tell(sv, &settled);
+        tell(sv, &settled).await;
     }
     let Some(row) = sv.store.conversation_get(conversation).await? else { return Ok(None) };
     let Some(item) = row.item else { return Ok(None) };
@@ -229,7 +237,8 @@ fn decide(site: &Site, s: &Settling<'_>, now: i64) -> Settlement {
     let mut out = Settlement {
         create: is_new.then(|| new_item(site, s, &story, channel)),
         amend: exists.then(|| story.amendment(row.red)),
-        // The robot's never reach a case core.
+        // The robot's never reach a case core or a person.
+        work: (!row.test).then(|| times(site, channel, to.is_some())),
         hand_off: (exists && due.hand_off && !row.test)
             .then(|| ItemHandoff { target: site.target.clone(), payload: Box::new(item_payload) }),
         answers: None,
@@ -251,6 +260,11 @@ fn decide(site: &Site, s: &Settling<'_>, now: i64) -> Settlement {
         out.amend = None;
     }
     out
+}
+
+/// The page shows its numbers itself, and who can't be written to waits for no word.
+fn times(site: &Site, channel: Channel, is_reachable: bool) -> WorkTimes {
+    if channel == Channel::Web || !is_reachable { WorkTimes { acknowledge_ms: None, ..site.times } } else { site.times }
 }
 
 fn ask(site: &Site, s: &Settling<'_>, to: Option<&Recipient>, now: i64) -> Vec<NewOutgoing> {
@@ -338,6 +352,7 @@ mod tests {
             target: "ledger".into(),
             signature: "城管热线".into(),
             leaders: Arc::new(vec![Address { hash: "leader".into(), sealed: vec![1], mask: "139****0000".into() }]),
+            times: worklist::times(&crate::config::Worklist::default(), false),
         }
     }
 
