@@ -10,9 +10,11 @@ use crate::{
     error::{DbError, Result},
     handoff::HandoffKind,
     id::Id,
+    incident_link,
     item::{self, Item, ItemState},
     limits::{self, SHORT_TEXT_CHARS_MAX},
     pool::Store,
+    reward,
     sql::sql,
     text::words,
 };
@@ -156,6 +158,11 @@ async fn apply(c: &mut Conn, event: CaseEvent, callback: Option<NewCallback>) ->
     c.run(stage).await?;
     // Read again under the lock.
     let item = item::load(c, found.id).await?;
+    if item.merged_into.is_some() {
+        // It goes with the item it was merged into; its own case is a double the case core knows of.
+        return Ok(true);
+    }
+    reward::due(c, item.id, event.stage, event.at).await?;
     let asking = callback::is_open_for_item(c, item.id).await?;
     match effect(item.state, event.stage, asking) {
         Effect::Keep => {}
@@ -163,6 +170,7 @@ async fn apply(c: &mut Conn, event: CaseEvent, callback: Option<NewCallback>) ->
         Effect::AskCitizen => {
             let mut asked = false;
             if let Some(mut new) = callback {
+                incident_link::ask_members(c, item.id, &new, event.at).await?;
                 new.item = Some(item.id);
                 new.party = new.party.or(item.party);
                 let (task, _) = callback::insert(c, new, event.at).await?;

@@ -42,6 +42,8 @@ words! {
         Delivered = "已收",
         /// Given up until a person looks at it; it holds back what follows for its item.
         Poisoned = "滞留",
+        /// Not sent: its item was merged into another before anybody had it.
+        Withdrawn = "已撤",
     }
 }
 
@@ -138,6 +140,7 @@ pub struct HandoffCounts {
     pub pending: i64,
     pub delivered: i64,
     pub poisoned: i64,
+    pub withdrawn: i64,
 }
 
 macro_rules! select_handoff {
@@ -200,7 +203,7 @@ async fn claim(c: &mut Conn, target: String, now: i64, lease_ms: i64, limit: i64
         "SELECT h.id FROM handoff h WHERE h.state = '待发' AND h.target = $3 AND h.next_at <= $1 \
          AND (h.lease_until IS NULL OR h.lease_until <= $1) \
          AND NOT EXISTS (SELECT 1 FROM handoff e WHERE e.item = h.item AND e.ord < h.ord \
-             AND e.state <> '已收') ORDER BY h.next_at, h.id LIMIT $2"
+             AND e.state NOT IN ('已收', '已撤')) ORDER BY h.next_at, h.id LIMIT $2"
     )
     .bind(now)
     .bind(limits::claim(limit))
@@ -245,6 +248,45 @@ async fn delivered(c: &mut Conn, id: Id, case_no: String, at: i64) -> Result<boo
         item::set_state(c, row.item, ItemState::HandedOff, at).await?;
     }
     Ok(true)
+}
+
+/// Takes back the creation of a case nobody was told of yet.
+pub(crate) async fn withdraw(c: &mut Conn, item: Id) -> Result<()> {
+    let query = sql("UPDATE handoff SET state = $2 WHERE item = $1 AND kind = $3 AND state = $4 \
+                     AND attempts = 0 AND lease_until IS NULL")
+    .bind(item)
+    .bind(HandoffState::Withdrawn)
+    .bind(HandoffKind::Create)
+    .bind(HandoffState::Pending);
+    c.run(query).await.map(|_| ())
+}
+
+/// Sends after all what was withdrawn.
+pub(crate) async fn restore(c: &mut Conn, item: Id, now: i64) -> Result<()> {
+    let query = sql("UPDATE handoff SET state = $2, next_at = $3 WHERE item = $1 AND state = $4")
+        .bind(item)
+        .bind(HandoffState::Pending)
+        .bind(now)
+        .bind(HandoffState::Withdrawn);
+    c.run(query).await.map(|_| ())
+}
+
+/// Whether the case core has, or will get, the case of an item.
+pub(crate) async fn is_known(c: &mut Conn, item: Id) -> Result<bool> {
+    let query = sql("SELECT id FROM handoff WHERE item = $1 AND kind = $2 AND state <> $3 LIMIT 1")
+        .bind(item)
+        .bind(HandoffKind::Create)
+        .bind(HandoffState::Withdrawn);
+    Ok(c.opt::<IdRow>(query).await?.is_some())
+}
+
+/// Whether the creation of an item's case left already, or may have.
+pub(crate) async fn was_sent(c: &mut Conn, item: Id) -> Result<bool> {
+    let query = sql("SELECT id FROM handoff WHERE item = $1 AND kind = $2 AND state <> $3 AND attempts > 0 LIMIT 1")
+        .bind(item)
+        .bind(HandoffKind::Create)
+        .bind(HandoffState::Withdrawn);
+    Ok(c.opt::<IdRow>(query).await?.is_some())
 }
 
 impl Store {
@@ -338,7 +380,7 @@ impl Store {
     /// # Errors
     /// As any read.
     pub async fn handoffs_undelivered(&self, limit: i64) -> Result<Vec<Handoff>> {
-        let query = select_handoff!("WHERE state <> '已收' ORDER BY created_at, id LIMIT $1");
+        let query = select_handoff!("WHERE state <> '已收' AND state <> '已撤' ORDER BY created_at, id LIMIT $1");
         self.reader().await?.all(query.bind(limits::page(limit))).await
     }
 
@@ -347,13 +389,14 @@ impl Store {
     /// # Errors
     /// As any read.
     pub async fn handoff_backlog(&self) -> Result<HandoffBacklog> {
-        let query = sql("SELECT state, COUNT(*), MIN(created_at) FROM handoff WHERE state <> '已收' GROUP BY state");
+        let query = sql("SELECT state, COUNT(*), MIN(created_at) FROM handoff WHERE state <> '已收' \
+             AND state <> '已撤' GROUP BY state");
         let mut backlog = HandoffBacklog::default();
         for (state, n, oldest) in self.reader().await?.all::<(HandoffState, i64, i64)>(query).await? {
             match state {
                 HandoffState::Pending => (backlog.pending, backlog.oldest_pending_at) = (n, Some(oldest)),
                 HandoffState::Poisoned => backlog.poisoned = n,
-                HandoffState::Delivered => {}
+                HandoffState::Delivered | HandoffState::Withdrawn => {}
             }
         }
         Ok::<_, DbError>(backlog)
@@ -371,6 +414,7 @@ impl Store {
                 HandoffState::Pending => counts.pending = n,
                 HandoffState::Delivered => counts.delivered = n,
                 HandoffState::Poisoned => counts.poisoned = n,
+                HandoffState::Withdrawn => counts.withdrawn = n,
             }
         }
         Ok::<_, DbError>(counts)

@@ -9,6 +9,7 @@ use crate::{
     error::{DbError, Result, guarded},
     handoff::{self, HandoffKind, NewHandoff},
     id::Id,
+    incident,
     item_list::{self, ContactRole},
     limits::{self, LOCATION_CHARS_MAX, LONG_TEXT_CHARS_MAX, SHORT_TEXT_CHARS_MAX, TITLE_CHARS_MAX},
     number,
@@ -243,10 +244,14 @@ pub(crate) async fn load(c: &mut Conn, id: Id) -> Result<Item> {
     c.one(select_item!("WHERE id = $1").bind(id)).await
 }
 
-/// Moves an item to a state.
+/// Moves an item to a state, and with it what was merged into it.
 pub(crate) async fn set_state(c: &mut Conn, id: Id, state: ItemState, at: i64) -> Result<()> {
-    let query = sql("UPDATE item SET state = $2, state_at = $3 WHERE id = $1").bind(id).bind(state).bind(at);
-    c.run(query).await.map(|_| ())
+    let below = incident::below(c, id).await?;
+    for id in std::iter::once(id).chain(below) {
+        let query = sql("UPDATE item SET state = $2, state_at = $3 WHERE id = $1").bind(id).bind(state).bind(at);
+        c.run(query).await?;
+    }
+    Ok(())
 }
 
 pub(crate) fn check(new: &NewItem) -> Result<()> {
@@ -331,6 +336,7 @@ async fn insert(c: &mut Conn, new: &NewItem, now: i64, utc_offset_min: i32) -> R
     Err(DbError::Exhausted("the query codes"))
 }
 
+/// Takes an item down in a transaction under way; see [`Store::item_create`].
 pub(crate) async fn create(
     c: &mut Conn,
     new: NewItem,
@@ -347,6 +353,7 @@ pub(crate) async fn create(
         item_list::link(c, id, contact, ContactRole::First, now).await?;
     }
     let item = load(c, id).await?;
+    incident::index(c, &item).await?;
     if let Some(send) = send {
         let payload = guarded(|| (send.payload)(&item))?;
         let new = NewHandoff { target: send.target, kind: HandoffKind::Create, payload, idempotency_key: None };

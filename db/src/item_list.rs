@@ -37,7 +37,7 @@ pub struct ItemContact {
     pub contact: Id,
     /// What it is to the item.
     pub role: ContactRole,
-    /// Order of arrival among the item's reporters, from 1.
+    /// Order of arrival among the item's contacts, from 1.
     pub rank: i64,
     /// When it was linked.
     pub at: i64,
@@ -84,6 +84,24 @@ pub(crate) async fn link(c: &mut Conn, item: Id, contact: Id, role: ContactRole,
     }
 }
 
+/// The contacts of an item in order of arrival. Rank and 首报 follow from the arrival numbers, in
+/// whatever order the contacts were linked.
+pub(crate) async fn contacts(c: &mut Conn, item: Id) -> Result<Vec<ItemContact>> {
+    let query = sql("SELECT i.item, i.contact, i.role, i.rank, i.at, k.seq, k.channel \
+         FROM item_contact i JOIN contact k ON k.id = i.contact \
+         WHERE i.item = $1 ORDER BY k.seq")
+    .bind(item);
+    let mut rows: Vec<ItemContact> = c.all(query).await?;
+    let mut first = ContactRole::First;
+    for (rank, row) in (1..).zip(&mut rows) {
+        row.rank = rank;
+        if matches!(row.role, ContactRole::First | ContactRole::CoReport) {
+            row.role = std::mem::replace(&mut first, ContactRole::CoReport);
+        }
+    }
+    Ok(rows)
+}
+
 impl Store {
     /// Links a call to an item as a supplement, unless it is linked already.
     ///
@@ -113,11 +131,7 @@ impl Store {
     /// # Errors
     /// As any read.
     pub async fn item_contacts(&self, item: Id) -> Result<Vec<ItemContact>> {
-        let query = sql("SELECT i.item, i.contact, i.role, i.rank, i.at, k.seq, k.channel \
-             FROM item_contact i JOIN contact k ON k.id = i.contact \
-             WHERE i.item = $1 ORDER BY k.seq")
-        .bind(item);
-        self.reader().await?.all(query).await
+        contacts(&mut self.reader().await?, item).await
     }
 
     /// Items, newest first.

@@ -8,6 +8,7 @@
 //! (an instant) or `_ms` (a span); ids are UUIDv7 as text; JSON is text; telephone numbers appear
 //! only masked or sealed.
 
+mod announcement;
 mod audit;
 mod ban;
 mod block;
@@ -28,6 +29,10 @@ mod dialout;
 mod error;
 mod handoff;
 mod id;
+mod incident;
+mod incident_key;
+mod incident_link;
+mod inspection;
 mod item;
 mod item_list;
 mod job;
@@ -44,6 +49,8 @@ mod pool;
 mod queue;
 mod recording;
 mod registration;
+mod reward;
+mod reward_batch;
 mod session;
 mod setting;
 mod sip_trace;
@@ -58,6 +65,7 @@ mod work;
 mod work_claim;
 mod writer;
 
+pub use announcement::{Announcement, NewAnnouncement};
 pub use audit::{Audit, ChainCheck, NewAudit};
 pub use ban::SipBan;
 pub use block::Block;
@@ -77,6 +85,9 @@ pub use dialout::{DialoutCap, DialoutCaps, NewDialout};
 pub use error::{DbError, Result};
 pub use handoff::{Handoff, HandoffBacklog, HandoffCounts, HandoffKind, HandoffState, NewHandoff};
 pub use id::{Id, ParseIdError};
+pub use incident::{IncidentCandidate, Probe, Reporter};
+pub use incident_link::{ItemLink, LinkAction, LinkDecision, LinkNote, NewSplit};
+pub use inspection::{Inspection, NewInspection};
 pub use item::{Item, ItemHandoff, ItemState, ItemWork, NewItem, PayloadBuilder};
 pub use item_list::{ContactRole, ItemContact, ItemFilter};
 pub use job::{Job, JobCounts, JobState};
@@ -90,6 +101,11 @@ pub use pool::{Kind, Store};
 pub use queue::{AgentState, OperatorState, QueueEntry, QueueRow};
 pub use recording::{NewRecording, Recording, RecordingDone, RecordingKind, RecordingState};
 pub use registration::Registration;
+pub use reward::{
+    AppealState, NewAppeal, RewardAppeal, RewardDecision, RewardEvidence, RewardJudge, RewardLine, RewardOutcome,
+    RewardVerdict, VerdictLine,
+};
+pub use reward_batch::{BatchState, Payee, RewardBatch};
 pub use sip_trace::NewSipTrace;
 pub use sms_part::{NewSmsPart, SmsPart};
 pub use survey::{NewSurvey, Solved, Survey};

@@ -54,6 +54,22 @@ pub const LONG_TEXT_CHARS_MAX: usize = 200_000;
 pub const JSON_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Characters of an error kept with a row for the operator; longer is cut.
 pub const ERROR_CHARS_KEPT: usize = 1_000;
+/// Radius in which the same incident is looked for, metres; a larger one is cut to it.
+pub const INCIDENT_RADIUS_M_MAX: f64 = 300.0;
+/// Names of places an item is found by; further ones of its text aren't kept.
+pub const INCIDENT_NAMES_MAX: usize = 4;
+/// Rows read under one key of a place, the newest; older ones of a crowded place aren't candidates.
+pub const INCIDENT_ROWS_PER_KEY_MAX: i64 = 64;
+/// Candidates read in all; those found under several keys stay.
+pub const INCIDENT_CANDIDATES_MAX: usize = 256;
+/// Items of one incident, itself included; a merge beyond it is [`DbError::Conflict`].
+pub const INCIDENT_MEMBERS_MAX: i64 = 500;
+/// Contacts moved by one split; more are [`DbError::Invalid`].
+pub const SPLIT_CONTACTS_MAX: usize = 200;
+/// Announced incidents at once; a further one is [`DbError::Conflict`].
+pub const ANNOUNCEMENTS_MAX: i64 = 5;
+/// Payments of one batch; what is beyond it waits for the next month's.
+pub const BATCH_PAYMENTS_MAX: i64 = 100_000;
 /// Rows read per step while a hash chain is verified.
 pub const VERIFY_STEP_LEN: i64 = 1_000;
 

@@ -10,6 +10,7 @@ use crate::{
     error::{DbError, Result},
     handoff::{self, HandoffKind, NewHandoff},
     id::Id,
+    incident,
     item::{self, ItemState},
     limits,
     pool::Store,
@@ -129,8 +130,15 @@ async fn decide(c: &mut Conn, item: Option<Id>, decision: NewHandoff, at: i64) -
             return Err(DbError::Invalid { field: "decision", why: "close or reopen is expected".into() });
         }
     };
-    handoff::insert(c, item, decision, at).await?;
-    item::set_state(c, item, state, at).await
+    // The case is the surviving item's; who was merged into it speaks for the same case.
+    let root = incident::root(c, item).await?;
+    let several = root.id != item || !incident::below(c, item).await?.is_empty();
+    // Said once is enough, and one who isn't content outweighs those who are.
+    if several && (root.state == state || root.state == ItemState::Reopened) {
+        return Ok(());
+    }
+    handoff::insert(c, root.id, decision, at).await?;
+    item::set_state(c, root.id, state, at).await
 }
 
 async fn store(

@@ -82,6 +82,8 @@ pub struct Services {
     pub dialouts: crate::dialout::Slots,
     /// What passed on the wire.
     pub trace: Arc<Trace>,
+    /// Incidents callers hear about.
+    pub board: crate::incident::announce::Board,
     /// Callback rules.
     pub rules: Rules,
     /// Engine settings with the model's path filled in.
@@ -176,6 +178,7 @@ async fn build(config: Arc<Config>, cancel: CancellationToken) -> anyhow::Result
         metrics,
         events: Arc::default(),
         dialouts: crate::dialout::Slots::default(),
+        board: crate::incident::announce::Board::default(),
         trace,
         calls: TaskTracker::new(),
         cancel,
@@ -301,6 +304,7 @@ fn sip_config(config: &Config) -> hotline_sip::Config {
 async fn recover(sv: &Arc<Services>) -> anyhow::Result<()> {
     crate::call::recover(sv).await.context("恢复 / recovery after the last stop")?;
     sv.store.queue_clear_node(&sv.node).await?;
+    sv.board.refresh(&sv.store).await?;
     sv.store.callback_release_stale(now_ms()).await?;
     crate::console::operator::restore(sv).await?;
     crate::registry::restore(sv).await?;
@@ -337,6 +341,8 @@ fn spawn_workers(sv: &Arc<Services>, core: &Arc<Core>) {
         cancel.clone(),
         done_tx,
     ));
+    crate::incident::spawn(sv);
+    crate::reward::spawn(sv);
     tokio::spawn(crate::intake::from_call::run(Arc::clone(sv), done_rx));
     tokio::spawn(crate::intake::settle::run(Arc::clone(sv)));
 }

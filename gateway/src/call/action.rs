@@ -28,6 +28,7 @@ impl Driver {
                     Ok(None)
                 })
             }
+            "co_report" => (self.co_report(args.get("item")).await, Vars::new()),
             "progress_by_caller" => self.progress_by_caller(args.get("last4").map_or("", String::as_str)).await,
             other => {
                 warn!(call = %self.call, action = other, "a flow asks for an action the gateway doesn't know");
@@ -67,6 +68,21 @@ impl Driver {
         let purpose = Purpose::Task(CallbackKind::Queued, 0);
         crate::callback::permit::trunk(&self.sv.config).is_err()
             || judge(&self.sv.config, &self.sv.rules, purpose, number, now_ms()).is_err_and(|why| why.is_final())
+    }
+
+    /// Key 1 after an announced incident: the caller reported it too, without an operator.
+    async fn co_report(&mut self, item: Option<&String>) -> &'static str {
+        let Some(item) = item.and_then(|text| text.parse::<Id>().ok()) else { return "error" };
+        match crate::incident::announce::join_call(&self.sv, item, self.call).await {
+            Ok(item) => {
+                self.story.event("co_report", serde_json::json!({ "item": item.id }));
+                "ok"
+            }
+            Err(e) => {
+                warn!(call = %self.call, error = %e, "co-reporter not written");
+                "error"
+            }
+        }
     }
 
     async fn announce_position(&self) -> (&'static str, Vars) {

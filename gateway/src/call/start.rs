@@ -114,6 +114,10 @@ async fn begin_inbound(sv: &Arc<Services>, new: IncomingCall) -> Result<Option<B
     if let Some(number) = &number {
         vars.insert("caller_number".to_owned(), number.reveal().trim_start_matches("+86").to_owned());
     }
+    if let Some(live) = sv.board.live(&hotline.number, now_ms()) {
+        vars.insert("incident".to_owned(), live.item.to_string());
+        vars.insert("incident_prompt".to_owned(), live.prompt);
+    }
     let mailboxes = Mailboxes { sip_tx: new.events_tx, sip_events: new.events };
     let mut driver = build(sv, accepted.call, Origin::Inbound, mailboxes, leg, Machine::new(flow, vars));
     driver.trunk_call = carrier.map(TrunkState::begin_in);

@@ -1,6 +1,6 @@
 //! What a case core is told about an item: never who reported it (domain rule 2.11).
 
-use hotline_db::Item;
+use hotline_db::{Item, LinkAction};
 use hotline_transcription::text::redact;
 use serde_json::{Value, json};
 
@@ -18,5 +18,19 @@ pub fn item_payload(item: &Item) -> Value {
         "occurred_at": item.occurred_at,
         "accepted_at": item.created_at,
         "public_ledger": true,
+    })
+}
+
+/// The note about an item and the one it was merged into or split from (`remind`).
+#[must_use]
+pub fn link_payload(action: LinkAction, item: &Item, target: &Item) -> Value {
+    json!({
+        "note": action.as_str(),
+        "acceptance_no": item.acceptance_no,
+        "of_acceptance_no": target.acceptance_no,
+        "title": redact(&item.title),
+        "detail": redact(&item.detail),
+        "location": { "text": item.location_text.as_deref().map(redact), "lon": item.lon, "lat": item.lat },
+        "accepted_at": item.created_at,
     })
 }

@@ -18,6 +18,8 @@ impl Config {
             .and_then(|()| self.judge_dialout())
             .and_then(|()| self.judge_texts())
             .and_then(|()| self.judge_sms())
+            .and_then(|()| self.incident.judge())
+            .and_then(|()| self.reward.judge())
             .and_then(|()| self.judge_trace())
             .and_then(|()| self.intake.judge());
         judged.map_err(|Fault { key, problem, remedy }| ConfigError::Value {

@@ -11,10 +11,12 @@ mod cmpp;
 mod codecs;
 mod dialout;
 mod guard;
+mod incident;
 mod intake;
 mod judge;
 mod judge_trunk;
 mod recording;
+mod reward;
 mod sms;
 mod srtp;
 mod texts;
@@ -26,9 +28,11 @@ pub use cmpp::{CmppCheck, CmppLine, CmppNumbers, CmppVersion};
 pub use codecs::CodecName;
 pub use dialout::Dialout;
 pub use guard::Guard;
+pub use incident::{Incident, Merging};
 pub use intake::Intake;
 pub use judge::digest_algorithm;
 pub use recording::{Record, RecordingFormat};
+pub use reward::Reward;
 pub use sms::{Sms, SmsKind, SmsLine};
 pub use srtp::Srtp;
 pub use texts::Texts;
@@ -107,6 +111,10 @@ pub struct Config {
     pub worklist: Worklist,
     /// Short messages.
     pub sms: Sms,
+    /// When reports are taken for one incident.
+    pub incident: Incident,
+    /// Rewards for first reporters.
+    pub reward: Reward,
     /// Where items are handed to.
     pub casecore: CaseCore,
     /// What may be called outside, and how often.

@@ -70,15 +70,7 @@ pub(crate) struct EventForm {
 /// 案件状态推送:`X-Signature: sha256=` HMAC-SHA-256(secret, body)。重放无害:event_id 只计一次 / a replay is harmless, each event_id counts once
 #[utoipa::path(post, path = "/api/v1/casecore/events", request_body = EventForm, responses((status = 204), (status = 401), (status = 404)))]
 pub(crate) async fn webhook(State(api): State<Api>, headers: HeaderMap, body: Bytes) -> Result<StatusCode, ApiError> {
-    let secret = &api.sv.config.casecore.webhook_secret;
-    if secret.is_empty() {
-        return Err(ApiError::forbidden("未配置 casecore.webhook_secret / casecore.webhook_secret is not set"));
-    }
-    let given = headers.get("x-signature").and_then(|v| v.to_str().ok()).unwrap_or_default();
-    let wanted = format!("sha256={}", hmac_hex(secret.as_bytes(), &body));
-    if !constant_time_eq(wanted.as_bytes(), given.as_bytes()) {
-        return Err(ApiError::sign_in());
-    }
+    signed(&api, &headers, &body)?;
     let form: EventForm = serde_json::from_slice(&body).map_err(|e| ApiError::bad(e.to_string()))?;
     let event = StatusEvent {
         event_id: format!("http-{}", form.event_id),
@@ -89,4 +81,15 @@ pub(crate) async fn webhook(State(api): State<Api>, headers: HeaderMap, body: By
     };
     apply(&api.sv.store, &api.sv.rules, event).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Demands the case core's signature over the body.
+pub(super) fn signed(api: &Api, headers: &HeaderMap, body: &[u8]) -> Result<(), ApiError> {
+    let secret = &api.sv.config.casecore.webhook_secret;
+    if secret.is_empty() {
+        return Err(ApiError::forbidden("未配置 casecore.webhook_secret / casecore.webhook_secret is not set"));
+    }
+    let given = headers.get("x-signature").and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let wanted = format!("sha256={}", hmac_hex(secret.as_bytes(), body));
+    if constant_time_eq(wanted.as_bytes(), given.as_bytes()) { Ok(()) } else { Err(ApiError::sign_in()) }
 }

@@ -9,12 +9,14 @@ mod casecore;
 mod error;
 mod events;
 mod guest;
+mod incident;
 mod item;
 mod message;
 mod openapi;
 pub mod operator;
 mod page;
 mod recording;
+mod reward;
 mod system;
 mod trace;
 mod trunk;
@@ -124,6 +126,8 @@ fn router(sv: Arc<Services>) -> Router {
         .route("/api/v1/items/{id}/reply", post(message::reply))
         .route("/api/v1/ledger/cases/{case_no}/stage", post(casecore::stage))
         .route("/api/v1/casecore/events", post(casecore::webhook))
+        .merge(incident::routes())
+        .merge(reward::routes())
         .layer(DefaultBodyLimit::max(body_max))
         .layer(axum::middleware::map_response(security_headers))
         .with_state(api)

@@ -4,7 +4,8 @@ use axum::Json;
 use utoipa::OpenApi;
 
 use super::{
-    auth, ban, call, callback, casecore, events, guest, item, message, operator, recording, system, trace, trunk, work,
+    auth, ban, call, callback, casecore, events, guest, incident, item, message, operator, recording, reward, system,
+    trace, trunk, work,
 };
 
 #[derive(OpenApi)]
@@ -34,6 +35,22 @@ use super::{
         item::list,
         item::create,
         item::show,
+        incident::list_candidates,
+        incident::first,
+        incident::merge,
+        incident::split,
+        incident::announced,
+        incident::announce_it,
+        incident::announce_end,
+        incident::inspection,
+        incident::inspection_link,
+        reward::show,
+        reward::appeal,
+        reward::appeal_decide,
+        reward::batches,
+        reward::batch_make,
+        reward::batch_approve,
+        reward::export,
         recording::show,
         recording::audio,
         recording::levels,
@@ -74,7 +91,7 @@ mod tests {
     #[test]
     fn every_route_of_the_api_is_described() {
         let document = Document::openapi();
-        let routes = include_str!("mod.rs");
+        let routes = concat!(include_str!("mod.rs"), include_str!("incident.rs"), include_str!("reward.rs"));
         for line in routes.lines().filter_map(|l| l.trim().strip_prefix(".route(\"")) {
             let path = line.split('"').next().unwrap();
             if path.starts_with("/api/") || path == "/healthz" || path == "/metrics" {

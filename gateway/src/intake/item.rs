@@ -29,5 +29,8 @@ pub async fn create(sv: &Services, new: NewItem) -> Result<(Item, bool), DbError
     if created && work.is_some() {
         worklist::tell_of_item(sv, item.id).await;
     }
+    if created {
+        crate::incident::compare(sv, &item).await;
+    }
     Ok((item, created))
 }
