@@ -12,7 +12,9 @@ use crate::{
     error::{DbError, Result, guarded},
     handoff::{self, HandoffKind, NewHandoff},
     id::Id,
+    incident,
     item::{self, Item, ItemHandoff, ItemWork, NewItem},
+    item::{self, Item, ItemHandoff, NewItem},
     item_list::{self, ContactRole},
     message::{Message, select_message},
     outgoing::{self, NewOutgoing},
@@ -186,6 +188,7 @@ async fn carry_out(c: &mut Conn, on: &mut Carried, step: Settlement, now: i64, o
             }
             amend(c, item.id, amendment, on.is_handed).await?;
             *item = item::load(c, item.id).await?;
+            incident::index(c, item).await?;
         }
         if let Some(send) = step.hand_off.filter(|_| !on.is_handed) {
             let payload = guarded(|| (send.payload)(item))?;

@@ -169,6 +169,9 @@ pub(crate) async fn insert(c: &mut Conn, item: Id, new: NewHandoff, now: i64) ->
         return Ok(id);
     }
     let payload = limits::json("payload", &new.payload)?;
+    // What was merged before it was handed off makes no case of its own.
+    let merged = sql("SELECT id FROM item WHERE id = $1 AND merged_into IS NOT NULL").bind(item);
+    let withdrawn = new.kind == HandoffKind::Create && c.opt::<IdRow>(merged).await?.is_some();
     let id = Id::new();
     let query = sql("INSERT INTO handoff (id, item, ord, target, kind, idempotency_key, payload, \
          payload_hash, case_no, state, attempts, next_at, unknown_outcome, created_at) \
@@ -182,7 +185,7 @@ pub(crate) async fn insert(c: &mut Conn, item: Id, new: NewHandoff, now: i64) ->
     .bind(payload.as_str())
     .bind(audit::hex(Sha256::new_with_prefix(payload.as_bytes())))
     .bind(case_no)
-    .bind(HandoffState::Pending)
+    .bind(if withdrawn { HandoffState::Withdrawn } else { HandoffState::Pending })
     .bind(now)
     .bind(false);
     c.run(query).await?;

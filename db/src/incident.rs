@@ -126,7 +126,7 @@ crate::lite::row!(Reporter {
     anonymous
 });
 
-/// Makes a new item findable and due to be compared.
+/// Makes an item findable, by what is known of it now, and due to be compared.
 pub(crate) async fn index(c: &mut Conn, item: &Item) -> Result<()> {
     let arrived = sql("SELECT arrived_at FROM contact WHERE id = $1").bind(item.first_contact);
     let at = c.opt::<(i64,)>(arrived).await?.map_or(item.created_at, |(at,)| at);
@@ -136,7 +136,7 @@ pub(crate) async fn index(c: &mut Conn, item: &Item) -> Result<()> {
         return Ok(());
     }
     for key in cell.into_iter().chain(names) {
-        let query = sql("INSERT INTO incident_key (key, at, item) VALUES ($1, $2, $3)");
+        let query = sql("INSERT INTO incident_key (key, at, item) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING");
         c.run(query.bind(key).bind(at).bind(item.id)).await?;
     }
     let query = sql("INSERT INTO incident_due (item, at) VALUES ($1, $2) ON CONFLICT (item) DO NOTHING");

@@ -6,7 +6,7 @@ use sqlx::FromRow;
 
 use crate::{
     conn::Conn,
-    error::{DbError, Result},
+    error::Result,
     id::Id,
     incident,
     limits::{self, LOCATION_CHARS_MAX, SHORT_TEXT_CHARS_MAX},
@@ -140,7 +140,7 @@ impl Store {
     /// Numbers and stores a finding; `false` beside the row its id had already.
     ///
     /// # Errors
-    /// [`DbError::NotFound`] for an unknown item, [`DbError::Invalid`] for a text that is too long.
+    /// [`crate::DbError::NotFound`] for an unknown item, [`crate::DbError::Invalid`] for a text that is too long.
     pub async fn inspection_add(&self, new: NewInspection) -> Result<(Inspection, bool)> {
         limits::text("external_id", &new.external_id, SHORT_TEXT_CHARS_MAX)?;
         limits::text("inspector", &new.inspector, SHORT_TEXT_CHARS_MAX)?;
@@ -152,7 +152,7 @@ impl Store {
     /// Says which item a finding is about; `None` takes it back.
     ///
     /// # Errors
-    /// [`DbError::NotFound`] when either does not exist.
+    /// [`crate::DbError::NotFound`] when either does not exist.
     pub async fn inspection_link(&self, id: Id, item: Option<Id>, by: Option<Id>, at: i64) -> Result<()> {
         self.write(move |c| {
             Box::pin(async move {
@@ -173,7 +173,7 @@ impl Store {
     /// The first inspector's finding about the incident of an item.
     ///
     /// # Errors
-    /// [`DbError::NotFound`] when there is no such item.
+    /// [`crate::DbError::NotFound`] when there is no such item.
     pub async fn inspection_first(&self, item: Id) -> Result<Option<Inspection>> {
         let mut c = self.reader().await?;
         let root = incident::root(&mut c, item).await?;
@@ -188,6 +188,6 @@ impl Store {
     /// As any read.
     pub async fn inspection_get(&self, external_id: &str) -> Result<Option<Inspection>> {
         let query = select_inspection!("WHERE external_id = $1").bind(external_id);
-        Ok::<_, DbError>(self.reader().await?.opt(query).await?)
+        self.reader().await?.opt(query).await
     }
 }

@@ -88,8 +88,8 @@ async fn incidents(
         let (root, acceptance_no) = match row.merged_into {
             None => (row.id, row.acceptance_no.clone()),
             Some(above) => {
-                if !roots.contains_key(&above) {
-                    roots.insert(above, sv.store.incident_root(above).await?);
+                if let std::collections::btree_map::Entry::Vacant(place) = roots.entry(above) {
+                    place.insert(sv.store.incident_root(above).await?);
                 }
                 roots.get(&above).map(|r| (r.id, r.acceptance_no.clone())).unwrap_or((above, String::new()))
             }

@@ -135,6 +135,8 @@ async fn tell(sv: &Services, settled: &Settled) {
         && (*created || settled.conversation.red)
     {
         worklist::tell_of_item(sv, item.id).await;
+    if let Some((item, _)) = &settled.item {
+        crate::incident::compare(sv, item).await;
     }
     if let Some((item, true)) = &settled.item {
         info!(item = item.acceptance_no, channel = settled.conversation.channel, "item made from messages");

@@ -40,7 +40,7 @@ pub fn is_payment_time(at: i64, utc_offset_min: i32, day: u32, hour: u32) -> boo
     // A day has begun `hour` hours later.
     let (_, _, today) = local_date(at - i64::from(hour) * HOUR_MS, utc_offset_min);
     let (_, _, date) = local_date(at, utc_offset_min);
-    i64::from(today) >= i64::from(day) && i64::from(date) >= i64::from(day)
+    today >= i64::from(day) && date >= i64::from(day)
 }
 
 /// Keyed hashes of the numbers that get nothing.
