@@ -135,6 +135,7 @@ async fn tell(sv: &Services, settled: &Settled) {
         && (*created || settled.conversation.red)
     {
         worklist::tell_of_item(sv, item.id).await;
+    }
     if let Some((item, _)) = &settled.item {
         crate::incident::compare(sv, item).await;
     }
