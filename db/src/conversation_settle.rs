@@ -14,7 +14,6 @@ use crate::{
     id::Id,
     incident,
     item::{self, Item, ItemHandoff, ItemWork, NewItem},
-    item::{self, Item, ItemHandoff, NewItem},
     item_list::{self, ContactRole},
     message::{Message, select_message},
     outgoing::{self, NewOutgoing},
