@@ -9,6 +9,7 @@
 //! only masked or sealed.
 
 mod announcement;
+mod attachment;
 mod audit;
 mod ban;
 mod block;
@@ -61,11 +62,13 @@ mod text;
 mod transcript;
 mod unfiled;
 mod user;
+mod web_link;
 mod work;
 mod work_claim;
 mod writer;
 
 pub use announcement::{Announcement, NewAnnouncement};
+pub use attachment::{Attachment, NewAttachment};
 pub use audit::{Audit, ChainCheck, NewAudit};
 pub use ban::SipBan;
 pub use block::Block;
@@ -113,6 +116,7 @@ pub use text::{Json, Secret, UnknownWord};
 pub use transcript::{NewTranscript, Transcript};
 pub use unfiled::UnfiledCall;
 pub use user::{NewUser, User};
+pub use web_link::{LinkPurpose, NewWebLink, WebLink};
 pub use work::{
     NewWork, Work, WorkDesk, WorkEvent, WorkFilter, WorkKind, WorkPerson, WorkResult, WorkTimes, WorkView, work_lane,
 };

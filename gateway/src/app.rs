@@ -80,6 +80,8 @@ pub struct Services {
     pub events: Arc<crate::events::Events>,
     /// Calls to outside numbers at once.
     pub dialouts: crate::dialout::Slots,
+    /// What citizens send along.
+    pub attachments: Arc<crate::attachment::Store>,
     /// What passed on the wire.
     pub trace: Arc<Trace>,
     /// Incidents callers hear about.
@@ -159,6 +161,8 @@ async fn build(config: Arc<Config>, cancel: CancellationToken) -> anyhow::Result
         .context("SIP: 端口被占用? / is the port in use? `hotline doctor` tells")?;
     let node = node_of(data)?;
     let acd = Acd::start(&config, &store, &node);
+    let attachments = crate::attachment::Store::open(data, store.clone(), config.site.utc_offset_min)
+        .with_context(|| format!("附件目录 / attachments in {}", data.display()))?;
     let sv = Services {
         node,
         rules: Rules::new(&config.callback, config.site.utc_offset_min),
@@ -179,6 +183,7 @@ async fn build(config: Arc<Config>, cancel: CancellationToken) -> anyhow::Result
         events: Arc::default(),
         dialouts: crate::dialout::Slots::default(),
         board: crate::incident::announce::Board::default(),
+        attachments: Arc::new(attachments),
         trace,
         calls: TaskTracker::new(),
         cancel,
@@ -327,6 +332,8 @@ fn spawn_workers(sv: &Arc<Services>, core: &Arc<Core>) {
     }
     crate::trunk::spawn(&sv.trunks, &sv.sip, &sv.config.sip.dns, cancel);
     sms::spawn(sv);
+    crate::attachment::spawn(sv);
+    crate::channels::web::spawn(sv);
     tokio::spawn(follow_users(Arc::clone(sv)));
     tokio::spawn(crate::observe::follow_outbox(Arc::clone(sv)));
     tokio::spawn(trace::keep::run(Arc::clone(sv)));

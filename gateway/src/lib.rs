@@ -5,6 +5,7 @@
 
 pub mod acd;
 pub mod app;
+pub mod attachment;
 pub mod call;
 pub mod callback;
 pub mod casecore;

@@ -97,6 +97,11 @@ enum Command {
         #[command(subcommand)]
         command: ModelCommand,
     },
+    /// 市民网页 / the citizens' pages
+    Web {
+        #[command(subcommand)]
+        command: WebCommand,
+    },
     /// 转写子进程(由网关启动)/ child process, started by the gateway
     #[command(hide = true)]
     TranscribeWorker,
@@ -198,6 +203,21 @@ enum IvrCommand {
 }
 
 #[derive(Subcommand)]
+enum WebCommand {
+    /// 上报页二维码 / the report page's QR code for posters
+    Qr {
+        #[command(flatten)]
+        site: Site,
+        /// 张贴地点,预填进表单 / where it hangs, filled in already
+        #[arg(long)]
+        place: Option<String>,
+        /// 写入 .svg 或 .png 文件 / write to a .svg or .png file
+        #[arg(long)]
+        out: Option<PathBuf>,
+    },
+}
+
+#[derive(Subcommand)]
 enum ModelCommand {
     /// 下载(校验后启用)/ fetch, verified before use
     Get {
@@ -285,6 +305,9 @@ fn run(command: Command) -> anyhow::Result<()> {
         Command::Ivr { command: IvrCommand::Graph { site, flow } } => cli::ivr::graph(&load(&site)?, &flow),
         Command::Model { command: ModelCommand::Get { site, name, from, sha256 } } => {
             runtime.block_on(cli::model::fetch(&load(&site)?, &name, from.as_deref(), sha256.as_deref()))
+        }
+        Command::Web { command: WebCommand::Qr { site, place, out } } => {
+            cli::web::print(&load(&site)?, place.as_deref(), out.as_deref())
         }
         Command::Model { command: ModelCommand::Check { file } } => cli::model::judge(&file),
         Command::TranscribeWorker => Ok(()),

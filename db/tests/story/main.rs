@@ -9,6 +9,7 @@ mod stage;
 
 mod append_only;
 mod arrivals;
+mod attachments;
 mod callbacks;
 mod calls;
 mod cases;

@@ -57,6 +57,41 @@ async fn conclude_survey(sv: &Services, task: &CallbackTask, finished: &Finished
     if decision == Decision::None {
         return retry_or_give_up(sv, task, finished, at, sv.rules.after_attempt(task.attempt_no + 1, at)).await;
     }
+    let (handoff, word) = handoff_of(sv, task, &answers, decision, at);
+    let attempt = attempt_of(finished, at, "answered", None, true);
+    let survey = survey_of(task, finished, &answers, at);
+    store_verdict(&sv.store, survey, handoff, attempt).await?;
+    info!(task = %task.id, decision = word, "verdict stored");
+    Ok(())
+}
+
+/// The verdict a citizen gave by a link instead of a call; `Conflict` when the task has its result already.
+pub async fn by_link(
+    sv: &Services,
+    task: &CallbackTask,
+    answers: &Answers,
+    reason: Option<String>,
+) -> Result<(), DbError> {
+    let at = now_ms();
+    let decision = decide(answers);
+    if decision == Decision::None {
+        return Err(DbError::Invalid { field: "satisfied", why: "no verdict".into() });
+    }
+    let (handoff, word) = handoff_of(sv, task, answers, decision, at);
+    let attempt = NewAttempt { call: None, at, outcome: "answered_by_link".into(), next_at: None, counts: true };
+    let survey = NewSurvey { task: Some(task.id), item: task.item, reason, ..answers_of(answers, at) };
+    try_verdict(&sv.store, &survey, &handoff, &attempt).await?;
+    info!(task = %task.id, decision = word, "verdict stored");
+    Ok(())
+}
+
+fn handoff_of(
+    sv: &Services,
+    task: &CallbackTask,
+    answers: &Answers,
+    decision: Decision,
+    at: i64,
+) -> (NewHandoff, &'static str) {
     let payload = serde_json::json!({ "satisfied": answers.satisfied, "solved": answers.solved, "at": at });
     let (kind, word) =
         if decision == Decision::Close { (HandoffKind::Close, "close") } else { (HandoffKind::Reopen, "reopen") };
@@ -67,11 +102,7 @@ async fn conclude_survey(sv: &Services, task: &CallbackTask, finished: &Finished
         // The task decides once, however often the transaction is tried.
         idempotency_key: Some(format!("{word}-{}", task.id)),
     };
-    let attempt = attempt_of(finished, at, "answered", None, true);
-    let survey = survey_of(task, finished, &answers, at);
-    store_verdict(&sv.store, survey, handoff, attempt).await?;
-    info!(task = %task.id, decision = word, "verdict stored");
-    Ok(())
+    (handoff, word)
 }
 
 /// The verdict with all that follows from it. One that a lost answer made look unwritten is found again.
@@ -113,6 +144,13 @@ fn survey_of(task: &CallbackTask, finished: &Finished, answers: &Answers, at: i6
         task: Some(task.id),
         call: Some(finished.call),
         item: task.item,
+        reason_recording: finished.reasons,
+        ..answers_of(answers, at)
+    }
+}
+
+fn answers_of(answers: &Answers, at: i64) -> NewSurvey {
+    NewSurvey {
         contacted: answers.contacted,
         solved: answers.solved.as_deref().map(|s| match s {
             "yes" => Solved::Yes,
@@ -121,9 +159,8 @@ fn survey_of(task: &CallbackTask, finished: &Finished, answers: &Answers, at: i6
         }),
         satisfied: answers.satisfied,
         may_close: answers.may_close,
-        reason: None,
-        reason_recording: finished.reasons,
         at,
+        ..NewSurvey::default()
     }
 }
 

@@ -7,3 +7,5 @@ pub mod permit;
 mod places;
 pub mod schedule;
 pub mod verdict;
+
+pub use conclude::by_link as conclude_by_link;

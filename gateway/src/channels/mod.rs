@@ -3,3 +3,4 @@
 
 pub mod sms;
 pub mod template;
+pub mod web;

@@ -9,6 +9,7 @@ pub mod show;
 pub mod trace;
 pub mod trunk;
 pub mod user;
+pub mod web;
 
 /// A line for the person at the terminal.
 #[allow(clippy::print_stdout, reason = "a command's answer belongs on standard output")]

@@ -22,6 +22,7 @@ mod srtp;
 mod texts;
 mod trace;
 mod trunk;
+mod web;
 mod worklist;
 
 pub use cmpp::{CmppCheck, CmppLine, CmppNumbers, CmppVersion};
@@ -41,6 +42,7 @@ pub use trunk::{
     BadHostPort, ClientCertificate, HostPort, NumberRule, SipTls, TransportName, Trunk, TrunkDtmf, TrunkNumbers,
     TrunkTls,
 };
+pub use web::Web;
 pub use worklist::Worklist;
 
 /// A configuration file that cannot be used: where, what, and what to do.
@@ -121,6 +123,8 @@ pub struct Config {
     pub dialout: Dialout,
     /// When and how citizens are called.
     pub callback: Callback,
+    /// The citizens' report page.
+    pub web: Web,
     /// Console and API.
     pub http: Http,
     /// What is kept of the messages on the wire.

@@ -1,6 +1,7 @@
 //! The console: sign-in, REST with its OpenAPI document, health, metrics and one page.
 //! One controller file per resource; `error` is the only map from errors to status codes.
 
+mod attachment;
 mod auth;
 mod ban;
 mod call;
@@ -20,6 +21,7 @@ mod reward;
 mod system;
 mod trace;
 mod trunk;
+mod web;
 mod work;
 
 use std::net::SocketAddr;
@@ -99,6 +101,8 @@ fn router(sv: Arc<Services>) -> Router {
         .route("/api/v1/calls/{id}/guests", post(guest::invite))
         .route("/api/v1/calls/{id}/guests/{user}", delete(guest::dismiss))
         .route("/api/v1/calls/{id}/reveal", post(call::reveal))
+        .route("/api/v1/calls/{id}/link", post(web::send_link))
+        .route("/api/v1/qr", get(web::qr_code))
         .route("/api/v1/operators/me/state", post(operator::set_state))
         .route("/api/v1/sip/bans", get(ban::list))
         .route("/api/v1/sip/bans/{source}", delete(ban::lift))
@@ -110,6 +114,8 @@ fn router(sv: Arc<Services>) -> Router {
         .route("/api/v1/recordings/{id}/audio", get(recording::audio))
         .route("/api/v1/recordings/{id}/levels", get(recording::levels))
         .route("/api/v1/recordings/{id}/transcript", get(recording::transcript))
+        .route("/api/v1/attachments/{sha256}", get(attachment::file))
+        .route("/api/v1/attachments/{sha256}/facts", get(attachment::facts))
         .route("/api/v1/callbacks", get(callback::list))
         .route("/api/v1/callbacks/{id}", get(callback::show))
         .route("/api/v1/work", get(work::list))
@@ -128,21 +134,19 @@ fn router(sv: Arc<Services>) -> Router {
         .route("/api/v1/casecore/events", post(casecore::webhook))
         .merge(incident::routes())
         .merge(reward::routes())
+        .merge(crate::channels::web::routes(&api.sv))
         .layer(DefaultBodyLimit::max(body_max))
         .layer(axum::middleware::map_response(security_headers))
         .with_state(api)
 }
 
-/// The page loads nothing from elsewhere and can't be framed.
+/// The page loads nothing from elsewhere and can't be framed; a handler with a stricter policy of its own keeps it.
 async fn security_headers(mut response: axum::response::Response) -> axum::response::Response {
     use axum::http::HeaderValue;
     let headers = response.headers_mut();
-    headers.insert(
-        "content-security-policy",
-        HeaderValue::from_static(
-            "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
-        ),
-    );
+    headers.entry("content-security-policy").or_insert(HeaderValue::from_static(
+        "default-src 'self'; img-src 'self' data:; frame-ancestors 'none'; base-uri 'none'; form-action 'self'",
+    ));
     headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
     headers.insert("referrer-policy", HeaderValue::from_static("no-referrer"));
     response

@@ -4,8 +4,8 @@ use axum::Json;
 use utoipa::OpenApi;
 
 use super::{
-    auth, ban, call, callback, casecore, events, guest, incident, item, message, operator, recording, reward, system,
-    trace, trunk, work,
+    attachment, auth, ban, call, callback, casecore, events, guest, incident, item, message, operator, recording,
+    reward, system, trace, trunk, web, work,
 };
 
 #[derive(OpenApi)]
@@ -29,6 +29,8 @@ use super::{
         guest::invite,
         guest::dismiss,
         call::reveal,
+        web::send_link,
+        web::qr_code,
         operator::set_state,
         operator::queues,
         trunk::list,
@@ -57,6 +59,8 @@ use super::{
         recording::pause,
         recording::resume,
         recording::transcript,
+        attachment::file,
+        attachment::facts,
         callback::list,
         callback::show,
         work::list,

@@ -55,7 +55,7 @@ pub(crate) async fn audio(
     audit(&api.sv, &user.0, "play", &format!("recording:{}", row.id), Some(reason)).await?;
     api.sv.store.recording_access(row.id, user.0.id, "play", reason, now_ms()).await?;
     let path = api.sv.config.storage.recordings().join(&row.path);
-    serve_file(&path, range).await
+    serve_file(&path, range, "audio/wav").await
 }
 
 /// 转写文本
@@ -129,7 +129,12 @@ async fn readable(api: &Api, user: &User, id: &str) -> Result<Recording, ApiErro
     Ok(row)
 }
 
-async fn serve_file(path: &std::path::Path, range: Option<&str>) -> Result<Response, ApiError> {
+/// A file or a piece of it (RFC 9110 §14).
+pub(super) async fn serve_file(
+    path: &std::path::Path,
+    range: Option<&str>,
+    mime: &'static str,
+) -> Result<Response, ApiError> {
     let mut file = tokio::fs::File::open(path).await.map_err(|_| ApiError::missing())?;
     let len = file.metadata().await.map_err(|_| ApiError::missing())?.len();
     let (start, end) = match range {
@@ -147,7 +152,7 @@ async fn serve_file(path: &std::path::Path, range: Option<&str>) -> Result<Respo
             h.insert(name, value);
         }
     };
-    put(header::CONTENT_TYPE, "audio/wav".into());
+    put(header::CONTENT_TYPE, mime.into());
     put(header::ACCEPT_RANGES, "bytes".into());
     put(header::CONTENT_LENGTH, size.to_string());
     put(header::CACHE_CONTROL, "no-store".into());
