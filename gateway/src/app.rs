@@ -78,6 +78,8 @@ pub struct Services {
     pub intake: crate::intake::Intake,
     /// What the console is told as it happens.
     pub events: Arc<crate::events::Events>,
+    /// What the self-test saw.
+    pub robot: crate::robot::Robot,
     /// Calls to outside numbers at once.
     pub dialouts: crate::dialout::Slots,
     /// What citizens send along.
@@ -181,6 +183,7 @@ async fn build(config: Arc<Config>, cancel: CancellationToken) -> anyhow::Result
         intake: crate::intake::Intake::new(&config, metrics.registry())?,
         metrics,
         events: Arc::default(),
+        robot: crate::robot::Robot::default(),
         dialouts: crate::dialout::Slots::default(),
         board: crate::incident::announce::Board::default(),
         attachments: Arc::new(attachments),
@@ -336,6 +339,8 @@ fn spawn_workers(sv: &Arc<Services>, core: &Arc<Core>) {
     crate::channels::web::spawn(sv);
     tokio::spawn(follow_users(Arc::clone(sv)));
     tokio::spawn(crate::observe::follow_outbox(Arc::clone(sv)));
+    crate::channels::mail::spawn(sv);
+    crate::robot::spawn(sv);
     tokio::spawn(trace::keep::run(Arc::clone(sv)));
     crate::worklist::spawn(sv);
     let (done_tx, done_rx) = mpsc::channel(256);

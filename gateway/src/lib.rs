@@ -25,6 +25,7 @@ mod patience;
 pub mod privacy;
 pub mod registry;
 pub mod reward;
+pub mod robot;
 pub mod trace;
 pub mod trunk;
 pub mod voice;

@@ -23,6 +23,7 @@ mod recording;
 mod recover;
 mod route;
 mod security;
+mod selftest;
 mod start;
 mod story;
 mod takeover;

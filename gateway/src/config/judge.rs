@@ -22,6 +22,8 @@ impl Config {
             .and_then(|()| self.reward.judge())
             .and_then(|()| self.judge_trace())
             .and_then(|()| self.intake.judge())
+            .and_then(|()| self.mail.judge())
+            .and_then(|()| self.judge_robot())
             .and_then(|()| self.judge_web());
         judged.map_err(|Fault { key, problem, remedy }| ConfigError::Value {
             path: path.into(),

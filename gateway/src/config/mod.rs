@@ -15,8 +15,10 @@ mod incident;
 mod intake;
 mod judge;
 mod judge_trunk;
+mod mail;
 mod recording;
 mod reward;
+mod robot;
 mod sms;
 mod srtp;
 mod texts;
@@ -32,8 +34,10 @@ pub use guard::Guard;
 pub use incident::{Incident, Merging};
 pub use intake::Intake;
 pub use judge::digest_algorithm;
+pub use mail::{Imap, Mail, MailTls, Smtp};
 pub use recording::{Record, RecordingFormat};
 pub use reward::Reward;
+pub use robot::Robot;
 pub use sms::{Sms, SmsKind, SmsLine};
 pub use srtp::Srtp;
 pub use texts::Texts;
@@ -125,6 +129,10 @@ pub struct Config {
     pub callback: Callback,
     /// The citizens' report page.
     pub web: Web,
+    /// Mail, in and out.
+    pub mail: Mail,
+    /// The self-test.
+    pub robot: Robot,
     /// Console and API.
     pub http: Http,
     /// What is kept of the messages on the wire.

@@ -18,6 +18,7 @@ pub mod operator;
 mod page;
 mod recording;
 mod reward;
+mod robot;
 mod system;
 mod trace;
 mod trunk;
@@ -108,6 +109,8 @@ fn router(sv: Arc<Services>) -> Router {
         .route("/api/v1/sip/bans/{source}", delete(ban::lift))
         .route("/api/v1/queues", get(operator::queues))
         .route("/api/v1/trunks", get(trunk::list))
+        .route("/api/v1/robot", get(robot::show))
+        .route("/hooks/mail", post(crate::channels::mail::hook::push))
         .route("/api/v1/items", get(item::list).post(item::create))
         .route("/api/v1/items/{id}", get(item::show))
         .route("/api/v1/recordings/{id}", get(recording::show))

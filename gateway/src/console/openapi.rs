@@ -5,7 +5,7 @@ use utoipa::OpenApi;
 
 use super::{
     attachment, auth, ban, call, callback, casecore, events, guest, incident, item, message, operator, recording,
-    reward, system, trace, trunk, web, work,
+    reward, robot, system, trace, trunk, web, work,
 };
 
 #[derive(OpenApi)]
@@ -75,6 +75,7 @@ use super::{
         message::list,
         message::show,
         message::reply,
+        robot::show,
         casecore::stage,
         casecore::webhook,
         system::healthz,

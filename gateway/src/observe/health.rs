@@ -26,6 +26,8 @@ pub async fn check(sv: &Services) -> Health {
         problems.push(format!("transcription: {e}"));
     }
     problems.extend(sv.sms.problems());
+    problems.extend(sv.metrics.mail.problems());
+    problems.extend(sv.robot.problems());
     let status = match (database.is_ok(), problems.is_empty()) {
         (true, true) => "ok",
         (true, false) => "degraded",

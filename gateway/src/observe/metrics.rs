@@ -6,7 +6,9 @@ use prometheus::{Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, I
 use tracing::warn;
 
 use super::SipCounters;
+use super::mail::MailMetrics;
 use super::quality::QualityMetrics;
+use super::robot::RobotMetrics;
 use crate::app::Services;
 use crate::channels::sms::SmsMetrics;
 use crate::clock::now_ms;
@@ -36,6 +38,10 @@ pub struct Metrics {
     pub sip: SipCounters,
     /// How calls sound.
     pub quality: QualityMetrics,
+    /// Mail, in and out.
+    pub mail: MailMetrics,
+    /// The self-test.
+    pub robot: RobotMetrics,
     /// Calls to outside numbers allowed, by purpose.
     pub dialout_permitted: IntCounterVec,
     /// Calls to outside numbers refused, by purpose and reason.
@@ -130,6 +136,8 @@ impl Metrics {
             )?,
             sip: SipCounters::new(&r, config)?,
             quality: QualityMetrics::new(&r)?,
+            mail: MailMetrics::new(&r)?,
+            robot: RobotMetrics::new(&r)?,
             dialout_permitted: add(
                 &r,
                 IntCounterVec::new(

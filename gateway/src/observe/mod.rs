@@ -2,8 +2,10 @@
 
 pub mod health;
 pub mod logs;
+mod mail;
 mod metrics;
 mod quality;
+mod robot;
 mod sip;
 
 pub use metrics::{Metrics, follow_outbox};

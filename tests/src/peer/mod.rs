@@ -2,20 +2,24 @@
 //! sipvicious, PostgreSQL, and libraries from npm and PyPI.
 
 mod baresip;
+mod dovecot;
 mod kamailio;
 mod linphone;
 mod postgres;
 mod script;
 mod sipp;
 mod sipvicious;
+mod smtp_sink;
 
 pub use baresip::{Baresip, BaresipConfig};
+pub use dovecot::{Dovecot, IMAP_PASSWORD};
 pub use kamailio::{Kamailio, KamailioConfig};
 pub use linphone::{Linphone, LinphoneConfig};
 pub use postgres::Postgres;
-pub use script::{node, peers_dir, python};
+pub use script::{node, peers_dir, python, python_command};
 pub use sipp::{Sipp, SippConfig, SippReport, scenario, write_alaw};
 pub use sipvicious::{Scan, scan};
+pub use smtp_sink::{SinkTls, SmtpSink, SunkMail};
 
 use std::path::PathBuf;
 

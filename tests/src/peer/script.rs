@@ -27,9 +27,19 @@ pub fn peers_dir() -> Result<PathBuf> {
 /// # Errors
 /// [`Error::Missing`], [`Error::Process`] with what it wrote.
 pub fn python(script: &str, input: &str) -> Result<String> {
-    let mut command = Command::new(super::program("python3")?);
-    command.arg("-c").arg(script).env("PYTHONPATH", peers_dir()?.join("python"));
+    let mut command = python_command()?;
+    command.arg("-c").arg(script);
     run("python3", &mut command, input)
+}
+
+/// Python with those packages, to be started on a script file.
+///
+/// # Errors
+/// [`Error::Missing`].
+pub fn python_command() -> Result<Command> {
+    let mut command = Command::new(super::program("python3")?);
+    command.env("PYTHONPATH", peers_dir()?.join("python"));
+    Ok(command)
 }
 
 /// Runs `script` in Node with the packages of `ops/peers/package.json`, as [`python`].
