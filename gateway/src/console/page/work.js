@@ -15,7 +15,10 @@ export function workDesk({ api, $, fill, clock }) {
   let renewing = null;
   let looking = null;
 
-  const say = (text) => { $("work-note").textContent = text; };
+  const say = (text, good = false) => {
+    $("work-note").textContent = text;
+    $("work-note").className = good ? "" : "bad";
+  };
   const post = (path, body) => api(path, { method: "POST", body: body ? JSON.stringify(body) : undefined });
 
   function due(work, now) {
@@ -50,7 +53,7 @@ export function workDesk({ api, $, fill, clock }) {
     const now = Date.now();
     fill($("works"), works.map((w) => [
       lane(w), w.kind, channels[w.channel] || w.channel, clock(w.arrived_at), due(w, now),
-      w.title || w.acceptance_no || "", holder(w, now), w.done_at ? w.result : takeButton(w),
+      w.title || w.acceptance_no || "", holder(w, now), w.done_at ? w.result : w.lease_until > now && w.holder !== me ? "" : takeButton(w),
     ]), 8, "没有待办 Nothing to do");
     if (hand) return;
     const mine = works.find((w) => w.holder === me && w.lease_until > now && !w.done_at);
@@ -150,7 +153,7 @@ export function workDesk({ api, $, fill, clock }) {
       const work = await step();
       if (work && work.holder === me && !work.done_at) await open(work);
       else if (hand) close();
-      if (!work) say("没有待办 Nothing to do");
+      if (!work) say("没有待办 Nothing to do", true);
     } catch (e) {
       say(e.message);
     }
@@ -178,7 +181,7 @@ export function workDesk({ api, $, fill, clock }) {
         body: JSON.stringify({ text: $("reply").value }),
       });
       $("reply").value = "";
-      say("已发送 Sent");
+      say("已发送 Sent", true);
       await thread(hand);
     } catch (e) {
       say(e.message);
