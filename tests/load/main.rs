@@ -10,6 +10,7 @@ mod callgen;
 mod core;
 mod disk;
 mod fill;
+mod intake;
 mod limit;
 mod memory;
 mod options;
@@ -68,6 +69,7 @@ async fn run(options: &Options) -> hotline_tests::Result<()> {
         Name::Unacked => unacked::run(options).await,
         Name::Memory => memory::run(options).await,
         Name::Bridge => bridge::run(options).await,
+        Name::Intake => intake::run(options).await,
         Name::Worklist => worklist::run(options).await,
     }
 }

@@ -2,7 +2,7 @@
 
 /// Printed by `--help` and after a mistake.
 pub(crate) const HELP: &str = "\
-load [table [--quick]] [serve] [core] [setup] [overload] [unacked] [memory] [bridge] [worklist] [all]
+load [table [--quick]] [serve] [core] [setup] [overload] [unacked] [memory] [bridge] [intake] [worklist] [all]
      [--rounds N] [--rate N] [--seconds N] [--waiting N] [--calls N] [--hold N] [--unacked N]
      [--items N] [--open N]
   table    the table of ratios: recorded bridges and prompts beside `iobench bridge` and rtpengine, memory,
@@ -15,12 +15,16 @@ load [table [--quick]] [serve] [core] [setup] [overload] [unacked] [memory] [bri
   unacked  resident memory of --unacked INVITEs of a trunk whose 200 is never acknowledged
   memory   resident memory with --waiting calls in the queue, before and after
   bridge   CPU of --calls recorded talks of --hold s, beside `iobench bridge` (HOTLINE_IOBENCH)
+  intake   messages pushed over HTTP: as many as go and --rate a second for --seconds s, both databases; then
+           500/s on a disk slowed by 15 ms (HOTLINE_SLOWSYNC)
   worklist the work queue's pages and steps with --open pieces of work among --items items, both databases
   all      core, setup, overload, unacked, memory and bridge
   Without a name the table. Every round measures both sides in turn; --rounds defaults to 2.";
 
 /// Most calls one run asks for: each citizen and each phone needs sockets of its own here.
 const CALLS_MAX: u32 = 2_000;
+/// Most calls or messages a second.
+const RATE_MAX: u32 = 10_000;
 /// Most INVITEs without an ACK: each one takes two ports of the gateway.
 const UNACKED_MAX: u32 = 10_000;
 /// Most items: a million of them take some 2 GB on disk.
@@ -39,6 +43,7 @@ pub(crate) enum Name {
     Unacked,
     Memory,
     Bridge,
+    Intake,
     Worklist,
 }
 
@@ -56,12 +61,13 @@ impl Name {
             Self::Unacked => "unacked",
             Self::Memory => "memory",
             Self::Bridge => "bridge",
+            Self::Intake => "intake",
             Self::Worklist => "worklist",
         }
     }
 
     fn parse(word: &str) -> Option<Self> {
-        [Self::Table, Self::Serve, Self::Worklist].into_iter().chain(Self::ALL).find(|name| name.as_str() == word)
+        [Self::Table, Self::Serve, Self::Intake, Self::Worklist].into_iter().chain(Self::ALL).find(|name| name.as_str() == word)
     }
 }
 
@@ -152,6 +158,7 @@ impl Options {
             let most = match argument.as_str() {
                 "--unacked" => UNACKED_MAX,
                 "--items" | "--open" => ITEMS_MAX,
+                "--rate" => RATE_MAX,
                 _ => CALLS_MAX,
             };
             let value = value.filter(|n| (1..=most).contains(n));
