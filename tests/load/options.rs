@@ -67,7 +67,10 @@ impl Name {
     }
 
     fn parse(word: &str) -> Option<Self> {
-        [Self::Table, Self::Serve, Self::Intake, Self::Worklist].into_iter().chain(Self::ALL).find(|name| name.as_str() == word)
+        [Self::Table, Self::Serve, Self::Intake, Self::Worklist]
+            .into_iter()
+            .chain(Self::ALL)
+            .find(|name| name.as_str() == word)
     }
 }
 
