@@ -62,7 +62,9 @@ mod text;
 mod transcript;
 mod unfiled;
 mod user;
+mod voice_job;
 mod web_link;
+mod wechat;
 mod work;
 mod work_claim;
 mod writer;
@@ -116,7 +118,9 @@ pub use text::{Json, Secret, UnknownWord};
 pub use transcript::{NewTranscript, Transcript};
 pub use unfiled::UnfiledCall;
 pub use user::{NewUser, User};
+pub use voice_job::{NewVoiceJob, VOICE_WAITING, VoiceJob, VoiceText};
 pub use web_link::{LinkPurpose, NewWebLink, WebLink};
+pub use wechat::WechatWindow;
 pub use work::{
     NewWork, Work, WorkDesk, WorkEvent, WorkFilter, WorkKind, WorkPerson, WorkResult, WorkTimes, WorkView, work_lane,
 };

@@ -88,6 +88,8 @@ pub struct Services {
     pub trace: Arc<Trace>,
     /// Incidents callers hear about.
     pub board: crate::incident::announce::Board,
+    /// WeChat accounts.
+    pub wechat: crate::channels::wechat::Wechat,
     /// Callback rules.
     pub rules: Rules,
     /// Engine settings with the model's path filled in.
@@ -167,6 +169,7 @@ async fn build(config: Arc<Config>, cancel: CancellationToken) -> anyhow::Result
         .with_context(|| format!("附件目录 / attachments in {}", data.display()))?;
     let sv = Services {
         node,
+        wechat: crate::channels::wechat::Wechat::open(&config.wechat)?,
         rules: Rules::new(&config.callback, config.site.utc_offset_min),
         transcription: transcription_config(&config),
         store,
@@ -343,6 +346,7 @@ fn spawn_workers(sv: &Arc<Services>, core: &Arc<Core>) {
     crate::robot::spawn(sv);
     tokio::spawn(trace::keep::run(Arc::clone(sv)));
     crate::worklist::spawn(sv);
+    crate::channels::wechat::spawn(sv);
     let (done_tx, done_rx) = mpsc::channel(256);
     let worker = std::env::current_exe().unwrap_or_else(|_| "hotline".into());
     tokio::spawn(hotline_transcription::jobs::run(

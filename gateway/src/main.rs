@@ -92,6 +92,11 @@ enum Command {
         #[command(subcommand)]
         command: IvrCommand,
     },
+    /// 微信公众号 / the WeChat Official Account
+    Wechat {
+        #[command(subcommand)]
+        command: WechatCommand,
+    },
     /// 语音识别模型 / speech models
     Model {
         #[command(subcommand)]
@@ -218,6 +223,18 @@ enum WebCommand {
 }
 
 #[derive(Subcommand)]
+enum WechatCommand {
+    /// 公众号菜单 / the account's menu
+    Menu {
+        #[command(flatten)]
+        site: Site,
+        /// 发布到平台 / publish it
+        #[arg(long)]
+        create: bool,
+    },
+}
+
+#[derive(Subcommand)]
 enum ModelCommand {
     /// 下载(校验后启用)/ fetch, verified before use
     Get {
@@ -303,6 +320,9 @@ fn run(command: Command) -> anyhow::Result<()> {
         }
         Command::Ivr { command: IvrCommand::Check { site, flow } } => cli::ivr::check(&load(&site)?, flow.as_deref()),
         Command::Ivr { command: IvrCommand::Graph { site, flow } } => cli::ivr::graph(&load(&site)?, &flow),
+        Command::Wechat { command: WechatCommand::Menu { site, create } } => {
+            runtime.block_on(cli::wechat::put_menu(&load(&site)?, create))
+        }
         Command::Model { command: ModelCommand::Get { site, name, from, sha256 } } => {
             runtime.block_on(cli::model::fetch(&load(&site)?, &name, from.as_deref(), sha256.as_deref()))
         }

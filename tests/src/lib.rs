@@ -9,6 +9,7 @@
 //! - [`gateway`], [`api`]: the `hotline` binary and its REST interface;
 //! - [`casecore`]: a case core that keeps cases and fails on request;
 //! - [`hep`]: a HEP3 collector;
+//! - [`wechat`]: the WeChat platform: pushes, tokens, media, messages, 微信客服;
 //! - [`chaos`]: TCP faults and seeded moments;
 //! - [`impair`]: a bad network: loss, delay, jitter, reordering, duplicates, rate.
 //!
@@ -29,6 +30,7 @@ pub mod sip;
 pub mod tls;
 pub mod tone;
 pub mod wav;
+pub mod wechat;
 
 mod error;
 mod process;

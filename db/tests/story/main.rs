@@ -27,4 +27,6 @@ mod sms_parts;
 mod surveys;
 mod texts;
 mod traces;
+mod voices;
+mod wechat;
 mod works;

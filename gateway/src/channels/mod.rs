@@ -5,3 +5,4 @@ pub mod mail;
 pub mod sms;
 pub mod template;
 pub mod web;
+pub mod wechat;

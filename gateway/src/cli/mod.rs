@@ -10,6 +10,7 @@ pub mod trace;
 pub mod trunk;
 pub mod user;
 pub mod web;
+pub mod wechat;
 
 /// A line for the person at the terminal.
 #[allow(clippy::print_stdout, reason = "a command's answer belongs on standard output")]

@@ -24,7 +24,8 @@ impl Config {
             .and_then(|()| self.intake.judge())
             .and_then(|()| self.mail.judge())
             .and_then(|()| self.judge_robot())
-            .and_then(|()| self.judge_web());
+            .and_then(|()| self.judge_web())
+            .and_then(|()| self.judge_wechat());
         judged.map_err(|Fault { key, problem, remedy }| ConfigError::Value {
             path: path.into(),
             key,

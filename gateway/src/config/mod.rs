@@ -25,6 +25,7 @@ mod texts;
 mod trace;
 mod trunk;
 mod web;
+mod wechat;
 mod worklist;
 
 pub use cmpp::{CmppCheck, CmppLine, CmppNumbers, CmppVersion};
@@ -47,6 +48,7 @@ pub use trunk::{
     TrunkTls,
 };
 pub use web::Web;
+pub use wechat::{Wechat, WechatKf, WechatTemplate};
 pub use worklist::Worklist;
 
 /// A configuration file that cannot be used: where, what, and what to do.
@@ -127,6 +129,8 @@ pub struct Config {
     pub dialout: Dialout,
     /// When and how citizens are called.
     pub callback: Callback,
+    /// WeChat accounts.
+    pub wechat: Wechat,
     /// The citizens' report page.
     pub web: Web,
     /// Mail, in and out.

@@ -138,6 +138,7 @@ fn router(sv: Arc<Services>) -> Router {
         .merge(incident::routes())
         .merge(reward::routes())
         .merge(crate::channels::web::routes(&api.sv))
+        .merge(crate::channels::wechat::routes())
         .layer(DefaultBodyLimit::max(body_max))
         .layer(axum::middleware::map_response(security_headers))
         .with_state(api)

@@ -24,7 +24,11 @@ pub async fn run(sv: Arc<Services>, mut done: mpsc::Receiver<Done>) {
     let mut open = true;
     loop {
         tokio::select! {
-            news = done.recv(), if open => open = news.is_some(),
+            news = done.recv(), if open => {
+                open = news.is_some();
+                // A voice's words may be what a conversation waited for.
+                sv.intake.bell.notify_one();
+            }
             () = tokio::time::sleep(SWEEP) => {}
             () = sv.cancel.cancelled() => return,
         }

@@ -52,6 +52,10 @@ pub struct Metrics {
     pub hep_dropped: IntCounter,
     /// Work not acknowledged or not done in time.
     pub work_late: IntCounterVec,
+    /// Pushes to the WeChat webhooks refused, by reason.
+    pub wechat_refused: IntCounterVec,
+    /// Texts handed to the WeChat platform, by way and outcome.
+    pub wechat_sent: IntCounterVec,
     trace_bytes: IntGauge,
     traces_lost: IntGauge,
     sip_retransmissions: IntGauge,
@@ -159,6 +163,20 @@ impl Metrics {
                 IntCounterVec::new(
                     Opts::new("hotline_work_late_total", "Work not acknowledged or done in time"),
                     &["what"],
+                )?,
+            )?,
+            wechat_refused: add(
+                &r,
+                IntCounterVec::new(
+                    Opts::new("hotline_wechat_refused_total", "Pushes to the WeChat webhooks refused"),
+                    &["reason"],
+                )?,
+            )?,
+            wechat_sent: add(
+                &r,
+                IntCounterVec::new(
+                    Opts::new("hotline_wechat_sent_total", "Texts handed to the WeChat platform"),
+                    &["way", "outcome"],
                 )?,
             )?,
             trace_bytes: gauge(&r, "hotline_trace_bytes", "Memory held by the traces of running calls")?,

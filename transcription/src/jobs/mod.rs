@@ -5,6 +5,7 @@
 
 mod gate;
 mod row;
+mod voice;
 
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -22,13 +23,13 @@ use crate::limits;
 use crate::segment::Transcript;
 use crate::worker::{FaultKind, Worker, WorkerCommand, WorkerError};
 
-/// A recording's transcript is stored. Sent after the commit; a receiver that
+/// A recording's or a voice message's words are stored. Sent after the commit; a receiver that
 /// was down finds the same in the transcript rows.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Done {
-    /// The recording.
+    /// The recording, or the medium of a message.
     pub recording: Id,
-    /// The call it belongs to.
+    /// The call a recording belongs to.
     pub call: Option<Id>,
     /// The whole text, unmasked.
     pub text: String,
@@ -134,7 +135,7 @@ impl Loop {
             }
         }
         let Some(job) = self.store.job_claim(&self.name, now, self.cfg.lease_ms.max(1_000)).await? else {
-            return Ok(false);
+            return if open { self.voice().await } else { Ok(false) };
         };
         if !open {
             self.store.job_wait_model(&job, now_ms()).await?;
@@ -159,7 +160,15 @@ impl Loop {
         let Some(path) = inside(&self.dir, &recording.path) else {
             return self.store.job_fail(job, "its path leaves the recordings folder", now_ms()).await;
         };
-        match self.hear(job, &recording, &path).await {
+        let audio_ms = recording.duration_ms.and_then(|ms| u64::try_from(ms).ok()).unwrap_or(0);
+        // A recording without a length still gets the time of its file.
+        let audio_ms = audio_ms.max(file_ms(&path, recording.channels));
+        let (store, leased) = (self.store.clone(), job.clone());
+        let renew = |until: i64| {
+            let (store, leased) = (store.clone(), leased.clone());
+            async move { store.job_renew(&leased, until).await }
+        };
+        match self.hear(&path, audio_ms, renew).await {
             Outcome::Text(transcript) => self.keep(job, &recording, *transcript).await,
             Outcome::LeaseLost => Ok(()),
             // Laid aside, not failed: stopping must not use up attempts.
@@ -182,10 +191,10 @@ impl Loop {
     }
 
     /// The child at work, the lease renewed beside it.
-    async fn hear(&mut self, job: &Job, recording: &Recording, path: &Path) -> Outcome {
-        let audio_ms = recording.duration_ms.and_then(|ms| u64::try_from(ms).ok()).unwrap_or(0);
-        // A recording without a length still gets the time of its file.
-        let audio_ms = audio_ms.max(file_ms(path, recording.channels));
+    async fn hear<F>(&mut self, path: &Path, audio_ms: u64, renew: impl Fn(i64) -> F) -> Outcome
+    where
+        F: Future<Output = Result<(), DbError>> + Send,
+    {
         let lease_ms = self.cfg.lease_ms.max(1_000);
         let mut ticks = tokio::time::interval(Duration::from_millis(u64::try_from(lease_ms / 3).unwrap_or(1)));
         ticks.tick().await;
@@ -197,7 +206,7 @@ impl Loop {
                 tokio::select! {
                     result = &mut work => break Ok(result),
                     () = self.cancel.cancelled() => break Err(Outcome::Stopped),
-                    _ = ticks.tick() => match self.store.job_renew(job, now_ms() + lease_ms).await {
+                    _ = ticks.tick() => match renew(now_ms() + lease_ms).await {
                         Ok(()) => {}
                         Err(DbError::LeaseLost | DbError::NotFound) => break Err(Outcome::LeaseLost),
                         // The database may be back before the lease ends.
