@@ -122,15 +122,6 @@ impl Wechat {
         self.official.is_some() || self.kf.is_some()
     }
 
-    /// The API that serves a line of ours.
-    fn client_of(&self, line: &str) -> Option<&Client> {
-        if line.starts_with(KF_LINE) {
-            self.kf.as_ref().map(|kf| &kf.client)
-        } else {
-            self.official.as_ref().map(|official| &official.client)
-        }
-    }
-
     /// True once a minute: a flood of forgeries must not become a flood of lines.
     fn may_warn(&self, now: i64) -> bool {
         let last = self.warned_at.load(Ordering::Relaxed);
