@@ -11,6 +11,7 @@
 //! - [`hep`]: a HEP3 collector;
 //! - [`wechat`]: the WeChat platform: pushes, tokens, media, messages, 微信客服;
 //! - [`chaos`]: TCP faults and seeded moments;
+//! - [`ismg`]: a carrier's short message gateway that does wrong on request;
 //! - [`impair`]: a bad network: loss, delay, jitter, reordering, duplicates, rate.
 //!
 //! Invariant: no package of the project is linked here. What the gateway says
@@ -22,6 +23,7 @@ pub mod chaos;
 pub mod gateway;
 pub mod hep;
 pub mod impair;
+pub mod ismg;
 pub mod limits;
 pub mod net;
 pub mod peer;

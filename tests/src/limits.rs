@@ -8,6 +8,8 @@ pub const SIP_TRACE_LEN_MAX: usize = 20_000;
 pub const SIP_RESPONSE_CACHE_LEN_MAX: usize = 4_096;
 /// RTP packets one stream keeps: an hour at 20 ms. Later ones are only counted.
 pub const RTP_PACKETS_KEPT_MAX: usize = 180_000;
+/// Messages and reports an ISMG keeps; later ones are dropped.
+pub const ISMG_ROWS_MAX: usize = 100_000;
 /// Samples of a timeline rebuilt from RTP timestamps: an hour at 8 kHz.
 /// A timestamp beyond it is left out and counted as out of range.
 pub const TIMELINE_SAMPLES_MAX: usize = 8_000 * 3_600;

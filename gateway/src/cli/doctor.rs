@@ -4,17 +4,21 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 
 use hotline_db::Store;
+use tokio::net::TcpStream;
 
 use super::say;
 use crate::app::transcription_config;
 use crate::clock::now_ms;
-use crate::config::Config;
+use crate::config::{Config, SmsKind};
 use crate::voice::{Voice, sounds_dir};
 
 /// Less free space than this is a finding: 常州's 148 h of calls a day take 8.5 GB as 16-bit stereo.
 const DISK_FREE_MIN_BYTES: u64 = 10 * 1024 * 1024 * 1024;
 /// 2026-01-01: an earlier clock is wrong.
 const CLOCK_MIN_MS: i64 = 1_767_225_600_000;
+
+/// A carrier is waited for so long.
+const REACH: std::time::Duration = std::time::Duration::from_secs(3);
 
 enum Finding {
     Good(String),
@@ -30,6 +34,7 @@ pub async fn examine(config: &Config) -> anyhow::Result<()> {
     database(config, &mut findings).await;
     voice(config, &mut findings);
     trunks(config, &mut findings);
+    sms(config, &mut findings).await;
     clock(&mut findings);
     match transcription_config(config).ready() {
         Ok(()) => findings.push(Finding::Good("转写 / transcription".into())),
@@ -170,6 +175,37 @@ fn trunks(config: &Config, out: &mut Vec<Finding>) {
             "没有热线号码 / no hotline number".into(),
             "在配置中加 [[hotline]] / add a [[hotline]]".into(),
         ));
+    }
+}
+
+/// Each line's carrier is reached for a moment, without signing in: an account may allow a single connection.
+async fn sms(config: &Config, out: &mut Vec<Finding>) {
+    for line in &config.sms.lines {
+        let what = format!("短信线路 / SMS line {}", line.name);
+        let address = match line.kind {
+            SmsKind::Cmpp => &line.cmpp.address,
+        };
+        if let Some(Err(e)) = line.cmpp.password_file.as_ref().map(std::fs::metadata) {
+            out.push(Finding::Bad(
+                format!("{what}: password_file: {e}"),
+                "检查路径和权限 / check path and rights".into(),
+            ));
+            continue;
+        }
+        match tokio::time::timeout(REACH, TcpStream::connect(address)).await {
+            Ok(Ok(_)) => out.push(Finding::Good(format!("{what} ({address})"))),
+            failed => {
+                let why = failed.map_or_else(
+                    |_| "超时 / no answer".into(),
+                    |r| r.map_or_else(|e| e.to_string(), |_| String::new()),
+                );
+                out.push(Finding::Advice(
+                    format!("{what}: {address}: {why}"),
+                    "核对地址、防火墙和运营商登记的来源 IP / check address, firewall and the source the carrier knows"
+                        .into(),
+                ));
+            }
+        }
     }
 }
 
