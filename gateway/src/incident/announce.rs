@@ -3,10 +3,12 @@
 use std::sync::{PoisonError, RwLock};
 
 use hotline_db::{Announcement, ContactRole, DbError, Id, Item, ItemState, NewAnnouncement, Store};
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::app::Services;
 use crate::clock::now_ms;
+use crate::intake::envelope::Channel;
+use crate::intake::reply::{Recipient, Text, recipient_of};
 
 /// Prompts an announcement may use; the flow `hotline` knows the same list.
 pub const PROMPTS: [&str; 8] = [
@@ -102,6 +104,23 @@ impl Board {
 pub async fn join_call(sv: &Services, item: Id, call: Id) -> Result<Item, DbError> {
     let root = sv.store.incident_root(item).await?;
     let call = sv.store.call_get(call).await?.ok_or(DbError::NotFound)?;
-    sv.store.item_contact_add(root.id, call.contact, ContactRole::CoReport, now_ms()).await?;
+    let now = now_ms();
+    if sv.store.item_contact_add(root.id, call.contact, ContactRole::CoReport, now).await? {
+        // The report counts even if its receipt can't be written.
+        if let Err(e) = receipt(sv, &root, call.contact, call.party, now).await {
+            warn!(item = %root.id, error = %e, "no receipt for a co-reporter");
+        }
+    }
     Ok(root)
+}
+
+/// A text with the incident's numbers, where texts are sent and the citizen wants them.
+async fn receipt(sv: &Services, item: &Item, contact: Id, party: Option<Id>, now: i64) -> Result<(), DbError> {
+    let Some(party) = party.filter(|_| !sv.config.sms.lines.is_empty()) else { return Ok(()) };
+    let Some(party) = sv.store.party_get(party).await?.filter(|p| p.texts_stopped_at.is_none()) else { return Ok(()) };
+    let Some(to) = recipient_of(Channel::Sms, "", &party) else { return Ok(()) };
+    let mut text =
+        Text::receipt(&sv.config.intake.signature, item, None, contact).to(Recipient { line: None, ..to }, now, false);
+    (text.item, text.party) = (Some(item.id), Some(party.id));
+    sv.store.outgoing_add(text, now).await.map(|_| ())
 }
