@@ -17,6 +17,9 @@ use hotline_tests::peer::SinkTls;
 use hotline_tests::until;
 use serde_json::{Value, json};
 
+/// Four by four pixels.
+const PNG: &str =
+    "iVBORw0KGgoAAAANSUhEUgAAAAQAAAAECAIAAAAmkwkpAAAAEElEQVR4nGM4kWIERwzEcQBCchXhIRsTawAAAABJRU5ErkJggg==";
 const HOOK_SECRET: &str = "a-secret-of-the-mail-hook";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -59,6 +62,25 @@ async fn a_mail_in_gbk_comes_by_idle_and_its_receipt_answers_it() {
         !log.contains("井盖") && !log.contains(CITIZEN) && !log.contains("imap-secret"),
         "no text, address or password in a log"
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_photo_is_kept_and_what_is_no_photo_stays_in_the_mailbox() {
+    let post = Post::open(SinkTls::Plain, |config| config).await;
+    let raw = format!(
+        "From: {CITIZEN}\r\nTo: {OWN}\r\nSubject: x\r\nMessage-ID: <p1@x>\r\nContent-Type: multipart/mixed; boundary=m\r\n\r\n\
+         --m\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n人民路3号路面塌陷\r\n\
+         --m\r\nContent-Type: image/png\r\nContent-Disposition: attachment; filename=a.png\r\n\
+         Content-Transfer-Encoding: base64\r\n\r\n{PNG}\r\n\
+         --m\r\nContent-Type: image/jpeg\r\nContent-Disposition: attachment; filename=b.jpg\r\n\
+         Content-Transfer-Encoding: base64\r\n\r\nTVqQAAMAAAAEAAAA//8AALgAAAAAAAAAQA==\r\n--m--\r\n"
+    );
+    post.imap.deliver(raw.as_bytes()).unwrap();
+    post.sink.wait(1, 20_000).await.unwrap();
+    let media = post.rows("SELECT sha256, state FROM message_media");
+    assert!(media.len() == 1 && media[0]["sha256"].as_str().is_some_and(|s| s.len() == 64), "{media:?}");
+    let text = post.rows("SELECT text FROM message");
+    assert!(text[0]["text"].as_str().unwrap().contains("still in the mailbox"), "a program is no photo: {text:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

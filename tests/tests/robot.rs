@@ -10,7 +10,7 @@
 mod common;
 
 use common::post::{CITIZEN, Post, raw_mail, rows};
-use hotline_tests::gateway::{GatewayConfig, NewUser};
+use hotline_tests::gateway::{Gateway, GatewayConfig, NewUser};
 use hotline_tests::net::TRUNK_IP;
 use hotline_tests::peer::SinkTls;
 use hotline_tests::sip::{Citizen, CitizenConfig};
@@ -84,8 +84,7 @@ async fn a_test_mail_comes_through_both_servers_and_is_nobodys_item() {
             .with("robot.alarm_number", common::NUMBER)
     })
     .await;
-    let mut user = NewUser::operator("1001");
-    user.roles = ["operator", "leader"].map(String::from).to_vec();
+    let user = leader();
     post.gateway.add_user(&user).unwrap();
     post.gateway.boot().await.unwrap();
     let api = post.gateway.sign_in(&user).await.unwrap();
@@ -128,6 +127,45 @@ async fn a_test_mail_comes_through_both_servers_and_is_nobodys_item() {
     })
     .await
     .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_report_page_and_wechat_are_tried_and_make_nobody_an_item() {
+    let config = GatewayConfig::default()
+        .with("robot.every_s", 1)
+        .with("robot.timeout_s", 10)
+        .with("wechat.app_id", "wx1234567890abcdef")
+        .with("wechat.app_secret", "secret")
+        .with("wechat.base_url", "http://127.0.0.1:9")
+        .with("wechat.token", "a-token-of-ours")
+        .with("wechat.aes_key", "abcdefghijklmnopqrstuvwxyz0123456789ABCDEFG");
+    let mut gateway = Gateway::prepare(config).unwrap();
+    // Its own address is known only now.
+    let text = std::fs::read_to_string(gateway.config_file()).unwrap();
+    let mut table: toml::Table = text.parse().unwrap();
+    let robot = table["robot"].as_table_mut().unwrap();
+    robot.insert("web".into(), format!("http://{}/r", gateway.http()).into());
+    robot.insert("wechat".into(), format!("http://{}/hooks/wechat", gateway.http()).into());
+    std::fs::write(gateway.config_file(), table.to_string()).unwrap();
+    let leader = leader();
+    gateway.add_user(&leader).unwrap();
+    gateway.boot().await.unwrap();
+    let api = gateway.sign_in(&leader).await.unwrap();
+    passed(&api, "web", 2).await;
+    passed(&api, "wechat", 2).await;
+    let messages = rows(&gateway, "SELECT channel, test, state, party, conversation, item FROM message");
+    assert!(messages.len() >= 4 && messages.iter().all(|m| m["test"] == 1 && m["item"].is_null()), "{messages:?}");
+    assert!(rows(&gateway, "SELECT id FROM item").is_empty() && rows(&gateway, "SELECT id FROM outgoing").is_empty());
+    for path in ["/api/v1/items", "/api/v1/messages", "/api/v1/work"] {
+        let listed = api.get(path).await.unwrap();
+        assert_eq!(hotline_tests::api::rows(&listed).len(), 0, "{path}: {listed:#}");
+    }
+}
+
+fn leader() -> NewUser {
+    let mut user = NewUser::operator("1001");
+    user.roles = ["operator", "leader"].map(String::from).to_vec();
+    user
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

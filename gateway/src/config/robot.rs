@@ -21,6 +21,12 @@ pub struct Robot {
     pub call_from: IpAddr,
     /// Address of the report page, for example `https://12319.city.gov.cn/r`.
     pub web: String,
+    /// Address of our WeChat webhook as the platform reaches it, for example `https://12319.city.gov.cn/hooks/wechat`.
+    pub wechat: String,
+    /// Number a test is texted to; it has passed when the carrier reports its arrival.
+    pub sms: String,
+    /// Line it leaves by; empty: any.
+    pub sms_line: String,
     /// Mail to ourselves, through both servers.
     pub mail: bool,
     /// Number told by text of the first miss and of the end of it; empty: nobody.
@@ -35,6 +41,9 @@ impl Default for Robot {
             call: String::new(),
             call_from: IpAddr::from([127, 0, 0, 9]),
             web: String::new(),
+            wechat: String::new(),
+            sms: String::new(),
+            sms_line: String::new(),
             mail: false,
             alarm_number: String::new(),
         }
@@ -68,9 +77,10 @@ impl Config {
                 return fault("robot.call_from", problem, remedy);
             }
         }
-        let url = &robot.web;
-        if !url.is_empty() && !url.starts_with("http://") && !url.starts_with("https://") {
-            return fault("robot.web", format!("{url:?} is no address"), "写作 https://… / write https://…");
+        for (key, url) in [("robot.web", &robot.web), ("robot.wechat", &robot.wechat)] {
+            if !url.is_empty() && !url.starts_with("http://") && !url.starts_with("https://") {
+                return fault(key, format!("{url:?} is no address"), "写作 https://… / write https://…");
+            }
         }
         if robot.mail && (self.mail.imap.host.is_empty() || self.mail.smtp.host.is_empty()) {
             let remedy = "填写 [mail.imap] 和 [mail.smtp] / set up [mail.imap] and [mail.smtp]";

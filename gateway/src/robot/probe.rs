@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use hotline_db::{AddressKind, Json, NewOutgoing, OutgoingPurpose};
+use hotline_db::{AddressKind, Id, Json, NewOutgoing, OutgoingPurpose, OutgoingState};
 use tokio::sync::oneshot;
 
 use super::marker::Marker;
@@ -17,6 +17,10 @@ use crate::intake::draft;
 const PACKETS_WANTED: usize = 20;
 /// The report page takes nothing filled in faster.
 const FILL: Duration = Duration::from_millis(2_200);
+/// The openid the robot writes under.
+const TESTER: &str = "hotline-self-test";
+/// A text's row is looked at so often.
+const LOOK: Duration = Duration::from_millis(500);
 /// Bytes read of the report page.
 const PAGE_BYTES_MAX: usize = 1024 * 1024;
 
@@ -26,6 +30,8 @@ pub(super) async fn try_way(sv: &Arc<Services>, way: &str) -> Option<Result<(), 
     match way {
         "call" if !robot.call.is_empty() => Some(call(sv).await),
         "web" if !robot.web.is_empty() => Some(web(sv).await),
+        "wechat" if !robot.wechat.is_empty() => Some(wechat(sv).await),
+        "sms" if !robot.sms.is_empty() => Some(sms(sv).await),
         "mail" if robot.mail => Some(mail(sv).await),
         _ => None,
     }
@@ -105,6 +111,86 @@ async fn mail(sv: &Services) -> Result<(), String> {
     };
     sv.store.outgoing_add(new, now).await.map_err(|e| e.to_string())?;
     stored(arrival).await
+}
+
+/// A message pushed to our own webhook, signed (and in safe mode sealed) as the platform does it.
+async fn wechat(sv: &Services) -> Result<(), String> {
+    let official = sv.wechat.official.as_ref().ok_or("wechat.app_id")?;
+    let account = &sv.config.wechat.app_id;
+    let (sign, arrival) = sign(sv, "wechat");
+    let (now_s, id) = (now_ms() / 1_000, rand::random::<u64>() >> 1);
+    let message = format!(
+        "<xml><ToUserName>{account}</ToUserName><FromUserName>{TESTER}</FromUserName><CreateTime>{now_s}</CreateTime>\
+         <MsgType>text</MsgType><Content>自检 {sign}</Content><MsgId>{id}</MsgId></xml>"
+    );
+    let envelope = &official.envelope;
+    let (query, body) = if envelope.is_safe() {
+        let sealed = envelope.seal(&message, now_s).map_err(|e| e.to_string())?;
+        let signature = envelope.sign(&[&sealed.timestamp, &sealed.nonce]);
+        let query = format!(
+            "signature={signature}&timestamp={}&nonce={}&encrypt_type=aes&msg_signature={}",
+            sealed.timestamp, sealed.nonce, sealed.signature
+        );
+        let body = format!("<xml><ToUserName>{account}</ToUserName><Encrypt>{}</Encrypt></xml>", sealed.encrypt);
+        (query, body)
+    } else {
+        let (timestamp, nonce) = (now_s.to_string(), rand::random::<u32>().to_string());
+        let signature = envelope.sign(&[&timestamp, &nonce]);
+        (format!("signature={signature}&timestamp={timestamp}&nonce={nonce}"), message)
+    };
+    let url = format!("{}?{query}", sv.config.robot.wechat);
+    let answer = client()?.post(url).body(body).send().await.map_err(|e| outline(&e))?;
+    if !answer.status().is_success() {
+        return Err(format!("POST: HTTP {}", answer.status().as_u16()));
+    }
+    stored(arrival).await
+}
+
+/// A text to the test number: it has passed when the carrier says it arrived, or when a phone that sends
+/// everything back brings it to us again.
+async fn sms(sv: &Services) -> Result<(), String> {
+    let robot = &sv.config.robot;
+    let (sign, arrival) = sign(sv, "sms");
+    let to = draft::address(sv, AddressKind::Phone, &robot.sms).map_err(|e| e.to_string())?;
+    let now = now_ms();
+    let new = NewOutgoing {
+        channel: "sms".into(),
+        line: Some(robot.sms_line.clone()).filter(|line| !line.is_empty()),
+        to: to.ok_or("robot.sms")?,
+        template: "robot".into(),
+        params: Json(serde_json::json!({})),
+        text: format!("自检 {sign}"),
+        purpose: OutgoingPurpose::Test,
+        dedup_key: None,
+        conversation: None,
+        item: None,
+        party: None,
+        once: true,
+        test: true,
+        next_at: now,
+        expires_at: now + 600_000,
+    };
+    let id = sv.store.outgoing_add(new, now).await.map_err(|e| e.to_string())?.ok_or("not written")?;
+    tokio::select! {
+        back = stored(arrival) => back,
+        reported = reported(sv, id) => reported,
+    }
+}
+
+/// What the carrier says of a text.
+async fn reported(sv: &Services, id: Id) -> Result<(), String> {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let row = sv.store.outgoing_get(id).await.map_err(|e| e.to_string())?.ok_or("its row is gone")?;
+        match row.state {
+            OutgoingState::Delivered => return Ok(()),
+            OutgoingState::Queued | OutgoingState::Sending | OutgoingState::Submitted => {}
+            other => {
+                let why = row.code.or(row.last_error).unwrap_or_default();
+                return Err(format!("短信未送达 / the text didn't arrive: {} {why}", other.as_str()));
+            }
+        }
+    }
 }
 
 fn client() -> Result<reqwest::Client, String> {

@@ -19,7 +19,7 @@ const ALARM_MS: i64 = 3_600_000;
 const FIRST_MS: u64 = 3_000;
 
 /// The ways there are, in the order they are tried.
-const WAYS: [&str; 4] = ["call", "web", "wechat", "mail"];
+const WAYS: [&str; 5] = ["call", "web", "wechat", "sms", "mail"];
 
 /// Tests until cancelled, if the site wants it.
 pub(crate) fn spawn(sv: &Arc<Services>) {

@@ -8,6 +8,12 @@ pub(super) const TEXT_CHARS_MAX: usize = 10_000;
 pub(super) const SUBJECT_CHARS_MAX: usize = 200;
 /// Attachments taken of one mail; further ones stay in the mailbox, and the text says so.
 pub(super) const ATTACHMENTS_MAX: usize = 10;
+/// An inline picture smaller than this is a logo, and no evidence.
+pub(super) const LOGO_BYTES_MAX: usize = 8 * 1024;
+/// A store with too many pictures waiting is asked so often again …
+pub(super) const BUSY_TRIES_MAX: u32 = 10;
+/// … after such a pause; then the picture stays in the mailbox.
+pub(super) const BUSY_PAUSE: Duration = Duration::from_millis(500);
 /// Message-IDs looked at of `References`, the newest.
 pub(super) const REFERENCES_MAX: usize = 20;
 /// A longer Message-ID is known by its hash only.

@@ -6,7 +6,9 @@ use base64::Engine as _;
 use encoding_rs::GB18030;
 use mail_parser::{Encoding, HeaderName, HeaderValue, Message, MessageParser, MessagePart, MimeHeaders, PartType};
 
-use super::limits::{ATTACHMENTS_MAX, MESSAGE_ID_CHARS_MAX, REFERENCES_MAX, SUBJECT_CHARS_MAX, TEXT_CHARS_MAX};
+use super::limits::{
+    ATTACHMENTS_MAX, LOGO_BYTES_MAX, MESSAGE_ID_CHARS_MAX, REFERENCES_MAX, SUBJECT_CHARS_MAX, TEXT_CHARS_MAX,
+};
 use super::{automatic, text};
 use crate::privacy::{Pii, sha256_hex};
 
@@ -182,7 +184,8 @@ fn gb18030(raw: &[u8]) -> Option<String> {
 /// Files; parts of text and mails inside mails are none.
 fn attachment(part: &MessagePart<'_>) -> Option<Attachment> {
     let bytes = match &part.body {
-        PartType::Binary(bytes) | PartType::InlineBinary(bytes) if !bytes.is_empty() => bytes.to_vec(),
+        PartType::Binary(bytes) if !bytes.is_empty() => bytes.to_vec(),
+        PartType::InlineBinary(bytes) if bytes.len() >= LOGO_BYTES_MAX => bytes.to_vec(),
         _ => return None,
     };
     let claimed = part.content_type().map_or_else(String::new, |t| {

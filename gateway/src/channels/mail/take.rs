@@ -2,13 +2,15 @@
 
 use tracing::{info, warn};
 
+use super::limits::{BUSY_PAUSE, BUSY_TRIES_MAX};
 use super::parse::{self, Parsed};
 use super::send::{LINE, OUR_IDS};
 use crate::app::Services;
+use crate::attachment::Refusal;
 use crate::clock::now_ms;
 use crate::intake::accept::{self, AcceptError, Taken};
 use crate::intake::command;
-use crate::intake::envelope::{Attached, Channel, Envelope, Sender};
+use crate::intake::envelope::{Attached, Channel, Datum, Envelope, Place, Sender};
 use crate::privacy::Pii;
 
 /// How a mail came.
@@ -44,9 +46,8 @@ pub(super) async fn raw(sv: &Services, raw: &[u8], source: Source) -> Result<Out
 
 /// Takes a mail already taken apart. `Err`: not stored, it must come again.
 pub(super) async fn take(sv: &Services, mut mail: Parsed, source: Source) -> Result<Outcome, AcceptError> {
-    // Files stay in the mailbox, which the text says, until there is a store for them.
-    mail.cut |= !mail.attachments.is_empty();
-    let mut envelope = envelope(sv, &mail, Vec::new(), source);
+    let files = keep(sv, &mut mail).await;
+    let mut envelope = envelope(sv, &mail, files, source);
     if let Some(number) = answered_item(sv, &mail).await
         && command::command(&envelope.text).is_none()
         && !envelope.text.contains(&number)
@@ -74,7 +75,51 @@ pub(super) async fn take(sv: &Services, mut mail: Parsed, source: Source) -> Res
     Ok(outcome)
 }
 
-fn envelope(sv: &Services, mail: &Parsed, attached: Vec<Attached>, source: Source) -> Envelope {
+/// What came with a mail and is in the store now.
+#[derive(Default)]
+struct Files {
+    attached: Vec<Attached>,
+    /// Where the first photo that knows it was taken.
+    place: Option<Place>,
+}
+
+/// Stores what came with a mail; what isn't kept stays in the mailbox, and the text says so. The report itself
+/// never waits for a picture.
+async fn keep(sv: &Services, mail: &mut Parsed) -> Files {
+    let mut files = Files::default();
+    // A bounce's pictures are nobody's evidence.
+    let wanted = if mail.automatic.is_some() { Vec::new() } else { std::mem::take(&mut mail.attachments) };
+    for file in wanted {
+        let mut tries = 0;
+        let kept = loop {
+            match sv.attachments.put(file.bytes.clone(), &file.claimed).await {
+                Err(Refusal::Busy) if tries < BUSY_TRIES_MAX => {
+                    tries += 1;
+                    tokio::time::sleep(BUSY_PAUSE).await;
+                }
+                kept => break kept,
+            }
+        };
+        match kept {
+            Ok(stored) => {
+                if let (None, Some(lon), Some(lat)) = (&files.place, stored.lon, stored.lat) {
+                    files.place = Some(Place { lon, lat, datum: Datum::Wgs84, label: None });
+                }
+                let new = Attached { sha256: stored.sha256 };
+                if !files.attached.contains(&new) {
+                    files.attached.push(new);
+                }
+            }
+            Err(e) => {
+                warn!(error = %e, "an attachment of a mail stays in the mailbox");
+                mail.cut = true;
+            }
+        }
+    }
+    files
+}
+
+fn envelope(sv: &Services, mail: &Parsed, files: Files, source: Source) -> Envelope {
     Envelope {
         channel: Channel::Mail,
         line: source.line.into(),
@@ -84,8 +129,8 @@ fn envelope(sv: &Services, mail: &Parsed, attached: Vec<Attached>, source: Sourc
         provider_time: source.arrived.or(mail.date),
         at: now_ms(),
         text: mail.told(),
-        place: None,
-        attached,
+        place: files.place,
+        attached: files.attached,
         fetch: Vec::new(),
         automatic: mail.automatic.is_some(),
         test: false,
