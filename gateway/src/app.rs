@@ -179,7 +179,7 @@ async fn build(config: Arc<Config>, cancel: CancellationToken) -> anyhow::Result
         media_routes,
         acd,
         voice,
-        texts: Templates::new(&config.texts.own, &config.texts.signature)?,
+        texts: Templates::new(&config.texts.own, &config.intake.signature)?,
         sms: Lines::new(&config.sms),
         sealer,
         live: LiveCalls::default(),

@@ -180,6 +180,7 @@ async fn retry_or_give_up(
         return note(sv, task, attempt).await;
     }
     info!(task = %task.id, "attempts used up: 无法联系");
+    super::unreached::text(sv, task, at).await?;
     finish(sv, task, CallbackResult::Unreachable, attempt).await
 }
 

@@ -6,6 +6,7 @@ pub mod dial;
 pub mod permit;
 mod places;
 pub mod schedule;
+mod unreached;
 pub mod verdict;
 
 pub use conclude::by_link as conclude_by_link;

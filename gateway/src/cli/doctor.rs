@@ -182,17 +182,19 @@ fn trunks(config: &Config, out: &mut Vec<Finding>) {
 async fn sms(config: &Config, out: &mut Vec<Finding>) {
     for line in &config.sms.lines {
         let what = format!("短信线路 / SMS line {}", line.name);
-        let address = match line.kind {
-            SmsKind::Cmpp => &line.cmpp.address,
+        let (address, secret) = match line.kind {
+            SmsKind::Cmpp => (line.cmpp.address.clone(), line.cmpp.password_file.as_ref()),
+            SmsKind::Smpp => (line.smpp.address.clone(), line.smpp.password_file.as_ref()),
+            SmsKind::Http => (host_of(&line.http.url), line.http.secret_file.as_ref()),
         };
-        if let Some(Err(e)) = line.cmpp.password_file.as_ref().map(std::fs::metadata) {
+        if let Some(Err(e)) = secret.map(std::fs::metadata) {
             out.push(Finding::Bad(
                 format!("{what}: password_file: {e}"),
                 "检查路径和权限 / check path and rights".into(),
             ));
             continue;
         }
-        match tokio::time::timeout(REACH, TcpStream::connect(address)).await {
+        match tokio::time::timeout(REACH, TcpStream::connect(&address)).await {
             Ok(Ok(_)) => out.push(Finding::Good(format!("{what} ({address})"))),
             failed => {
                 let why = failed.map_or_else(
@@ -207,6 +209,13 @@ async fn sms(config: &Config, out: &mut Vec<Finding>) {
             }
         }
     }
+}
+
+/// `host:port` of a web address; the address itself where it has none.
+fn host_of(url: &str) -> String {
+    let parsed = reqwest::Url::parse(url).ok();
+    let place = parsed.as_ref().and_then(|u| Some(format!("{}:{}", u.host_str()?, u.port_or_known_default()?)));
+    place.unwrap_or_else(|| url.to_owned())
 }
 
 fn clock(out: &mut Vec<Finding>) {

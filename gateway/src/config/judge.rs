@@ -227,11 +227,11 @@ impl Config {
     }
 
     fn judge_texts(&self) -> Result<(), Fault> {
-        let signature = &self.texts.signature;
+        let signature = &self.intake.signature;
         if signature.chars().count() > 20 || signature.contains(['【', '】']) || signature.chars().any(char::is_control)
         {
             let problem = format!("{signature:?} is no signature");
-            return fault("texts.signature", problem, "至多 20 字,不含【】 / at most 20 characters, without 【】");
+            return fault("intake.signature", problem, "至多 20 字,不含【】 / at most 20 characters, without 【】");
         }
         match crate::channels::template::Templates::new(&self.texts.own, signature) {
             Ok(_) => Ok(()),

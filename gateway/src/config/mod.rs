@@ -19,7 +19,9 @@ mod mail;
 mod recording;
 mod reward;
 mod robot;
+mod smpp;
 mod sms;
+mod sms_http;
 mod srtp;
 mod texts;
 mod trace;
@@ -39,7 +41,9 @@ pub use mail::{Imap, Mail, MailTls, Smtp};
 pub use recording::{Record, RecordingFormat};
 pub use reward::Reward;
 pub use robot::Robot;
+pub use smpp::{SmppBind, SmppDefault, SmppLine, SmppLong, SmppNumbers};
 pub use sms::{Sms, SmsKind, SmsLine};
+pub use sms_http::{HttpAnswer, HttpFormat, HttpLine, HttpPush, HttpSign, HttpTrust, SignAlgorithm, SignEncoding};
 pub use srtp::Srtp;
 pub use texts::Texts;
 pub use trace::{Hep, Trace};
@@ -449,6 +453,8 @@ pub struct Callback {
     pub time_factor: u64,
     /// How often due tasks are looked for.
     pub poll_ms: u64,
+    /// Whom no attempt about a finished case reached gets one text, where there is a line for it.
+    pub unreachable_text: bool,
 }
 
 impl Default for Callback {
@@ -466,6 +472,7 @@ impl Default for Callback {
             concurrent_max: 4,
             time_factor: 1,
             poll_ms: 1_000,
+            unreachable_text: true,
         }
     }
 }

@@ -5,6 +5,8 @@ use serde::{Deserialize, Serialize};
 use super::Config;
 use super::cmpp::CmppLine;
 use super::judge::{Fault, fault};
+use super::smpp::SmppLine;
+use super::sms_http::HttpLine;
 
 /// Short messages.
 #[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
@@ -35,6 +37,10 @@ impl Default for Sms {
 pub enum SmsKind {
     /// China Mobile Peer to Peer.
     Cmpp,
+    /// SMPP 3.4.
+    Smpp,
+    /// An aggregator's HTTP interface.
+    Http,
 }
 
 impl SmsKind {
@@ -43,6 +49,8 @@ impl SmsKind {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Cmpp => "cmpp",
+            Self::Smpp => "smpp",
+            Self::Http => "http",
         }
     }
 }
@@ -64,6 +72,12 @@ pub struct SmsLine {
     /// With `kind = "cmpp"`.
     #[serde(default)]
     pub cmpp: CmppLine,
+    /// With `kind = "smpp"`.
+    #[serde(default)]
+    pub smpp: SmppLine,
+    /// With `kind = "http"`.
+    #[serde(default)]
+    pub http: HttpLine,
 }
 
 fn ten() -> u32 {
@@ -97,6 +111,8 @@ impl Config {
             within(&key("weight"), line.weight.into(), 1, 1_000)?;
             match line.kind {
                 SmsKind::Cmpp => line.cmpp.judge(&key("cmpp"))?,
+                SmsKind::Smpp => line.smpp.judge(&key("smpp"))?,
+                SmsKind::Http => line.http.judge(&key("http"))?,
             }
         }
         Ok(())

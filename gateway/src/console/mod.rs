@@ -140,6 +140,7 @@ fn router(sv: Arc<Services>) -> Router {
         .merge(crate::channels::web::routes(&api.sv))
         .merge(crate::channels::wechat::routes())
         .layer(DefaultBodyLimit::max(body_max))
+        .merge(crate::channels::sms::http::routes())
         .layer(axum::middleware::map_response(security_headers))
         .with_state(api)
 }

@@ -7,8 +7,9 @@ use crate::config::Log;
 /// Installs the subscriber; a second call (tests) changes nothing. An unusable filter falls back to `info`.
 pub fn init(config: &Log) {
     let mut filter = EnvFilter::try_new(&config.level).unwrap_or_else(|_| EnvFilter::new("info"));
-    // What mail libraries trace is passwords and citizens' mail: never, whatever the level.
-    for quiet in ["async_imap=warn", "imap_proto=warn", "lettre=warn"] {
+    // What mail libraries trace is passwords and citizens' mail, what the SMPP library writes is whole commands with
+    // texts and numbers: never, whatever the level.
+    for quiet in ["async_imap=warn", "imap_proto=warn", "lettre=warn", "rusmpp=off", "rusmppc=off"] {
         if let Ok(directive) = quiet.parse() {
             filter = filter.add_directive(directive);
         }

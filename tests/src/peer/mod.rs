@@ -1,5 +1,5 @@
 //! Real peers as child processes: SIPp, baresip, linphonec, Kamailio,
-//! sipvicious, PostgreSQL, and libraries from npm and PyPI.
+//! sipvicious, PostgreSQL, SMPP, and libraries from npm and PyPI.
 
 mod baresip;
 mod dovecot;
@@ -9,6 +9,7 @@ mod postgres;
 mod script;
 mod sipp;
 mod sipvicious;
+mod smpp;
 mod smtp_sink;
 
 pub use baresip::{Baresip, BaresipConfig};
@@ -19,6 +20,7 @@ pub use postgres::Postgres;
 pub use script::{node, peers_dir, python, python_command};
 pub use sipp::{Sipp, SippConfig, SippReport, scenario, write_alaw};
 pub use sipvicious::{Scan, scan};
+pub use smpp::{SmppPhone, Smsc};
 pub use smtp_sink::{SinkTls, SmtpSink, SunkMail};
 
 use std::path::PathBuf;

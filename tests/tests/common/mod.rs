@@ -3,6 +3,7 @@
 
 pub(crate) mod messages;
 pub(crate) mod post;
+pub(crate) mod rows;
 pub(crate) mod sipp;
 pub(crate) mod sounds;
 

@@ -252,6 +252,8 @@ mod tests {
             priority,
             weight,
             cmpp: crate::config::CmppLine::default(),
+            smpp: crate::config::SmppLine::default(),
+            http: crate::config::HttpLine::default(),
         };
         Lines::new(&Sms { lines: of.iter().map(line).collect(), ..Sms::default() })
     }

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 pub mod cmpp;
+pub mod http;
 pub mod incoming;
 pub mod join;
 pub mod line;
@@ -12,6 +13,7 @@ pub mod ordered;
 pub mod outgoing;
 pub mod parts;
 pub mod report;
+pub mod smpp;
 pub mod text;
 
 mod limits;
@@ -32,6 +34,8 @@ pub fn spawn(sv: &Arc<Services>) {
         sv.metrics.sms.links(&line.name, 0);
         match line.kind {
             SmsKind::Cmpp => cmpp::link::spawn(sv, &line.name, &line.cmpp),
+            SmsKind::Smpp => smpp::spawn(sv, &line.name, &line.smpp),
+            SmsKind::Http => http::spawn(sv, &line.name, &line.http),
         }
     }
     tokio::spawn(outgoing::run(Arc::clone(sv)));

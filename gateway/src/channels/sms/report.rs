@@ -1,7 +1,7 @@
 //! Status reports: what a carrier says became of a text.
 
 use hotline_db::{DbError, OutgoingState, Reported};
-use tracing::debug;
+use tracing::{debug, warn};
 
 use crate::app::Services;
 use crate::clock::now_ms;
@@ -9,11 +9,30 @@ use crate::clock::now_ms;
 /// Writes a report down; `Ok` may be acknowledged. One that names no text of ours is kept too: it may be
 /// faster than the text's own id.
 pub async fn take(sv: &Services, line: &str, provider_id: &str, stat: &str) -> Result<(), DbError> {
-    let Some(state) = state_of(stat) else {
+    settle(sv, line, provider_id, state_of(stat), stat).await
+}
+
+/// The same with the state read; `None` while the text is still under way. `Err`: don't acknowledge it.
+pub async fn settle(
+    sv: &Services,
+    line: &str,
+    provider_id: &str,
+    state: Option<OutgoingState>,
+    stat: &str,
+) -> Result<(), DbError> {
+    let Some(state) = state else {
         sv.metrics.sms.reported(line, "under_way");
         return Ok(());
     };
-    let reported = sv.store.outgoing_report(line, provider_id, state, stat, now_ms()).await?;
+    let reported = match sv.store.outgoing_report(line, provider_id, state, stat, now_ms()).await {
+        // It would be as unusable the next time.
+        Err(DbError::Invalid { field, why }) => {
+            warn!(line, field, why, "状态报告不可用 / a report can't be used");
+            sv.metrics.sms.warned(line, "report_unusable");
+            return Ok(());
+        }
+        reported => reported?,
+    };
     let word = match reported {
         Reported::Text(_) => "matched",
         Reported::Orphan => "orphan",
