@@ -118,3 +118,34 @@ impl Config {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+
+    const GOOD: &str = "[[sms.line]]\nname = \"mobile\"\nkind = \"cmpp\"\n[sms.line.cmpp]\n\
+        address = \"192.0.2.1:7890\"\nuser = \"901234\"\npassword = \"x\"\nsrc_id = \"10629100\"\n";
+
+    #[test]
+    fn every_fault_of_a_line_names_its_key() {
+        assert!(Config::parse(Path::new("c.toml"), GOOD).is_ok());
+        for (from, to, key) in [
+            ("\"mobile\"", "\"移动\"", "sms.line[0].name"),
+            ("192.0.2.1:7890", "192.0.2.1", "sms.line[0].cmpp.address"),
+            ("901234", "9012345", "sms.line[0].cmpp.user"),
+            ("password = \"x\"\n", "", "sms.line[0].cmpp.password"),
+            ("10629100", "", "sms.line[0].cmpp.src_id"),
+            ("user =", "window = 0\nuser =", "sms.line[0].cmpp.window"),
+            ("user =", "version = \"4.0\"\nuser =", "version"),
+            ("kind = \"cmpp\"", "kind = \"cmpp\"\nweight = 0", "sms.line[0].weight"),
+        ] {
+            let e = Config::parse(Path::new("c.toml"), &GOOD.replace(from, to)).unwrap_err().to_string();
+            assert!(e.contains(key), "{key}: {e}");
+        }
+        let twice = format!("{GOOD}{GOOD}");
+        let e = Config::parse(Path::new("c.toml"), &twice).unwrap_err().to_string();
+        assert!(e.contains("sms.line[1].name"), "{e}");
+    }
+}

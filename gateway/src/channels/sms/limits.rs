@@ -14,10 +14,12 @@ pub(super) const UNKNOWN_BYTES_KEPT: usize = 1_024;
 pub(super) const ORDERS_MAX: usize = 64;
 /// Texts claimed at once and sent side by side.
 pub(super) const SENDING_MAX: usize = 64;
-/// A claimed text is ours for so long: longer than any line takes to answer, its own retries included.
-pub(super) const LEASE_MS: i64 = 300_000;
-/// A line has so long for a text, its queue included.
-pub(super) const SEND_WAIT_MS: u64 = 120_000;
+/// A claimed text is ours for so long; after a crash it is sent again then, so that a receipt still is in time.
+pub(super) const LEASE_MS: i64 = 120_000;
+/// All lines together have so long for a text, their queues included: less than its lease.
+pub(super) const SEND_WAIT_MS: u64 = 100_000;
+/// When the gateway stops, texts under way have so long to be written down.
+pub(super) const STOP_WAIT_MS: u64 = 2_000;
 /// Due texts are looked for so often.
 pub(super) const OUTGOING_EVERY_MS: u64 = 250;
 /// A line that failed comes last for so long.

@@ -3,11 +3,11 @@
 
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use rand::Rng;
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use super::limits::ORDERS_MAX;
 use crate::config::{Sms, SmsKind};
@@ -158,16 +158,16 @@ impl Line {
         self.feed.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
-    /// Hands a text to the driver and waits for its outcome; `wait` covers both the queue in front of the
+    /// Hands a text to the driver and waits until `deadline` for its outcome: for the queue in front of the
     /// driver and the carrier's answer.
-    pub async fn send(&self, text: Text, wait: Duration) -> Outcome {
+    pub async fn send(&self, text: Text, deadline: Instant) -> Outcome {
         let (reply, outcome) = oneshot::channel();
-        let queued = tokio::time::timeout(wait, self.orders.reserve()).await;
+        let queued = tokio::time::timeout_at(deadline, self.orders.reserve()).await;
         let Ok(Ok(place)) = queued else {
             return Outcome::NotSent { error: format!("{}: 线路繁忙 / the line is busy", self.name) };
         };
         place.send(Order { text, reply });
-        match tokio::time::timeout(wait, outcome).await {
+        match tokio::time::timeout_at(deadline, outcome).await {
             Ok(Ok(outcome)) => outcome,
             _ => Outcome::Unknown { error: format!("{}: 无应答 / no answer", self.name) },
         }
@@ -317,10 +317,11 @@ mod tests {
         let mut feed = line.take_feed().unwrap();
         assert!(line.take_feed().is_none());
         let driver = tokio::spawn(async move { drop(feed.recv().await) });
-        let outcome = line.send(text.clone(), Duration::from_secs(5)).await;
+        let soon = || Instant::now() + std::time::Duration::from_secs(5);
+        let outcome = line.send(text.clone(), soon()).await;
         assert!(matches!(outcome, Outcome::Unknown { .. }), "{outcome:?}");
         driver.await.unwrap();
-        let outcome = line.send(text, Duration::from_secs(5)).await;
+        let outcome = line.send(text, soon()).await;
         assert!(matches!(outcome, Outcome::NotSent { .. }), "nobody took it: {outcome:?}");
     }
 }

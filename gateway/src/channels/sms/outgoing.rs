@@ -11,9 +11,10 @@ use hotline_db::{DbError, Outgoing};
 use rand::Rng;
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tracing::{info, warn};
 
-use super::limits::{AVOID_MS, LEASE_MS, LINES_TRIED_MAX, OUTGOING_EVERY_MS, SEND_WAIT_MS, SENDING_MAX};
+use super::limits::{AVOID_MS, LEASE_MS, LINES_TRIED_MAX, OUTGOING_EVERY_MS, SEND_WAIT_MS, SENDING_MAX, STOP_WAIT_MS};
 use super::line::{Fault, Outcome, Text};
 use crate::app::Services;
 use crate::clock::now_ms;
@@ -43,10 +44,13 @@ pub async fn run(sv: Arc<Services>) {
         if is_idle {
             tokio::select! {
                 () = tokio::time::sleep(Duration::from_millis(OUTGOING_EVERY_MS)) => {}
-                () = sv.cancel.cancelled() => return,
+                () = sv.cancel.cancelled() => break,
             }
         }
     }
+    // The lines say what became of what they had; whatever isn't written down waits for its lease.
+    let written = async { while sending.join_next().await.is_some() {} };
+    let _ = tokio::time::timeout(Duration::from_millis(STOP_WAIT_MS), written).await;
 }
 
 async fn claim(sv: &Services, free: usize) -> Vec<Outgoing> {
@@ -101,13 +105,15 @@ async fn send(sv: &Services, row: Outgoing) {
         Err(e) => return write(sv, &row, "", Next::Failed(e)).await,
     };
     let mut tried: Vec<String> = Vec::new();
+    let deadline = Instant::now() + Duration::from_millis(SEND_WAIT_MS);
     let mut why = "没有可用线路 / no line is up".to_owned();
     while tried.len() < LINES_TRIED_MAX {
         let now = now_ms();
         let Some(line) = sv.sms.choose(row.line.as_deref(), &tried, now, &mut rand::rng()) else { break };
-        let outcome = line.send(text.clone(), Duration::from_millis(SEND_WAIT_MS)).await;
+        let outcome = line.send(text.clone(), deadline).await;
         sv.metrics.sms.sent(&line.name, word(&outcome));
-        if matches!(outcome, Outcome::Refused { fault: Fault::Line, .. }) {
+        // A line that refuses our account or doesn't answer: others first.
+        if matches!(outcome, Outcome::Refused { fault: Fault::Line, .. } | Outcome::Unknown { .. }) {
             line.state.avoid_until(now_ms() + AVOID_MS);
         }
         match next(outcome, row.once, row.attempts, sv.config.sms.attempts_max) {

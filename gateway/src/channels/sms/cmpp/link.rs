@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::{Mutex, mpsc};
 use tokio::time::{Instant, timeout};
-use tracing::{debug, info, warn};
+use tracing::{info, warn};
 
 use super::event::{Event, Handle};
 use super::limits::{CONNECT_MS, GOODBYE_MS, READ_BYTES, RECONNECT_MS, RECONNECT_MS_MAX, STEADY_MS};
@@ -24,7 +24,6 @@ use crate::channels::sms::text::Coding;
 use crate::clock::{local_date, now_ms};
 use crate::config::{CmppCheck, CmppLine, CmppVersion};
 use crate::intake::accept::AcceptError;
-use crate::privacy::Pii;
 
 /// What all connections of a line share.
 struct Shared {
@@ -299,8 +298,6 @@ impl Link {
                 sv.metrics.sms.warned(name, warning.as_str());
                 if is_worth_a_line {
                     warn!(line = name, what = warning.as_str(), "短信网关行为异常 / the carrier does something odd");
-                } else {
-                    debug!(line = name, what = warning.as_str(), "again");
                 }
             }
             Event::Down(down) => {
@@ -318,7 +315,7 @@ impl Link {
         let shared = Arc::clone(&self.shared);
         let incoming = Incoming {
             line: shared.name.clone(),
-            from: Pii::new(deliver.source),
+            from: deliver.source,
             to: deliver.dest,
             coding: Coding::from_cmpp(deliver.fmt),
             has_header: deliver.has_header,

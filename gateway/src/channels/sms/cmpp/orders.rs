@@ -11,6 +11,7 @@ use crate::channels::sms::line::{Fault, Order, Outcome};
 use crate::channels::sms::parts::{Plan, cut};
 use crate::channels::sms::text::Coding;
 use crate::config::{CmppLine, CmppNumbers};
+use crate::privacy::Pii;
 
 /// A text of which something is open.
 struct Open {
@@ -74,7 +75,19 @@ impl Orders {
         let part = |(at, content): (usize, Vec<u8>)| {
             let number = u8::try_from(at + 1).unwrap_or(u8::MAX);
             let report = self.config.reports;
-            (id, at, Submit { to: to.clone(), total, number, report, fmt: cut.coding.to_cmpp(), has_header, content })
+            (
+                id,
+                at,
+                Submit {
+                    to: Pii::new(to.clone()),
+                    total,
+                    number,
+                    report,
+                    fmt: cut.coding.to_cmpp(),
+                    has_header,
+                    content,
+                },
+            )
         };
         let open =
             Open { order, ids: vec![None; cut.parts.len()], open: cut.parts.len(), begun: 0, tries: 0, worst: None };
@@ -194,7 +207,6 @@ mod tests {
 
     use super::*;
     use crate::channels::sms::line::Text;
-    use crate::privacy::Pii;
 
     fn order(text: &str) -> (Order, oneshot::Receiver<Outcome>) {
         let (reply, outcome) = oneshot::channel();

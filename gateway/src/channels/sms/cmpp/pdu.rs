@@ -2,6 +2,8 @@
 
 use md5::{Digest, Md5};
 
+use crate::privacy::Pii;
+
 /// `Command_Id`s (3.0 §8.3.1). A response has the highest bit set.
 pub mod command {
     /// `CMPP_CONNECT`.
@@ -87,7 +89,7 @@ pub struct Account {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Submit {
     /// Digits as the carrier wants them.
-    pub to: String,
+    pub to: Pii<String>,
     /// `Pk_total`.
     pub total: u8,
     /// `Pk_number`, from 1.
@@ -189,7 +191,7 @@ pub fn submit(sequence: u32, account: &Account, version: Version, message: &Subm
         .text("", 17)
         .text(&account.src_id, 21)
         .u8(1)
-        .text(&message.to, number_len);
+        .text(message.to.reveal(), number_len);
     if version == Version::V3 {
         w = w.u8(0);
     }
@@ -271,7 +273,7 @@ mod tests {
     #[test]
     fn lengths_are_those_of_the_tables() {
         let message = Submit {
-            to: "13812345678".into(),
+            to: Pii::new("13812345678".into()),
             total: 1,
             number: 1,
             report: true,

@@ -3,6 +3,7 @@
 
 use super::limits::{HEADER_BYTES, PDU_BYTES_MAX};
 use super::pdu::{Version, command};
+use crate::privacy::Pii;
 
 /// A PDU cut out of the stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,7 +109,7 @@ pub struct Deliver {
     /// Our number.
     pub dest: String,
     /// The citizen's number.
-    pub source: String,
+    pub source: Pii<String>,
     /// `Msg_Fmt`.
     pub fmt: u8,
     /// The content begins with a header (`TP_udhi`).
@@ -202,7 +203,7 @@ fn deliver(body: &[u8], agreed: Version) -> Option<Deliver> {
     r.take(10 + 1)?;
     let has_header = r.octet()? & 1 == 1;
     let fmt = r.octet()?;
-    let source = text(r.take(number_len)?);
+    let source = Pii::new(text(r.take(number_len)?));
     if version == Version::V3 {
         r.octet()?;
     }

@@ -65,7 +65,7 @@ fn the_layout_is_chosen_by_the_length_whatever_was_agreed() {
                 let content = vec![0xABu8; len];
                 let frame = Frame { command: 5, sequence: 1, body: deliver_octets(version, &content) };
                 let Ok(Pdu::Deliver(got)) = read(&frame, agreed) else { panic!("{version:?} {len}") };
-                assert_eq!((got.version, got.source.as_str(), got.content), (version, "13812345678", content));
+                assert_eq!((got.version, got.source.reveal().as_str(), got.content), (version, "13812345678", content));
             }
         }
         let resp = |body: Vec<u8>| read(&Frame { command: 0x8000_0004, sequence: 1, body }, agreed);

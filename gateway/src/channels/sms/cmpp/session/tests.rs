@@ -51,7 +51,7 @@ fn connected(settings: Settings, layout: usize, version: u8) -> (Session, Vec<Ev
 
 fn message() -> Submit {
     Submit {
-        to: "13812345678".into(),
+        to: crate::privacy::Pii::new("13812345678".into()),
         total: 1,
         number: 1,
         report: true,
