@@ -13,8 +13,10 @@ mod common;
 use common::{Desk, NUMBER, Town, call_of};
 use hotline_tests::api::Api;
 use hotline_tests::gateway::{GatewayConfig, NewUser};
+use hotline_tests::ismg::{Ismg, IsmgConfig};
 use hotline_tests::sip::{Citizen, CitizenConfig};
 use hotline_tests::until;
+use hotline_tests::wechat::{Account, Platform, Push};
 use serde_json::{Value, json};
 
 const RULES: &str = "version = \"t1\"\n[[rule]]\nid = \"hole\"\nfrom = \"2020-01-01\"\nto = \"2099-12-31\"\n\
@@ -197,4 +199,78 @@ async fn citizen_before_inspector_is_answered_by_the_arrival_numbers() {
     assert_eq!(view["citizen_before_inspector"], true, "{view:#}");
     assert_eq!(view["first"], "citizen");
     assert!(view["inspection"]["seq"].as_i64().unwrap() > seqs(&view)[0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_incident_by_phone_sms_and_wechat_is_one_item_with_the_right_first_reporter() {
+    let ismg = Ismg::start(IsmgConfig::default()).await.unwrap();
+    let platform = Platform::start().await.unwrap();
+    let mut cmpp = toml::Table::new();
+    for (key, value) in [
+        ("address", ismg.address().to_string()),
+        ("user", "901234".into()),
+        ("password", "s3cret".into()),
+        ("src_id", "10629100".into()),
+        ("service_id", "HOTLINE".into()),
+        ("version", "3.0".into()),
+    ] {
+        cmpp.insert(key.into(), value.into());
+    }
+    let mut line = toml::Table::new();
+    line.insert("name".into(), "mobile".into());
+    line.insert("kind".into(), "cmpp".into());
+    line.insert("cmpp".into(), cmpp.into());
+    let config = GatewayConfig::default()
+        .with("incident.merge", "auto")
+        .with("sms.line", toml::Value::Array(vec![line.into()]))
+        .with("wechat.app_id", "wx2c2769f8efd9abc2")
+        .with("wechat.app_secret", "app-secret")
+        .with("wechat.token", "spamtest")
+        .with("wechat.base_url", platform.url())
+        .with("intake.receipt_quiet_s", 0)
+        .with("intake.receipt_latest_s", 0);
+    let desk = Desk::open(config).await;
+    ismg.wait_links(1, 15_000).await.unwrap();
+    let _phone = desk.phone().await;
+    desk.ready().await;
+    // The call arrives first and is filed last.
+    let ann = citizen(&desk, NUMBER).await;
+    let call = ann.call_answered("12319", 5_000).await.unwrap();
+    call.rtp().wait_for_tone(1_000.0, 300, 20_000).await.unwrap();
+    let id = call_of(&desk, 1).await;
+    ismg.write("13912345679", "10629100", "人民路88号门前井盖缺失,很危险", 1);
+    let texted = ismg.wait_texts("13912345679", 1, 20_000).await.unwrap().remove(0);
+    let account = Account { hook: format!("http://{}/hooks/wechat", desk.gateway.http()), token: "spamtest".into() };
+    assert!(account.push(&Push::text("oCitizen1", 6_001, "人民路88号门前井盖缺失,快来修")).await.unwrap().is_success());
+    until("the receipt by WeChat", 20_000, || async { platform.texts("oCitizen1").pop() }).await.unwrap();
+    let items = desk.api.get("/api/v1/items").await.unwrap();
+    let by_sms = items.as_array().unwrap().iter().find(|i| i["channel"] == 2).unwrap().clone();
+    assert!(texted.contains(by_sms["acceptance_no"].as_str().unwrap()));
+    let form = json!({
+        "call": id, "kind": "投诉", "urgency": 3, "title": "井盖缺失", "detail": "门前井盖缺失",
+        "class_code": by_sms["class_code"], "location": "人民路88号",
+    });
+    let filed = desk.api.post("/api/v1/items", &form).await.unwrap();
+    call.hang_up().await.unwrap();
+    let filed = filed["id"].as_str().unwrap();
+    let view = desk
+        .api
+        .wait_for(&format!("/api/v1/items/{filed}/first"), 20_000, |v| {
+            (v["members"].as_array()?.len() == 3).then(|| v.clone())
+        })
+        .await
+        .unwrap();
+    assert_eq!(view["item"]["id"], filed, "the earliest report leads, though it was filed last: {view:#}");
+    let channels: Vec<&str> =
+        view["reporters"].as_array().unwrap().iter().map(|r| r["channel"].as_str().unwrap()).collect();
+    assert_eq!(channels, ["phone", "sms", "wechat"]);
+    let order = seqs(&view);
+    // Merge, split and merge again: still the caller.
+    let by_sms = by_sms["id"].as_str().unwrap();
+    let root = view["members"].as_array().unwrap().iter().find(|m| m["id"] == by_sms).unwrap()["merged_into"].clone();
+    assert!(root.is_string());
+    desk.api.post(&format!("/api/v1/items/{by_sms}/split"), &json!({"reason": "另一处"})).await.unwrap();
+    desk.api.post(&format!("/api/v1/items/{filed}/merge"), &json!({"into": by_sms, "reason": "同一处"})).await.unwrap();
+    let again = first(&desk.api, by_sms).await;
+    assert_eq!((seqs(&again), again["reporters"][0]["channel"].as_str()), (order, Some("phone")), "{again:#}");
 }
