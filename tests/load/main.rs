@@ -7,6 +7,7 @@
 
 mod bridge;
 mod callgen;
+mod candidates;
 mod core;
 mod disk;
 mod fill;
@@ -70,6 +71,7 @@ async fn run(options: &Options) -> hotline_tests::Result<()> {
         Name::Memory => memory::run(options).await,
         Name::Bridge => bridge::run(options).await,
         Name::Intake => intake::run(options).await,
+        Name::Candidates => candidates::run(options).await,
         Name::Worklist => worklist::run(options).await,
     }
 }

@@ -2,7 +2,8 @@
 
 /// Printed by `--help` and after a mistake.
 pub(crate) const HELP: &str = "\
-load [table [--quick]] [serve] [core] [setup] [overload] [unacked] [memory] [bridge] [intake] [worklist] [all]
+load [table [--quick]] [serve] [core] [setup] [overload] [unacked] [memory] [bridge] [intake] [worklist]
+     [candidates] [all]
      [--rounds N] [--rate N] [--seconds N] [--waiting N] [--calls N] [--hold N] [--unacked N]
      [--items N] [--open N]
   table    the table of ratios: recorded bridges and prompts beside `iobench bridge` and rtpengine, memory,
@@ -18,6 +19,7 @@ load [table [--quick]] [serve] [core] [setup] [overload] [unacked] [memory] [bri
   intake   messages pushed over HTTP: as many as go and --rate a second for --seconds s, both databases; then
            500/s on a disk slowed by 15 ms (HOTLINE_SLOWSYNC)
   worklist the work queue's pages and steps with --open pieces of work among --items items, both databases
+  candidates  what may be the same incident, asked among --items items, both databases
   all      core, setup, overload, unacked, memory and bridge
   Without a name the table. Every round measures both sides in turn; --rounds defaults to 2.";
 
@@ -45,6 +47,7 @@ pub(crate) enum Name {
     Bridge,
     Intake,
     Worklist,
+    Candidates,
 }
 
 impl Name {
@@ -63,11 +66,12 @@ impl Name {
             Self::Bridge => "bridge",
             Self::Intake => "intake",
             Self::Worklist => "worklist",
+            Self::Candidates => "candidates",
         }
     }
 
     fn parse(word: &str) -> Option<Self> {
-        [Self::Table, Self::Serve, Self::Intake, Self::Worklist]
+        [Self::Table, Self::Serve, Self::Intake, Self::Worklist, Self::Candidates]
             .into_iter()
             .chain(Self::ALL)
             .find(|name| name.as_str() == word)
