@@ -65,7 +65,7 @@ words! {
 impl OutgoingPurpose {
     /// Whether it goes out although the citizen wants no texts (TD).
     const fn ignores_stop(self) -> bool {
-        matches!(self, Self::Progress | Self::Stop | Self::Page | Self::Test)
+        matches!(self, Self::Progress | Self::Stop | Self::Link | Self::Page | Self::Test)
     }
 }
 

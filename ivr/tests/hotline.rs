@@ -309,15 +309,32 @@ fn key_8_speaks_english_and_tells_the_host() {
 }
 
 #[test]
+fn key_3_texts_a_link_and_the_caller_keeps_the_place() {
+    run_builtin(
+        "hotline",
+        &[("links", "yes")],
+        "
+        0     start  => enter main normal; play greeting
+        5500  played => loop hold_music
+        6000  keys 3 => stop; loop hold_music; do text_link
+        6500  done text_link ok => stop; play link_sent
+        9000  played => loop hold_music
+        9500  keys 3 => stop; loop hold_music; do text_link
+        9900  done text_link error => stop; play link_failed
+    ",
+    );
+}
+
+#[test]
 fn keys_without_meaning_do_not_disturb_who_waits() {
     run_builtin(
         "hotline",
         &[],
         "
         0     start  => enter main normal; play greeting
-        1000  keys 369*#ABCDx =>
+        1000  keys 569*#ABCDx =>
         5500  played => loop hold_music
-        6000  keys 369*# =>
+        6000  keys 569*# =>
     ",
     );
 }

@@ -18,7 +18,7 @@ fn builtin(name: &str) -> Arc<Flow> {
 }
 
 fn random_input(seeded: &mut Seeded) -> Input {
-    let names = ["callback_request", "progress_by_code", "progress_by_caller", "announce_position", "?"];
+    let names = ["callback_request", "progress_by_code", "progress_by_caller", "announce_position", "text_link", "?"];
     let labels = ["ok", "found", "none", "exists", "error", ""];
     match seeded.below(16) {
         0..=6 => Input::Digit(char::from(KEYS[seeded.below(KEYS.len())])),

@@ -33,17 +33,17 @@ impl Refusal {
     #[must_use]
     pub fn zh(&self) -> String {
         match self {
-            Self::Empty => "文件是空的,请重新选择".into(),
+            Self::Empty => "文件是空的，请重新选择".into(),
             Self::TooLarge(kind) => {
-                format!("文件过大(上限 {} MB),请压缩或截短后再传", kind.bytes_max() / 1_048_576)
+                format!("文件过大（上限 {} MB），请压缩或截短后再传", kind.bytes_max() / 1_048_576)
             }
-            Self::Unknown(_) => "不支持这种文件,请上传 JPEG、PNG、WebP 照片或 MP4 视频".into(),
+            Self::Unknown(_) => "不支持这种文件，请上传 JPEG、PNG、WebP 照片或 MP4 视频".into(),
             Self::TooManyPixels => {
-                format!("照片尺寸过大(上限 {} 百万像素),请缩小后再传", PIXELS_MAX / 1_000_000)
+                format!("照片尺寸过大（上限 {} 百万像素），请缩小后再传", PIXELS_MAX / 1_000_000)
             }
-            Self::Damaged => "照片已损坏、无法打开,请重新拍摄或选择".into(),
-            Self::Busy => "上传的人较多,请稍后再试".into(),
-            Self::Disk(_) => "暂时无法保存文件,请稍后再试".into(),
+            Self::Damaged => "照片已损坏、无法打开，请重新拍摄或选择".into(),
+            Self::Busy => "上传的人较多，请稍后再试".into(),
+            Self::Disk(_) => "暂时无法保存文件，请稍后再试".into(),
         }
     }
 

@@ -6,6 +6,7 @@ use hotline_db::{CallbackKind, DbError, Id, Item, ItemState, NewCallback};
 use tracing::warn;
 
 use super::driver::Driver;
+use crate::channels::web::link::{self, LinkError};
 use crate::clock::now_ms;
 use crate::dialout::{Purpose, judge};
 use crate::privacy::normalize_phone;
@@ -19,6 +20,7 @@ impl Driver {
     pub(crate) async fn act(&mut self, name: &str, args: &Vars) -> (&'static str, Vars) {
         match name {
             "callback_request" => (self.callback_request(args.get("number")).await, Vars::new()),
+            "text_link" => (self.text_link().await, Vars::new()),
             "announce_position" => self.announce_position().await,
             "progress_by_code" => {
                 let code = args.get("code").map_or("", String::as_str);
@@ -59,6 +61,26 @@ impl Driver {
             Ok((_, false)) => "exists",
             Err(e) => {
                 warn!(call = %self.call, error = %e, "callback task not written");
+                "error"
+            }
+        }
+    }
+
+    /// Key 3: text me a link to report.
+    async fn text_link(&mut self) -> &'static str {
+        let sent = match self.sv.store.call_get(self.call).await {
+            Ok(Some(call)) => link::send(&self.sv, &call, None).await,
+            Ok(None) => return "error",
+            Err(e) => Err(e.into()),
+        };
+        match sent {
+            Ok(sent) => {
+                self.story.event("link_sent", serde_json::json!({ "to": sent.to, "expires_at": sent.expires_at }));
+                "ok"
+            }
+            Err(LinkError::NoNumber) => "none",
+            Err(e) => {
+                warn!(call = %self.call, error = %e, "no link sent");
                 "error"
             }
         }

@@ -117,6 +117,9 @@ async fn begin_inbound(sv: &Arc<Services>, new: IncomingCall) -> Result<Option<B
     if let Some(number) = &number {
         vars.insert("caller_number".to_owned(), number.reveal().trim_start_matches("+86").to_owned());
     }
+    if number.as_ref().is_some_and(|n| crate::channels::web::link::can_send(sv, n.reveal())) {
+        vars.insert("links".to_owned(), "yes".to_owned());
+    }
     if let Some(live) = sv.board.live(&hotline.number, now_ms()) {
         vars.insert("incident".to_owned(), live.item.to_string());
         vars.insert("incident_prompt".to_owned(), live.prompt);

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "each test file uses a part")]
 
 pub(crate) mod messages;
+pub(crate) mod picture;
 pub(crate) mod post;
 pub(crate) mod rows;
 pub(crate) mod sipp;

@@ -118,7 +118,7 @@ async fn keep(
     lang: Lang,
 ) {
     if form.files.len() + form.file_errors.len() >= bounds.files_max {
-        let word = lang.pick("文件数量超过上限,多余的未上传", "Too many files: the last ones were left out");
+        let word = lang.pick("文件数量超过上限，多余的未上传", "Too many files: the last ones were left out");
         if !form.file_errors.iter().any(|e| e == word) {
             form.file_errors.push(word.to_owned());
         }
@@ -189,31 +189,31 @@ impl Form {
         if self.files.is_empty() && chars(&self.text) < TEXT_CHARS_MIN {
             wrong(
                 "text",
-                format!("请写明发生了什么(至少 {TEXT_CHARS_MIN} 个字),或附上一张照片"),
+                format!("请写明发生了什么（至少 {TEXT_CHARS_MIN} 个字），或附上一张照片"),
                 format!("Say what happened (at least {TEXT_CHARS_MIN} characters) or add a photo"),
             );
         }
         if chars(&self.text) > TEXT_CHARS_MAX {
             wrong(
                 "text",
-                format!("最多 {TEXT_CHARS_MAX} 个字,请删减"),
+                format!("最多 {TEXT_CHARS_MAX} 个字，请删减"),
                 format!("At most {TEXT_CHARS_MAX} characters: make it shorter"),
             );
         }
         if chars(&self.place) > PLACE_CHARS_MAX {
             wrong(
                 "place",
-                format!("最多 {PLACE_CHARS_MAX} 个字,请删减"),
+                format!("最多 {PLACE_CHARS_MAX} 个字，请删减"),
                 format!("At most {PLACE_CHARS_MAX} characters: make it shorter"),
             );
         }
         if self.place.is_empty() && self.pin().is_none() && self.photo_place.is_none() {
-            wrong("place", "请填写地点,或点“使用我的位置”".into(), "Say where it is, or use “Use my position”".into());
+            wrong("place", "请填写地点，或点“使用我的位置”".into(), "Say where it is, or use “Use my position”".into());
         }
         if !self.phone.is_empty() && mobile_or_fixed(&self.phone, area_code).is_none() {
             wrong(
                 "phone",
-                "号码不完整:请填 11 位手机号,或带区号的固定电话;也可以留空".into(),
+                "号码不完整：请填 11 位手机号，或带区号的固定电话；也可以留空".into(),
                 "The number is incomplete: 11 digits, or a fixed line with its area code; you may leave it empty"
                     .into(),
             );

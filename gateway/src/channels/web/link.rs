@@ -29,6 +29,9 @@ pub enum LinkError {
     /// No address to send.
     #[error("未配置 web.public_url,无法发送链接 / web.public_url is not set: no link can be sent")]
     NoAddress,
+    /// Nothing to send it by.
+    #[error("未配置短信线路 [[sms.line]],无法发送链接 / there is no [[sms.line]] to send a link by")]
+    NoLine,
     /// Nobody to send it to.
     #[error("没有可接收短信的号码 / there is no number that takes texts")]
     NoNumber,
@@ -48,6 +51,9 @@ pub enum LinkError {
 /// # Errors
 /// [`LinkError`].
 pub async fn send(sv: &Services, call: &Call, created_by: Option<Id>) -> Result<Sent, LinkError> {
+    if sv.config.sms.lines.is_empty() {
+        return Err(LinkError::NoLine);
+    }
     let token = token::new_link();
     let url = sv.config.web.address_of(&format!("/r/{token}")).ok_or(LinkError::NoAddress)?;
     let token_hash = token::link_hash(&token).ok_or(LinkError::NoAddress)?;
@@ -96,14 +102,24 @@ pub async fn send(sv: &Services, call: &Call, created_by: Option<Id>) -> Result<
     Ok(Sent { outgoing, to: to.mask, expires_at })
 }
 
-/// The citizen's mobile number; a fixed line takes no texts.
+/// Whether a caller from this number can be offered a link.
+#[must_use]
+pub fn can_send(sv: &Services, number: &str) -> bool {
+    !sv.config.web.public_url.is_empty() && !sv.config.sms.lines.is_empty() && is_mobile(number)
+}
+
+/// A fixed line takes no texts.
+fn is_mobile(number: &str) -> bool {
+    match number.strip_prefix("+86") {
+        Some(national) => national.len() == 11 && national.starts_with('1'),
+        None => number.starts_with('+'),
+    }
+}
+
+/// The citizen's mobile number.
 pub(super) fn mobile_of(sv: &Services, party: &Party) -> Option<Address> {
     let sealed = party.phone_sealed.clone()?;
     let number = sv.sealer.open_sealed(&sealed).ok()?;
-    let is_mobile = match number.strip_prefix("+86") {
-        Some(national) => national.len() == 11 && national.starts_with('1'),
-        None => number.starts_with('+'),
-    };
     let mask = party.phone_mask.clone().unwrap_or_default();
-    is_mobile.then_some(Address { hash: party.phone_hash.clone()?, sealed, mask })
+    is_mobile(&number).then_some(Address { hash: party.phone_hash.clone()?, sealed, mask })
 }

@@ -74,6 +74,7 @@ pub fn routes<S: Clone + Send + Sync + 'static>(sv: &Arc<Services>) -> Router<S>
         .route("/r", get(report::open).post(report::send_open))
         .route("/r/app.js", get(script))
         .route("/r/app.css", get(style))
+        .route("/r/icon.svg", get(icon))
         .route("/r/map", get(map))
         .route("/r/done/{form}", get(receipt::of_form))
         .route("/r/{token}", get(report::linked).post(report::send_linked))
@@ -184,6 +185,10 @@ async fn script() -> Response {
 
 async fn style() -> Response {
     asset("text/css; charset=utf-8", include_str!("assets/report.css"))
+}
+
+async fn icon() -> Response {
+    asset("image/svg+xml", include_str!("assets/icon.svg"))
 }
 
 fn asset(kind: &'static str, text: &'static str) -> Response {

@@ -92,7 +92,7 @@ async fn item_of(pages: &Pages, message: &Message) -> Result<Option<Item>, DbErr
 fn numbers(site: &Site, item: &Item, draft: &str) -> String {
     let row = |key: &str, value: &str, class: &str| {
         format!(
-            r#"<div><dt>{}</dt><dd class="{class}">{v}</dd><button type="button" class="js" data-copy="{v}" data-done="{}">{}</button></div>"#,
+            r#"<div><dt>{}</dt><dd><span class="value {class}">{v}</span><button type="button" class="js" data-copy="{v}" data-done="{}">{}</button></dd></div>"#,
             escape(site.say(key)),
             escape(site.say("copied")),
             escape(site.say("copy")),

@@ -124,7 +124,11 @@ async fn show(
     let web = &pages.sv.config.web;
     let caller = match entry {
         Entry::Open => None,
-        Entry::Link(_, link) => number_of(pages, link).await.map(|n| mask_phone(n.reveal())),
+        Entry::Link(_, link) => {
+            // As people here write it: without the country.
+            let number = number_of(pages, link).await;
+            number.map(|n| mask_phone(n.reveal().strip_prefix("+86").unwrap_or(n.reveal())))
+        }
     };
     let place = asked.p.as_deref().map(|p| format!("&amp;p={}", super::page::escape(p))).unwrap_or_default();
     let report = Report {

@@ -25,7 +25,7 @@
           await navigator.clipboard.writeText(button.dataset.copy);
           button.textContent = button.dataset.done;
         } catch {
-          getSelection().selectAllChildren(button.parentElement.querySelector("dd"));
+          getSelection().selectAllChildren(button.parentElement.querySelector(".value"));
         }
       });
     }
