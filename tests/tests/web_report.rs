@@ -255,7 +255,7 @@ async fn a_link_texted_in_a_call_is_used_once_and_its_report_is_the_callers() {
     assert_eq!(all[0]["acceptance_no"], given["acceptance_no"]);
     let row = town.desk.ended(&id).await;
     let story = town.desk.api.get(&format!("/api/v1/items/{}", all[0]["id"].as_str().unwrap())).await.unwrap();
-    assert_eq!(story["item"]["party"], row["call"]["party"], "{story:#} {row:#}");
+    assert_eq!(story["item"]["party"], row["party"], "{story:#} {row:#}");
     assert!(!text(gateway, &path).await.contains("name=\"form\""), "used up");
 
     // An operator's wish, too; three in a call are enough.
