@@ -144,13 +144,19 @@ impl Conn {
     /// The next value of a counter, from 1. The counter's row stays locked until the commit, so
     /// values become visible in their order.
     pub(crate) async fn next(&mut self, counter: &str) -> Result<i64> {
+        self.next_of(counter, 1).await
+    }
+
+    /// The first of the next `count` values.
+    pub(crate) async fn next_of(&mut self, counter: &str, count: i64) -> Result<i64> {
         let (value,): (i64,) = self
             .one(
-                sql("INSERT INTO counter (name, value) VALUES ($1, 1) \
-                     ON CONFLICT (name) DO UPDATE SET value = counter.value + 1 RETURNING value")
-                .bind(counter),
+                sql("INSERT INTO counter (name, value) VALUES ($1, $2) \
+                     ON CONFLICT (name) DO UPDATE SET value = counter.value + $2 RETURNING value")
+                .bind(counter)
+                .bind(count),
             )
             .await?;
-        Ok(value)
+        Ok(value - count + 1)
     }
 }

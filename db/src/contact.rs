@@ -53,7 +53,12 @@ pub struct NewContact {
 /// The next place in the order of arrival. Its counter stays locked until the commit, so that no
 /// contact of any gateway comes between this and the rows that follow.
 pub(crate) async fn next_seq(c: &mut Conn) -> Result<i64> {
-    c.next(ARRIVAL).await
+    next_seqs(c, 1).await
+}
+
+/// The first of the next `count` places, in the same way.
+pub(crate) async fn next_seqs(c: &mut Conn, count: i64) -> Result<i64> {
+    c.next_of(ARRIVAL, count).await
 }
 
 /// Inserts a contact under the next sequence number.

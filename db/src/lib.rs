@@ -28,6 +28,7 @@ mod conversation;
 mod conversation_settle;
 mod dialout;
 mod error;
+mod gather;
 mod handoff;
 mod id;
 mod incident;

@@ -18,6 +18,8 @@ pub const STATEMENTS_KEPT_MAX: usize = 256;
 pub const WRITE_QUEUE_LEN_MAX: usize = 1024;
 /// Write jobs gathered into one commit; the rest go into the next one.
 pub const WRITE_GROUP_LEN_MAX: usize = 256;
+/// Messages PostgreSQL takes in one commit; the rest go into the next one.
+pub const MESSAGE_GROUP_LEN_MAX: usize = 128;
 /// Jobs in one commit from which the writer counts as crowded …
 pub const WRITE_CROWD_LEN: usize = 4;
 /// … and then begins a commit so often at most: each one writes every page it touched and waits

@@ -8,7 +8,7 @@ use crate::{
     conn::Conn,
     contact::{self, NewContact},
     conversation::{self, Arriving, ConversationPlanner},
-    error::{Result, guarded},
+    error::{DbError, Result, guarded},
     id::Id,
     item_list::{self, ContactRole},
     limits::{self, LONG_TEXT_CHARS_MAX, SHORT_TEXT_CHARS_MAX},
@@ -274,9 +274,19 @@ fn check(new: &NewMessage) -> Result<()> {
     new.answers.iter().try_for_each(outgoing::check)
 }
 
-pub(crate) async fn take(c: &mut Conn, new: NewMessage) -> Result<MessageTaken> {
+/// Takes messages in their order.
+pub(crate) async fn take_all(c: &mut Conn, new: Vec<NewMessage>) -> Result<Vec<MessageTaken>> {
+    let count = i64::try_from(new.len()).unwrap_or(i64::MAX);
     // The counter's row is held until the commit: whoever comes here next sees all of this.
-    let seq = contact::next_seq(c).await?;
+    let first = contact::next_seqs(c, count).await?;
+    let mut taken = Vec::with_capacity(new.len());
+    for (seq, new) in (first..).zip(new) {
+        taken.push(take(c, new, seq).await?);
+    }
+    Ok(taken)
+}
+
+async fn take(c: &mut Conn, new: NewMessage, seq: i64) -> Result<MessageTaken> {
     let known: Known = c.one(known(&new)).await?;
     if let Some(message) = known.message {
         return Ok(MessageTaken::Known { message });
@@ -455,7 +465,22 @@ impl Store {
     /// unknown item.
     pub async fn message_take(&self, new: NewMessage) -> Result<MessageTaken> {
         check(&new)?;
-        self.write(move |c| Box::pin(take(c, new))).await
+        match self.gather() {
+            Some(gather) => gather.take(new).await,
+            None => {
+                let taken = self.write(move |c| Box::pin(take_all(c, vec![new]))).await?;
+                taken.into_iter().next().ok_or(DbError::NotFound)
+            }
+        }
+    }
+
+    /// Takes messages in their order, all in one transaction or none.
+    ///
+    /// # Errors
+    /// As [`Store::message_take`].
+    pub async fn messages_take(&self, new: Vec<NewMessage>) -> Result<Vec<MessageTaken>> {
+        new.iter().try_for_each(check)?;
+        self.write(move |c| Box::pin(take_all(c, new))).await
     }
 
     /// A message by id.

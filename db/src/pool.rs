@@ -12,6 +12,7 @@ use sqlx::{
 use crate::{
     conn::Conn,
     error::{DbError, Result},
+    gather::Gather,
     limits,
     lite::Lite,
     sql::sql,
@@ -35,7 +36,7 @@ pub struct Store {
 
 enum Engine {
     Sqlite { readers: SqlitePool, writer: Writer },
-    Postgres { pool: PgPool },
+    Postgres { pool: PgPool, gather: Gather },
 }
 
 impl std::fmt::Debug for Store {
@@ -97,7 +98,15 @@ impl Store {
                 readers.close().await;
                 writer.close().await;
             }
-            Engine::Postgres { pool } => pool.close().await,
+            Engine::Postgres { pool, .. } => pool.close().await,
+        }
+    }
+
+    /// What gathers messages, where the engine doesn't by itself.
+    pub(crate) fn gather(&self) -> Option<&Gather> {
+        match &*self.engine {
+            Engine::Sqlite { .. } => None,
+            Engine::Postgres { gather, .. } => Some(gather),
         }
     }
 
@@ -105,7 +114,7 @@ impl Store {
     pub(crate) async fn reader(&self) -> Result<Conn> {
         Ok(match &*self.engine {
             Engine::Sqlite { readers, .. } => Conn::SqliteReader(readers.acquire().await?),
-            Engine::Postgres { pool } => Conn::PgReader(pool.acquire().await?),
+            Engine::Postgres { pool, .. } => Conn::PgReader(pool.acquire().await?),
         })
     }
 
@@ -117,7 +126,7 @@ impl Store {
     {
         match &*self.engine {
             Engine::Sqlite { writer, .. } => writer.write(work).await,
-            Engine::Postgres { pool } => {
+            Engine::Postgres { pool, .. } => {
                 let mut conn = Conn::PgTx(pool.begin().await?);
                 let answer = work(&mut conn).await?;
                 if let Conn::PgTx(tx) = conn {
@@ -178,7 +187,7 @@ async fn open_postgres(url: &str) -> Result<Engine> {
             ))
         })?;
     sqlx::migrate!("./migrations/postgres").run(&pool).await.map_err(|error| migrate_remedy(&error))?;
-    Ok(Engine::Postgres { pool })
+    Ok(Engine::Postgres { gather: Gather::start(pool.clone()), pool })
 }
 
 fn sqlite_remedy(path: &Path, error: &dyn std::error::Error) -> String {

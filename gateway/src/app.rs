@@ -361,6 +361,7 @@ fn spawn_workers(sv: &Arc<Services>, core: &Arc<Core>) {
     crate::reward::spawn(sv);
     tokio::spawn(crate::intake::from_call::run(Arc::clone(sv), done_rx));
     tokio::spawn(crate::intake::settle::run(Arc::clone(sv)));
+    tokio::spawn(crate::intake::replay::run(Arc::clone(sv)));
 }
 
 fn spawn_calls(sv: &Arc<Services>, mut events: SipEvents) {

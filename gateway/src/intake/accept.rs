@@ -9,6 +9,7 @@ use tracing::{info, warn};
 use super::draft;
 use super::envelope::{Channel, Envelope};
 use super::limit::Admission;
+use super::record;
 use crate::app::Services;
 use crate::privacy::{Pii, SealError, mask_phone};
 
@@ -37,10 +38,15 @@ impl AcceptError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Store(e) => e.is_transient() || matches!(e, DbError::Sqlx(_) | DbError::Sqlite(_) | DbError::Closed),
+            Self::Store(e) => Self::from_ref(e),
             Self::Flood | Self::Away => true,
             Self::Seal(_) => false,
         }
+    }
+
+    /// Whether the store may take the same later: it is away, or its disk is.
+    pub(super) fn from_ref(e: &DbError) -> bool {
+        e.is_transient() || matches!(e, DbError::Sqlx(_) | DbError::Sqlite(_) | DbError::Closed)
     }
 }
 
@@ -82,6 +88,7 @@ pub enum Taken {
 /// [`AcceptError::Flood`] and [`AcceptError::Away`] when it should come again later,
 /// [`AcceptError::Store`] with [`DbError::Invalid`] for a field that is too long.
 pub async fn message(sv: &Services, mut e: Envelope) -> Result<Taken, AcceptError> {
+    e.check()?;
     let sign = crate::robot::recognise(sv, &mut e);
     let taken = admitted(sv, e).await?;
     if let Some(nonce) = sign {
@@ -100,11 +107,32 @@ async fn admitted(sv: &Services, e: Envelope) -> Result<Taken, AcceptError> {
         warn!(channel = e.channel.as_str(), sender = %shown_sender(&e), "limit of messages an hour reached: kept without an item");
     }
     let is_limited = matches!(verdict, Admission::Limited { .. });
+    // Behind what waits: nobody overtakes.
+    if sv.intake.journal.is_active() {
+        return journaled(sv, &e, is_limited).await;
+    }
     let patience = Duration::from_millis(sv.config.intake.store_timeout_ms);
     match tokio::time::timeout(patience, stored(sv, &e, is_limited)).await {
+        Ok(Err(error)) if error.is_transient() => {
+            warn!(channel = e.channel.as_str(), %error, "the database is away: journaled");
+            journaled(sv, &e, is_limited).await
+        }
         Ok(outcome) => outcome,
-        Err(_) => Err(AcceptError::Away),
+        // If it is stored all the same, its key says so when the journal is replayed.
+        Err(_) => journaled(sv, &e, is_limited).await,
     }
+}
+
+/// The message in the journal.
+async fn journaled(sv: &Services, e: &Envelope, is_limited: bool) -> Result<Taken, AcceptError> {
+    let sealed = record::seal(&sv.sealer, e, is_limited)?;
+    sv.intake.journal.append(sealed).await.map_err(|error| {
+        warn!(channel = e.channel.as_str(), %error, "neither database nor journal: not acknowledged");
+        AcceptError::Away
+    })?;
+    sv.intake.counters.journaled.inc();
+    sv.intake.journal_bell.notify_one();
+    Ok(Taken::Journaled)
 }
 
 fn admit(sv: &Services, e: &Envelope) -> Admission {
@@ -129,7 +157,7 @@ async fn stored(sv: &Services, e: &Envelope, is_limited: bool) -> Result<Taken, 
 }
 
 /// Counts it, and rings for the worker where something is due at once.
-fn note(sv: &Services, channel: Channel, red: bool, taken: MessageTaken) -> Taken {
+pub(super) fn note(sv: &Services, channel: Channel, red: bool, taken: MessageTaken) -> Taken {
     let counters = &sv.intake.counters;
     let (contact, seq, message, state, act_at) = match taken {
         MessageTaken::Known { message } => {

@@ -11,12 +11,12 @@ use hotline_transcription::text::redact;
 use super::accept::AcceptError;
 use super::command::{self, Command};
 use super::conversation::{Part, Rules, View, plan};
-use super::datum::true_position;
-use super::envelope::{Envelope, Sender};
+use super::envelope::{Datum, Envelope, Place, Sender};
 use super::machine::is_machine;
-use super::reply::{Text, recipient};
+use super::reply::{Pen, Text, recipient};
 use crate::app::Services;
 use crate::clock::local_date;
+use crate::geo;
 use crate::privacy::{Pii, mask_phone, normalize_phone};
 use crate::worklist;
 
@@ -110,7 +110,7 @@ pub(super) async fn draft(sv: &Services, e: &Envelope, is_limited: bool) -> Resu
         Reading::Report => None,
         Reading::Adds(item, supplement) => {
             new.supplement = Some(supplement);
-            Some(Text::supplement(&sv.config.intake.signature, &item, e.at))
+            pen(sv).supplement(&item, e.at)
         }
         Reading::Command { answer, stops } => {
             (new.state, new.stops_texts) = (MessageState::Command, stops);
@@ -128,6 +128,23 @@ pub(super) async fn draft(sv: &Services, e: &Envelope, is_limited: bool) -> Resu
 
 fn addressed(e: &Envelope, (kind, to): (AddressKind, Address), text: Text) -> Option<NewOutgoing> {
     Some(text.to(recipient(e.channel, &e.line, kind, to)?, e.at, e.test))
+}
+
+/// Citizens are written in the site's language.
+fn pen(sv: &Services) -> Pen<'_> {
+    Pen { texts: &sv.texts, language: &sv.config.site.language }
+}
+
+/// Longitude and latitude in degrees, CGCS2000; `None` for what is no position.
+fn true_position(place: &Place) -> Option<(f64, f64)> {
+    // Phones without a fix say 0, 0.
+    if !geo::is_point(place.lon, place.lat) || (place.lon == 0.0 && place.lat == 0.0) {
+        return None;
+    }
+    Some(match place.datum {
+        Datum::Wgs84 | Datum::Cgcs2000 => (place.lon, place.lat),
+        Datum::Gcj02 => geo::gcj02_to_wgs84(place.lon, place.lat),
+    })
 }
 
 fn is_from_machine(sv: &Services, sender: &Sender) -> bool {
@@ -179,7 +196,7 @@ async fn read(sv: &Services, e: &Envelope, sender: Option<&str>) -> Result<Readi
     let is_bare = e.place.is_none() && e.attached.is_empty() && e.fetch.is_empty();
     match command::command(&e.text).filter(|_| is_bare) {
         Some(Command::Stop) => {
-            let answer = sender.map(|hash| Text::stopped(&sv.config.intake.signature, hash));
+            let answer = sender.and_then(|hash| pen(sv).stopped(hash));
             return Ok(Reading::Command { answer, stops: true });
         }
         Some(Command::Progress(code)) => {
@@ -200,7 +217,6 @@ async fn read(sv: &Services, e: &Envelope, sender: Option<&str>) -> Result<Readi
 
 /// The answer to CX; `None` for a sender who guesses codes.
 async fn progress(sv: &Services, at: i64, sender: Option<&str>, code: &str) -> Result<Option<Text>, AcceptError> {
-    let signature = &sv.config.intake.signature;
     let sender = sender.unwrap_or_default();
     if sv.intake.limits().is_guessing(at, sender) {
         return Ok(None);
@@ -210,10 +226,10 @@ async fn progress(sv: &Services, at: i64, sender: Option<&str>, code: &str) -> R
             let (_, month, day) = local_date(due, sv.config.site.utc_offset_min);
             format!("{month}月{day}日")
         });
-        return Ok(Some(Text::progress(signature, &item, day.as_deref())));
+        return Ok(pen(sv).progress(&item, day.as_deref()));
     }
     let may_answer = sv.intake.limits().wrong_code(at, sender);
-    Ok(may_answer.then(|| Text::progress_unknown(signature)))
+    Ok(may_answer.then(|| pen(sv).progress_unknown()).flatten())
 }
 
 /// The item a message adds to, and whether it names it.
@@ -241,4 +257,27 @@ async fn supplement(sv: &Services, e: &Envelope, sender: Option<&str>) -> Result
     let last = sv.store.item_last_of_party(party.id).await?;
     let since = e.at.saturating_sub(i64::try_from(sv.config.intake.supplement_hours).unwrap_or(0) * 3_600_000);
     Ok(last.filter(|item| item.created_at >= since).map(|item| (item, false)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_position_is_true_or_none() {
+        let of = |lon, lat, datum| true_position(&Place { lon, lat, datum, label: None });
+        assert_eq!(of(120.0, 31.0, Datum::Wgs84), Some((120.0, 31.0)));
+        let (lon, lat) = geo::wgs84_to_gcj02(119.97, 31.78);
+        let (back_lon, back_lat) = of(lon, lat, Datum::Gcj02).unwrap();
+        assert!((back_lon - 119.97).abs() < 1e-6 && (back_lat - 31.78).abs() < 1e-6);
+        for (lon, lat) in [(f64::NAN, 1.0), (181.0, 1.0), (0.0, 0.0)] {
+            assert_eq!(of(lon, lat, Datum::Gcj02), None);
+        }
+    }
+
+    #[test]
+    fn masks_show_no_address() {
+        assert_eq!(mask_of(AddressKind::Openid, "oABCDEFGHIJ1234"), "微信****1234");
+        assert_eq!(mask_of(AddressKind::Mail, "zhang.san@example.com"), "z***@example.com");
+    }
 }

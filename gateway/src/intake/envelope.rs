@@ -2,9 +2,16 @@
 
 use std::fmt;
 
+use hotline_db::DbError;
+
 use crate::privacy::Pii;
 
 pub use hotline_db::MediaKind;
+
+/// Bytes of a key, a name or an address; longer is refused.
+const KEY_BYTES_MAX: usize = 1_000;
+/// Bytes of a text; channels cut what is longer.
+pub const TEXT_BYTES_MAX: usize = 150_000;
 
 /// How a contact reached us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -177,6 +184,32 @@ impl Envelope {
             test: false,
             link: None,
         }
+    }
+}
+
+impl Envelope {
+    /// Refuses what no row can hold, before it is promised anything.
+    ///
+    /// # Errors
+    /// [`DbError::Invalid`] with the field.
+    pub fn check(&self) -> Result<(), DbError> {
+        let short = [("line", &self.line), ("dedup_key", &self.dedup_key), ("to", &self.to)];
+        for (field, value) in short {
+            if value.len() > KEY_BYTES_MAX || value.contains('\0') {
+                return Err(DbError::Invalid { field, why: format!("more than {KEY_BYTES_MAX} bytes, or a NUL") });
+            }
+        }
+        if self.dedup_key.is_empty() {
+            return Err(DbError::Invalid { field: "dedup_key", why: "is empty".into() });
+        }
+        if self.text.len() > TEXT_BYTES_MAX {
+            return Err(DbError::Invalid { field: "text", why: format!("more than {TEXT_BYTES_MAX} bytes") });
+        }
+        let names = self.attached.iter().map(|a| &a.sha256).chain(self.fetch.iter().map(|f| &f.reference));
+        if names.chain(&self.link).any(|n| n.len() > KEY_BYTES_MAX || n.contains('\0')) {
+            return Err(DbError::Invalid { field: "media", why: format!("a name of more than {KEY_BYTES_MAX} bytes") });
+        }
+        Ok(())
     }
 }
 

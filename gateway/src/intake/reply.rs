@@ -1,9 +1,11 @@
-//! The texts the door sends by itself, and to whom: pure but for the sealing of an address.
+//! The texts the door sends by itself, and to whom.
 
-use hotline_db::{Address, AddressKind, Item, ItemState, NewOutgoing, OutgoingPurpose, Party};
-use serde_json::{Value, json};
+use hotline_db::{Address, AddressKind, Id, Item, ItemState, NewOutgoing, OutgoingPurpose, Party};
+use serde_json::Value;
+use tracing::error;
 
 use super::envelope::Channel;
+use crate::channels::template::{Template, Templates, params_json};
 
 /// A receipt or an answer is worth nothing after so long.
 const WORTH_MS: i64 = 24 * 3_600_000;
@@ -70,92 +72,95 @@ impl Missing {
 
 /// A text before it has a recipient.
 pub struct Text {
-    template: &'static str,
+    template: Template,
     params: Value,
     text: String,
     purpose: OutgoingPurpose,
     dedup_key: Option<String>,
 }
 
-impl Text {
+/// The site's texts, in the language a citizen is written in.
+#[derive(Clone, Copy)]
+pub struct Pen<'a> {
+    /// The texts.
+    pub texts: &'a Templates,
+    /// `zh-CN` or `en`.
+    pub language: &'a str,
+}
+
+impl Pen<'_> {
+    /// `None`, and a line in the log, where a text can't be made of these values: a row without one
+    /// would be worse, and the message it answers is kept all the same.
+    fn write(self, template: Template, purpose: OutgoingPurpose, params: &[(&str, &str)]) -> Option<Text> {
+        match self.texts.render(template, self.language, params) {
+            Ok(text) => Some(Text { template, params: params_json(params), text, purpose, dedup_key: None }),
+            Err(e) => {
+                error!(template = template.as_str(), error = %e, "no text written");
+                None
+            }
+        }
+    }
+
     /// The receipt, with the one question if something is missing.
     #[must_use]
-    pub fn receipt(signature: &str, item: &Item, missing: Option<Missing>, conversation: hotline_db::Id) -> Self {
-        let (template, ask) = match missing {
-            None => ("receipt", ""),
-            Some(Missing::Place) => ("receipt_ask_place", "请回复具体地点(路名门牌或位置)。"),
-            Some(Missing::Photo) => ("receipt_ask_photo", "如方便请补发一张现场照片。"),
+    pub fn receipt(self, item: &Item, missing: Option<Missing>, conversation: Id) -> Option<Text> {
+        let template = match missing {
+            None => Template::Receipt,
+            Some(Missing::Place) => Template::ReceiptAskPlace,
+            Some(Missing::Photo) => Template::ReceiptAskPhoto,
         };
-        let text = format!(
-            "【{signature}】已收到您的反映,受理编号{},查询码{}。{ask}查进度回复CX+查询码,退订回复TD。",
-            item.acceptance_no, item.query_code
-        );
-        let params = json!({"acceptance_no": item.acceptance_no, "query_code": item.query_code, "ask": ask});
-        let key = format!("receipt:{conversation}");
-        Self { template, params, text, purpose: OutgoingPurpose::Receipt, dedup_key: Some(key) }
+        let params = [("acceptance_no", item.acceptance_no.as_str()), ("query_code", item.query_code.as_str())];
+        Some(self.write(template, OutgoingPurpose::Receipt, &params)?.once_for(format!("receipt:{conversation}")))
     }
 
     /// A greeting came and nothing else.
     #[must_use]
-    pub fn ask_what(signature: &str, conversation: hotline_db::Id) -> Self {
-        let text = format!("【{signature}】您好,请直接回复:什么问题、在什么地点,可附照片或位置。");
-        let key = format!("ask:{conversation}");
-        Self { template: "ask_what", params: json!({}), text, purpose: OutgoingPurpose::Question, dedup_key: Some(key) }
+    pub fn ask_what(self, conversation: Id) -> Option<Text> {
+        Some(self.write(Template::AskWhat, OutgoingPurpose::Question, &[])?.once_for(format!("ask:{conversation}")))
     }
 
     /// A supplement reached its item; told once an hour.
     #[must_use]
-    pub fn supplement(signature: &str, item: &Item, at: i64) -> Self {
-        let text = format!("【{signature}】您的补充已并入受理编号{}。", item.acceptance_no);
+    pub fn supplement(self, item: &Item, at: i64) -> Option<Text> {
+        let params = [("acceptance_no", item.acceptance_no.as_str())];
         let key = format!("supplement:{}:{}", item.id, at.div_euclid(3_600_000));
-        Self {
-            template: "supplement",
-            params: json!({"acceptance_no": item.acceptance_no}),
-            text,
-            purpose: OutgoingPurpose::Receipt,
-            dedup_key: Some(key),
-        }
+        Some(self.write(Template::Supplement, OutgoingPurpose::Receipt, &params)?.once_for(key))
     }
 
     /// Where an item is: its state and what was promised, never what it says.
     #[must_use]
-    pub fn progress(signature: &str, item: &Item, promised: Option<&str>) -> Self {
-        let state = state_in_words(item.state);
-        let promise = promised.map_or_else(String::new, |day| format!(",承诺{day}前办理"));
-        let text = format!("【{signature}】查询码{}:{state}{promise}。", item.query_code);
-        let params = json!({"query_code": item.query_code, "state": state, "promised": promised});
-        Self { template: "progress", params, text, purpose: OutgoingPurpose::Progress, dedup_key: None }
+    pub fn progress(self, item: &Item, promised: Option<&str>) -> Option<Text> {
+        let mut params = vec![("query_code", item.query_code.as_str()), ("state", state_in_words(item.state))];
+        params.extend(promised.map(|day| ("promised", day)));
+        self.write(Template::Progress, OutgoingPurpose::Progress, &params)
     }
 
     /// No item has this code, or none was given.
     #[must_use]
-    pub fn progress_unknown(signature: &str) -> Self {
-        let text = format!("【{signature}】未查到该查询码。请回复CX加8位查询码,例如CX12345678。");
-        Self {
-            template: "progress_unknown",
-            params: json!({}),
-            text,
-            purpose: OutgoingPurpose::Progress,
-            dedup_key: None,
-        }
+    pub fn progress_unknown(self) -> Option<Text> {
+        self.write(Template::ProgressUnknown, OutgoingPurpose::Progress, &[])
     }
 
     /// The one confirmation of TD.
     #[must_use]
-    pub fn stopped(signature: &str, address_hash: &str) -> Self {
-        let text = format!("【{signature}】已退订,不再向您发送短信。您仍可反映问题,回复CX+查询码可查进度。");
-        let key = format!("stop:{address_hash}");
-        Self { template: "stopped", params: json!({}), text, purpose: OutgoingPurpose::Stop, dedup_key: Some(key) }
+    pub fn stopped(self, address_hash: &str) -> Option<Text> {
+        Some(self.write(Template::Stopped, OutgoingPurpose::Stop, &[])?.once_for(format!("stop:{address_hash}")))
     }
 
     /// Danger, to the shift leader: what and where, without the citizen.
     #[must_use]
-    pub fn page(signature: &str, item: &Item, words: &str, place: Option<&str>, leader_hash: &str) -> Self {
-        let place = place.unwrap_or("地点待核实");
-        let text = format!("【{signature}】紧急:{words},{place}。受理编号{}。", item.acceptance_no);
-        let params = json!({"words": words, "place": place, "acceptance_no": item.acceptance_no});
-        let key = format!("page:{}:{leader_hash}", item.id);
-        Self { template: "page", params, text, purpose: OutgoingPurpose::Page, dedup_key: Some(key) }
+    pub fn page(self, item: &Item, words: &str, place: Option<&str>, leader_hash: &str) -> Option<Text> {
+        let words = if words.is_empty() { "险情" } else { words };
+        let mut params = vec![("acceptance_no", item.acceptance_no.as_str()), ("words", words)];
+        params.extend(place.map(|place| ("place", place)));
+        let text = self.write(Template::Page, OutgoingPurpose::Page, &params)?;
+        Some(text.once_for(format!("page:{}:{leader_hash}", item.id)))
+    }
+}
+
+impl Text {
+    fn once_for(self, key: String) -> Self {
+        Self { dedup_key: Some(key), ..self }
     }
 
     /// The row.
@@ -165,7 +170,7 @@ impl Text {
             channel: recipient.channel.as_str().into(),
             line: recipient.line,
             to: recipient.to,
-            template: self.template.into(),
+            template: self.template.as_str().into(),
             params: self.params.into(),
             text: self.text,
             purpose: self.purpose,
@@ -187,12 +192,12 @@ pub const fn state_in_words(state: ItemState) -> &'static str {
     match state {
         ItemState::Registered | ItemState::Verifying | ItemState::PreFiled => "已登记,正在核实",
         ItemState::HandedOff => "已派处置单位办理",
-        ItemState::NotFiled => "经核实不予立案,详情请致电热线",
+        ItemState::NotFiled => "不予立案,详询热线",
         ItemState::Deferred => "已延后受理",
         ItemState::Suspended => "办理中,因故延期",
         ItemState::AwaitingCallback => "已处置,等待回访",
         ItemState::Closed => "已办结",
-        ItemState::Void => "已作废,详情请致电热线",
+        ItemState::Void => "已作废,详询热线",
         ItemState::Reopened => "重新办理中",
     }
 }

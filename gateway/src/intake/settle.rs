@@ -17,9 +17,10 @@ use super::command;
 use super::conversation::{Due, Rules, View, due};
 use super::draft;
 use super::envelope::Channel;
-use super::reply::{Missing, Recipient, Text, recipient_of};
+use super::reply::{Missing, Pen, Recipient, recipient_of};
 use crate::app::Services;
 use crate::casecore::item_payload;
+use crate::channels::template::Templates;
 use crate::clock::now_ms;
 use crate::worklist;
 
@@ -43,7 +44,8 @@ struct Site {
     rules: Rules,
     region: String,
     target: String,
-    signature: String,
+    texts: Arc<Templates>,
+    language: String,
     leaders: Arc<Vec<Address>>,
     times: WorkTimes,
 }
@@ -56,10 +58,15 @@ impl Site {
             rules: Rules::of(intake),
             region: sv.config.site.region.clone(),
             target: sv.config.casecore.kind.clone(),
-            signature: intake.signature.clone(),
+            texts: Arc::new(sv.texts.clone()),
+            language: sv.config.site.language.clone(),
             leaders: Arc::new(intake.leader_numbers.iter().filter_map(leader).collect()),
             times: worklist::times(&sv.config.worklist, false),
         }
+    }
+
+    fn pen(&self) -> Pen<'_> {
+        Pen { texts: &self.texts, language: &self.language }
     }
 }
 
@@ -273,11 +280,11 @@ fn times(site: &Site, channel: Channel, is_reachable: bool) -> WorkTimes {
 fn ask(site: &Site, s: &Settling<'_>, to: Option<&Recipient>, now: i64) -> Vec<NewOutgoing> {
     let row = s.conversation;
     let ask = |to: &Recipient| {
-        let mut text = Text::ask_what(&site.signature, row.id).to(to.clone(), now, row.test);
+        let mut text = site.pen().ask_what(row.id)?.to(to.clone(), now, row.test);
         text.party = row.party;
-        text
+        Some(text)
     };
-    to.map(ask).into_iter().collect()
+    to.and_then(ask).into_iter().collect()
 }
 
 fn new_item(site: &Site, s: &Settling<'_>, story: &Story, channel: Channel) -> NewItem {
@@ -325,16 +332,16 @@ fn answer(site: &Site, s: &Settling<'_>, story: &Story, a: Answering, out: &mut 
     let now = a.now;
     out.answers = Some(Box::new(move |item| {
         let mut texts = Vec::new();
-        if let Some(to) = receipt_to {
-            let mut text = Text::receipt(&site.signature, item, missing, id).to(to, now, test);
+        if let Some((to, text)) = receipt_to.zip(site.pen().receipt(item, missing, id)) {
+            let mut text = text.to(to, now, test);
             text.party = party;
             texts.push(text);
         }
         if red && !test {
             for leader in site.leaders.iter() {
                 let to = Recipient { channel: Channel::Sms, line: None, to: leader.clone() };
-                let page = Text::page(&site.signature, item, &words, place.as_deref(), &leader.hash);
-                texts.push(page.to(to, now, false));
+                let page = site.pen().page(item, &words, place.as_deref(), &leader.hash);
+                texts.extend(page.map(|page| page.to(to, now, false)));
             }
         }
         texts
@@ -353,7 +360,8 @@ mod tests {
             rules: Rules::of(&Intake::default()),
             region: "320400".into(),
             target: "ledger".into(),
-            signature: "城管热线".into(),
+            texts: Arc::new(Templates::new(&std::collections::BTreeMap::new(), "城管热线").unwrap()),
+            language: "zh-CN".into(),
             leaders: Arc::new(vec![Address { hash: "leader".into(), sealed: vec![1], mask: "139****0000".into() }]),
             times: worklist::times(&crate::config::Worklist::default(), false),
         }

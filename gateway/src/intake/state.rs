@@ -2,9 +2,11 @@
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use anyhow::Context;
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 use tokio::sync::Notify;
 
+use super::journal::Journal;
 use super::limit::Limits;
 use crate::config::Config;
 
@@ -13,6 +15,10 @@ pub struct Intake {
     limits: Mutex<Limits>,
     /// Rung when a conversation's timer may have run out.
     pub bell: Notify,
+    /// What arrived while the database was away.
+    pub journal: Journal,
+    /// Rung when something is in it.
+    pub journal_bell: Notify,
     /// Counters.
     pub counters: Counters,
 }
@@ -25,6 +31,8 @@ pub struct Counters {
     pub duplicates: IntCounterVec,
     /// Messages refused because all together were too many.
     pub floods: IntCounter,
+    /// Messages the journal took for the database.
+    pub journaled: IntCounter,
     /// Messages that report danger.
     pub red: IntCounter,
 }
@@ -49,17 +57,23 @@ impl Counters {
             )?,
             duplicates: labelled("hotline_messages_repeated_total", "Messages that came again", &["channel"])?,
             floods: plain("hotline_messages_flood_total", "Messages refused because all together were too many")?,
+            journaled: plain("hotline_messages_journaled_total", "Messages the journal took for the database")?,
             red: plain("hotline_messages_red_total", "Messages that report danger")?,
         })
     }
 }
 
 impl Intake {
-    /// With the site's limits.
-    pub fn new(config: &Config, registry: &Registry) -> Result<Self, prometheus::Error> {
+    /// With the site's limits, and what the journal still holds.
+    pub fn new(config: &Config, registry: &Registry) -> anyhow::Result<Self> {
+        let path = config.storage.data_dir.join("intake.journal");
+        let journal = Journal::open(&path, config.intake.journal_mb.saturating_mul(1024 * 1024))
+            .with_context(|| format!("消息日志 / journal of messages {}", path.display()))?;
         Ok(Self {
             limits: Mutex::new(Limits::of(&config.intake)),
             bell: Notify::new(),
+            journal,
+            journal_bell: Notify::new(),
             counters: Counters::new(registry)?,
         })
     }
