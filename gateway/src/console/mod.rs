@@ -4,6 +4,7 @@
 mod attachment;
 mod auth;
 mod ban;
+mod block;
 mod call;
 mod callback;
 mod casecore;
@@ -113,6 +114,8 @@ fn router(sv: Arc<Services>) -> Router {
         .route("/hooks/mail", post(crate::channels::mail::hook::push))
         .route("/api/v1/items", get(item::list).post(item::create))
         .route("/api/v1/items/{id}", get(item::show))
+        .route("/api/v1/blocks", get(block::list).post(block::add))
+        .route("/api/v1/blocks/{id}", delete(block::lift))
         .route("/api/v1/recordings/{id}", get(recording::show))
         .route("/api/v1/recordings/{id}/audio", get(recording::audio))
         .route("/api/v1/recordings/{id}/levels", get(recording::levels))

@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::OpenApi;
 
 use super::{
-    attachment, auth, ban, call, callback, casecore, events, guest, incident, item, message, operator, recording,
+    attachment, auth, ban, block, call, callback, casecore, events, guest, incident, item, message, operator, recording,
     reward, robot, system, trace, trunk, web, work,
 };
 
@@ -17,6 +17,9 @@ use super::{
         auth::who,
         ban::list,
         ban::lift,
+        block::list,
+        block::add,
+        block::lift,
         call::list,
         call::live,
         call::show,
