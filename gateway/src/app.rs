@@ -144,7 +144,10 @@ pub async fn serve(config: Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn build(config: Arc<Config>, cancel: CancellationToken) -> anyhow::Result<(Arc<Services>, SipEvents)> {
+pub(crate) async fn build(
+    config: Arc<Config>,
+    cancel: CancellationToken,
+) -> anyhow::Result<(Arc<Services>, SipEvents)> {
     let data = &config.storage.data_dir;
     std::fs::create_dir_all(data).with_context(|| format!("数据目录 / data directory {}", data.display()))?;
     let store = Store::open(&config.storage.url()).await.context("数据库 / database")?;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use hotline_db::{
     Address, AddressKind, Amendment, ConversationPlan, ConversationState, DbError, ItemHandoff, MediaKind, MediaState,
     MessageState, MessageTaken, NewMedia, NewMessage, NewOutgoing, NewPlace, OutgoingPurpose, OutgoingState,
-    Settlement, Supplement, WorkTimes,
+    Settlement, Supplement,
 };
 use serde_json::json;
 

@@ -66,8 +66,7 @@ pub(crate) async fn add(
     let Json(form) = body?;
     user.need(&[Role::Leader, Role::Manager])?;
     let reason = reason_of(Some(&form.reason))?;
-    let kind: AddressKind =
-        form.kind.parse().map_err(|_| ApiError::bad("kind: phone | openid | mail"))?;
+    let kind: AddressKind = form.kind.parse().map_err(|_| ApiError::bad("kind: phone | openid | mail"))?;
     let until = match form.hours {
         None => None,
         Some(hours @ 1..=HOURS_MAX) => Some(now_ms() + hours * 3_600_000),
@@ -85,11 +84,7 @@ pub(crate) async fn add(
 
 /// 解除黑名单
 #[utoipa::path(delete, path = "/api/v1/blocks/{id}", params(("id" = String, Path)), responses((status = 204), (status = 403), (status = 404)))]
-pub(crate) async fn lift(
-    State(api): State<Api>,
-    user: User,
-    Path(id): Path<String>,
-) -> Result<StatusCode, ApiError> {
+pub(crate) async fn lift(State(api): State<Api>, user: User, Path(id): Path<String>) -> Result<StatusCode, ApiError> {
     user.need(&[Role::Leader, Role::Manager])?;
     let id = id_of(&id)?;
     audit(&api.sv, &user.0, "block_lift", &format!("block:{id}"), None).await?;

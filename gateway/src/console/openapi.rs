@@ -4,8 +4,8 @@ use axum::Json;
 use utoipa::OpenApi;
 
 use super::{
-    attachment, auth, ban, block, call, callback, casecore, events, guest, incident, item, message, operator, recording,
-    reward, robot, system, trace, trunk, web, work,
+    attachment, auth, ban, block, call, callback, casecore, events, guest, incident, item, message, operator,
+    recording, reward, robot, system, trace, trunk, web, work,
 };
 
 #[derive(OpenApi)]

@@ -15,5 +15,7 @@ pub mod replay;
 pub mod reply;
 pub mod settle;
 mod state;
+#[cfg(test)]
+mod tests;
 
 pub use state::Intake;
