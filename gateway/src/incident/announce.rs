@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use crate::app::Services;
 use crate::clock::now_ms;
 use crate::intake::envelope::Channel;
-use crate::intake::reply::{Recipient, Text, recipient_of};
+use crate::intake::reply::{Pen, Recipient, recipient_of};
 
 /// Prompts an announcement may use; the flow `hotline` knows the same list.
 pub const PROMPTS: [&str; 8] = [
@@ -119,8 +119,9 @@ async fn receipt(sv: &Services, item: &Item, contact: Id, party: Option<Id>, now
     let Some(party) = party.filter(|_| !sv.config.sms.lines.is_empty()) else { return Ok(()) };
     let Some(party) = sv.store.party_get(party).await?.filter(|p| p.texts_stopped_at.is_none()) else { return Ok(()) };
     let Some(to) = recipient_of(Channel::Sms, "", &party) else { return Ok(()) };
-    let mut text =
-        Text::receipt(&sv.config.intake.signature, item, None, contact).to(Recipient { line: None, ..to }, now, false);
+    let pen = Pen { texts: &sv.texts, language: &sv.config.site.language };
+    let Some(text) = pen.receipt(item, None, contact) else { return Ok(()) };
+    let mut text = text.to(Recipient { line: None, ..to }, now, false);
     (text.item, text.party) = (Some(item.id), Some(party.id));
     sv.store.outgoing_add(text, now).await.map(|_| ())
 }
