@@ -30,6 +30,8 @@ pub struct Intake {
     pub per_second_max: u32,
     /// CX with a wrong code, from one sender in an hour; further ones get no answer.
     pub wrong_codes_hour: u32,
+    /// Name of the service in the texts it sends.
+    pub signature: String,
     /// Mobile numbers that get a text when a message reports danger.
     pub leader_numbers: Vec<String>,
     /// Largest size of the journal that takes over while the database is away, MiB; then channels hold back
@@ -53,6 +55,7 @@ impl Default for Intake {
             per_channel_hour: 0,
             per_second_max: 5_000,
             wrong_codes_hour: 5,
+            signature: "城管热线".into(),
             leader_numbers: Vec::new(),
             journal_mb: 256,
             store_timeout_ms: 3_000,
