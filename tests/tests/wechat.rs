@@ -256,3 +256,89 @@ async fn the_menu_is_published_by_the_command_line() {
     let menu = site.platform.seen(wechat::MENU).remove(0).body;
     assert_eq!(menu["button"].as_array().unwrap().len(), 3);
 }
+
+/// A PNG of 8 by 8 red pixels.
+#[rustfmt::skip]
+const PIXEL: &[u8] = &[
+    137, 80, 78, 71, 13, 10, 26, 10, 0, 0, 0, 13, 73, 72, 68, 82, 0, 0, 0, 8, 0, 0, 0, 8, 8, 2, 0, 0, 0, 75, 109, 41,
+    220, 0, 0, 0, 17, 73, 68, 65, 84, 120, 156, 99, 56, 33, 39, 135, 21, 49, 12, 45, 9, 0, 144, 191, 65, 1, 178, 159,
+    62, 34, 0, 0, 0, 0, 73, 69, 78, 68, 174, 66, 96, 130,
+];
+
+/// Speech as WeChat's phones send it: one of our prompts, coded by sox.
+fn spoken_amr() -> Vec<u8> {
+    let dir = tempfile::tempdir().unwrap();
+    let amr = dir.path().join("voice.amr");
+    let prompt = hotline_tests::repo_root().join("sounds/zh-CN/greeting.wav");
+    let mut sox = std::process::Command::new("sox");
+    sox.arg(prompt).args(["-r", "8000", "-c", "1", "-t", "amr-nb"]).arg(&amr);
+    let status = sox.status().expect("sox is missing: run ops/install --test");
+    assert!(status.success(), "sox can't write AMR: run ops/install --test");
+    std::fs::read(amr).unwrap()
+}
+
+impl Site {
+    /// The media of all messages, once `wanted` holds for them.
+    async fn media(&self, what: &str, wanted: impl Fn(&[Value]) -> bool) -> Vec<Value> {
+        let look = || async {
+            let mut all = Vec::new();
+            for message in api::rows(&self.desk.api.get("/api/v1/messages").await.ok()?) {
+                let contact = message["contact"].as_str()?.to_owned();
+                let story = self.desk.api.get(&format!("/api/v1/messages/{contact}")).await.ok()?;
+                for message in story["messages"].as_array()? {
+                    for one in message["media"].as_array()? {
+                        if !all.contains(one) {
+                            all.push(one.clone());
+                        }
+                    }
+                }
+            }
+            wanted(&all).then_some(all)
+        };
+        let found = until(what, 60_000, look).await;
+        found.unwrap_or_else(|e| panic!("{e}\n{}", self.desk.gateway.log()))
+    }
+}
+
+#[tokio::test]
+async fn media_are_fetched_after_the_commit_and_again_after_a_refusal() {
+    let mut site = Site::open(|c| c).await;
+    site.platform.add_media("photo", "image/png", PIXEL.to_vec());
+    let mut video = b"\0\0\0\x18ftypmp42".to_vec();
+    video.resize(2_000, 7);
+    site.platform.add_media("film", "video/mp4", video);
+    site.platform.add_media("page", "image/jpeg", b"<html><script>alert(1)</script>".to_vec());
+    site.platform.plan(wechat::MEDIA, Fault::Code(-1), 1);
+    site.platform.plan(wechat::MEDIA, Fault::BadGateway, 1);
+    assert!(site.push(&Push::media("oCitizen1", 1, "image", "photo")).await.is_success());
+    // A crash right after the acknowledgement loses nothing: the row asks again.
+    site.desk.gateway.crash_and_restart().await.unwrap();
+    site.desk.api = site.desk.gateway.sign_in(&site.desk.user).await.unwrap();
+    assert!(site.push(&Push::media("oCitizen1", 2, "shortvideo", "film")).await.status == 200);
+    assert!(site.push(&Push::media("oCitizen1", 3, "image", "page")).await.status == 200);
+    assert!(site.push(&Push::media("oCitizen1", 4, "image", "forgotten")).await.status == 200);
+    let settled = |all: &[Value]| all.len() == 4 && all.iter().all(|m| m["state"] != "待取");
+    let media = site.media("all media fetched or given up", settled).await;
+    let stored = media.iter().filter(|m| m["state"] == "已存").count();
+    assert_eq!(stored, 2, "the photo and the film: {media:?}");
+    assert!(media.iter().all(|m| m["reference"].is_null()), "the platform's ids are nobody's business");
+    let path = site.desk.gateway.data_dir().join("attachments");
+    assert!(path.is_dir());
+}
+
+#[tokio::test]
+async fn a_voice_is_decoded_transcribed_and_its_words_are_in_the_item() {
+    let site = Site::open(|c| c).await;
+    site.platform.add_media("voice", "audio/amr", spoken_amr());
+    let push = Push::media("oCitizen1", 1, "voice", "voice");
+    assert!(site.push(&push).await.is_success());
+    let receipt = site.texts("oCitizen1", 1).await.remove(0);
+    assert!(receipt.contains("受理编号"), "{receipt}");
+    let heard = until("the voice's words in the item", 40_000, || async {
+        let item = site.items().await.into_iter().next()?;
+        let story = site.desk.api.get(&format!("/api/v1/items/{}", item["id"].as_str()?)).await.ok()?;
+        let text = story.to_string();
+        (text.contains("[语音] ") && !text.contains("语音待听")).then_some(())
+    });
+    heard.await.unwrap_or_else(|e| panic!("{e}\n{}", site.desk.gateway.log()));
+}

@@ -29,7 +29,7 @@ pub const RETRY_MS_MIN: i64 = 2_000;
 /// Longest pause between two tries.
 pub const RETRY_MS_MAX: i64 = 600_000;
 /// A row being fetched or sent comes back after so long when its worker died.
-pub const LEASE_MS: i64 = 60_000;
+pub const LEASE_MS: i64 = 15_000;
 /// Rows taken at once.
 pub const CLAIM_ROWS: i64 = 20;
 /// The workers look for rows so often when nobody wakes them.

@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod crypto;
+mod fetch;
 mod kf;
 mod kf_sync;
 pub mod limits;
@@ -14,6 +15,7 @@ pub mod quota;
 mod send;
 mod take;
 pub mod token;
+mod voice;
 pub mod webhook;
 pub mod xml;
 
@@ -43,8 +45,7 @@ pub fn is_aes_key(text: &str) -> bool {
 pub struct Wechat {
     pub(crate) official: Option<Official>,
     pub(crate) kf: Option<Kf>,
-    /// Something is to be sent, or to be fetched.
-    to_send: Notify,
+    /// Something is to be fetched.
     to_fetch: Notify,
     warned_at: AtomicI64,
 }
@@ -108,8 +109,7 @@ impl Wechat {
                 to_sync: Notify::new(),
             })
         };
-        let (to_send, to_fetch) = (Notify::new(), Notify::new());
-        Ok(Self { official, kf, to_send, to_fetch, warned_at: AtomicI64::new(0) })
+        Ok(Self { official, kf, to_fetch: Notify::new(), warned_at: AtomicI64::new(0) })
     }
 
     /// The Official Account's API, if one is configured.
@@ -152,6 +152,7 @@ pub fn spawn(sv: &Arc<Services>) {
         return;
     }
     tokio::spawn(send::run(Arc::clone(sv)));
+    tokio::spawn(fetch::run(Arc::clone(sv)));
     if sv.wechat.kf.is_some() {
         tokio::spawn(kf_sync::run(Arc::clone(sv)));
     }

@@ -70,14 +70,23 @@ impl Quota {
         (self.message_used < MESSAGE_MAX && now < self.message_at + MESSAGE_MS).then_some(Action::Message)
     }
 
-    /// Counts one message; `false` if none is allowed.
-    pub fn take(&mut self, now: i64) -> bool {
-        match self.open(now) {
-            Some(Action::Click) => self.click_used += 1,
-            Some(Action::Message) => self.message_used += 1,
-            None => return false,
+    /// Counts one message on the action it names; `None` if none is allowed.
+    pub fn take(&mut self, now: i64) -> Option<Action> {
+        let action = self.open(now)?;
+        match action {
+            Action::Click => self.click_used += 1,
+            Action::Message => self.message_used += 1,
         }
-        true
+        Some(action)
+    }
+
+    /// What was counted certainly didn't leave.
+    pub fn give_back(&mut self, action: Action) {
+        let used = match action {
+            Action::Click => &mut self.click_used,
+            Action::Message => &mut self.message_used,
+        };
+        *used = (*used - 1).max(0);
     }
 
     /// The platform says it was one too many (45047) or too late (45015): nothing until the next action.
@@ -95,9 +104,9 @@ mod tests {
     #[test]
     fn five_follow_a_message_and_none_after_two_days() {
         let mut q = Quota::default();
-        assert!(!q.take(T), "who never wrote is never written to");
+        assert!(q.take(T).is_none(), "who never wrote is never written to");
         q.grant(Action::Message, T);
-        assert_eq!((0..7).filter(|_| q.take(T + 1)).count(), 5);
+        assert_eq!((0..7).filter(|_| q.take(T + 1).is_some()).count(), 5);
         q.grant(Action::Message, T + 10);
         assert_eq!(q.open(T + 10 + MESSAGE_MS - 1), Some(Action::Message));
         assert_eq!(q.open(T + 10 + MESSAGE_MS), None);
@@ -108,26 +117,30 @@ mod tests {
         let mut q = Quota::default();
         q.grant(Action::Message, T);
         q.grant(Action::Click, T);
-        assert_eq!((0..3).filter(|_| q.take(T + 1)).count(), 3);
+        assert_eq!((0..3).filter(|_| q.take(T + 1).is_some()).count(), 3);
         assert_eq!((q.click_used, q.message_used), (3, 0));
-        assert_eq!((0..9).filter(|_| q.take(T + 1)).count(), 5);
+        assert_eq!((0..9).filter(|_| q.take(T + 1).is_some()).count(), 5);
         let mut clicked = Quota::default();
         clicked.grant(Action::Click, T);
-        assert!(!clicked.take(T + CLICK_MS));
+        assert!(clicked.take(T + CLICK_MS).is_none());
+        let action = q.take(T + 1);
+        assert_eq!(action, None);
+        q.give_back(Action::Click);
+        assert_eq!(q.take(T + 1), Some(Action::Click));
     }
 
     #[test]
     fn an_action_told_again_grants_nothing() {
         let mut q = Quota::default();
         q.grant(Action::Message, T);
-        while q.take(T) {}
+        while q.take(T).is_some() {}
         q.grant(Action::Message, T);
         q.grant(Action::Message, T - 5);
-        assert!(!q.take(T));
+        assert!(q.take(T).is_none());
         q.grant(Action::Message, T + 1);
-        assert!(q.take(T + 1));
+        assert!(q.take(T + 1).is_some());
         q.exhaust();
-        assert!(!q.take(T + 1));
+        assert!(q.take(T + 1).is_none());
     }
 
     #[test]
@@ -150,10 +163,10 @@ mod tests {
                         q.grant(Action::Click, now);
                         sent_since_click = 0;
                     }
-                    _ => match (q.open(now), q.take(now)) {
-                        (Some(Action::Message), true) => sent_since_message += 1,
-                        (Some(Action::Click), true) => sent_since_click += 1,
-                        (open, taken) => assert!(open.is_none() && !taken),
+                    _ => match q.take(now) {
+                        Some(Action::Message) => sent_since_message += 1,
+                        Some(Action::Click) => sent_since_click += 1,
+                        None => assert!(q.open(now).is_none()),
                     },
                 }
                 assert!(sent_since_message <= MESSAGE_MAX && sent_since_click <= CLICK_MAX);

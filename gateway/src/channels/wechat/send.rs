@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use super::client::{ApiError, Client, Meaning};
-use super::quota::Quota;
+use super::quota::{Action, Quota};
 use super::{CHANNEL, KF_LINE, Official, limits};
 use crate::app::Services;
 use crate::clock::now_ms;
@@ -34,7 +34,6 @@ pub(super) async fn run(sv: Arc<Services>) {
             continue;
         }
         tokio::select! {
-            () = sv.wechat.to_send.notified() => {}
             () = tokio::time::sleep(Duration::from_millis(limits::LOOK_EVERY_MS)) => {}
             () = sv.cancel.cancelled() => return,
         }
@@ -108,30 +107,31 @@ async fn one(sv: &Services, row: &Outgoing) {
 /// 客服消息.
 async fn by_service(sv: &Services, row: &Outgoing, to: &str) -> Way {
     let Some(official) = &sv.wechat.official else { return Way::Next("no Official Account is configured".into()) };
-    match allowed(sv, row).await {
-        Ok(true) => {}
-        Ok(false) => return Way::Next("客服消息条数已用完 / the citizen's window is closed".into()),
+    let counted = match allowed(sv, row).await {
+        Ok(Some(action)) => action,
+        Ok(None) => return closed(row),
         Err(e) => return Way::Later(e.to_string()),
-    }
+    };
     let body = json!({"touser": to, "msgtype": "text", "text": {"content": fitted(&row.text)}});
     let answer = official.client.post("/cgi-bin/message/custom/send", &body).await;
-    judged(sv, row, "custom", answer.map(|_| Vec::new())).await
+    judged(sv, row, "custom", Some(counted), answer.map(|_| Vec::new())).await
 }
 
 /// 微信客服. Our own `msgid` makes a repetition harmless.
 async fn by_kf(sv: &Services, row: &Outgoing, to: &str) -> Way {
     let account = row.line.as_deref().and_then(|line| line.strip_prefix(KF_LINE)).unwrap_or_default();
     let Some(kf) = &sv.wechat.kf else { return Way::Next("no 微信客服 is configured".into()) };
-    match allowed(sv, row).await {
-        Ok(true) => {}
-        Ok(false) => return Way::Next("客服消息条数已用完 / the citizen's window is closed".into()),
+    let counted = match allowed(sv, row).await {
+        Ok(Some(action)) => action,
+        Ok(None) => return closed(row),
         Err(e) => return Way::Later(e.to_string()),
-    }
+    };
     let id = row.id.to_string().replace('-', "");
     let text = fitted(&row.text);
     let body = json!({"touser": to, "open_kfid": account, "msgid": id, "msgtype": "text", "text": {"content": text}});
     let answer = kf.client.post("/cgi-bin/kf/send_msg", &body).await;
-    judged(sv, row, "kf", answer.map(|v| vec![v["msgid"].as_str().unwrap_or(&id).to_owned()])).await
+    let answer = answer.map(|v| vec![v["msgid"].as_str().unwrap_or(&id).to_owned()]);
+    judged(sv, row, "kf", Some(counted), answer).await
 }
 
 /// 模板消息, where the site has one for this text. `client_msg_id` keeps a repetition from arriving twice.
@@ -140,8 +140,8 @@ async fn by_template(sv: &Services, row: &Outgoing, to: &str) -> Way {
     let Some(template) = official.templates.get(&row.template) else { return Way::Next(String::new()) };
     let body = template_body(template, row, to);
     let answer = official.client.post("/cgi-bin/message/template/send", &body).await;
-    judged(sv, row, "template", answer.map(|v| v["msgid"].as_i64().map(|id| id.to_string()).into_iter().collect()))
-        .await
+    let answer = answer.map(|v| v["msgid"].as_i64().map(|id| id.to_string()).into_iter().collect());
+    judged(sv, row, "template", None, answer).await
 }
 
 fn template_body(template: &WechatTemplate, row: &Outgoing, to: &str) -> Value {
@@ -223,8 +223,14 @@ async fn by_sms(sv: &Services, row: &Outgoing, why: &str) {
     }
 }
 
-/// Counts the message in the citizen's window; `false`: it would be refused.
-async fn allowed(sv: &Services, row: &Outgoing) -> Result<bool, hotline_db::DbError> {
+/// An answer may be faster than the note of the message it answers: the first look doesn't count.
+fn closed(row: &Outgoing) -> Way {
+    let why = "客服消息条数已用完 / the citizen's window is closed".to_owned();
+    if row.attempts <= 1 { Way::Later(why) } else { Way::Next(why) }
+}
+
+/// Counts the message in the citizen's window; `None`: it would be refused.
+async fn allowed(sv: &Services, row: &Outgoing) -> Result<Option<Action>, hotline_db::DbError> {
     let now = now_ms();
     sv.store
         .wechat_window(&row.to_hash, move |window| {
@@ -236,7 +242,14 @@ async fn allowed(sv: &Services, row: &Outgoing) -> Result<bool, hotline_db::DbEr
         .await
 }
 
-async fn judged(sv: &Services, row: &Outgoing, call: &str, answer: Result<Vec<String>, ApiError>) -> Way {
+/// What the platform's answer means; `counted` is what the message was counted on, if it was.
+async fn judged(
+    sv: &Services,
+    row: &Outgoing,
+    call: &str,
+    counted: Option<Action>,
+    answer: Result<Vec<String>, ApiError>,
+) -> Way {
     let outcome = match &answer {
         Ok(_) => "ok",
         Err(e) => match e.meaning() {
@@ -251,19 +264,25 @@ async fn judged(sv: &Services, row: &Outgoing, call: &str, answer: Result<Vec<St
         Ok(ids) => return Way::Sent(ids),
         Err(error) => error,
     };
-    if error.meaning() == Meaning::Closed {
-        let exhaust = |window: &mut hotline_db::WechatWindow| {
+    let is_unknown = matches!(error, ApiError::NoAnswer(_) | ApiError::Unreadable(_));
+    if let Some(action) = counted.filter(|_| !is_unknown) {
+        let is_closed = error.meaning() == Meaning::Closed;
+        let correct = move |window: &mut hotline_db::WechatWindow| {
             let mut quota = Quota::from(*window);
-            quota.exhaust();
+            if is_closed {
+                quota.exhaust()
+            } else {
+                quota.give_back(action)
+            }
             *window = quota.into();
         };
-        if let Err(e) = sv.store.wechat_window(&row.to_hash, exhaust).await {
-            warn!(error = %e, "a closed WeChat window wasn't noted");
+        if let Err(e) = sv.store.wechat_window(&row.to_hash, correct).await {
+            warn!(error = %e, "a citizen's WeChat window wasn't corrected");
         }
     }
-    match (&error, error.meaning()) {
-        (ApiError::NoAnswer(_) | ApiError::Unreadable(_), _) => Way::Unknown(error.to_string()),
-        (_, Meaning::Later) => Way::Later(error.to_string()),
+    match error.meaning() {
+        _ if is_unknown => Way::Unknown(error.to_string()),
+        Meaning::Later => Way::Later(error.to_string()),
         _ => Way::Next(error.to_string()),
     }
 }
