@@ -1,6 +1,7 @@
 //! The single door. Whatever the channel, a contact gets its place in the global order of arrival
 //! here, and only what this returned `Ok` for has been acknowledged.
 
+use std::task::Poll;
 use std::time::Duration;
 
 use hotline_db::{Address, Arrived, DbError, Direction, Id, MessageState, MessageTaken, NewCall, Party};
@@ -8,8 +9,10 @@ use tracing::{info, warn};
 
 use super::draft;
 use super::envelope::{Channel, Envelope};
+use super::journal::Room;
 use super::limit::Admission;
 use super::record;
+use super::turns::Turn;
 use crate::app::Services;
 use crate::privacy::{Pii, SealError, mask_phone};
 
@@ -107,26 +110,46 @@ async fn admitted(sv: &Services, e: Envelope) -> Result<Taken, AcceptError> {
         warn!(channel = e.channel.as_str(), sender = %shown_sender(&e), "limit of messages an hour reached: kept without an item");
     }
     let is_limited = matches!(verdict, Admission::Limited { .. });
+    let turn = sv.intake.turns.take(e.channel, &e.line);
+    taken_in_turn(sv, &e, is_limited, turn).await
+}
+
+/// The message in the database, or while that is away in the journal; never ahead of the line's earlier ones.
+async fn taken_in_turn(sv: &Services, e: &Envelope, is_limited: bool, mut turn: Turn) -> Result<Taken, AcceptError> {
+    let journal = &sv.intake.journal;
     // Behind what waits: nobody overtakes.
-    if sv.intake.journal.is_active() {
-        return journaled(sv, &e, is_limited).await;
-    }
-    let patience = Duration::from_millis(sv.config.intake.store_timeout_ms);
-    match tokio::time::timeout(patience, stored(sv, &e, is_limited)).await {
-        Ok(Err(error)) if error.is_transient() => {
-            warn!(channel = e.channel.as_str(), %error, "the database is away: journaled");
-            journaled(sv, &e, is_limited).await
+    if !journal.is_active() {
+        let patience = Duration::from_millis(sv.config.intake.store_timeout_ms);
+        match tokio::time::timeout(patience, stored(sv, e, is_limited, &mut turn)).await {
+            Ok(Ok(Some(taken))) => {
+                turn.may_settle().await;
+                return Ok(taken);
+            }
+            Ok(Ok(None)) => {}
+            Ok(Err(error)) if error.is_transient() => {
+                warn!(channel = e.channel.as_str(), %error, "the database is away: journaled");
+            }
+            Ok(Err(error)) => return Err(error),
+            // If it is stored all the same, its key says so when the journal is replayed.
+            Err(_) => {}
         }
-        Ok(outcome) => outcome,
-        // If it is stored all the same, its key says so when the journal is replayed.
-        Err(_) => journaled(sv, &e, is_limited).await,
     }
+    let room = journal.reserve();
+    turn.queued();
+    turn.may_settle().await;
+    journaled(sv, e, is_limited, room, turn).await
 }
 
 /// The message in the journal.
-async fn journaled(sv: &Services, e: &Envelope, is_limited: bool) -> Result<Taken, AcceptError> {
+async fn journaled(
+    sv: &Services,
+    e: &Envelope,
+    is_limited: bool,
+    room: Room<'_>,
+    turn: Turn,
+) -> Result<Taken, AcceptError> {
     let sealed = record::seal(&sv.sealer, e, is_limited)?;
-    sv.intake.journal.append(sealed).await.map_err(|error| {
+    room.append(sealed, || drop(turn)).await.map_err(|error| {
         warn!(channel = e.channel.as_str(), %error, "neither database nor journal: not acknowledged");
         AcceptError::Away
     })?;
@@ -144,16 +167,27 @@ fn shown_sender(e: &Envelope) -> String {
     draft::address_of(&e.sender).map_or_else(String::new, |(_, pii)| pii.to_string())
 }
 
-/// The message in the tables.
-async fn stored(sv: &Services, e: &Envelope, is_limited: bool) -> Result<Taken, AcceptError> {
+/// The message in the tables; `None` if others wait in the journal by now.
+async fn stored(sv: &Services, e: &Envelope, is_limited: bool, turn: &mut Turn) -> Result<Option<Taken>, AcceptError> {
     let new = draft::draft(sv, e, is_limited).await?;
     let red = new.red;
-    let taken = sv.store.message_take(new).await?;
+    turn.may_queue().await;
+    if sv.intake.journal.is_active() {
+        return Ok(None);
+    }
+    let mut taking = std::pin::pin!(sv.store.message_take(new));
+    // Asked once, it is in the database's queue; the commit it waits for is everybody's.
+    let at_once = std::future::poll_fn(|cx| Poll::Ready(taking.as_mut().poll(cx))).await;
+    turn.queued();
+    let taken = match at_once {
+        Poll::Ready(taken) => taken?,
+        Poll::Pending => taking.await?,
+    };
     if let (true, MessageTaken::New { contact, seq, message, .. }) = (e.test, taken) {
         // A self-test is in no figure.
-        return Ok(Taken::New { contact, seq, message });
+        return Ok(Some(Taken::New { contact, seq, message }));
     }
-    Ok(note(sv, e.channel, red, taken))
+    Ok(Some(note(sv, e.channel, red, taken)))
 }
 
 /// Counts it, and rings for the worker where something is due at once.

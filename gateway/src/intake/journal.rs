@@ -104,25 +104,10 @@ impl Journal {
         self.pending.load(Ordering::SeqCst)
     }
 
-    /// Keeps a record; on disk when this returns `Ok`.
-    ///
-    /// # Errors
-    /// [`JournalError`]: it isn't kept.
-    pub async fn append(&self, body: Vec<u8>) -> Result<(), JournalError> {
-        if body.len() > RECORD_BYTES_MAX {
-            return Err(JournalError::TooLong);
-        }
-        // Before the record is written: whoever comes next must queue up behind it.
+    /// Room for a record that will come: whoever comes next must queue up behind it.
+    pub(super) fn reserve(&self) -> Room<'_> {
         self.pending.fetch_add(1, Ordering::SeqCst);
-        let (tell, told) = oneshot::channel();
-        let outcome = match self.orders.send(Order::Append(body, tell)).await {
-            Ok(()) => told.await.unwrap_or(Err(JournalError::Closed)),
-            Err(_) => Err(JournalError::Closed),
-        };
-        if outcome.is_err() {
-            self.pending.fetch_sub(1, Ordering::SeqCst);
-        }
-        outcome
+        Room { journal: self, is_written: false }
     }
 
     /// The records from `offset` on, at most `most`, and the offset behind them.
@@ -155,6 +140,41 @@ impl Journal {
         };
         self.pending.fetch_sub(count, Ordering::SeqCst);
         Ok(emptied)
+    }
+}
+
+/// A place in the journal; given up when it is dropped before the record is written.
+pub(super) struct Room<'a> {
+    journal: &'a Journal,
+    is_written: bool,
+}
+
+impl Room<'_> {
+    /// Keeps a record; on disk when this returns `Ok`. `queued` is called once its place is behind
+    /// all earlier records and before all later ones.
+    ///
+    /// # Errors
+    /// [`JournalError`]: it isn't kept.
+    pub(super) async fn append(mut self, body: Vec<u8>, queued: impl FnOnce()) -> Result<(), JournalError> {
+        if body.len() > RECORD_BYTES_MAX {
+            return Err(JournalError::TooLong);
+        }
+        let (tell, told) = oneshot::channel();
+        self.journal.orders.send(Order::Append(body, tell)).await.map_err(|_| JournalError::Closed)?;
+        queued();
+        // From here on the record is in the file, whether or not somebody waits for it.
+        self.is_written = true;
+        let outcome = told.await.unwrap_or(Err(JournalError::Closed));
+        self.is_written = outcome.is_ok();
+        outcome
+    }
+}
+
+impl Drop for Room<'_> {
+    fn drop(&mut self) {
+        if !self.is_written {
+            self.journal.pending.fetch_sub(1, Ordering::SeqCst);
+        }
     }
 }
 
@@ -308,6 +328,12 @@ fn crc32(bytes: &[u8]) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Journal {
+        async fn append(&self, body: Vec<u8>) -> Result<(), JournalError> {
+            self.reserve().append(body, || ()).await
+        }
+    }
 
     fn stage() -> (tempfile::TempDir, std::path::PathBuf) {
         let folder = tempfile::tempdir().unwrap();

@@ -17,5 +17,6 @@ pub mod settle;
 mod state;
 #[cfg(test)]
 mod tests;
+mod turns;
 
 pub use state::Intake;

@@ -8,6 +8,7 @@ use tokio::sync::Notify;
 
 use super::journal::Journal;
 use super::limit::Limits;
+use super::turns::Turns;
 use crate::config::Config;
 
 /// The door's memory: counts of the current hour, and a bell for the worker behind it.
@@ -17,6 +18,8 @@ pub struct Intake {
     pub bell: Notify,
     /// What arrived while the database was away.
     pub journal: Journal,
+    /// Places of the messages under way in their lines.
+    pub(super) turns: Turns,
     /// Rung when something is in it.
     pub journal_bell: Notify,
     /// Counters.
@@ -73,6 +76,7 @@ impl Intake {
             limits: Mutex::new(Limits::of(&config.intake)),
             bell: Notify::new(),
             journal,
+            turns: Turns::default(),
             journal_bell: Notify::new(),
             counters: Counters::new(registry)?,
         })
