@@ -4,16 +4,17 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hotline_db::{DbError, NewSmsPart, SmsPart};
+use hotline_db::{DbError, Id, NewSmsPart, SmsPart};
 use tracing::{info, warn};
 
 use super::join::{Piece, join};
-use super::limits::{JOIN_BATCH, JOIN_EVERY_MS, PARTS_KEPT_MS, PARTS_PRUNED_MAX, REPEAT_MS};
+use super::limits::{JOIN_BATCH, JOIN_EVERY_MS, PART_REPEAT_MS, PARTS_KEPT_MS, PARTS_PRUNED_MAX, REPEAT_MS};
 use super::parts::{Concat, read_header, read_unannounced_header};
 use super::text::{Coding, decode};
 use crate::app::Services;
 use crate::clock::now_ms;
 use crate::intake::accept::{AcceptError, Taken, message};
+use crate::intake::command::command;
 use crate::intake::envelope::{Channel, Envelope, Sender};
 use crate::privacy::Pii;
 
@@ -80,7 +81,13 @@ fn key_of(sv: &Services, incoming: &Incoming, rest: &[&[u8]]) -> String {
 async fn keep(sv: &Services, incoming: &Incoming, concat: Option<Concat>, content: &[u8]) -> Result<(), AcceptError> {
     let (total, number) = concat.map_or((1, 1), |c| (c.total, c.number));
     let label = concat.map_or_else(|| "single".to_owned(), |c| format!("{} {} {}", c.reference, c.wide, c.total));
-    let id = incoming.provider_id.as_deref().unwrap_or_default();
+    // A second CX or TD wants a second answer, and a repetition of one does no harm.
+    let is_command = concat.is_none() && command(&decode(incoming.coding, content).text).is_some();
+    let id = match &incoming.provider_id {
+        Some(id) => id.clone(),
+        None if is_command => Id::new().to_string(),
+        None => String::new(),
+    };
     let new = NewSmsPart {
         group_key: key_of(sv, incoming, &[label.as_bytes()]),
         number: number.into(),
@@ -94,7 +101,7 @@ async fn keep(sv: &Services, incoming: &Incoming, concat: Option<Concat>, conten
         at: incoming.at,
     };
     let join_ms = i64::try_from(sv.config.sms.join_s).unwrap_or(90) * 1_000;
-    let repeat_ms = if incoming.provider_id.is_some() { PARTS_KEPT_MS } else { REPEAT_MS };
+    let repeat_ms = repeat_ms(incoming.provider_id.is_some(), concat.is_some());
     let parts = sv.store.sms_part_add(new, join_ms, repeat_ms).await?;
     if parts.len() >= usize::from(total)
         && let Err(e) = take_group(sv, &parts).await
@@ -103,6 +110,15 @@ async fn keep(sv: &Services, incoming: &Incoming, concat: Option<Concat>, conten
         warn!(line = incoming.line, error = %e, "a whole message waits");
     }
     Ok(())
+}
+
+/// How long ago the same may have come for a new one to be its repetition.
+const fn repeat_ms(has_id: bool, is_part: bool) -> i64 {
+    match (has_id, is_part) {
+        (true, _) => PARTS_KEPT_MS,
+        (false, true) => PART_REPEAT_MS,
+        (false, false) => REPEAT_MS,
+    }
 }
 
 /// Hands the parts of one message over as they are; the key is the message's own, so once.
@@ -170,4 +186,46 @@ async fn sweep_once(sv: &Services, now: i64) -> Result<(), DbError> {
     }
     while sv.store.sms_parts_prune(now - PARTS_KEPT_MS, PARTS_PRUNED_MAX).await? > 0 {}
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::channels::sms::text::to_ucs2;
+
+    #[tokio::test]
+    async fn the_same_words_without_an_id_are_a_repetition_for_a_short_time_and_a_command_never() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = crate::config::Config::default();
+        config.storage.data_dir = folder.path().to_owned();
+        config.sip.listen = vec!["127.0.0.1:0".parse().unwrap()];
+        config.media.bind = "127.0.0.1".parse().unwrap();
+        config.voice.sounds_dir = Some(concat!(env!("CARGO_MANIFEST_DIR"), "/../sounds").into());
+        let (sv, _events) = crate::app::build(Arc::new(config), CancellationToken::new()).await.unwrap();
+        let now = now_ms();
+        let writes = async |words: &str, at: i64| {
+            let incoming = Incoming {
+                line: "a".into(),
+                from: Pii::new("13812345678".into()),
+                to: "10629100".into(),
+                coding: Coding::Ucs2,
+                has_header: false,
+                concat: None,
+                content: to_ucs2(words),
+                provider_id: None,
+                at,
+            };
+            take(&sv, incoming).await.unwrap();
+            sv.store.messages(None, 50).await.unwrap().len()
+        };
+        assert_eq!(writes("还在漏", now).await, 1);
+        assert_eq!(writes("还在漏", now + 1_000).await, 1, "the acknowledgement was lost");
+        assert_eq!(writes("还在漏", now + REPEAT_MS + 1_000).await, 2, "the citizen says it again");
+        assert_eq!(writes("CX12345678", now).await, 3);
+        assert_eq!(writes("CX12345678", now + 1_000).await, 4, "and asks again");
+        sv.store.close().await;
+        assert_eq!((repeat_ms(false, false), repeat_ms(false, true)), (REPEAT_MS, PART_REPEAT_MS));
+    }
 }

@@ -30,8 +30,13 @@ pub(super) const LINES_TRIED_MAX: usize = 4;
 pub(super) const JOIN_EVERY_MS: u64 = 5_000;
 /// Parts are kept for so long after their message was taken: a carrier's repetition is known by them.
 pub(super) const PARTS_KEPT_MS: i64 = 72 * 3_600_000;
-/// A repetition of a message whose id says nothing comes within so long; the same words later are a new one.
-pub(super) const REPEAT_MS: i64 = 600_000;
+/// A repetition of a message whose id says nothing comes within so long: what a carrier repeats is what it had no
+/// acknowledgement of, one response time or one new connection later. The same words later are a new message.
+pub(super) const REPEAT_MS: i64 = 90_000;
+/// The same for a part, whose reference tells it from the next.
+pub(super) const PART_REPEAT_MS: i64 = 600_000;
+/// Texts that wait for a line without connections are handed back so often.
+pub(super) const TURN_AWAY_MS: u64 = 500;
 /// Parts deleted in one go.
 pub(super) const PARTS_PRUNED_MAX: i64 = 1_000;
 /// Messages looked at in one go.

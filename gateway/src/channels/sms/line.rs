@@ -10,6 +10,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use super::limits::ORDERS_MAX;
+use super::order::Wanted;
+pub use super::order::{Order, Ticket};
 use crate::config::{Sms, SmsKind};
 use crate::privacy::Pii;
 
@@ -70,15 +72,6 @@ pub enum Fault {
     Passing,
 }
 
-/// A text for a driver.
-#[derive(Debug)]
-pub struct Order {
-    /// The text.
-    pub text: Text,
-    /// Told what became of it. Dropped without a word: [`Outcome::Unknown`].
-    pub reply: oneshot::Sender<Outcome>,
-}
-
 /// How a line is, shared between its driver and everybody else.
 #[derive(Debug, Default)]
 pub struct LineState {
@@ -86,6 +79,7 @@ pub struct LineState {
     paused_until: AtomicI64,
     failed_until: AtomicI64,
     last_error: Mutex<Option<String>>,
+    deaf: Mutex<Option<String>>,
 }
 
 impl LineState {
@@ -104,6 +98,16 @@ impl LineState {
     /// Something went wrong; links stay as they are.
     pub fn failed(&self, why: &str) {
         *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.to_owned());
+    }
+
+    /// Texts may leave, but none from citizens arrives: the connection for those is down.
+    pub fn deaf(&self, why: &str) {
+        *self.deaf.lock().unwrap_or_else(PoisonError::into_inner) = Some(why.to_owned());
+    }
+
+    /// The connection for citizens' texts works.
+    pub fn hears(&self) {
+        *self.deaf.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// Nothing goes here until `at` (epoch ms): the carrier wants less.
@@ -126,6 +130,15 @@ impl LineState {
     #[must_use]
     pub fn last_error(&self) -> Option<String> {
         self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// What keeps citizens' texts or ours from passing.
+    fn problem(&self) -> Option<String> {
+        let deaf = || self.deaf.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        if self.links() == 0 {
+            return Some(self.last_error().unwrap_or_else(|| "未连接 / not connected".into()));
+        }
+        deaf().map(|why| format!("收不到短信 / receives nothing: {why}"))
     }
 
     fn is_usable(&self, now: i64) -> bool {
@@ -166,9 +179,13 @@ impl Line {
         let Ok(Ok(place)) = queued else {
             return Outcome::NotSent { error: format!("{}: 线路繁忙 / the line is busy", self.name) };
         };
-        place.send(Order { text, reply });
+        let wanted = Wanted::default();
+        place.send(Order { text, ticket: wanted.ticket(), reply });
         match tokio::time::timeout_at(deadline, outcome).await {
             Ok(Ok(outcome)) => outcome,
+            _ if wanted.give_up() => {
+                Outcome::NotSent { error: format!("{}: 未轮到发送 / its turn never came", self.name) }
+            }
             _ => Outcome::Unknown { error: format!("{}: 无应答 / no answer", self.name) },
         }
     }
@@ -225,15 +242,11 @@ impl Lines {
         group.iter().find(|l| at.checked_sub(l.weight).map(|rest| at = rest).is_none()).or(group.last()).copied()
     }
 
-    /// What `/healthz` says: lines none of whose connections works.
+    /// What `/healthz` says: lines by which nothing leaves, or nothing arrives.
     #[must_use]
     pub fn problems(&self) -> Vec<String> {
-        let down = self.0.iter().filter(|l| l.state.links() == 0);
-        down.map(|l| {
-            let why = l.state.last_error().unwrap_or_else(|| "未连接 / not connected".into());
-            format!("sms line {}: {why}", l.name)
-        })
-        .collect()
+        let down = self.0.iter().filter_map(|l| Some((l, l.state.problem()?)));
+        down.map(|(l, why)| format!("sms line {}: {why}", l.name)).collect()
     }
 }
 
@@ -302,26 +315,68 @@ mod tests {
         assert_eq!(counts(&lines, None, &[], 100)["a"], 1_000);
     }
 
-    #[tokio::test]
-    async fn a_driver_that_drops_an_order_leaves_its_outcome_unknown() {
-        let lines = lines(&[("a", 10, 1)]);
-        let line = lines.get("a").unwrap();
-        let text = Text {
+    fn text() -> Text {
+        Text {
             to: Pii::new("+8613812345678".into()),
             text: Pii::new("已受理".into()),
             template: String::new(),
             params: Value::Null,
             reference: 1,
             expires_at: 0,
-        };
+        }
+    }
+
+    #[tokio::test]
+    async fn an_order_that_was_begun_and_dropped_has_an_unknown_outcome() {
+        let lines = lines(&[("a", 10, 1)]);
+        let line = lines.get("a").unwrap();
         let mut feed = line.take_feed().unwrap();
         assert!(line.take_feed().is_none());
-        let driver = tokio::spawn(async move { drop(feed.recv().await) });
+        let driver = tokio::spawn(async move {
+            let order = feed.recv().await.unwrap();
+            assert!(order.ticket.begin());
+            drop(order);
+            drop(feed.recv().await);
+        });
         let soon = || Instant::now() + std::time::Duration::from_secs(5);
-        let outcome = line.send(text.clone(), soon()).await;
+        let outcome = line.send(text(), soon()).await;
+        assert!(matches!(outcome, Outcome::Unknown { .. }), "{outcome:?}");
+        let outcome = line.send(text(), soon()).await;
+        assert!(matches!(outcome, Outcome::NotSent { .. }), "it wasn't begun: {outcome:?}");
+        driver.await.unwrap();
+        let outcome = line.send(text(), soon()).await;
+        assert!(matches!(outcome, Outcome::NotSent { .. }), "nobody took it: {outcome:?}");
+    }
+
+    #[tokio::test]
+    async fn what_waited_too_long_did_not_leave_and_never_will() {
+        let lines = lines(&[("a", 10, 1)]);
+        let line = lines.get("a").unwrap();
+        let mut feed = line.take_feed().unwrap();
+        let soon = || Instant::now() + std::time::Duration::from_millis(100);
+        let outcome = line.send(text(), soon()).await;
+        assert!(matches!(outcome, Outcome::NotSent { .. }), "{outcome:?}");
+        assert!(!feed.recv().await.unwrap().ticket.begin(), "whoever wanted it sends it elsewhere");
+        let driver = tokio::spawn(async move {
+            let order = feed.recv().await.unwrap();
+            assert!(order.ticket.begin() && order.ticket.begin());
+            order.reply.is_closed()
+        });
+        let outcome = line.send(text(), soon()).await;
         assert!(matches!(outcome, Outcome::Unknown { .. }), "{outcome:?}");
         driver.await.unwrap();
-        let outcome = line.send(text, soon()).await;
-        assert!(matches!(outcome, Outcome::NotSent { .. }), "nobody took it: {outcome:?}");
+    }
+
+    #[test]
+    fn a_line_that_hears_nobody_is_a_problem_though_texts_leave() {
+        let lines = lines(&[("a", 10, 1)]);
+        let state = &lines.get("a").unwrap().state;
+        state.link_up();
+        assert!(lines.problems().is_empty());
+        state.deaf("bind refused");
+        assert!(lines.problems()[0].contains("bind refused"), "{:?}", lines.problems());
+        assert_eq!(counts(&lines, None, &[], 0)["a"], 1_000, "texts still leave");
+        state.hears();
+        assert!(lines.problems().is_empty());
     }
 }

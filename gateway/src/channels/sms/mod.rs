@@ -9,6 +9,7 @@ pub mod incoming;
 pub mod join;
 pub mod line;
 pub mod metrics;
+pub mod order;
 pub mod ordered;
 pub mod outgoing;
 pub mod parts;

@@ -29,5 +29,7 @@ pub(super) const RECONNECT_MS_MAX: u64 = 60_000;
 pub(super) const STEADY_MS: u64 = 60_000;
 /// Texts of which parts are unanswered, per connection; no further one is taken.
 pub(super) const ORDERS_OPEN_MAX: usize = 256;
-/// A part refused by flow control is sent again so often by the same connection.
+/// A part refused by flow control is sent again so often by the same connection …
 pub(super) const PART_TRIES_MAX: u32 = 3;
+/// … and so often when other parts of its text have left.
+pub(super) const PART_TRIES_BEGUN_MAX: u32 = 8;

@@ -19,6 +19,7 @@ use super::session::{Check, Session, Settings};
 use crate::app::Services;
 use crate::channels::sms::incoming::{self, Incoming};
 use crate::channels::sms::line::{LineState, Order};
+use crate::channels::sms::order::turn_away;
 use crate::channels::sms::ordered::Ordered;
 use crate::channels::sms::text::Coding;
 use crate::clock::{local_date, now_ms};
@@ -58,6 +59,7 @@ pub fn spawn(sv: &Arc<Services>, name: &str, config: &CmppLine) {
     for n in 0..config.links {
         tokio::spawn(keep_connected(Arc::clone(&shared), n));
     }
+    tokio::spawn(async move { turn_away(&shared.feed, &shared.state, shared.sv.cancel.clone()).await });
 }
 
 fn secret_of(config: &CmppLine) -> Result<String, String> {

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use super::event::Outcome as PartOutcome;
-use super::limits::{ORDERS_OPEN_MAX, PART_TRIES_MAX};
+use super::limits::{ORDERS_OPEN_MAX, PART_TRIES_BEGUN_MAX, PART_TRIES_MAX};
 use super::pdu::{Submit, result_text};
 use super::session::Session;
 use crate::channels::sms::line::{Fault, Order, Outcome};
@@ -21,16 +21,24 @@ struct Open {
     open: usize,
     /// Parts handed to the session at least once.
     begun: usize,
-    tries: u32,
     worst: Option<PartOutcome>,
+}
+
+/// A part on its way.
+struct Part {
+    order: u64,
+    at: usize,
+    message: Submit,
+    /// How often flow control refused it.
+    throttled: u32,
 }
 
 /// The texts of one connection.
 pub(super) struct Orders {
     config: CmppLine,
     open: BTreeMap<u64, Open>,
-    waiting: VecDeque<(u64, usize, Submit)>,
-    sent: BTreeMap<u64, (u64, usize, Submit)>,
+    waiting: VecDeque<Part>,
+    sent: BTreeMap<u64, Part>,
     next_order: u64,
     next_token: u64,
 }
@@ -75,22 +83,11 @@ impl Orders {
         let part = |(at, content): (usize, Vec<u8>)| {
             let number = u8::try_from(at + 1).unwrap_or(u8::MAX);
             let report = self.config.reports;
-            (
-                id,
-                at,
-                Submit {
-                    to: Pii::new(to.clone()),
-                    total,
-                    number,
-                    report,
-                    fmt: cut.coding.to_cmpp(),
-                    has_header,
-                    content,
-                },
-            )
+            let fmt = cut.coding.to_cmpp();
+            let message = Submit { to: Pii::new(to.clone()), total, number, report, fmt, has_header, content };
+            Part { order: id, at, message, throttled: 0 }
         };
-        let open =
-            Open { order, ids: vec![None; cut.parts.len()], open: cut.parts.len(), begun: 0, tries: 0, worst: None };
+        let open = Open { order, ids: vec![None; cut.parts.len()], open: cut.parts.len(), begun: 0, worst: None };
         self.waiting.extend(cut.parts.into_iter().enumerate().map(part));
         self.open.insert(id, open);
     }
@@ -98,38 +95,41 @@ impl Orders {
     /// Hands parts to the session while it has room.
     pub(super) fn submit(&mut self, session: &mut Session, now: u64) {
         while !self.waiting.is_empty() && session.ready_at(now) == Some(now) {
-            let Some((order, at, message)) = self.waiting.pop_front() else { return };
-            let Some(open) = self.open.get_mut(&order) else { continue };
-            if open.order.reply.is_closed() && open.begun == 0 {
+            let Some(part) = self.waiting.pop_front() else { return };
+            let Some(open) = self.open.get_mut(&part.order) else { continue };
+            if open.begun == 0 && !open.order.ticket.begin() {
                 // Whoever wanted it sent has given up; nothing of it left.
-                self.drop_order(order);
+                self.drop_order(part.order);
                 continue;
             }
             open.begun += 1;
             self.next_token += 1;
-            session.submit(self.next_token, &message, now);
-            self.sent.insert(self.next_token, (order, at, message));
+            session.submit(self.next_token, &part.message, now);
+            self.sent.insert(self.next_token, part);
         }
     }
 
     fn drop_order(&mut self, order: u64) {
         self.open.remove(&order);
-        self.waiting.retain(|(of, _, _)| *of != order);
+        self.waiting.retain(|part| part.order != order);
     }
 
     /// A part's outcome; `true` if the carrier wants less.
     pub(super) fn on_outcome(&mut self, token: u64, outcome: PartOutcome) -> bool {
-        let Some((id, at, message)) = self.sent.remove(&token) else { return false };
+        let Some(mut part) = self.sent.remove(&token) else { return false };
+        let id = part.order;
         let Some(open) = self.open.get_mut(&id) else { return false };
         let is_throttled = outcome == PartOutcome::Throttled;
-        if is_throttled && open.tries < PART_TRIES_MAX {
+        // A text that has begun to leave is finished rather than begun again.
+        let has_left = open.ids.iter().any(Option::is_some);
+        if is_throttled && part.throttled < if has_left { PART_TRIES_BEGUN_MAX } else { PART_TRIES_MAX } {
             // The session waits before it takes the part again.
-            open.tries += 1;
-            self.waiting.push_front((id, at, message));
+            part.throttled += 1;
+            self.waiting.push_front(part);
             return true;
         }
         match outcome {
-            PartOutcome::Accepted(msg_id) => open.ids[at] = Some(msg_id),
+            PartOutcome::Accepted(msg_id) => open.ids[part.at] = Some(msg_id),
             worse => open.worst = Some(open.worst.map_or(worse, |w| worst(w, worse))),
         }
         open.open = open.open.saturating_sub(1);
@@ -206,7 +206,7 @@ mod tests {
     use tokio::sync::oneshot;
 
     use super::*;
-    use crate::channels::sms::line::Text;
+    use crate::channels::sms::line::{Text, Ticket};
 
     fn order(text: &str) -> (Order, oneshot::Receiver<Outcome>) {
         let (reply, outcome) = oneshot::channel();
@@ -218,7 +218,7 @@ mod tests {
             reference: 7,
             expires_at: 0,
         };
-        (Order { text, reply }, outcome)
+        (Order { text, ticket: Ticket::default(), reply }, outcome)
     }
 
     /// Orders whose parts were all handed over: their tokens are 1, 2, …
@@ -231,10 +231,10 @@ mod tests {
     }
 
     fn hand_over(orders: &mut Orders) {
-        while let Some((id, at, message)) = orders.waiting.pop_front() {
-            orders.open.get_mut(&id).unwrap().begun += 1;
+        while let Some(part) = orders.waiting.pop_front() {
+            orders.open.get_mut(&part.order).unwrap().begun += 1;
             orders.next_token += 1;
-            orders.sent.insert(orders.next_token, (id, at, message));
+            orders.sent.insert(orders.next_token, part);
         }
     }
 
@@ -271,6 +271,31 @@ mod tests {
             orders.on_outcome(token, PartOutcome::Throttled);
         }
         assert_eq!(outcome.try_recv().unwrap(), Outcome::Throttled);
+    }
+
+    #[test]
+    fn each_part_has_its_own_tries() {
+        let mut orders = Orders::new(&CmppLine::default());
+        let (order, mut outcome) = order(&"井".repeat(600));
+        orders.take(order);
+        let parts = orders.waiting.len() as u64;
+        assert!(parts > u64::from(PART_TRIES_MAX) + 1);
+        hand_over(&mut orders);
+        orders.on_outcome(1, PartOutcome::Accepted(1));
+        // All others are throttled in one breath, and again.
+        for round in 0..2 {
+            let first = if round == 0 { 2 } else { parts + 1 };
+            for token in first..first + parts - 1 {
+                assert!(orders.on_outcome(token, PartOutcome::Throttled));
+            }
+            assert!(outcome.try_recv().is_err(), "round {round}");
+            hand_over(&mut orders);
+        }
+        for token in 2 * parts..3 * parts - 1 {
+            orders.on_outcome(token, PartOutcome::Accepted(token));
+        }
+        let Ok(Outcome::Accepted { provider_ids }) = outcome.try_recv() else { panic!("not accepted") };
+        assert_eq!(provider_ids.len() as u64, parts);
     }
 
     #[test]

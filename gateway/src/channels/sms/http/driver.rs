@@ -39,8 +39,12 @@ pub fn spawn(sv: &Arc<Services>, name: &str, settings: &HttpLine) {
 
 async fn run(mut feed: mpsc::Receiver<Order>, settings: Arc<HttpLine>, client: reqwest::Client, state: Arc<LineState>) {
     let places = Arc::new(Semaphore::new(settings.window));
-    while let Some(Order { text, reply }) = feed.recv().await {
+    while let Some(Order { text, ticket, reply }) = feed.recv().await {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        if !ticket.begin() {
+            // Whoever wanted it sent has given up, and may have sent it elsewhere.
+            continue;
+        }
         let (settings, client, state) = (Arc::clone(&settings), client.clone(), Arc::clone(&state));
         tokio::spawn(async move {
             let outcome = one(&settings, &client, &text).await;

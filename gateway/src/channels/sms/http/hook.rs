@@ -92,6 +92,7 @@ fn with_push<T>(peer: SocketAddr, headers: &HeaderMap, body: &[u8], read: impl F
     read(&Push { peer: peer.ip().to_canonical(), header: &header, body, now: now_ms() })
 }
 
+/// `false`: the aggregator is to push it again.
 async fn take_one(sv: &Services, line: &str, message: Message) -> bool {
     let incoming = Incoming {
         line: line.to_owned(),
@@ -106,6 +107,12 @@ async fn take_one(sv: &Services, line: &str, message: Message) -> bool {
     };
     match take(sv, incoming).await {
         Ok(()) => true,
+        Err(e) if !e.is_transient() => {
+            // It would be as unusable the next time, and those behind it would never come in.
+            sv.metrics.sms.warned(line, "message_unusable");
+            warn!(line, error = %e, "短信不可用,已略过 / a message can't be taken, now or ever: left out");
+            true
+        }
         Err(e) => {
             warn!(line, error = %e, "短信未收下,平台会重推 / a message was not taken: the aggregator keeps it");
             false

@@ -9,11 +9,11 @@ use tracing::warn;
 use super::limits::{PART_THROTTLED, PART_TRIES_MAX};
 use super::link::{Handler, Job, Link, Role, Verdict};
 use super::message::{Mobile, Unfit, submissions};
-use super::receipt::{Receipt, State};
+use super::receipt::{Receipt, State, without_zeros};
 use super::status::Submitted;
 use crate::app::Services;
 use crate::channels::sms::incoming::{Incoming, take};
-use crate::channels::sms::line::{Fault, LineState, Order, Outcome, Text};
+use crate::channels::sms::line::{Fault, LineState, Order, Outcome, Text, Ticket};
 use crate::channels::sms::parts::{Plan, cut};
 use crate::channels::sms::report::settle;
 use crate::channels::sms::text::Coding;
@@ -34,7 +34,12 @@ pub fn spawn(sv: &Arc<Services>, name: &str, settings: &SmppLine) {
         }
     }
     let settings = Arc::new(settings);
-    let handler = Arc::new(Door { sv: Arc::clone(sv), name: line.name.clone(), state: Arc::clone(&line.state) });
+    let handler = Arc::new(Door {
+        sv: Arc::clone(sv),
+        name: line.name.clone(),
+        state: Arc::clone(&line.state),
+        hex_ids: settings.hex_ids,
+    });
     let start = |role, jobs| {
         let link = Link {
             name: line.name.clone(),
@@ -51,6 +56,7 @@ pub fn spawn(sv: &Arc<Services>, name: &str, settings: &SmppLine) {
         SmppBind::Transceiver => start(Role::Transceiver, to_link),
         SmppBind::Pair => {
             start(Role::Transmitter, to_link);
+            line.state.deaf("未连接 / not connected");
             // Never gets a job: what it is bound for is receiving.
             start(Role::Receiver, mpsc::channel(1).1);
         }
@@ -61,18 +67,18 @@ pub fn spawn(sv: &Arc<Services>, name: &str, settings: &SmppLine) {
 /// Orders go side by side, as many as the window has; parts of one text in their order.
 async fn feed_link(mut feed: mpsc::Receiver<Order>, settings: Arc<SmppLine>, jobs: mpsc::Sender<Job>) {
     let places = Arc::new(Semaphore::new(settings.window));
-    while let Some(Order { text, reply }) = feed.recv().await {
+    while let Some(Order { text, ticket, reply }) = feed.recv().await {
         let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let (settings, jobs) = (Arc::clone(&settings), jobs.clone());
         tokio::spawn(async move {
-            let _ = reply.send(carry(&settings, &jobs, text).await);
+            let _ = reply.send(carry(&settings, &jobs, text, &ticket).await);
             drop(place);
         });
     }
 }
 
 /// Sends a text in as many parts as it needs.
-async fn carry(settings: &SmppLine, jobs: &mpsc::Sender<Job>, text: Text) -> Outcome {
+async fn carry(settings: &SmppLine, jobs: &mpsc::Sender<Job>, text: Text, ticket: &Ticket) -> Outcome {
     let refused = |code: String, fault| Outcome::Refused { code, fault };
     let seven_bit = if settings.default_coding == SmppDefault::Gsm { Coding::Gsm } else { Coding::Ascii };
     let plan = Plan { seven_bit, ..Plan::default() };
@@ -88,12 +94,12 @@ async fn carry(settings: &SmppLine, jobs: &mpsc::Sender<Job>, text: Text) -> Out
     let mut ids = Vec::with_capacity(sms.len());
     for sm in sms {
         let is_first = ids.is_empty();
-        let mut outcome = submit(jobs, sm.clone()).await;
+        let mut outcome = submit(jobs, sm.clone(), ticket).await;
         let mut tries = 1;
         // A text that has begun to leave is finished rather than begun again.
         while !is_first && outcome == Submitted::Throttled && tries < PART_TRIES_MAX {
             tokio::time::sleep(PART_THROTTLED).await;
-            outcome = submit(jobs, sm.clone()).await;
+            outcome = submit(jobs, sm.clone(), ticket).await;
             tries += 1;
         }
         match (outcome, is_first) {
@@ -112,9 +118,9 @@ async fn carry(settings: &SmppLine, jobs: &mpsc::Sender<Job>, text: Text) -> Out
     Outcome::Accepted { provider_ids: ids }
 }
 
-async fn submit(jobs: &mpsc::Sender<Job>, sm: rusmpp::pdus::SubmitSm) -> Submitted {
+async fn submit(jobs: &mpsc::Sender<Job>, sm: rusmpp::pdus::SubmitSm, ticket: &Ticket) -> Submitted {
     let (reply, outcome) = oneshot::channel();
-    if jobs.send(Job { sm, reply }).await.is_err() {
+    if jobs.send(Job { sm, ticket: ticket.clone(), reply }).await.is_err() {
         return Submitted::NotSent("line stopped".into());
     }
     outcome.await.unwrap_or_else(|_| Submitted::Unknown("connection lost".into()))
@@ -125,6 +131,7 @@ struct Door {
     sv: Arc<Services>,
     name: String,
     state: Arc<LineState>,
+    hex_ids: bool,
 }
 
 impl Handler for Door {
@@ -159,7 +166,8 @@ impl Handler for Door {
             State::Failed => Some(OutgoingState::Failed),
             State::Unknown => Some(OutgoingState::Unknown),
         };
-        match settle(&self.sv, &self.name, &receipt.id, state, &receipt.code).await {
+        let id = if self.hex_ids { without_zeros(&receipt.id) } else { &receipt.id };
+        match settle(&self.sv, &self.name, id, state, &receipt.code).await {
             Ok(()) => Verdict::Taken,
             Err(_) => Verdict::Later,
         }
@@ -170,6 +178,8 @@ impl Handler for Door {
         if sends {
             self.state.link_up();
             self.sv.metrics.sms.links(&self.name, self.state.links());
+        } else {
+            self.state.hears();
         }
     }
 
@@ -177,8 +187,10 @@ impl Handler for Door {
         if sends && was_bound {
             self.state.link_down(why);
             self.sv.metrics.sms.links(&self.name, self.state.links());
-        } else {
+        } else if sends {
             self.state.failed(why);
+        } else {
+            self.state.deaf(why);
         }
         if !was_bound {
             self.sv.metrics.sms.connected(&self.name, "unreachable");

@@ -29,9 +29,9 @@ use super::message::{self, Delivered, Mobile};
 use super::receipt::{Receipt, hex_to_decimal};
 use super::status::{Submitted, name, outcome};
 use super::window::Window;
+use crate::channels::sms::line::Ticket;
 use crate::channels::sms::ordered::Ordered;
 use crate::channels::sms::text::Coding;
-use crate::clock::now_ms;
 use crate::config::{SmppDefault, SmppLine};
 
 /// What a connection is for.
@@ -80,6 +80,8 @@ pub(super) trait Handler: Send + Sync + 'static {
 /// One `submit_sm` and who waits for its outcome.
 pub(super) struct Job {
     pub(super) sm: SubmitSm,
+    /// The whole text's; asked before anything leaves.
+    pub(super) ticket: Ticket,
     pub(super) reply: oneshot::Sender<Submitted>,
 }
 
@@ -144,9 +146,14 @@ impl<H: Handler> Link<H> {
             tries = if began.elapsed() >= GOOD { 0 } else { tries + 1 };
             let pause = reconnect_pause(tries, &mut rand::rng());
             warn!(line = self.name, role = ?self.role, error = %end, pause_ms = pause.as_millis(), "SMPP 连接断开,将重连 / SMPP connection ended");
-            tokio::select! {
-                () = tokio::time::sleep(pause) => {}
-                () = self.cancel.cancelled() => return,
+            let pause = tokio::time::sleep(pause);
+            tokio::pin!(pause);
+            loop {
+                tokio::select! {
+                    () = &mut pause => break,
+                    () = self.cancel.cancelled() => return,
+                    Some(job) = self.jobs.recv() => turn_away(job),
+                }
             }
         }
     }
@@ -154,7 +161,7 @@ impl<H: Handler> Link<H> {
     /// Texts that came too late for a connection.
     fn turn_away(&mut self) {
         while let Ok(job) = self.jobs.try_recv() {
-            let _ = job.reply.send(Submitted::NotSent("line down".into()));
+            turn_away(job);
         }
     }
 
@@ -191,7 +198,8 @@ impl<H: Handler> Link<H> {
         tokio::spawn(hand_on(Arc::clone(&self.handler), from_link, answered, gone));
         let response_ms = i64::try_from(s.response_ms).unwrap_or(30_000);
         let window = Window::new(s.window, response_ms, s.rate);
-        let mut session = Session { link: self, client, shared, window, to_door, answers, mended: 0 };
+        let start = Instant::now();
+        let mut session = Session { link: self, client, shared, window, start, to_door, answers, mended: 0 };
         let ended = session.serve(&mut events).await;
         for job in session.window.drain() {
             let _ = job.send(Submitted::Unknown("connection lost before the response".into()));
@@ -206,15 +214,21 @@ struct Session<'l, H> {
     client: Client,
     shared: Arc<Shared>,
     window: Window<oneshot::Sender<Submitted>>,
+    start: Instant,
     to_door: mpsc::Sender<(u32, Delivered)>,
     answers: mpsc::Receiver<(u32, Verdict)>,
     mended: u64,
 }
 
 impl<H: Handler> Session<'_, H> {
+    /// Ms since it was bound: the wall clock may be set back.
+    fn now(&self) -> i64 {
+        i64::try_from(self.start.elapsed().as_millis()).unwrap_or(i64::MAX)
+    }
+
     async fn serve(&mut self, events: &mut (impl futures::Stream<Item = Event> + Unpin)) -> Result<(), End> {
         loop {
-            let now = now_ms();
+            let now = self.now();
             let may_send = self.link.role != Role::Receiver && self.window.has_room(now);
             let wait = self.window.next_timeout(now).map_or(3_600_000, |at| (at - now).clamp(1, 3_600_000));
             tokio::select! {
@@ -229,7 +243,7 @@ impl<H: Handler> Session<'_, H> {
                     None => return Ok(()),
                 },
                 () = tokio::time::sleep(Duration::from_millis(wait.unsigned_abs())) => {
-                    for reply in self.window.expired(now_ms()) {
+                    for reply in self.window.expired(self.now()) {
                         let _ = reply.send(Submitted::Unknown("no response in time".into()));
                     }
                 }
@@ -239,10 +253,15 @@ impl<H: Handler> Session<'_, H> {
     }
 
     async fn submit(&mut self, job: Job) -> Result<(), End> {
-        let Job { sm, reply } = job;
+        let Job { sm, ticket, reply } = job;
+        if !ticket.begin() {
+            // Whoever wanted it sent has given up, and may have sent it elsewhere.
+            let _ = reply.send(Submitted::NotSent("nobody waits for it".into()));
+            return Ok(());
+        }
         match timeout(WRITE, self.client.no_wait().submit_sm(sm)).await {
             Ok(Ok(sequence)) => {
-                if let Some(pushed) = self.window.sent(sequence, reply, now_ms()) {
+                if let Some(pushed) = self.window.sent(sequence, reply, self.now()) {
                     let _ = pushed.send(Submitted::Unknown("sequence number used again".into()));
                 }
                 Ok(())
@@ -322,9 +341,9 @@ impl<H: Handler> Session<'_, H> {
         match &outcome {
             Submitted::Throttled => {
                 self.link.handler.odd("throttled");
-                self.window.throttled(now_ms());
+                self.window.throttled(self.now());
             }
-            Submitted::Accepted(_) => self.window.flows(now_ms()),
+            Submitted::Accepted(_) => self.window.flows(self.now()),
             _ => {}
         }
         let _ = reply.send(outcome);
@@ -340,6 +359,10 @@ impl<H: Handler> Session<'_, H> {
         let _ = timeout(UNBIND, self.client.close()).await;
         Ok(())
     }
+}
+
+fn turn_away(job: Job) {
+    let _ = job.reply.send(Submitted::NotSent("line down".into()));
 }
 
 fn written(result: Result<Result<(), Library>, tokio::time::error::Elapsed>) -> Result<(), End> {

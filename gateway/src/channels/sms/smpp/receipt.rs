@@ -124,6 +124,16 @@ pub(super) fn hex_to_decimal(id: &str) -> Option<String> {
     u64::from_str_radix(id, 16).ok().map(|n| n.to_string())
 }
 
+/// A decimal id without the zeros Appendix B's ten digits are filled up with; anything else as it is.
+#[must_use]
+pub(super) fn without_zeros(id: &str) -> &str {
+    if id.bytes().all(|b| b.is_ascii_digit()) {
+        Some(id.trim_start_matches('0')).filter(|id| !id.is_empty()).unwrap_or("0")
+    } else {
+        id
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use rand::rngs::StdRng;
@@ -192,6 +202,8 @@ mod tests {
     #[test]
     fn hexadecimal_ids_become_decimal() {
         assert_eq!(hex_to_decimal("1A2B").as_deref(), Some("6699"));
+        assert_eq!(without_zeros("0000006699"), "6699", "a receipt fills it up");
+        assert_eq!((without_zeros("0000"), without_zeros("00ab")), ("0", "00ab"));
         assert_eq!(hex_to_decimal("xyz"), None);
         assert_eq!(hex_to_decimal(""), None);
     }

@@ -1,4 +1,5 @@
-//! What was sent and not answered yet: sans-IO, `now` is a parameter (epoch ms).
+//! What was sent and not answered yet: sans-IO, `now` is a parameter (ms of a clock
+//! that is never set; its beginning doesn't matter).
 
 use std::collections::BTreeMap;
 
