@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hotline_db::NewAttachment;
-use tokio::sync::{RwLock, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, RwLock, Semaphore};
 
 use crate::clock::now_ms;
 use crate::privacy::sha256_hex;
@@ -52,10 +52,19 @@ pub struct Store {
     files: Files,
     rows: hotline_db::Store,
     utc_offset_min: i32,
-    decoding: Semaphore,
+    decoding: Arc<Semaphore>,
     waiting: AtomicUsize,
     /// Held for reading while a file comes, for writing while the sweep deletes one.
-    sweeping: RwLock<()>,
+    sweeping: Arc<RwLock<()>>,
+}
+
+/// One in the line for decoding; leaves it also when its request is dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 /// What was found out about a file.
@@ -71,9 +80,9 @@ impl Store {
             files: Files::open(&data_dir.join("attachments"))?,
             rows,
             utc_offset_min,
-            decoding: Semaphore::new(limits::DECODING_MAX),
+            decoding: Arc::new(Semaphore::new(limits::DECODING_MAX)),
             waiting: AtomicUsize::new(0),
-            sweeping: RwLock::new(()),
+            sweeping: Arc::new(RwLock::new(())),
         })
     }
 
@@ -88,12 +97,17 @@ impl Store {
     pub async fn put(self: &Arc<Self>, bytes: Vec<u8>, claimed: &str) -> Result<Stored, Refusal> {
         let kind = judge(&bytes, claimed)?;
         let decoding = self.turn(kind).await?;
-        let _coming = self.sweeping.read().await;
+        let coming = Arc::clone(&self.sweeping).read_owned().await;
         let store = Arc::clone(self);
-        // Behind this a panic of the image packages ends.
-        let kept = tokio::task::spawn_blocking(move || store.keep(&bytes, kind)).await;
-        drop(decoding);
-        let stored = kept.map_err(|_| Refusal::Damaged)??;
+        // Behind this a panic of the image packages ends. The work goes on when its request is gone: its turn
+        // ends with the work, not with the request.
+        let kept = tokio::task::spawn_blocking(move || {
+            let stored = store.keep(&bytes, kind);
+            drop(decoding);
+            (stored, coming)
+        });
+        let (stored, _coming) = kept.await.map_err(|_| Refusal::Damaged)?;
+        let stored = stored?;
         if let Err(e) = self.rows.attachment_put(row_of(&stored)).await {
             tracing::warn!(error = %e, "an attachment's row waits for the database");
             let files = self.files.clone();
@@ -105,17 +119,16 @@ impl Store {
     }
 
     /// Pictures are decoded one after the other; a line too long turns further ones away.
-    async fn turn(&self, kind: Kind) -> Result<Option<tokio::sync::SemaphorePermit<'_>>, Refusal> {
+    async fn turn(&self, kind: Kind) -> Result<Option<OwnedSemaphorePermit>, Refusal> {
         if !kind.is_decoded() {
             return Ok(None);
         }
-        if self.waiting.fetch_add(1, Ordering::Relaxed) >= limits::WAITING_MAX {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
+        let before = self.waiting.fetch_add(1, Ordering::Relaxed);
+        let _waiting = Waiting(&self.waiting);
+        if before >= limits::WAITING_MAX {
             return Err(Refusal::Busy);
         }
-        let turn = self.decoding.acquire().await;
-        self.waiting.fetch_sub(1, Ordering::Relaxed);
-        turn.map(Some).map_err(|_| Refusal::Busy)
+        Arc::clone(&self.decoding).acquire_owned().await.map(Some).map_err(|_| Refusal::Busy)
     }
 
     fn keep(&self, bytes: &[u8], kind: Kind) -> Result<Stored, Refusal> {
@@ -229,6 +242,38 @@ mod tests {
         let row = store.rows.attachment_get(&first.sha256).await.unwrap().unwrap();
         assert_eq!((row.kind.as_str(), row.width, row.lon), ("jpeg", Some(64), first.lon));
         assert!(store.read("../../etc/passwd", View::Original).await.is_none());
+    }
+
+    #[tokio::test]
+    async fn senders_who_leave_the_line_make_room_in_it() {
+        let (_dir, store) = open().await;
+        let turn = Arc::clone(&store.decoding).acquire_owned().await.unwrap();
+        for _ in 0..=limits::WAITING_MAX {
+            let put = store.put(samples::photo(64, 48), "");
+            assert!(
+                tokio::time::timeout(std::time::Duration::ZERO, put).await.is_err(),
+                "waits, then its sender leaves"
+            );
+        }
+        drop(turn);
+        store.put(samples::photo(64, 48), "").await.unwrap();
+    }
+
+    #[test]
+    fn a_picture_whose_sender_left_keeps_its_turn_while_it_is_decoded() {
+        let one_thread = tokio::runtime::Builder::new_current_thread().enable_all().max_blocking_threads(1).build();
+        one_thread.unwrap().block_on(async {
+            let (_dir, store) = open().await;
+            let (go, wait) = std::sync::mpsc::channel::<()>();
+            // The only thread is taken: the picture's work is accepted and hasn't begun.
+            let blocker = tokio::task::spawn_blocking(move || wait.recv());
+            let put = store.put(samples::photo(64, 48), "");
+            assert!(tokio::time::timeout(std::time::Duration::from_millis(1), put).await.is_err());
+            assert_eq!(store.decoding.available_permits(), 0);
+            go.send(()).unwrap();
+            blocker.await.unwrap().unwrap();
+            store.put(samples::photo(64, 48), "").await.unwrap();
+        });
     }
 
     #[tokio::test]

@@ -126,6 +126,18 @@ mod tests {
     }
 
     #[test]
+    fn a_first_mail_left_aside_stays_aside() {
+        let mut stored = Cursor::first(1);
+        stored.selected(7);
+        let row = serde_json::to_string(&stored).unwrap();
+        // The connection broke at 1 each time; what was stored when the mailbox was opened goes past it.
+        let mut stored = serde_json::from_str::<Cursor>(&row).unwrap();
+        stored.passed(1);
+        stored.selected(7);
+        assert_eq!(stored.wanted(vec![1, 2]), [2]);
+    }
+
+    #[test]
     fn a_cursor_survives_its_row() {
         let mut cursor = Cursor::first(1);
         cursor.selected(9);

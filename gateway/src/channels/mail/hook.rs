@@ -10,12 +10,13 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use base64::Engine as _;
+use futures::StreamExt as _;
 use serde::Deserialize;
 use serde_json::json;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tracing::warn;
 
-use super::limits::{HOOK_WINDOW_S, HOOKS_AT_WORK_MAX};
+use super::limits::{HOOK_BODIES_KIB_MAX, HOOK_BODY, HOOK_WINDOW_S, HOOKS_AT_WORK_MAX};
 use super::take::{self, Outcome, Source};
 use crate::app::Services;
 use crate::clock::now_ms;
@@ -23,6 +24,7 @@ use crate::console::Api;
 use crate::privacy::{constant_time_eq, hmac_hex};
 
 static AT_WORK: Semaphore = Semaphore::const_new(HOOKS_AT_WORK_MAX);
+static BODIES_KIB: Semaphore = Semaphore::const_new(HOOK_BODIES_KIB_MAX);
 
 /// A mail as it travelled.
 #[derive(Deserialize)]
@@ -41,6 +43,7 @@ enum Refused {
     Signature,
     Clock,
     TooLarge,
+    Slow,
     Form(String),
     Unreadable,
     Store,
@@ -64,6 +67,10 @@ impl IntoResponse for Refused {
             Self::TooLarge => {
                 let message = "邮件过大,见 mail.message_max_bytes / the mail is too large: see mail.message_max_bytes";
                 (StatusCode::PAYLOAD_TOO_LARGE, "too_large", message.into())
+            }
+            Self::Slow => {
+                let message = "正文未按时到齐,请重发 / the body didn't arrive in time: send it again";
+                (StatusCode::REQUEST_TIMEOUT, "slow", message.into())
             }
             Self::Form(why) => {
                 let message = format!("应为 / must be {{\"raw\": \"base64 of the message\"}}: {why}");
@@ -106,10 +113,11 @@ async fn taken(sv: &Services, headers: &HeaderMap, body: Body) -> Result<bool, R
     if (now_ms() / 1_000 - seconds).abs() > HOOK_WINDOW_S {
         return Err(Refused::Clock);
     }
-    let _place = AT_WORK.acquire().await.map_err(|_| Refused::Store)?;
     let bytes_max = mail.message_max_bytes.saturating_mul(4) / 3 + 64 * 1024;
-    let body = axum::body::to_bytes(body, bytes_max).await.map_err(|_| Refused::TooLarge)?;
+    let reading = tokio::time::timeout(HOOK_BODY, read(body, bytes_max, &BODIES_KIB));
+    let (body, _room) = reading.await.map_err(|_| Refused::Slow)??;
     verify(&secret, stamp, header(headers, "x-hotline-signature"), &body)?;
+    let _place = AT_WORK.acquire().await.map_err(|_| Refused::Store)?;
     let pushed: Pushed = serde_json::from_slice(&body).map_err(|e| Refused::Form(e.to_string()))?;
     let packed: Vec<u8> = pushed.raw.bytes().filter(|b| !b.is_ascii_whitespace()).collect();
     let raw = base64::engine::general_purpose::STANDARD.decode(packed).map_err(|e| Refused::Form(e.to_string()))?;
@@ -122,6 +130,32 @@ async fn taken(sv: &Services, headers: &HeaderMap, body: Body) -> Result<bool, R
             Err(Refused::Store)
         }
     }
+}
+
+/// Reads a body nobody has vouched for yet; every KiB that is here takes up room.
+async fn read(
+    body: Body,
+    bytes_max: usize,
+    room_kib: &Semaphore,
+) -> Result<(Vec<u8>, Option<SemaphorePermit<'_>>), Refused> {
+    let mut stream = body.into_data_stream();
+    let (mut bytes, mut room, mut kib) = (Vec::new(), None::<SemaphorePermit<'_>>, 0);
+    while let Some(chunk) = stream.next().await {
+        let chunk = chunk.map_err(|_| Refused::Slow)?;
+        if bytes.len() + chunk.len() > bytes_max {
+            return Err(Refused::TooLarge);
+        }
+        let needed = (bytes.len() + chunk.len()).div_ceil(1024);
+        let more = u32::try_from(needed - kib).map_err(|_| Refused::TooLarge)?;
+        let taken = room_kib.try_acquire_many(more).map_err(|_| Refused::Store)?;
+        kib = needed;
+        match &mut room {
+            Some(room) => room.merge(taken),
+            None => room = Some(taken),
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok((bytes, room))
 }
 
 fn header<'h>(headers: &'h HeaderMap, name: &str) -> &'h str {
@@ -137,6 +171,22 @@ fn verify(secret: &str, stamp: &str, given: &str, body: &[u8]) -> Result<(), Ref
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_body_takes_up_room_as_it_comes_and_gives_it_back() {
+        let room = Semaphore::new(8);
+        // Who sends nothing holds nothing, however many they are.
+        let silent = futures::stream::pending::<Result<Vec<u8>, std::io::Error>>();
+        let silent = read(Body::from_stream(silent), 10_000, &room);
+        assert!(tokio::time::timeout(std::time::Duration::from_millis(1), silent).await.is_err());
+        assert_eq!(room.available_permits(), 8);
+        let (bytes, held) = read(Body::from(vec![7; 5_000]), 10_000, &room).await.unwrap();
+        assert_eq!((bytes.len(), room.available_permits()), (5_000, 3));
+        assert_eq!(read(Body::from(vec![7; 5_000]), 10_000, &room).await.map(drop), Err(Refused::Store));
+        assert_eq!(read(Body::from(vec![7; 5_000]), 4_999, &room).await.map(drop), Err(Refused::TooLarge));
+        drop(held);
+        assert_eq!(room.available_permits(), 8);
+    }
 
     #[test]
     fn a_signature_covers_time_and_body() {

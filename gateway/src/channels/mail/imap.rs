@@ -79,6 +79,8 @@ async fn read(sv: Arc<Services>, at_work: Arc<AtomicU32>) -> Result<std::convert
     let (mut link, validity) = Link::open(settings, &password).await?;
     let mut cursor = load(&sv).await?;
     cursor.selected(validity);
+    // Before the first mail: one that is left aside is passed under this UIDVALIDITY.
+    save(&sv, &cursor).await;
     sv.metrics.mail.imap(true);
     info!(mailbox = settings.mailbox, "mailbox open");
     let (idle, poll) = (Duration::from_secs(settings.idle_s), Duration::from_secs(settings.poll_s));

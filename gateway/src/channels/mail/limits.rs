@@ -42,7 +42,12 @@ pub(super) const UNREADABLE_MAX: u32 = 3;
 pub(super) const BREAKS_MAX: u32 = 10;
 /// At the very first look, mail that came in so long before is taken; older mail is left alone.
 pub(super) const FIRST_LOOK_BACK_MS: i64 = 24 * 3_600_000;
-/// Hook requests at work at once; further ones wait.
+/// Bytes of hook requests in memory before their signatures are known, in KiB; beyond, they are asked to come
+/// again: who sends nothing takes up nothing.
+pub(super) const HOOK_BODIES_KIB_MAX: usize = 192 * 1024;
+/// Longest wait for a hook request's body.
+pub(super) const HOOK_BODY: Duration = Duration::from_secs(60);
+/// Signed hook requests at work at once; further ones wait.
 pub(super) const HOOKS_AT_WORK_MAX: usize = 4;
 /// A hook's time stamp may differ from our clock by so much.
 pub(super) const HOOK_WINDOW_S: i64 = 300;

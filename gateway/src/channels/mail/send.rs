@@ -43,7 +43,7 @@ pub(super) async fn run(sv: Arc<Services>) {
     let settings = &sv.config.mail.smtp;
     let mut transport = None;
     loop {
-        let lease_ms = i64::try_from(settings.timeout_ms).unwrap_or(60_000) * 4 + LEASE_MARGIN_MS;
+        let lease_ms = i64::try_from(settings.timeout_ms).unwrap_or(60_000) * 8 + LEASE_MARGIN_MS;
         let claimed = sv.store.outgoing_claim("mail", now_ms(), lease_ms, SENT_AT_ONCE).await.unwrap_or_else(|e| {
             warn!(error = %e, "outgoing mail");
             Vec::new()
@@ -87,6 +87,9 @@ enum SendError {
     Never(String),
     #[error("{0}")]
     Smtp(#[from] lettre::transport::smtp::Error),
+    /// Connection, TLS or sign-in: nothing of the mail has left.
+    #[error("{0}")]
+    Unsent(lettre::transport::smtp::Error),
     #[error("mail.smtp can't be used, see the log")]
     NoTransport,
     #[error(transparent)]
@@ -105,8 +108,12 @@ async fn attempt(sv: &Services, transport: Option<&Transport>, row: &Outgoing) -
     let transport = transport.ok_or(SendError::NoTransport)?;
     let ids = [id];
     if row.once {
+        // Proven first: a server that can't be reached mustn't use up the only try.
+        transport.test_connection().await.map_err(SendError::Unsent)?;
         // Written before it leaves: at most once.
-        sv.store.outgoing_submitted(row.id, LINE, &ids, now_ms()).await?;
+        if !sv.store.outgoing_submitted(row.id, LINE, &ids, now_ms()).await? {
+            return Ok(());
+        }
     }
     transport.send(message).await?;
     sv.metrics.mail.sent("sent");
@@ -124,6 +131,7 @@ async fn written_down(sv: &Services, row: &Outgoing, e: &SendError) -> hotline_d
     let (fate, why) = match e {
         SendError::Never(why) => (Fate::Never, why.clone()),
         SendError::Smtp(e) => (fate(e.status().map(u16::from), e.is_transient()), outline(e)),
+        SendError::Unsent(e) => (if e.is_transient() { Fate::Later } else { Fate::Ours }, outline(e)),
         SendError::NoTransport | SendError::Store(_) => (Fate::Ours, e.to_string()),
     };
     match fate {
@@ -135,14 +143,20 @@ async fn written_down(sv: &Services, row: &Outgoing, e: &SendError) -> hotline_d
         Fate::Later => warn!(row = %row.id, why, "the mail server asks to wait"),
         Fate::Ours => alarm(sv, &why),
     }
+    let pause = pause_ms(row.attempts, &sv.config.mail.smtp, &mut rand::rng());
     if row.once {
+        let unsent = matches!(e, SendError::Unsent(_) | SendError::NoTransport | SendError::Store(_));
+        // Not so if it stands as submitted, and only the database's answer was lost.
+        if unsent && sv.store.outgoing_retry(row.id, now_ms() + pause, &why).await? {
+            sv.metrics.mail.sent("retried");
+            return Ok(());
+        }
         // It may have left before the connection broke: that was the only try.
         let state = if fate == Fate::Later { OutgoingState::Failed } else { OutgoingState::Unknown };
         let id = message_id(row, sv.config.mail.domain());
         return sv.store.outgoing_report(LINE, &id, state, &why, now_ms()).await.map(|_| ());
     }
     sv.metrics.mail.sent("retried");
-    let pause = pause_ms(row.attempts, &sv.config.mail.smtp, &mut rand::rng());
     sv.store.outgoing_retry(row.id, now_ms() + pause, &why).await.map(|_| ())
 }
 

@@ -1,5 +1,6 @@
 //! The report as it arrives: a multipart stream under limits, judged field by field.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::body::Body;
@@ -7,7 +8,8 @@ use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use multer::{Constraints, Multipart, SizeLimit};
 
-use super::limits::{FIELD_BYTES_MAX, PARTS_MAX, PLACE_CHARS_MAX, TEXT_CHARS_MAX, TEXT_CHARS_MIN};
+use super::limits::{FIELD_BYTES_MAX, FIELDS_BYTES_MAX, PARTS_MAX, PLACE_CHARS_MAX, TEXT_CHARS_MAX, TEXT_CHARS_MIN};
+use super::places::Places;
 use super::words::{CLASSES, Lang};
 use crate::attachment::{self, Refusal};
 
@@ -49,6 +51,8 @@ pub(super) enum Broken {
     CutOff,
     /// The form's proof didn't come first: no file is read for a stranger.
     NoProof,
+    /// Too many send files now.
+    Busy,
 }
 
 /// What a form may hold.
@@ -59,7 +63,8 @@ pub(super) struct Bounds {
     pub(super) files_max: usize,
 }
 
-/// Reads a form; files are kept as they come, one in memory at a time, and only once `proof` holds.
+/// Reads a form; files are kept as they come, one in memory at a time, and only once `proof` holds and
+/// the sender has a place.
 pub(super) async fn read(
     headers: &HeaderMap,
     body: Body,
@@ -67,6 +72,7 @@ pub(super) async fn read(
     files: &Arc<attachment::Store>,
     lang: Lang,
     proof: impl Fn(&str) -> bool,
+    (places, from): (&Places, IpAddr),
 ) -> Result<Form, Broken> {
     let kind = headers.get(CONTENT_TYPE).and_then(|v| v.to_str().ok()).ok_or(Broken::NotAForm)?;
     let boundary = multer::parse_boundary(kind).map_err(|_| Broken::NotAForm)?;
@@ -74,12 +80,16 @@ pub(super) async fn read(
     let constraints = Constraints::new().size_limit(sizes);
     let mut parts = Multipart::with_constraints(body.into_data_stream(), boundary, constraints);
     let mut form = Form::default();
+    let (mut place, mut fields) = (None, 0_u64);
     for _ in 0..PARTS_MAX {
         let Some(mut part) = parts.next_field().await.map_err(broken)? else { return Ok(form) };
         let name = part.name().unwrap_or_default().to_owned();
         if name == "files" {
-            if !proof(&form.form) {
-                return Err(Broken::NoProof);
+            if place.is_none() {
+                if !proof(&form.form) {
+                    return Err(Broken::NoProof);
+                }
+                place = Some(places.take(from).await.ok_or(Broken::Busy)?);
             }
             let claimed = part.content_type().map(ToString::to_string).unwrap_or_default();
             let mut bytes = Vec::new();
@@ -98,7 +108,8 @@ pub(super) async fn read(
         }
         let mut bytes = Vec::new();
         while let Some(chunk) = part.chunk().await.map_err(broken)? {
-            if (bytes.len() + chunk.len()) as u64 > FIELD_BYTES_MAX {
+            fields += chunk.len() as u64;
+            if (bytes.len() + chunk.len()) as u64 > FIELD_BYTES_MAX || fields > FIELDS_BYTES_MAX {
                 return Err(Broken::TooLarge);
             }
             bytes.extend_from_slice(&chunk);

@@ -12,8 +12,14 @@ pub(super) const PLACE_CHARS_MAX: usize = 256;
 pub(super) const FIELD_BYTES_MAX: u64 = 16 * 1024;
 /// Parts of a form, files among them; more end the request.
 pub(super) const PARTS_MAX: usize = 48;
-/// Reports being received at once, one file of each in memory; a further one is asked to wait.
+/// Bytes of all fields that aren't files; more ends the request.
+pub(super) const FIELDS_BYTES_MAX: u64 = 64 * 1024;
+/// Reports whose files are received at once, one file of each in memory; a further one waits …
 pub(super) const UPLOADS_MAX: usize = 12;
+/// … and of one address, as are those behind one provider's gateway …
+pub(super) const UPLOADS_EACH_MAX: usize = 3;
+/// … for so long; then it is asked to try again.
+pub(super) const PLACE_WAIT: Duration = Duration::from_secs(20);
 /// The longest a report may take to arrive; then it is broken off.
 pub(super) const UPLOAD_TIME: Duration = Duration::from_secs(300);
 /// Nobody fills in the form faster; programs do.
@@ -24,8 +30,10 @@ pub(super) const FORM_AGE_MAX_MS: i64 = 24 * 3_600_000;
 pub(super) const TRIES_HOUR_MAX: u32 = 240;
 /// The same of all addresses together.
 pub(super) const TRIES_ALL_MAX: u32 = 20_000;
-/// Addresses whose requests are counted; while the table is full, new ones are asked to wait.
+/// Addresses whose requests are counted one by one; while the table is full, new ones are counted …
 pub(super) const ADDRESSES_MAX: usize = 16_384;
+/// … with their neighbours, in so many counters.
+pub(super) const NEIGHBOURS_MAX: usize = 4_096;
 /// Links that lead nowhere an address may try in an hour; then it is asked to wait.
 pub(super) const UNKNOWN_HOUR_MAX: u32 = 60;
 /// Links texted in one call; a further wish gets the last one's answer.

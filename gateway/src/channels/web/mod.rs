@@ -5,6 +5,7 @@ mod form;
 mod limits;
 pub mod link;
 mod page;
+mod places;
 pub mod qr;
 mod rate;
 mod receipt;
@@ -23,12 +24,12 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use hotline_sip::IpNet;
 use serde::Deserialize;
-use tokio::sync::Semaphore;
 use tracing::warn;
 
 use crate::app::Services;
 use crate::clock::now_ms;
 use page::Site;
+use places::Places;
 use rate::Hourly;
 use words::Lang;
 
@@ -41,7 +42,7 @@ pub(super) struct Pages {
     tries: Mutex<Hourly>,
     /// Links that lead nowhere.
     unknown: Mutex<Hourly>,
-    uploads: Semaphore,
+    uploads: Places,
     proxies: Vec<IpNet>,
     map: Option<(Bytes, &'static str)>,
 }
@@ -65,7 +66,7 @@ pub fn routes<S: Clone + Send + Sync + 'static>(sv: &Arc<Services>) -> Router<S>
         open: Mutex::new(Hourly::new(web.address_hour_max, web.open_hour_max)),
         tries: Mutex::new(Hourly::new(limits::TRIES_HOUR_MAX, limits::TRIES_ALL_MAX)),
         unknown: Mutex::new(Hourly::new(limits::UNKNOWN_HOUR_MAX, u32::MAX)),
-        uploads: Semaphore::new(limits::UPLOADS_MAX),
+        uploads: Places::new(),
         // What doesn't parse was refused when the configuration was read.
         proxies: web.proxies.iter().filter_map(|n| n.parse().ok()).collect(),
         map: web.map.as_deref().and_then(load_map),

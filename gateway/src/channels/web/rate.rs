@@ -1,9 +1,10 @@
 //! Counters by the hour: how often an address, and everybody together, may do something.
 
 use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, Ipv6Addr};
 
-use super::limits::ADDRESSES_MAX;
+use super::limits::{ADDRESSES_MAX, NEIGHBOURS_MAX};
 
 const HOUR_MS: i64 = 3_600_000;
 
@@ -15,11 +16,15 @@ pub(super) struct Hourly {
     hour: i64,
     all: u32,
     each: HashMap<IpAddr, u32>,
+    /// Newcomers while `each` is full, by neighbourhood: one that fills the table counts here as one.
+    neighbours: Vec<u32>,
+    hasher: RandomState,
 }
 
 impl Hourly {
     pub(super) fn new(each_max: u32, all_max: u32) -> Self {
-        Self { each_max, all_max, hour: 0, all: 0, each: HashMap::new() }
+        let (neighbours, hasher) = (vec![0; NEIGHBOURS_MAX], RandomState::new());
+        Self { each_max, all_max, hour: 0, all: 0, each: HashMap::new(), neighbours, hasher }
     }
 
     /// Counts one; `false` if it is one too many.
@@ -27,7 +32,7 @@ impl Hourly {
         if !self.has_room(from, now) {
             return false;
         }
-        *self.each.entry(network(from)).or_default() += 1;
+        *self.counter(from) += 1;
         self.all += 1;
         true
     }
@@ -36,16 +41,42 @@ impl Hourly {
     pub(super) fn has_room(&mut self, from: IpAddr, now: i64) -> bool {
         let hour = now.div_euclid(HOUR_MS);
         if hour != self.hour {
-            *self = Self { hour, all: 0, each: HashMap::new(), ..*self };
+            (self.hour, self.all) = (hour, 0);
+            self.each.clear();
+            self.neighbours.fill(0);
         }
-        let counted = self.each.get(&network(from)).copied();
-        let known = counted.is_some() || self.each.len() < ADDRESSES_MAX;
-        known && counted.unwrap_or(0) < self.each_max && self.all < self.all_max
+        self.all < self.all_max && self.counted(from) < self.each_max
+    }
+
+    fn counted(&self, from: IpAddr) -> u32 {
+        match self.each.get(&network(from)) {
+            Some(counted) => *counted,
+            None if self.each.len() < ADDRESSES_MAX => 0,
+            None => self.neighbours.get(self.neighbourhood(from)).copied().unwrap_or(0),
+        }
+    }
+
+    fn counter(&mut self, from: IpAddr) -> &mut u32 {
+        let at = self.neighbourhood(from);
+        let is_full = self.each.len() >= ADDRESSES_MAX && !self.each.contains_key(&network(from));
+        match self.neighbours.get_mut(at).filter(|_| is_full) {
+            Some(shared) => shared,
+            None => self.each.entry(network(from)).or_default(),
+        }
+    }
+
+    /// Which counter the neighbours share: a site's /48 of IPv6, a /24 of IPv4.
+    fn neighbourhood(&self, from: IpAddr) -> usize {
+        let prefix = match from.to_canonical() {
+            IpAddr::V4(v4) => u128::from(u32::from(v4) >> 8),
+            IpAddr::V6(v6) => u128::from(v6) >> 80,
+        };
+        usize::try_from(self.hasher.hash_one(prefix) % NEIGHBOURS_MAX as u64).unwrap_or(0)
     }
 }
 
 /// A subscriber has a whole /64 of IPv6.
-fn network(address: IpAddr) -> IpAddr {
+pub(super) fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(v4) => IpAddr::V4(v4),
         IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from(u128::from(v6) >> 64 << 64)),
@@ -72,10 +103,14 @@ mod tests {
         let mut hourly = Hourly::new(1, u32::MAX);
         assert!(hourly.take("2001:db8::1".parse().unwrap(), 0));
         assert!(!hourly.take("2001:db8::ffff:2".parse().unwrap(), 0));
-        for n in 0..u32::try_from(ADDRESSES_MAX).unwrap() + 10 {
-            hourly.take(IpAddr::V4(n.into()), 0);
+        // One site with a /48 fills the table …
+        for n in 0..ADDRESSES_MAX as u128 + 10 {
+            hourly.take(IpAddr::V6((0x2001_0db8_0001_u128 << 80 | n << 64).into()), 0);
         }
         assert_eq!(hourly.each.len(), ADDRESSES_MAX);
-        assert!(!hourly.take("203.0.113.9".parse().unwrap(), 0), "no room to count it");
+        assert!(!hourly.take("2001:db8:1:ffff::1".parse().unwrap(), 0), "… and is counted as one from there on");
+        let others = (0..50).filter(|n| hourly.take(IpAddr::from([203, 0, *n, 9]), 0));
+        assert!(others.count() > 40, "everybody else is served all the same");
+        assert_eq!(hourly.each.len(), ADDRESSES_MAX);
     }
 }

@@ -1,6 +1,6 @@
 //! The report page: asked for, filled in, taken.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use axum::Json;
 use axum::body::Body;
@@ -174,7 +174,7 @@ pub(super) async fn send_open(
     if !pages.open().has_room(from, now_ms()) || !pages.tries().take(from, now_ms()) {
         return sorry(&site, &headers, StatusCode::TOO_MANY_REQUESTS, "busy");
     }
-    let response = take(&pages, &site, Entry::Open, &asked, &headers, body).await;
+    let response = take(&pages, &site, Entry::Open, &asked, (&headers, from), body).await;
     // What was refused costs nothing of the hour: a mistake in the form isn't abuse.
     if response.status().is_success() || response.status().is_redirection() {
         pages.open().take(from, now_ms());
@@ -203,13 +203,21 @@ pub(super) async fn send_linked(
     if !usable {
         return sorry(&site, &headers, StatusCode::GONE, "gone");
     }
-    if !pages.tries().take(pages.address(peer, &headers), now_ms()) {
+    let from = pages.address(peer, &headers);
+    if !pages.tries().take(from, now_ms()) {
         return sorry(&site, &headers, StatusCode::TOO_MANY_REQUESTS, "busy");
     }
-    take(&pages, &site, Entry::Link(token, Box::new(link)), &asked, &headers, body).await
+    take(&pages, &site, Entry::Link(token, Box::new(link)), &asked, (&headers, from), body).await
 }
 
-async fn take(pages: &Pages, site: &Site, entry: Entry, asked: &Asked, headers: &HeaderMap, body: Body) -> Response {
+async fn take(
+    pages: &Pages,
+    site: &Site,
+    entry: Entry,
+    asked: &Asked,
+    (headers, from): (&HeaderMap, IpAddr),
+    body: Body,
+) -> Response {
     let again = |form: Form, errors: Vec<(&'static str, String)>, status: StatusCode| {
         refused(pages, site, &entry, asked, headers, form, errors, status)
     };
@@ -217,13 +225,11 @@ async fn take(pages: &Pages, site: &Site, entry: Entry, asked: &Asked, headers: 
     if is_cross_site(headers) {
         return again(Form::default(), say("err_form"), StatusCode::FORBIDDEN).await;
     }
-    let Ok(_place) = pages.uploads.try_acquire() else {
-        return again(Form::default(), say("err_store"), StatusCode::SERVICE_UNAVAILABLE).await;
-    };
     let sealer = &pages.sv.sealer;
     let bounds = Bounds { bytes_max: bytes_max(pages), files_max: pages.sv.config.web.files_max };
     let proof = |text: &str| token::genuine_form(sealer, entry.page(), text).is_some();
-    let reading = form::read(headers, body, &bounds, &pages.sv.attachments, site.lang, proof);
+    let places = (&pages.uploads, from);
+    let reading = form::read(headers, body, &bounds, &pages.sv.attachments, site.lang, proof, places);
     let form = match tokio::time::timeout(UPLOAD_TIME, reading).await {
         Ok(Ok(form)) => form,
         Err(_) | Ok(Err(Broken::CutOff)) => {
@@ -231,6 +237,9 @@ async fn take(pages: &Pages, site: &Site, entry: Entry, asked: &Asked, headers: 
         }
         Ok(Err(Broken::TooLarge)) => {
             return again(Form::default(), say("err_large"), StatusCode::PAYLOAD_TOO_LARGE).await;
+        }
+        Ok(Err(Broken::Busy)) => {
+            return again(Form::default(), say("err_store"), StatusCode::SERVICE_UNAVAILABLE).await;
         }
         Ok(Err(Broken::NotAForm | Broken::NoProof)) => {
             return again(Form::default(), say("err_form"), StatusCode::BAD_REQUEST).await;
