@@ -18,6 +18,10 @@ use crate::{
     sql::{sql, sql_each},
 };
 
+/// Ids of one statement.
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "some hundreds")]
+const LISTED_MAX: usize = INCIDENT_MEMBERS_MAX as usize;
+
 /// Where and when the same incident is looked for.
 #[derive(Debug, Clone, Default)]
 pub struct Probe {
@@ -189,18 +193,13 @@ impl Store {
         if let Some((lon, lat)) = probe.position {
             keys.extend(incident_key::cells_around(lon, lat, probe.radius_m));
         }
+        if keys.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut c = self.reader().await?;
         let mut found: HashMap<Id, usize> = HashMap::new();
-        for key in keys {
-            let query = sql("SELECT item AS id FROM incident_key WHERE key = $1 AND at >= $2 AND at <= $3 \
-                             ORDER BY at DESC LIMIT $4")
-            .bind(key)
-            .bind(probe.from_at)
-            .bind(probe.to_at)
-            .bind(INCIDENT_ROWS_PER_KEY_MAX);
-            for IdRow { id } in c.all(query).await? {
-                *found.entry(id).or_default() += 1;
-            }
+        for IdRow { id } in c.all(by_keys(&keys, &probe)).await? {
+            *found.entry(id).or_default() += 1;
         }
         if let Some(own) = probe.except {
             found.remove(&own);
@@ -212,8 +211,19 @@ impl Store {
         if ids.is_empty() {
             return Ok(Vec::new());
         }
-        let list: Vec<String> = ids.iter().map(|(id, _)| id.to_string()).collect();
-        c.all(by_ids(&list)).await
+        c.all(by_ids(ids.iter().map(|(id, _)| *id))).await
+    }
+
+    /// For each of these items that was merged: itself, and the item its incident goes by with its
+    /// 受理编号. For at most [`limits::INCIDENT_MEMBERS_MAX`] items.
+    ///
+    /// # Errors
+    /// As any read.
+    pub async fn incident_roots(&self, items: &[Id]) -> Result<Vec<(Id, Id, String)>> {
+        if items.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.reader().await?.all(roots(items)).await
     }
 
     /// The item an incident goes by: where this one was merged into, or itself.
@@ -281,7 +291,30 @@ impl Store {
     }
 }
 
-fn by_ids(list: &[String]) -> crate::sql::Sql {
+/// Ids as the one argument both engines take apart, at most [`LISTED_MAX`].
+pub(crate) fn list(items: impl Iterator<Item = Id>) -> String {
+    serde_json::json!(items.take(LISTED_MAX).map(|id| id.to_string()).collect::<Vec<_>>()).to_string()
+}
+
+/// The newest items under each key, in one statement: SQLite has no lateral join, so the oldest
+/// arrival wanted is looked up per key. Those of that very millisecond come along.
+fn by_keys(keys: &[i64], probe: &Probe) -> crate::sql::Sql {
+    sql_each(
+        "SELECT i.item AS id FROM json_each($1) AS k CROSS JOIN incident_key i ON i.key = k.value AND i.at <= $3 \
+         AND i.at >= COALESCE((SELECT o.at FROM incident_key o WHERE o.key = k.value AND o.at >= $2 AND o.at <= $3 \
+         ORDER BY o.at DESC LIMIT 1 OFFSET $4 - 1), $2) LIMIT $5",
+        "SELECT i.item AS id FROM jsonb_array_elements_text(CAST($1 AS JSONB)) AS k (value) CROSS JOIN LATERAL \
+         (SELECT o.item FROM incident_key o WHERE o.key = CAST(k.value AS BIGINT) AND o.at >= $2 AND o.at <= $3 \
+         ORDER BY o.at DESC LIMIT $4) AS i LIMIT $5",
+    )
+    .bind(serde_json::json!(keys).to_string())
+    .bind(probe.from_at)
+    .bind(probe.to_at)
+    .bind(INCIDENT_ROWS_PER_KEY_MAX)
+    .bind(INCIDENT_ROWS_PER_KEY_MAX * i64::try_from(keys.len()).unwrap_or(1) * 2)
+}
+
+fn by_ids(ids: impl Iterator<Item = Id>) -> crate::sql::Sql {
     macro_rules! select {
         ($ids:literal) => {
             concat!(
@@ -295,5 +328,22 @@ fn by_ids(list: &[String]) -> crate::sql::Sql {
         };
     }
     sql_each(select!("SELECT value FROM json_each($1)"), select!("SELECT jsonb_array_elements_text(CAST($1 AS JSONB))"))
-        .bind(serde_json::json!(list).to_string())
+        .bind(list(ids))
+}
+
+fn roots(items: &[Id]) -> crate::sql::Sql {
+    macro_rules! select {
+        ($ids:literal) => {
+            concat!(
+                "WITH RECURSIVE up (start, id, above, steps) AS (SELECT id, id, merged_into, 0 FROM item WHERE id IN (",
+                $ids,
+                ") UNION ALL SELECT u.start, i.id, i.merged_into, u.steps + 1 FROM up u JOIN item i ON i.id = u.above \
+                 WHERE u.steps < $2) \
+                 SELECT u.start, u.id, i.acceptance_no FROM up u JOIN item i ON i.id = u.id WHERE u.above IS NULL"
+            )
+        };
+    }
+    sql_each(select!("SELECT value FROM json_each($1)"), select!("SELECT jsonb_array_elements_text(CAST($1 AS JSONB))"))
+        .bind(list(items.iter().copied()))
+        .bind(INCIDENT_MEMBERS_MAX)
 }

@@ -26,6 +26,7 @@ use crate::{
     reward,
     sql::sql,
     text::{Json, words},
+    work_merge,
 };
 
 words! {
@@ -183,6 +184,7 @@ async fn merge(c: &mut Conn, item: Id, into: Id, decision: LinkDecision) -> Resu
     c.run(point).await?;
     item::set_state(c, item.id, into.state, decision.at).await?;
     handoff::withdraw(c, item.id).await?;
+    work_merge::absorb(c, item.id, into.id, decision.actor, decision.at).await?;
     decision.tell(c, into.id, LinkAction::Merge, &item, &into).await?;
     decision.tell(c, item.id, LinkAction::Merge, &item, &into).await?;
     if into.state == ItemState::AwaitingCallback {
@@ -206,6 +208,7 @@ async fn detach(c: &mut Conn, item: Id, decision: LinkDecision) -> Result<ItemLi
     let clear = sql("UPDATE item SET merged_into = NULL WHERE id = $1").bind(item.id);
     c.run(clear).await?;
     handoff::restore(c, item.id, decision.at).await?;
+    work_merge::restore(c, item.id, decision.actor, decision.at).await?;
     let state = own_state(c, &item, decision.at).await?;
     item::set_state(c, item.id, state, decision.at).await?;
     decision.tell(c, top.id, LinkAction::Detach, &item, &top).await?;
@@ -360,7 +363,8 @@ async fn load_link(c: &mut Conn, id: Id) -> Result<ItemLink> {
 impl Store {
     /// Merges the incident of `item` into that of `into`: it points there, has its state, and its
     /// citizen is asked like the other's. Its hand-off is withdrawn if nobody has it yet; else the
-    /// case core gets a note about it. Reversible by [`Store::incident_detach`].
+    /// case core gets a note about it. Its check in the operators' queue ends for the other's, which
+    /// moves up to its place. Reversible by [`Store::incident_detach`].
     ///
     /// # Errors
     /// [`DbError::Conflict`] when they are one incident already, or one is closed or void.

@@ -68,6 +68,7 @@ mod web_link;
 mod wechat;
 mod work;
 mod work_claim;
+mod work_merge;
 mod writer;
 
 pub use announcement::{Announcement, NewAnnouncement};

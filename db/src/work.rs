@@ -271,7 +271,8 @@ pub struct WorkEvent {
     pub n: i64,
     /// When.
     pub at: i64,
-    /// `taken`, `released`, `transferred`, `done`, `late`, `unacknowledged`, `raised`.
+    /// `taken`, `released`, `transferred`, `done`, `late`, `unacknowledged`, `raised`, `merged`,
+    /// `restored`.
     pub kind: String,
     /// Who; `None` is the clock.
     pub actor: Option<Id>,
@@ -429,6 +430,25 @@ impl Store {
     /// As any read.
     pub async fn work_of_item(&self, item: Id) -> Result<Vec<Work>> {
         self.reader().await?.all(select_work!("WHERE w.item = $1 ORDER BY w.id LIMIT 200").bind(item)).await
+    }
+
+    /// Of these items, at most [`limits::INCIDENT_MEMBERS_MAX`], the ones this person must not know of (回避).
+    ///
+    /// # Errors
+    /// As any read.
+    pub async fn work_hidden(&self, user: Id, items: &[Id]) -> Result<Vec<Id>> {
+        if items.is_empty() {
+            return Ok(Vec::new());
+        }
+        let query = crate::sql::sql_each(
+            "SELECT DISTINCT item AS id FROM work WHERE excluded = $1 AND item IN (SELECT value FROM json_each($2))",
+            "SELECT DISTINCT item AS id FROM work WHERE excluded = $1 \
+             AND item IN (SELECT jsonb_array_elements_text(CAST($2 AS JSONB)))",
+        )
+        .bind(user)
+        .bind(crate::incident::list(items.iter().copied()));
+        let rows: Vec<crate::claim::IdRow> = self.reader().await?.all(query).await?;
+        Ok(rows.into_iter().map(|row| row.id).collect())
     }
 
     /// A page of the queue.

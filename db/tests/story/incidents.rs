@@ -109,6 +109,51 @@ story!(reports_near_in_place_and_time_are_candidates, |s: Stage| async move {
     assert!(store.incidents_due(10).await.unwrap().is_empty());
 });
 
+story!(in_a_crowded_place_the_newest_are_candidates, |s: Stage| async move {
+    let store = &s.store;
+    let mut made = Vec::new();
+    for n in 0..70 {
+        let new = NewItem { lon: Some(HERE.0), lat: Some(HERE.1), location_text: None, ..new_item(None) };
+        made.push(store.item_create(new, None, T0 + n, CHINA).await.unwrap().0.id);
+    }
+    let probe = Probe {
+        position: Some(HERE),
+        radius_m: 120.0,
+        location_text: None,
+        from_at: T0,
+        to_at: T0 + 68,
+        except: Some(made[68]),
+    };
+    let mut found: Vec<Id> = store.incident_candidates(probe.clone()).await.unwrap().iter().map(|c| c.id).collect();
+    found.sort();
+    assert_eq!(found, made[5..68], "64 of the 69 within the time, the asking one among them");
+    let few = Probe { to_at: T0 + 2, except: None, ..probe.clone() };
+    assert_eq!(store.incident_candidates(few).await.unwrap().len(), 3);
+    // What reached us in the same millisecond isn't told apart by its age.
+    let new = NewItem { lon: Some(HERE.0), lat: Some(HERE.1), location_text: None, ..new_item(None) };
+    store.item_create(new, None, T0 + 10, CHINA).await.unwrap();
+    let around = Probe { from_at: T0 + 10, to_at: T0 + 10, except: None, ..probe };
+    assert_eq!(store.incident_candidates(around).await.unwrap().len(), 2);
+});
+
+story!(the_roots_of_many_are_one_question, |s: Stage| async move {
+    let store = &s.store;
+    let mut items = Vec::new();
+    for n in 1..=5 {
+        items.push(report(store, "sms", n).await.0);
+    }
+    let [a, b, c, d, alone] = &items[..] else { panic!("five") };
+    for (item, into) in [(a, b), (b, c), (d, c)] {
+        store.incident_merge(item.id, into.id, by(None)).await.unwrap();
+    }
+    let asked = [a.id, b.id, d.id, alone.id, Id::new()];
+    let mut roots = store.incident_roots(&asked).await.unwrap();
+    roots.sort();
+    let above = |item: &Item, root: &Item| (item.id, root.id, root.acceptance_no.clone());
+    assert_eq!(roots, [above(a, c), above(b, c), above(d, c), above(alone, alone)]);
+    assert!(store.incident_roots(&[]).await.unwrap().is_empty());
+});
+
 story!(merge_split_and_merge_again_keeps_the_first_reporter, |s: Stage| async move {
     let store = &s.store;
     let (phone, a) = report(store, "phone", 1).await;

@@ -386,3 +386,86 @@ story!(a_receipt_that_left_is_our_first_word, |s: Stage| async move {
     let open = store.works(page(operator(), WorkView::Open)).await.unwrap();
     assert_eq!(open[0].acknowledged_at, Some(T0 + 20));
 });
+
+/// Work about an item of its own report.
+async fn reported(store: &Store, n: u32, new: NewWork) -> (Id, Id) {
+    let item = crate::incidents::report(store, "sms", n).await.0.id;
+    (item, add(store, NewWork { item: Some(item), ..new }).await)
+}
+
+async fn kinds(store: &Store, work: Id) -> Vec<String> {
+    store.work_events(work).await.unwrap().into_iter().map(|e| e.kind).collect()
+}
+
+story!(a_merge_ends_the_absorbed_check_and_undoing_it_brings_it_back_to_its_place, |s: Stage| async move {
+    let store = &s.store;
+    let (one, late) = reported(store, 1, new_work("a", 4, 1)).await;
+    let (two, soon) = reported(store, 2, new_work("b", 2, 2)).await;
+    let said = NewWork { kind: WorkKind::Supplement, item: Some(two), ..new_work("c", 4, 3) };
+    let said = add(store, said).await;
+    let (x, y) = (operator(), operator());
+    let before = store.work_take(soon, x, T0, LEASE).await.unwrap();
+    let link = store.incident_merge(two, one, crate::incidents::by(Some(y.id))).await.unwrap();
+
+    let ended = store.work_get(soon).await.unwrap().unwrap();
+    assert_eq!((ended.result, ended.done_by, ended.done_at), (Some(WorkResult::Merged), Some(y.id), Some(link.at)));
+    assert_eq!((ended.holder, ended.lease_until), (None, None));
+    conflict(store.work_done(soon, x, WorkResult::HandedOff, None, T0 + 2).await);
+    assert_eq!(store.work_events(soon).await.unwrap()[1].data["into"], serde_json::json!(one));
+    let raised = store.work_get(late).await.unwrap().unwrap();
+    assert_eq!((raised.lane, raised.urgency, raised.due_at), (before.lane, before.urgency, before.due_at));
+    assert_eq!(store.work_get(said).await.unwrap().unwrap().done_at, None, "what a citizen added is read");
+    let open = store.works(page(x, WorkView::Open)).await.unwrap();
+    assert_eq!(open.iter().map(|w| w.id).collect::<Vec<_>>(), [late, said]);
+
+    store.incident_detach(two, crate::incidents::by(Some(y.id))).await.unwrap();
+    let back = store.work_get(soon).await.unwrap().unwrap();
+    assert_eq!((back.result, back.done_by, back.done_at, back.holder), (None, None, None, None));
+    assert_eq!((back.lane, back.due_at, back.taken_at), (before.lane, before.due_at, before.taken_at));
+    assert_eq!(kinds(store, soon).await, ["taken", "merged", "restored"]);
+    assert_eq!(kinds(store, late).await, ["raised"], "never down");
+    let next = store.work_next(x, T0 + 3, LEASE).await.unwrap().unwrap();
+    assert_eq!((next.id, back.due_at), (late, raised.due_at), "due at once: arrival decides");
+});
+
+story!(what_a_person_ended_stays_done_when_the_merge_is_undone, |s: Stage| async move {
+    let store = &s.store;
+    let (one, _) = reported(store, 1, new_work("a", 4, 1)).await;
+    let (two, own) = reported(store, 2, new_work("b", 4, 2)).await;
+    let x = operator();
+    store.work_take(own, x, T0, LEASE).await.unwrap();
+    store.work_done(own, x, WorkResult::Merged, None, T0 + 1).await.unwrap();
+    store.incident_merge(two, one, crate::incidents::by(Some(x.id))).await.unwrap();
+    store.incident_detach(two, crate::incidents::by(Some(x.id))).await.unwrap();
+    assert_eq!(store.work_get(own).await.unwrap().unwrap().done_at, Some(T0 + 1));
+    // A merge refused leaves the queue alone.
+    let (three, open) = reported(store, 3, new_work("c", 4, 3)).await;
+    conflict(store.incident_merge(three, three, crate::incidents::by(None)).await);
+    assert_eq!(kinds(store, open).await, Vec::<String>::new());
+});
+
+story!(merged_by_the_gateway_a_check_ends_only_for_one_that_is_still_to_come, |s: Stage| async move {
+    let store = &s.store;
+    let x = operator();
+    let (done_item, done) = reported(store, 1, new_work("a", 4, 1)).await;
+    store.work_take(done, x, T0, LEASE).await.unwrap();
+    store.work_done(done, x, WorkResult::HandedOff, None, T0).await.unwrap();
+    let (two, check) = reported(store, 2, new_work("b", 4, 2)).await;
+    store.incident_merge(two, done_item, crate::incidents::by(None)).await.unwrap();
+    assert_eq!(store.work_get(check).await.unwrap().unwrap().done_at, None, "nobody has seen it");
+
+    // Whoever checks the other must not know of this one: it stays on its own.
+    let (three, theirs) = reported(store, 3, new_work("c", 4, 3)).await;
+    let hidden = NewWork { excluded: Some(x.id), desk: WorkDesk::Leader, ..new_work("d", 1, 4) };
+    let (four, hidden) = reported(store, 4, hidden).await;
+    store.incident_merge(four, three, crate::incidents::by(None)).await.unwrap();
+    assert_eq!(store.work_get(hidden).await.unwrap().unwrap().done_at, None);
+    assert_eq!(kinds(store, theirs).await, Vec::<String>::new());
+    assert_eq!(store.work_hidden(x.id, &[three, four, two]).await.unwrap(), [four]);
+    assert!(store.work_hidden(operator().id, &[three, four]).await.unwrap().is_empty());
+
+    let (five, ends) = reported(store, 5, new_work("e", 4, 5)).await;
+    store.incident_merge(five, three, crate::incidents::by(None)).await.unwrap();
+    let ends = store.work_get(ends).await.unwrap().unwrap();
+    assert_eq!((ends.result, ends.done_by), (Some(WorkResult::Merged), None));
+});

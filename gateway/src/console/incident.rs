@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::auth::{Role, User};
 use super::error::ApiError;
-use super::{Api, audit, id_of, reason_of};
+use super::{Api, audit, id_of, not_excluded, reason_of};
 use crate::casecore::item_payload;
 use crate::clock::now_ms;
 use crate::incident::{Candidate, announce, candidates, check};
@@ -54,7 +54,12 @@ pub(crate) async fn list_candidates(
 ) -> Result<Json<Vec<Candidate>>, ApiError> {
     user.staff()?;
     let item = item_of(&api, &id).await?;
-    Ok(Json(candidates(&api.sv, &item).await?))
+    not_excluded(&api.sv, &user, &[item.id]).await?;
+    let mut found = candidates(&api.sv, &item).await?;
+    let ids: Vec<Id> = found.iter().flat_map(|c| [c.item, c.matched.id]).collect();
+    let hidden = api.sv.store.work_hidden(user.0.id, &ids).await?;
+    found.retain(|c| !hidden.contains(&c.item) && !hidden.contains(&c.matched.id));
+    Ok(Json(found))
 }
 
 /// 谁先报告,为什么
@@ -64,6 +69,8 @@ pub(crate) async fn first(State(api): State<Api>, user: User, Path(id): Path<Str
     let item = item_of(&api, &id).await?;
     let store = &api.sv.store;
     let members = store.incident_members(item.id).await?;
+    // One answer about all of them: who must not know of one is told nothing.
+    not_excluded(&api.sv, &user, &members.iter().map(|m| m.id).collect::<Vec<_>>()).await?;
     let reporters = store.incident_reporters(item.id).await?;
     let inspection = store.inspection_first(item.id).await?;
     let mut history = Vec::new();
@@ -142,6 +149,7 @@ pub(crate) async fn merge(
     user.need(&[Role::Operator, Role::Leader])?;
     let reason = reason_of(form.reason.as_deref())?.to_owned();
     let (item, into) = (item_of(&api, &id).await?, item_of(&api, &form.into).await?);
+    not_excluded(&api.sv, &user, &[item.id, into.id]).await?;
     audit(&api.sv, &user.0, "item_merge", &format!("item:{}", item.id), Some(&reason)).await?;
     let decision = check::decision(&api.sv, Some(user.0.id), Some(reason));
     Ok(Json(api.sv.store.incident_merge(item.id, into.id, decision).await?))
@@ -174,6 +182,7 @@ pub(crate) async fn split(
         return Err(ApiError::bad(format!("title: 1–{WORD_CHARS_MAX} 字 / characters")));
     }
     let item = item_of(&api, &id).await?;
+    not_excluded(&api.sv, &user, &[item.id]).await?;
     audit(&api.sv, &user.0, "item_split", &format!("item:{}", item.id), Some(&reason)).await?;
     let decision = check::decision(&api.sv, Some(user.0.id), Some(reason));
     let Some(contacts) = form.contacts else {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use hotline_db::{DbError, Id, IncidentCandidate, Item, Probe};
 use serde::Serialize;
 
-use super::score::{Facts, Score, score};
+use super::score::{Compared, Facts, Score};
 use crate::app::Services;
 
 /// Candidates below this aren't shown.
@@ -55,7 +55,7 @@ pub async fn candidates(sv: &Services, item: &Item) -> Result<Vec<Candidate>, Db
         except: Some(item.id),
     };
     let words = format!("{} {}", item.title, item.detail);
-    let own = facts_of(item, &words, at);
+    let own = Compared::new(facts_of(item, &words, at), radius_m);
     let mut scored: Vec<(IncidentCandidate, Score)> = Vec::new();
     for row in sv.store.incident_candidates(probe).await? {
         let words = format!("{} {}", row.title, row.detail);
@@ -66,8 +66,7 @@ pub async fn candidates(sv: &Services, item: &Item) -> Result<Vec<Candidate>, Db
             words: &words,
             at: row.at,
         };
-        let result = score(&own, &other, radius_m);
-        if result.total >= SCORE_MIN {
+        if let Some(result) = own.score(&other, SCORE_MIN) {
             scored.push((row, result));
         }
     }
@@ -83,17 +82,11 @@ async fn incidents(
 ) -> Result<Vec<Candidate>, DbError> {
     let own = if item.merged_into.is_some() { sv.store.incident_root(item.id).await?.id } else { item.id };
     let mut found: Vec<Candidate> = Vec::new();
-    let mut roots: BTreeMap<Id, Item> = BTreeMap::new();
+    let merged: Vec<Id> = scored.iter().filter(|(row, _)| row.merged_into.is_some()).map(|(row, _)| row.id).collect();
+    let roots = sv.store.incident_roots(&merged).await?;
+    let roots: BTreeMap<Id, (Id, String)> = roots.into_iter().map(|(row, root, no)| (row, (root, no))).collect();
     for (row, score) in scored {
-        let (root, acceptance_no) = match row.merged_into {
-            None => (row.id, row.acceptance_no.clone()),
-            Some(above) => {
-                if let std::collections::btree_map::Entry::Vacant(place) = roots.entry(above) {
-                    place.insert(sv.store.incident_root(above).await?);
-                }
-                roots.get(&above).map(|r| (r.id, r.acceptance_no.clone())).unwrap_or((above, String::new()))
-            }
-        };
+        let (root, acceptance_no) = roots.get(&row.id).cloned().unwrap_or_else(|| (row.id, row.acceptance_no.clone()));
         if root == own || found.iter().any(|c| c.item == root) {
             continue;
         }

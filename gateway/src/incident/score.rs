@@ -1,7 +1,5 @@
 //! How likely two reports are about one incident: points with their reasons, 0 to 100. Pure.
 
-use std::collections::HashSet;
-
 use serde::Serialize;
 
 /// Metres within which positions count as the same: a phone's error in a street.
@@ -60,22 +58,40 @@ pub fn distance_m(a: (f64, f64), b: (f64, f64)) -> f64 {
     (east * DEGREE_M).hypot((a.1 - b.1) * DEGREE_M)
 }
 
-/// Pairs of neighbouring characters, letters and digits only.
-fn pairs(text: &str) -> HashSet<(char, char)> {
-    let chars: Vec<char> = text.chars().filter(|c| c.is_alphanumeric()).take(400).collect();
-    chars.windows(2).map(|w| (w[0], w[1])).collect()
-}
+/// Pairs of neighbouring characters, letters and digits only, sorted, each once.
+struct Pairs(Vec<u64>);
 
-/// Dice's coefficient over pairs of characters, 0 to 1.
-#[must_use]
-pub fn alike(a: &str, b: &str) -> f64 {
-    let (a, b) = (pairs(a), pairs(b));
-    if a.is_empty() || b.is_empty() {
-        return 0.0;
+impl Pairs {
+    fn of(text: &str) -> Self {
+        let mut pairs = Vec::with_capacity(64);
+        let mut last = None;
+        for c in text.chars().filter(|c| c.is_alphanumeric()).take(400) {
+            let c = u64::from(u32::from(c));
+            pairs.extend(last.map(|l: u64| l << 32 | c));
+            last = Some(c);
+        }
+        pairs.sort_unstable();
+        pairs.dedup();
+        Self(pairs)
     }
-    #[allow(clippy::cast_precision_loss, reason = "some hundreds")]
-    let (common, all) = (a.intersection(&b).count() as f64, (a.len() + b.len()) as f64);
-    2.0 * common / all
+
+    /// Dice's coefficient, 0 to 1.
+    fn alike(&self, other: &Self) -> f64 {
+        let (mut a, mut b) = (self.0.as_slice(), other.0.as_slice());
+        if a.is_empty() || b.is_empty() {
+            return 0.0;
+        }
+        let mut common = 0_u16;
+        while let (Some(p), Some(q)) = (a.first(), b.first()) {
+            common += u16::from(p == q);
+            let (past_a, past_b) = (p <= q, q <= p);
+            a = &a[usize::from(past_a)..];
+            b = &b[usize::from(past_b)..];
+        }
+        #[allow(clippy::cast_precision_loss, reason = "some hundreds")]
+        let all = (self.0.len() + other.0.len()) as f64;
+        2.0 * f64::from(common) / all
+    }
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "points are below 100")]
@@ -83,8 +99,7 @@ fn points(value: f64) -> i64 {
     value.clamp(0.0, 100.0).round() as i64
 }
 
-fn place(a: &Facts<'_>, b: &Facts<'_>, radius_m: f64) -> Reason {
-    let text = alike(a.place, b.place);
+fn place(a: &Facts<'_>, pairs: &Pairs, b: &Facts<'_>, radius_m: f64) -> Reason {
     if let (Some(p), Some(q)) = (a.position, b.position) {
         let metres = distance_m(p, q);
         let share = if metres <= SAME_M {
@@ -97,6 +112,7 @@ fn place(a: &Facts<'_>, b: &Facts<'_>, radius_m: f64) -> Reason {
         let text = format!("相距 {metres:.0} 米 / {metres:.0} m apart");
         return Reason { what: "distance", points: points(PLACE * share), text };
     }
+    let text = pairs.alike(&Pairs::of(b.place));
     let percent = points(text * 100.0);
     Reason {
         what: "place",
@@ -131,31 +147,54 @@ fn time(a: i64, b: i64) -> Reason {
     }
 }
 
-/// Compares two reports; positions within `radius_m` count.
-#[must_use]
-pub fn score(a: &Facts<'_>, b: &Facts<'_>, radius_m: f64) -> Score {
-    let words = alike(a.words, b.words);
-    let percent = points(words * 100.0);
-    let reasons = vec![
-        place(a, b, radius_m),
-        class(a.class, b.class),
-        time(a.at, b.at),
-        Reason {
+/// A report others are compared with; what doesn't change from one to the next is worked out once.
+pub struct Compared<'a> {
+    facts: Facts<'a>,
+    place: Pairs,
+    words: Pairs,
+    radius_m: f64,
+}
+
+impl<'a> Compared<'a> {
+    /// Positions within `radius_m` count.
+    #[must_use]
+    pub fn new(facts: Facts<'a>, radius_m: f64) -> Self {
+        Self { place: Pairs::of(facts.place), words: Pairs::of(facts.words), facts, radius_m }
+    }
+
+    /// The score, unless it is below `least`. Elsewhere is elsewhere, however alike the rest: 0.
+    #[must_use]
+    pub fn score(&self, b: &Facts<'_>, least: i64) -> Option<Score> {
+        let a = &self.facts;
+        let place = place(a, &self.place, b, self.radius_m);
+        let is_elsewhere = place.points == 0;
+        let class = class(a.class, b.class);
+        let time = time(a.at, b.at);
+        let sum = place.points + class.points + time.points;
+        // Most rows end here, before their words are taken apart.
+        if least > if is_elsewhere { 0 } else { sum + points(WORDS) } {
+            return None;
+        }
+        let words = self.words.alike(&Pairs::of(b.words));
+        let percent = points(words * 100.0);
+        let words = Reason {
             what: "words",
             points: points(WORDS * words),
             text: format!("内容相似 {percent}% / words alike {percent}%"),
-        },
-    ];
-    let [where_, class, ..] = &reasons[..] else { return Score { total: 0, is_certain: false, reasons } };
-    let is_certain = where_.points >= PLACE_STRONG && class.points == points(CLASS);
-    // Elsewhere is elsewhere, however alike the rest.
-    let total = if where_.points == 0 { 0 } else { reasons.iter().map(|r| r.points).sum::<i64>().min(100) };
-    Score { total, is_certain, reasons }
+        };
+        let total = if is_elsewhere { 0 } else { (sum + words.points).min(100) };
+        let is_certain = place.points >= PLACE_STRONG && class.points == points(CLASS);
+        (total >= least).then(|| Score { total, is_certain, reasons: vec![place, class, time, words] })
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn score(a: &Facts<'_>, b: &Facts<'_>, radius_m: f64) -> Score {
+        Compared::new(a.clone(), radius_m).score(b, 0).unwrap()
+    }
 
     const HERE: (f64, f64) = (119.9741, 31.8112);
 
@@ -206,6 +245,32 @@ mod tests {
                 assert!((0..=100).contains(&s.total), "{s:?}");
             }
         }
+    }
+
+    #[test]
+    fn a_least_score_leaves_out_what_is_below_it_and_nothing_else() {
+        let a = facts("01101", Some(HERE), "人民路", 0);
+        for step in 0..20 {
+            for (class, words) in [("01101", "井盖缺失"), ("01203", "井盖缺失,很危险"), ("09901", ""), ("", "路灯")]
+            {
+                let place = Some((HERE.0, HERE.1 + f64::from(step) * 0.000_1));
+                let b = Facts { words, ..facts(class, place, "", i64::from(step) * 3_000_000) };
+                let full = score(&a, &b, 120.0);
+                for least in 0..=100 {
+                    let cut = Compared::new(a.clone(), 120.0).score(&b, least);
+                    assert_eq!(cut, (full.total >= least).then(|| full.clone()), "{least}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn texts_are_as_alike_as_their_pairs_of_characters() {
+        let alike = |a: &str, b: &str| Pairs::of(a).alike(&Pairs::of(b));
+        assert!((alike("人民路口", "人民路") - 0.8).abs() < 1e-9, "2 of 3 and 2");
+        assert!((alike("井 盖,缺失", "井盖缺失") - 1.0).abs() < 1e-9, "letters and digits only");
+        assert!((alike("ababab", "ab") - 2.0 / 3.0).abs() < 1e-9, "each pair once");
+        assert!(alike("", "").abs() < 1e-9 && alike("路", "路").abs() < 1e-9);
     }
 
     #[test]
