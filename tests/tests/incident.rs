@@ -15,8 +15,8 @@ use hotline_tests::api::Api;
 use hotline_tests::gateway::{GatewayConfig, NewUser};
 use hotline_tests::ismg::{Ismg, IsmgConfig};
 use hotline_tests::sip::{Citizen, CitizenConfig};
-use hotline_tests::until;
 use hotline_tests::wechat::{Account, Platform, Push};
+use hotline_tests::{Error, until};
 use serde_json::{Value, json};
 
 const RULES: &str = "version = \"t1\"\n[[rule]]\nid = \"hole\"\nfrom = \"2020-01-01\"\nto = \"2099-12-31\"\n\
@@ -273,4 +273,58 @@ async fn one_incident_by_phone_sms_and_wechat_is_one_item_with_the_right_first_r
     desk.api.post(&format!("/api/v1/items/{filed}/merge"), &json!({"into": by_sms, "reason": "同一处"})).await.unwrap();
     let again = first(&desk.api, by_sms).await;
     assert_eq!((seqs(&again), again["reporters"][0]["channel"].as_str()), (order, Some("phone")), "{again:#}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_complained_about_learns_nothing_of_it_from_its_incident() {
+    let desk = Desk::open(GatewayConfig::default()).await;
+    let mut items = Vec::new();
+    for n in 0..3 {
+        let form = json!({
+            "kind": "投诉", "title": "井盖缺失", "detail": "人行道井盖缺失", "class_code": "01101",
+            "location": "人民路88号", "lon": 119.9741, "lat": 31.8112 + f64::from(n) * 0.000_1,
+        });
+        let item = desk.api.post("/api/v1/items", &form).await.unwrap();
+        items.push(item["id"].as_str().unwrap().to_owned());
+    }
+    let [hidden, known, other] = &items[..] else { panic!("three") };
+    let theirs = desk.gateway.sign_in(&NewUser::operator("1002")).await.unwrap();
+    let file = desk.gateway.data_dir().join("hotline.db");
+    let mark = move |item: &str, login: &str| {
+        let rows = rusqlite::Connection::open(&file).unwrap();
+        rows.busy_timeout(std::time::Duration::from_secs(10)).unwrap();
+        let insert =
+            "INSERT INTO work (id, kind, dedup_key, item, channel, lane, urgency, due_at, seq, arrived_at, desk,
+             excluded, created_at) SELECT '01900000-0000-7000-8000-000000000001', '核对', ?1, ?1, 'phone', 2, 4, 1, 1,
+             1, '值班长', u.id, 1 FROM account u WHERE u.login = ?2";
+        assert_eq!(rows.execute(insert, [item, login]).unwrap(), 1);
+    };
+    let found = |of: Value| -> Vec<String> {
+        of.as_array().unwrap().iter().map(|c| c["item"].as_str().unwrap().to_owned()).collect()
+    };
+    let path = |item: &str, step: &str| format!("/api/v1/items/{item}/{step}");
+    assert_eq!(found(theirs.get(&path(known, "candidates")).await.unwrap()).len(), 2, "nobody is hidden from yet");
+    mark(hidden, "1002");
+    assert_eq!(found(theirs.get(&path(known, "candidates")).await.unwrap()), [other.clone()]);
+    assert_eq!(found(desk.api.get(&path(known, "candidates")).await.unwrap()).len(), 2, "others see it");
+    let reason = json!({"reason": "同一处"});
+    let into = |item: &str| json!({"into": item, "reason": "同一处"});
+    for refused in [
+        theirs.get(&path(hidden, "candidates")).await,
+        theirs.get(&path(hidden, "first")).await,
+        theirs.post(&path(hidden, "merge"), &into(known)).await,
+        theirs.post(&path(known, "merge"), &into(hidden)).await,
+        theirs.post(&path(hidden, "split"), &reason).await,
+    ] {
+        assert!(matches!(refused, Err(Error::Http { status: 404, .. })), "{refused:?}");
+    }
+    // As part of an incident it stays hidden, and so does who reported that.
+    desk.api.post(&path(hidden, "merge"), &into(known)).await.unwrap();
+    let whole = theirs.get(&path(known, "first")).await;
+    assert!(matches!(whole, Err(Error::Http { status: 404, .. })), "{whole:?}");
+    let shown = theirs.get(&path(other, "candidates")).await.unwrap();
+    assert!(!shown.to_string().contains(hidden.as_str()), "{shown:#}");
+    assert_eq!(first(&desk.api, known).await["members"].as_array().unwrap().len(), 2);
+    let kept = desk.api.get("/api/v1/work?view=done").await.unwrap();
+    assert_eq!(kept[0]["result"], "合并", "the absorbed item's check is done with: {kept:#}");
 }

@@ -207,13 +207,18 @@ story!(an_item_that_turns_out_urgent_moves_its_work_up, |s: Stage| async move {
     assert_eq!(first.acceptance_no, Some(item.acceptance_no));
 });
 
+/// Lane, deadline, arrival number, row.
+type Place = (i64, i64, i64, Id);
+/// Whose, and until when.
+type Hold = (usize, i64);
+
 // One person after another, against a model of the queue.
 story!(random_steps_follow_the_model, |s: Stage| async move {
     let store = &s.store;
     let mut rng = StdRng::seed_from_u64(20_261_122);
     let people: Vec<WorkPerson> = (0..5).map(|_| operator()).collect();
-    // Place → (id, holder, lease end); done work leaves it.
-    let mut model: BTreeMap<(i64, i64, i64, Id), Option<(usize, i64)>> = BTreeMap::new();
+    // Done work leaves it.
+    let mut model: BTreeMap<Place, Option<Hold>> = BTreeMap::new();
     let (mut now, mut made, mut finished) = (T0, 0, 0);
     for step in 0..400 {
         now += rng.random_range(0..LEASE / 4);
