@@ -178,6 +178,9 @@ async fn carry_out(c: &mut Conn, on: &mut Carried, step: Settlement, now: i64, o
             if Some(message.contact) != item.first_contact && message.item.is_none() {
                 item_list::link(c, item.id, message.contact, ContactRole::Supplement, now).await?;
             }
+            if let Some(link) = message.link.as_deref().filter(|_| message.item.is_none()) {
+                join_call(c, item.id, link, now).await?;
+            }
         }
         let query = sql("UPDATE message SET item = $2 WHERE conversation = $1 AND item IS NULL");
         c.run(query.bind(id).bind(item.id)).await?;
@@ -221,6 +224,16 @@ async fn carry_out(c: &mut Conn, on: &mut Carried, step: Settlement, now: i64, o
     c.run(query).await?;
     let conversation = c.one(select_conversation!("WHERE id = $1").bind(id)).await?;
     Ok(Settled { conversation, item: on.item.clone(), handed_off })
+}
+
+/// The call a link was asked for in is part of what was reported by it. It said nothing of the matter itself,
+/// so it makes nobody first who wasn't.
+async fn join_call(c: &mut Conn, item: Id, link: &str, now: i64) -> Result<()> {
+    let query = sql("SELECT contact AS id FROM web_link WHERE token_hash = $1 AND contact IS NOT NULL").bind(link);
+    if let Some(IdRow { id: contact }) = c.opt(query).await? {
+        item_list::join(c, item, contact, ContactRole::Supplement, now).await?;
+    }
+    Ok(())
 }
 
 /// Somebody wrote, and nobody could tell what: a person looks.

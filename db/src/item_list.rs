@@ -68,6 +68,23 @@ pub struct ItemFilter {
 
 /// Links a contact to an item; `false` when it was linked before.
 pub(crate) async fn link(c: &mut Conn, item: Id, contact: Id, role: ContactRole, at: i64) -> Result<bool> {
+    let fresh = add(c, item, contact, role, at).await?;
+    let query = sql("UPDATE contact SET item = $2 WHERE id = $1").bind(contact).bind(item);
+    match c.run(query).await? {
+        0 => Err(DbError::NotFound),
+        _ => Ok(fresh),
+    }
+}
+
+/// As [`link`], but a contact that led to an item of its own keeps it.
+pub(crate) async fn join(c: &mut Conn, item: Id, contact: Id, role: ContactRole, at: i64) -> Result<bool> {
+    let fresh = add(c, item, contact, role, at).await?;
+    let query = sql("UPDATE contact SET item = $2 WHERE id = $1 AND item IS NULL").bind(contact).bind(item);
+    c.run(query).await?;
+    Ok(fresh)
+}
+
+async fn add(c: &mut Conn, item: Id, contact: Id, role: ContactRole, at: i64) -> Result<bool> {
     c.lock(format!("item:{item}")).await?;
     let query = sql("INSERT INTO item_contact (item, contact, role, rank, at) \
          SELECT $1, $2, $3, COALESCE(MAX(rank), 0) + 1, $4 FROM item_contact WHERE item = $1 \
@@ -76,12 +93,7 @@ pub(crate) async fn link(c: &mut Conn, item: Id, contact: Id, role: ContactRole,
     .bind(contact)
     .bind(role)
     .bind(at);
-    let fresh = c.run(query).await? > 0;
-    let query = sql("UPDATE contact SET item = $2 WHERE id = $1").bind(contact).bind(item);
-    match c.run(query).await? {
-        0 => Err(DbError::NotFound),
-        _ => Ok(fresh),
-    }
+    Ok(c.run(query).await? > 0)
 }
 
 /// The contacts of an item in order of arrival. Rank and 首报 follow from the arrival numbers, in
@@ -116,6 +128,17 @@ impl Store {
             })
         })
         .await
+    }
+
+    /// The item a call belongs to.
+    ///
+    /// # Errors
+    /// As any read.
+    pub async fn call_item(&self, call: Id) -> Result<Option<Id>> {
+        let query = sql("SELECT k.item AS id FROM call l JOIN contact k ON k.id = l.contact \
+                         WHERE l.id = $1 AND k.item IS NOT NULL");
+        let found: Option<crate::claim::IdRow> = self.reader().await?.opt(query.bind(call)).await?;
+        Ok(found.map(|row| row.id))
     }
 
     /// Links a contact to an item; `false` when it was linked before.

@@ -18,6 +18,7 @@ use crate::{
     pool::Store,
     sql::{Sql, sql},
     text::words,
+    web_link,
     work::{self, NewWork, WorkDesk, WorkKind, WorkTimes},
 };
 
@@ -314,6 +315,9 @@ async fn take(c: &mut Conn, new: NewMessage, seq: i64) -> Result<MessageTaken> {
     let id = Id::new();
     insert(c, &new, Placed { id, contact, seq, sender_mask, party, conversation, item, state }).await?;
     message_media::insert(c, id, &new).await?;
+    if let Some(link) = new.link.as_deref().filter(|_| state != MessageState::Refused) {
+        web_link::used(c, link, Some(id), new.at).await?;
+    }
     if let Some(item) = item {
         item_list::link(c, item, contact, ContactRole::Supplement, new.at).await?;
         if let Some(times) = new.supplement.and_then(|s| s.work) {

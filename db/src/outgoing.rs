@@ -33,7 +33,7 @@ words! {
         Unknown = "未知",
         /// Its time was over.
         Expired = "过期",
-        /// It is no longer wanted, or the citizen wants no texts.
+        /// It is no longer wanted, the citizen wants no texts, or nobody has shown that the number is theirs.
         Cancelled = "取消",
     }
 }
@@ -213,7 +213,8 @@ pub(crate) fn check(new: &NewOutgoing) -> Result<()> {
     limits::text("text", &new.text, LONG_TEXT_CHARS_MAX)
 }
 
-/// Writes a text; `None` when its key is known. If the citizen wants no texts, the row says so.
+/// Writes a text; `None` when its key is known. If the citizen wants no texts, or typed the number into the
+/// page and nobody has talked to them there about it since, the row says so.
 pub(crate) async fn insert(c: &mut Conn, new: NewOutgoing, now: i64) -> Result<Option<Id>> {
     check(&new)?;
     let params = limits::json("params", &new.params.0)?;
@@ -222,6 +223,12 @@ pub(crate) async fn insert(c: &mut Conn, new: NewOutgoing, now: i64) -> Result<O
          purpose, dedup_key, conversation, item, party, once, test, state, attempts, next_at, expires_at, created_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, \
          CASE WHEN $17 AND EXISTS (SELECT 1 FROM party WHERE id = $14 AND texts_stopped_at IS NOT NULL) \
+         OR $17 AND $2 = 'sms' AND EXISTS (SELECT 1 FROM item i JOIN message m ON m.contact = i.first_contact \
+             WHERE i.id = $13 AND m.channel = 'web' AND m.link IS NULL AND m.party = $14 \
+             AND NOT EXISTS (SELECT 1 FROM contact k JOIN call l ON l.contact = k.id WHERE k.party = m.party \
+                 AND k.seq > m.seq AND k.direction = 'outbound' AND l.operator_answer_at IS NOT NULL) \
+             AND NOT EXISTS (SELECT 1 FROM item_contact ic JOIN contact k ON k.id = ic.contact \
+                 WHERE ic.item = i.id AND k.party = m.party AND k.channel <> 'web' AND k.direction = 'inbound')) \
          THEN '取消' ELSE '待发' END, 0, $18, $19, $20) ON CONFLICT (dedup_key) DO NOTHING")
     .bind(id)
     .bind(new.channel)

@@ -4,10 +4,14 @@ use serde::Serialize;
 use sqlx::FromRow;
 
 use crate::{
-    error::Result,
+    callback::{self, CallbackResult, NewAttempt},
+    callback_claim,
+    claim::IdRow,
+    conn::Conn,
+    error::{DbError, Result},
     id::Id,
     limits,
-    outgoing::{self, NewOutgoing},
+    outgoing::{self, NewOutgoing, OutgoingState},
     pool::Store,
     sql::sql,
     text::words,
@@ -121,6 +125,33 @@ fn insert(new: NewWebLink) -> crate::sql::Sql {
     .bind(new.expires_at)
 }
 
+/// Uses a link up; `false` if it was before.
+pub(crate) async fn used(c: &mut Conn, token_hash: &str, message: Option<Id>, at: i64) -> Result<bool> {
+    let query = sql("UPDATE web_link SET used_at = $2, message = $3 WHERE token_hash = $1 AND used_at IS NULL")
+        .bind(token_hash)
+        .bind(at)
+        .bind(message);
+    Ok(c.run(query).await? > 0)
+}
+
+async fn ask(c: &mut Conn, task: Id, attempt: NewAttempt, new: NewWebLink, text: NewOutgoing) -> Result<bool> {
+    let (at, expires_at) = (new.at, new.expires_at);
+    let is_over = callback::load(c, task).await?.finished_at.is_some();
+    let attempt = NewAttempt { next_at: Some(expires_at), ..attempt };
+    if !callback_claim::attempt(c, task, attempt).await? || is_over {
+        return Ok(false);
+    }
+    c.run(insert(new)).await?;
+    let text = outgoing::insert(c, text, at).await?;
+    let query = sql("SELECT id FROM outgoing WHERE id = $1 AND state <> $2").bind(text).bind(OutgoingState::Cancelled);
+    if c.opt::<IdRow>(query).await?.is_some() {
+        return Ok(true);
+    }
+    // Nobody waits for an answer to what isn't sent.
+    callback_claim::finish(c, task, CallbackResult::Unreachable, at).await?;
+    Ok(false)
+}
+
 impl Store {
     /// Makes a link.
     ///
@@ -180,11 +211,30 @@ impl Store {
     /// # Errors
     /// As any write.
     pub async fn web_link_use(&self, token_hash: &str, message: Option<Id>, at: i64) -> Result<bool> {
-        let query = sql("UPDATE web_link SET used_at = $2, message = $3 WHERE token_hash = $1 AND used_at IS NULL")
-            .bind(token_hash)
-            .bind(at)
-            .bind(message);
-        self.write(|c| Box::pin(async move { Ok(c.run(query).await? > 0) })).await
+        let hash = token_hash.to_owned();
+        self.write(move |c| Box::pin(async move { used(c, &hash, message, at).await })).await
+    }
+
+    /// Notes the last attempt of a task together with the link it is to be answered by and the text that
+    /// carries it; the task waits until the link lapses. `false` when nothing is sent: the attempt's call was noted
+    /// before, the task has its result, or the citizen gets no texts; then the task ends as 无法联系.
+    ///
+    /// # Errors
+    /// [`DbError::Invalid`] when the link names no task; as [`Store::web_link_send`].
+    pub async fn survey_link_send(&self, attempt: NewAttempt, new: NewWebLink, text: NewOutgoing) -> Result<bool> {
+        callback_claim::check(Some(&attempt))?;
+        outgoing::check(&text)?;
+        let task = new.task.ok_or(DbError::Invalid { field: "task", why: "a survey's link needs one".into() })?;
+        self.write(move |c| Box::pin(ask(c, task, attempt, new, text))).await
+    }
+
+    /// The link a task is to be answered by.
+    ///
+    /// # Errors
+    /// As any read.
+    pub async fn survey_link_of(&self, task: Id) -> Result<Option<WebLink>> {
+        let query = select_link!("WHERE task = $1 ORDER BY created_at DESC LIMIT 1").bind(task);
+        self.reader().await?.opt(query).await
     }
 
     /// Forgets links that lapsed before `before`, some at a time; how many.

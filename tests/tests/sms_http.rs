@@ -168,12 +168,8 @@ async fn forged_replayed_and_broken_pushes_are_refused_in_the_aggregators_terms(
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn whom_no_call_reached_gets_one_text_and_never_a_second() {
-    let (url, got) = aggregator().await;
-    // The answer comes too late: whether the text left is not known, and it is not sent again.
-    got.lock().unwrap().late = 1;
-    let town = Town::open(config(&url)).await;
+/// An item whose case is handled and whose citizen was busy three times.
+async fn handled_and_never_reached(town: &Town) -> String {
     let item = town.reported().await;
     let case = town.story(&item).await["handoffs"][0]["case_no"].as_str().unwrap().to_owned();
     let done = json!({"stage": "已处置", "note": "done"});
@@ -181,6 +177,16 @@ async fn whom_no_call_reached_gets_one_text_and_never_a_second() {
     for _ in 0..3 {
         town.citizen.next_call(15_000).await.unwrap().reject(486, "Busy Here").unwrap();
     }
+    item
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whom_no_call_reached_gets_one_text_and_never_a_second() {
+    let (url, got) = aggregator().await;
+    // The answer comes too late: whether the text left is not known, and it is not sent again.
+    got.lock().unwrap().late = 1;
+    let town = Town::open(config(&url)).await;
+    let item = handled_and_never_reached(&town).await;
     town.story_when(&item, "the end of the attempts", |s| s["callbacks"][0]["result"] == "无法联系").await;
     until("the text at the aggregator", 20_000, || async {
         got.lock()
@@ -200,4 +206,80 @@ async fn whom_no_call_reached_gets_one_text_and_never_a_second() {
     assert!(requests[0]["content"].as_str().unwrap().contains(items[0]["acceptance_no"].as_str().unwrap()));
     let texts = rows(&town.desk.gateway, "SELECT purpose, once FROM outgoing");
     assert_eq!(texts, [json!({"purpose": "survey", "once": 1})]);
+}
+
+/// With hours turned into a twelfth of a second each.
+async fn town_with_page(survey_hours: u32) -> (Town, Arc<Mutex<Got>>) {
+    let (url, got) = aggregator().await;
+    let config = config(&url).with("web.public_url", "https://12319.example.cn").with("web.survey_hours", survey_hours);
+    (Town::open(config).await, got)
+}
+
+/// The path of the survey's link, once its text is at the aggregator.
+async fn texted_survey(got: &Mutex<Got>) -> String {
+    until("the link at the aggregator", 20_000, || async {
+        let requests = got.lock().unwrap().requests.clone();
+        let found = requests.iter().find_map(|r| r["content"].as_str()?.split_once("12319.example.cn/s/"));
+        found.map(|(_, after)| format!("/s/{}", after.chars().take(22).collect::<String>()))
+    })
+    .await
+    .unwrap()
+}
+
+async fn page(town: &Town, path: &str) -> (u16, String) {
+    let url = format!("http://{}{path}", town.desk.gateway.http());
+    let answer = hotline_tests::api::client().unwrap().get(url).send().await.unwrap();
+    (answer.status().as_u16(), answer.text().await.unwrap())
+}
+
+async fn answer(town: &Town, path: &str, form: &str, choices: &str) -> (u16, String) {
+    let url = format!("http://{}{path}", town.desk.gateway.http());
+    let request = hotline_tests::api::client().unwrap().post(url);
+    let request = request.header("content-type", "application/x-www-form-urlencoded");
+    let answer = request.body(format!("form={form}&{choices}")).send().await.unwrap();
+    (answer.status().as_u16(), answer.text().await.unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whom_no_call_reached_answers_once_by_the_texted_link() {
+    let (town, got) = town_with_page(720).await;
+    let item = handled_and_never_reached(&town).await;
+    let path = texted_survey(&got).await;
+    let task = town.story(&item).await["callbacks"][0].clone();
+    assert_eq!((&task["attempt_no"], &task["result"]), (&json!(3), &Value::Null), "the answer is waited for: {task:#}");
+
+    let (status, html) = page(&town, &path).await;
+    assert_eq!(status, 200);
+    let form = html.split_once("name=\"form\" value=\"").unwrap().1.split_once('"').unwrap().0.to_owned();
+    assert_eq!(answer(&town, &path, "forged", "solved=yes&satisfied=1").await.0, 422, "not our form");
+    assert_eq!(answer(&town, &path, &form, "solved=yes").await.0, 422, "no verdict");
+    let (status, html) = answer(&town, &path, &form, "contacted=yes&solved=yes&satisfied=1").await;
+    assert_eq!(status, 200, "{html}");
+    let (again, html) = answer(&town, &path, &form, "solved=no&satisfied=5").await;
+    assert!(again == 409 && html.contains("已经提交过"), "{again} {html}");
+    let (again, html) = page(&town, &path).await;
+    assert!(again == 409 && html.contains("已经提交过"), "{again} {html}");
+
+    let closed = |s: &Value| {
+        let handoffs = s["handoffs"].as_array().unwrap();
+        handoffs.iter().any(|h| h["kind"] == "close" && h["delivered_at"].is_i64())
+    };
+    let story = town.story_when(&item, "the delivered close", closed).await;
+    assert_eq!(story["item"]["state"], "已结案", "{story:#}");
+    assert_eq!((&story["surveys"][0]["satisfied"], &story["callbacks"][0]["result"]), (&json!(1), &json!("已回访")));
+    assert_eq!(story["surveys"].as_array().unwrap().len(), 1);
+    assert_eq!(got.lock().unwrap().requests.len(), 1, "one text");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_survey_link_nobody_answers_in_its_time_is_no_verdict() {
+    let (town, got) = town_with_page(36).await;
+    let item = handled_and_never_reached(&town).await;
+    let path = texted_survey(&got).await;
+    let story = town.story_when(&item, "the end of its time", |s| s["callbacks"][0]["result"] == "无法联系").await;
+    assert!(story["surveys"].as_array().unwrap().is_empty(), "{story:#}");
+    assert_eq!(story["item"]["state"], "待回访");
+    assert_eq!(story["handoffs"].as_array().unwrap().len(), 1, "neither close nor reopen");
+    assert_eq!(page(&town, &path).await.0, 410);
+    assert!(town.citizen.next_call(1_000).await.is_err(), "nobody is called a fourth time");
 }

@@ -9,6 +9,7 @@
 
 mod common;
 
+use common::messages::count;
 use common::picture::{Picture, png};
 use common::{Desk, NUMBER, Town};
 use hotline_tests::api::{client, rows};
@@ -224,16 +225,31 @@ fn texted_link(gateway: &Gateway) -> Option<String> {
     Some(format!("/r/{token}"))
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_link_texted_in_a_call_is_used_once_and_its_report_is_the_callers() {
-    // A line to a carrier who isn't there: the text waits, and the test reads it.
+/// With a line to a carrier who isn't there: texts wait, and the test reads them.
+fn texting() -> GatewayConfig {
     let line = "name = \"mobile\"\nkind = \"cmpp\"\n[cmpp]\naddress = \"127.0.0.1:9\"\nuser = \"901234\"\n\
                 password = \"x\"\nsrc_id = \"10629100\"";
     let line: toml::Table = line.parse().unwrap();
-    let config = GatewayConfig::default()
+    GatewayConfig::default()
         .with("web.public_url", "https://12319.example.cn")
-        .with("sms.line", toml::Value::Array(vec![line.into()]));
-    let town = Town::open(config).await;
+        .with("sms.line", toml::Value::Array(vec![line.into()]))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_typed_number_is_for_operators_to_call_and_gets_no_text() {
+    let desk = Desk::open(texting()).await;
+    let page = Page::open(&desk.gateway, "/r").await;
+    let receipt = page.send(|form| manhole(form).text("phone", NUMBER)).await;
+    let given = numbers(&desk.gateway, &receipt).await;
+    let all = items(&desk).await;
+    assert_eq!(all[0]["acceptance_no"], given["acceptance_no"]);
+    assert!(all[0]["party"].is_string(), "{all:#?}");
+    assert_eq!(count(&desk.gateway, "SELECT COUNT(*) FROM outgoing"), 0, "the numbers are on the page only");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_link_texted_in_a_call_is_used_once_and_its_report_is_the_callers() {
+    let town = Town::open(texting()).await;
     let call = town.citizen.call_answered("12319", 5_000).await.unwrap();
     let id = town.newest_call().await;
     town.asked(&id, "waiting").await;
@@ -257,6 +273,13 @@ async fn a_link_texted_in_a_call_is_used_once_and_its_report_is_the_callers() {
     let story = town.desk.api.get(&format!("/api/v1/items/{}", all[0]["id"].as_str().unwrap())).await.unwrap();
     assert_eq!(story["item"]["party"], row["party"], "{story:#} {row:#}");
     assert!(!text(gateway, &path).await.contains("name=\"form\""), "used up");
+    // The call is part of the story, before the report; that it is called back stays owed, with the item beside it.
+    let seen: Vec<_> = story["contacts"].as_array().unwrap().iter().map(|c| (&c["channel"], &c["role"])).collect();
+    assert_eq!(seen, [(&"phone".into(), &"补充".into()), (&"web".into(), &"首报".into())], "{story:#}");
+    let owed = town.desk.api.get(&format!("/api/v1/callbacks?call={id}")).await.unwrap();
+    assert_eq!((&owed[0]["kind"], &owed[0]["result"]), (&"漏接回拨".into(), &Value::Null), "{owed:#}");
+    let owed = town.desk.api.get(&format!("/api/v1/callbacks/{}", owed[0]["id"].as_str().unwrap())).await.unwrap();
+    assert_eq!(owed["item"]["id"], all[0]["id"], "{owed:#}");
 
     // An operator's wish, too; three in a call are enough.
     let wish = format!("/api/v1/calls/{id}/link");

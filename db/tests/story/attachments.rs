@@ -1,7 +1,8 @@
 //! Files citizens send along, and the links they are sent.
 
-use hotline_db::{DbError, LinkPurpose, NewAttachment, NewWebLink};
+use hotline_db::{DbError, LinkPurpose, MessageState, MessageTaken, NewAttachment, NewMessage, NewWebLink};
 
+use crate::messages::new_message;
 use crate::stage::{Stage, T0, call, party, story};
 
 fn photo(sum: &str) -> NewAttachment {
@@ -61,6 +62,19 @@ story!(a_link_is_used_once_and_belongs_to_its_call, |mut s: Stage| async move {
     assert_eq!((row.opened_at, row.used_at, row.message), (Some(T0 + 1), Some(T0 + 3), Some(message)));
     assert_eq!((row.party, row.contact, row.call), (Some(citizen.id), Some(call.contact), Some(call.id)));
     assert_eq!(s.store.web_links_of_call(call.id).await.unwrap().len(), 2);
+    // The message that comes through it uses it up in the same transaction, unless its sender isn't heard.
+    s.store.web_link_add(link("c", T0 + 200)).await.unwrap();
+    let through = |state, key| {
+        let new =
+            NewMessage { link: Some("c".into()), state, planner: None, ..new_message(1, key, "路灯不亮", T0 + 9) };
+        s.store.message_take(new)
+    };
+    through(MessageState::Refused, "m0").await.unwrap();
+    assert_eq!(s.store.web_link_get("c").await.unwrap().unwrap().used_at, None);
+    let MessageTaken::New { message, .. } = through(MessageState::Taken, "m1").await.unwrap() else { panic!("known") };
+    through(MessageState::Taken, "m2").await.unwrap();
+    let row = s.store.web_link_get("c").await.unwrap().unwrap();
+    assert_eq!((row.used_at, row.message), (Some(T0 + 9), Some(message)), "the first one's");
     assert_eq!(s.store.web_links_prune(T0 + 60).await.unwrap(), 1);
     assert!(s.store.web_link_get("b").await.unwrap().is_none());
 });

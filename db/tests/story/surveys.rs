@@ -1,12 +1,14 @@
 //! The citizen's verdict: stored with all that follows from it, or not at all.
 
 use hotline_db::{
-    CallbackKind, CallbackResult, CallbackState, CallbackTask, DbError, HandoffKind, Id, Item, ItemState, NewAttempt,
-    NewCallback, NewHandoff, NewSurvey, Solved, Store,
+    CallPatch, CallbackKind, CallbackResult, CallbackState, CallbackTask, DbError, Direction, HandoffKind, Id, Item,
+    ItemState, LinkPurpose, MessageTaken, NewAttempt, NewCall, NewCallback, NewHandoff, NewMessage, NewOutgoing,
+    NewSurvey, NewWebLink, OutgoingPurpose, OutgoingState, Solved, Store,
 };
 use serde_json::json;
 
-use crate::stage::{Stage, T0, call, item, recording, story};
+use crate::messages::{answer, new_message};
+use crate::stage::{CHINA, Stage, T0, call, item, new_call, new_item, recording, story};
 
 async fn asked(store: &Store) -> (Item, CallbackTask) {
     let item = item(store, 1).await;
@@ -129,4 +131,93 @@ story!(a_survey_and_its_attempt_are_one_step, |s: Stage| async move {
     let taskless = NewSurvey { task: None, ..verdict(&task, 1) };
     let refused = store.survey_store(taskless, None, Some(attempt(call.id))).await;
     assert!(matches!(refused, Err(DbError::Invalid { .. })), "{refused:?}");
+});
+
+fn link(token: &str, item: &Item, task: &CallbackTask) -> (NewWebLink, NewOutgoing) {
+    let link = NewWebLink {
+        token_hash: token.into(),
+        purpose: LinkPurpose::Survey,
+        party: item.party,
+        contact: None,
+        call: None,
+        item: Some(item.id),
+        task: Some(task.id),
+        created_by: None,
+        at: T0 + 10,
+        expires_at: T0 + 1_000,
+    };
+    let text = answer(1, OutgoingPurpose::Survey, "请评价", T0 + 10);
+    let dedup_key = Some(format!("survey:{}", task.id));
+    (link, NewOutgoing { item: Some(item.id), party: item.party, once: true, dedup_key, ..text })
+}
+
+fn last(call: Id) -> NewAttempt {
+    NewAttempt { call: Some(call), at: T0 + 10, outcome: "no_answer".into(), next_at: None, counts: true }
+}
+
+story!(the_last_attempt_leaves_one_link_and_the_task_waits_for_its_answer, |s: Stage| async move {
+    let store = &s.store;
+    let (item, task) = asked(store).await;
+    let call = call(store, item.party).await;
+    let send = |token: &'static str| {
+        let (link, text) = link(token, &item, &task);
+        store.survey_link_send(last(call.id), link, text)
+    };
+    assert!(send("a").await.unwrap());
+    // The answer to the first was lost: the same again, with a fresh token.
+    assert!(!send("b").await.unwrap());
+    assert_eq!(store.survey_link_of(task.id).await.unwrap().unwrap().token_hash, "a");
+    assert!(store.web_link_get("b").await.unwrap().is_none());
+    let texts = store.outgoing_of_item(item.id).await.unwrap();
+    assert_eq!((texts.len(), texts[0].state, texts[0].once), (1, OutgoingState::Queued, true));
+    let kept = store.callback_get(task.id).await.unwrap().unwrap();
+    assert_eq!((kept.state, kept.attempt_no, kept.next_at), (CallbackState::Open, 1, T0 + 1_000));
+    assert!(store.callback_claim(T0 + 999, 1_000, 10).await.unwrap().is_empty());
+    assert_eq!(store.callback_claim(T0 + 1_000, 1_000, 10).await.unwrap().len(), 1);
+    store.survey_store(verdict(&task, 1), decision(HandoffKind::Close), None).await.unwrap();
+    let other = call_again(store, &item).await;
+    let (late, text) = link("c", &item, &task);
+    assert!(!store.survey_link_send(last(other), late, text).await.unwrap(), "answered meanwhile");
+    assert!(store.web_link_get("c").await.unwrap().is_none());
+});
+
+async fn call_again(store: &Store, item: &Item) -> Id {
+    store.call_begin(new_call(item.party, T0 + 20)).await.unwrap().id
+}
+
+/// What was sent through the page with a number somebody typed there.
+async fn typed(store: &Store, key: &str) -> Item {
+    let new = NewMessage { channel: "web".into(), planner: None, ..new_message(1, key, "井盖没了", T0) };
+    let MessageTaken::New { contact, .. } = store.message_take(new).await.unwrap() else { panic!("known") };
+    store.item_create(new_item(Some(contact)), None, T0, CHINA).await.unwrap().0
+}
+
+async fn about(store: &Store, item: &Item) -> OutgoingState {
+    let text = answer(1, OutgoingPurpose::Reply, "已处理", T0 + 5);
+    let text = NewOutgoing { item: Some(item.id), party: item.party, ..text };
+    let id = store.outgoing_add(text, T0 + 5).await.unwrap().unwrap();
+    store.outgoing_get(id).await.unwrap().unwrap().state
+}
+
+story!(a_typed_number_gets_no_text_before_an_operator_talked_to_it, |s: Stage| async move {
+    let store = &s.store;
+    let known = call(store, Some(crate::stage::party(store, 1).await.id)).await;
+    let item = typed(store, "w1").await;
+    assert_eq!(item.party, known.party, "a number known from before, typed by whomever");
+    assert_eq!(about(store, &item).await, OutgoingState::Cancelled);
+    let new =
+        NewCallback { item: Some(item.id), party: item.party, ..NewCallback::new(CallbackKind::CaseFinished, T0) };
+    let task = store.callback_add(new, T0).await.unwrap().0;
+    // Rung and picked up, but nobody of ours talked to them.
+    let out = NewCall { direction: Direction::Outbound, ..new_call(item.party, T0 + 7) };
+    let out = store.call_begin(out).await.unwrap();
+    store.call_patch(out.id, CallPatch { answer_at: Some(T0 + 8), ..CallPatch::default() }).await.unwrap();
+    let (to, text) = link("typed", &item, &task);
+    assert!(!store.survey_link_send(last(out.id), to, text).await.unwrap());
+    let task = store.callback_get(task.id).await.unwrap().unwrap();
+    assert_eq!((task.result, task.attempt_no), (Some(CallbackResult::Unreachable), 1), "nobody waits for no answer");
+    store.call_patch(out.id, CallPatch { operator_answer_at: Some(T0 + 9), ..CallPatch::default() }).await.unwrap();
+    assert_eq!(about(store, &item).await, OutgoingState::Queued);
+    let later = typed(store, "w2").await;
+    assert_eq!(about(store, &later).await, OutgoingState::Cancelled, "another report, another typist");
 });

@@ -179,8 +179,10 @@ async fn retry_or_give_up(
     if next.is_some() {
         return note(sv, task, attempt).await;
     }
+    if super::unreached::text(sv, task, &attempt).await? {
+        return Ok(());
+    }
     info!(task = %task.id, "attempts used up: 无法联系");
-    super::unreached::text(sv, task, at).await?;
     finish(sv, task, CallbackResult::Unreachable, attempt).await
 }
 

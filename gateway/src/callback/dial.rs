@@ -9,6 +9,7 @@ use tracing::{error, info, warn};
 
 use super::conclude::{conclude, finish, not_placed};
 use super::places::{Places, Promise};
+use super::unreached::wait_or_end;
 use crate::app::Services;
 use crate::call::{has_trunk, outbound};
 use crate::clock::now_ms;
@@ -74,6 +75,12 @@ async fn renew(sv: &Services, task: Id) {
 
 async fn serve(sv: &Arc<Services>, places: &Arc<Places>, task: CallbackTask) -> Result<(), DbError> {
     let now = now_ms();
+    // The calls are over; only the answer by link is waited for.
+    if task.attempt_no > 0
+        && let Some(link) = sv.store.survey_link_of(task.id).await?
+    {
+        return wait_or_end(sv, &task, &link, now).await;
+    }
     let allowed = sv.rules.next_for(task.kind, task.attempt_no, now);
     if allowed > now {
         return sv.store.callback_postpone(task.id, allowed).await.map(drop);

@@ -141,6 +141,12 @@ impl Rules {
         self.next_awake(t.saturating_add(self.missed_retry_ms / self.factor))
     }
 
+    /// Until when a survey's link sent at `t` may be answered.
+    #[must_use]
+    pub fn answer_by(&self, t: i64, hours: u32) -> i64 {
+        t.saturating_add(i64::from(hours) * 60 * MINUTE_MS / self.factor)
+    }
+
     /// The pause before another try after a failure of ours or "call me later": no attempt is used up.
     #[must_use]
     pub fn postponed(&self, t: i64) -> i64 {

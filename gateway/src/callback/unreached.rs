@@ -1,58 +1,126 @@
 //! Whom the calls about a finished case didn't reach gets one text instead (domain rules §4), at most once whatever
-//! becomes of it.
+//! becomes of it: with a link to answer by, whose time the task waits for, or without where there is no page.
 
-use hotline_db::{CallbackKind, CallbackTask, DbError, NewOutgoing, OutgoingPurpose};
-use tracing::warn;
+use hotline_db::{
+    CallbackKind, CallbackResult, CallbackTask, DbError, Item, LinkPurpose, NewAttempt, NewOutgoing, NewWebLink,
+    OutgoingPurpose, Party, WebLink,
+};
+use tracing::{info, warn};
 
 use crate::app::Services;
 use crate::channels::template::{Template, params_json};
-use crate::intake::envelope::Channel;
-use crate::intake::reply::recipient_of;
+use crate::channels::web::link;
 use crate::patience::patiently;
 
-/// The citizen's answer is wanted for so long.
+/// The text without a link is worth sending for so long.
 const WORTH_MS: i64 = 72 * 3_600_000;
 
-/// Writes the text. Called before the task is concluded: after a crash in between it is called again, and the key
-/// makes it one text.
-pub(super) async fn text(sv: &Services, task: &CallbackTask, now: i64) -> Result<(), DbError> {
+/// Writes the text after the last attempt. `true`: it has a link, the attempt is noted with it and the task waits
+/// for the answer, if the citizen may be written to. `false`: the task is to be concluded; after a crash in between this is called again, and the
+/// key makes it one text.
+pub(super) async fn text(sv: &Services, task: &CallbackTask, attempt: &NewAttempt) -> Result<bool, DbError> {
     let is_wanted = sv.config.callback.unreachable_text && !sv.config.sms.lines.is_empty();
     if !is_wanted || task.kind != CallbackKind::CaseFinished {
-        return Ok(());
+        return Ok(false);
     }
-    let (Some(item), Some(party)) = (task.item, task.party) else { return Ok(()) };
+    let (Some(item), Some(party)) = (task.item, task.party) else { return Ok(false) };
     let (Some(item), Some(party)) = (sv.store.item_get(item).await?, sv.store.party_get(party).await?) else {
-        return Ok(());
+        return Ok(false);
     };
     // 拒访 stops surveys of every kind.
-    let Some(recipient) = recipient_of(Channel::Sms, "", &party).filter(|_| !party.do_not_call) else {
-        return Ok(());
-    };
-    let params = [("acceptance_no", item.acceptance_no.as_str())];
-    let language = party.language.as_deref().unwrap_or(&sv.config.site.language);
-    let text = match sv.texts.render(Template::SurveyPlain, language, &params) {
-        Ok(text) => text,
-        Err(e) => {
-            warn!(task = %task.id, error = %e, "no text for a citizen who wasn't reached");
-            return Ok(());
+    if party.do_not_call {
+        return Ok(false);
+    }
+    if let Some((link, text)) = with_link(sv, task, &item, &party, attempt.at) {
+        let write = || sv.store.survey_link_send(attempt.clone(), link.clone(), text.clone());
+        match patiently("link to a citizen who wasn't reached", write).await? {
+            true => info!(task = %task.id, until = link.expires_at, "not reached by call: a link to answer by is sent"),
+            false => info!(task = %task.id, "not reached by call, no link is sent"),
         }
+        return Ok(true);
+    }
+    if let Some(text) = plain(sv, task, &item, &party, attempt.at) {
+        let write = || sv.store.outgoing_add(text.clone(), attempt.at);
+        patiently("text to a citizen who wasn't reached", write).await?;
+    }
+    Ok(false)
+}
+
+/// The end of a task whose link may be answered: 无法联系 once that time is over, never a verdict.
+pub(super) async fn wait_or_end(sv: &Services, task: &CallbackTask, link: &WebLink, now: i64) -> Result<(), DbError> {
+    if link.expires_at > now {
+        return sv.store.callback_postpone(task.id, link.expires_at).await.map(drop);
+    }
+    let write = || sv.store.callback_finish(task.id, CallbackResult::Unreachable, None, now);
+    if patiently("callback result", write).await? {
+        info!(task = %task.id, "no answer by link either: 无法联系");
+    }
+    Ok(())
+}
+
+/// `None` without an address of our pages, or where the text can't be made.
+fn with_link(
+    sv: &Services,
+    task: &CallbackTask,
+    item: &Item,
+    party: &Party,
+    at: i64,
+) -> Option<(NewWebLink, NewOutgoing)> {
+    let (url, token_hash) = link::fresh(sv, "/s/")?;
+    let hours = sv.config.web.survey_hours;
+    let expires_at = sv.rules.answer_by(at, hours);
+    let hours = hours.to_string();
+    let params = [("acceptance_no", item.acceptance_no.as_str()), ("link", &url), ("hours", &hours)];
+    let text = written(sv, task, party, Template::Survey, &params)?;
+    let text = NewOutgoing { item: Some(item.id), next_at: at, expires_at, ..text };
+    let link = NewWebLink {
+        token_hash,
+        purpose: LinkPurpose::Survey,
+        party: Some(party.id),
+        contact: None,
+        call: None,
+        item: Some(item.id),
+        task: Some(task.id),
+        created_by: None,
+        at,
+        expires_at,
     };
-    let new = NewOutgoing {
-        channel: recipient.channel.as_str().into(),
+    Some((link, text))
+}
+
+fn plain(sv: &Services, task: &CallbackTask, item: &Item, party: &Party, at: i64) -> Option<NewOutgoing> {
+    let params = [("acceptance_no", item.acceptance_no.as_str())];
+    let text = written(sv, task, party, Template::SurveyPlain, &params)?;
+    Some(NewOutgoing { item: Some(item.id), next_at: at, expires_at: at.saturating_add(WORTH_MS), ..text })
+}
+
+/// The text to a citizen's mobile; item and times are the caller's.
+fn written(
+    sv: &Services,
+    task: &CallbackTask,
+    party: &Party,
+    template: Template,
+    params: &[(&str, &str)],
+) -> Option<NewOutgoing> {
+    let to = link::mobile_of(sv, party)?;
+    let language = party.language.as_deref().unwrap_or(&sv.config.site.language);
+    let text = sv.texts.render(template, language, params);
+    let text = text.inspect_err(|e| warn!(task = %task.id, error = %e, "no text for a citizen who wasn't reached"));
+    Some(NewOutgoing {
+        channel: "sms".into(),
         line: None,
-        to: recipient.to,
-        template: Template::SurveyPlain.as_str().into(),
-        params: params_json(&params).into(),
-        text,
+        to,
+        template: template.as_str().into(),
+        params: params_json(params).into(),
+        text: text.ok()?,
         purpose: OutgoingPurpose::Survey,
         dedup_key: Some(format!("survey:{}", task.id)),
         conversation: None,
-        item: Some(item.id),
+        item: None,
         party: Some(party.id),
         once: true,
         test: false,
-        next_at: now,
-        expires_at: now.saturating_add(WORTH_MS),
-    };
-    patiently("text to a citizen who wasn't reached", || sv.store.outgoing_add(new.clone(), now)).await.map(drop)
+        next_at: 0,
+        expires_at: 0,
+    })
 }

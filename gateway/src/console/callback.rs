@@ -47,8 +47,19 @@ pub(crate) async fn show(
     user.staff()?;
     let id = id_of(&id)?;
     let task = api.sv.store.callback_get(id).await?.ok_or_else(ApiError::missing)?;
+    // What was reported in the call that is owed an answer, or by a link texted in it.
+    let item = match (task.item, task.call) {
+        (Some(item), _) => Some(item),
+        (None, Some(call)) => api.sv.store.call_item(call).await?,
+        (None, None) => None,
+    };
+    let item = match item {
+        Some(item) => api.sv.store.item_get(item).await?,
+        None => None,
+    };
     Ok(Json(serde_json::json!({
         "task": task,
+        "item": item,
         "attempts": api.sv.store.callback_attempts(id).await?,
         "survey": api.sv.store.survey_of_task(id).await?,
     })))

@@ -193,6 +193,10 @@ fn plain(e: &Envelope, sender: Option<(AddressKind, Address)>, state: MessageSta
 }
 
 async fn read(sv: &Services, e: &Envelope, sender: Option<&str>) -> Result<Reading, AcceptError> {
+    // Whoever typed a number has not shown that it is theirs: they command nothing and add to nothing.
+    if e.is_typed() {
+        return Ok(Reading::Report);
+    }
     let is_bare = e.place.is_none() && e.attached.is_empty() && e.fetch.is_empty();
     match command::command(&e.text).filter(|_| is_bare) {
         Some(Command::Stop) => {

@@ -188,6 +188,12 @@ impl Envelope {
 }
 
 impl Envelope {
+    /// Whether its sender is only what somebody typed into the page: no link of ours led there.
+    #[must_use]
+    pub fn is_typed(&self) -> bool {
+        self.channel == Channel::Web && self.link.is_none()
+    }
+
     /// Refuses what no row can hold, before it is promised anything.
     ///
     /// # Errors

@@ -240,7 +240,9 @@ fn decide(site: &Site, s: &Settling<'_>, now: i64) -> Settlement {
     let view = View::of(row);
     let due = due(&view, now, &rules);
     let story = Story::of(s.messages);
-    let to = s.party.and_then(|party| recipient_of(channel, &row.line, party));
+    // A number typed into the page may be anybody's: the page shows the numbers, nothing is sent.
+    let is_typed = channel == Channel::Web && s.messages.iter().any(|m| m.link.is_none());
+    let to = s.party.filter(|_| !is_typed).and_then(|party| recipient_of(channel, &row.line, party));
     let holds = story.tells || s.has_media || story.position.is_some();
     let is_new = due.item && holds && s.item.is_none();
     let exists = is_new || s.item.is_some();

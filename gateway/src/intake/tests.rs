@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hotline_db::{AddressKind, HandoffState, Item, MessageState, Outgoing, OutgoingPurpose};
+use hotline_db::{AddressKind, HandoffState, Item, LinkPurpose, MessageState, NewWebLink, Outgoing, OutgoingPurpose};
 use tokio_util::sync::CancellationToken;
 
 use super::accept::{Refusal, Taken, message};
@@ -171,10 +171,25 @@ async fn while_the_database_is_locked_messages_wait_in_the_journal_in_order_and_
     };
     let door = Door::open(folder.path(), quick).await;
     assert!(matches!(door.writes("13812345678", "k0", "路灯不亮了").await, Taken::New { seq: 1, .. }));
+    let link = NewWebLink {
+        token_hash: "link".into(),
+        purpose: LinkPurpose::Report,
+        party: None,
+        contact: None,
+        call: None,
+        item: None,
+        task: None,
+        created_by: None,
+        at: now_ms(),
+        expires_at: now_ms() + 60_000,
+    };
+    door.sv.store.web_link_add(link).await.unwrap();
     let thief = rusqlite::Connection::open(folder.path().join("hotline.db")).unwrap();
     thief.execute_batch("BEGIN IMMEDIATE").unwrap();
     for n in 1..=30 {
-        assert_eq!(door.writes("13812345678", &format!("k{n}"), "路灯不亮了").await, Taken::Journaled);
+        let link = (n == 15).then(|| "link".to_owned());
+        let e = Envelope { link, ..sms("13812345678", &format!("k{n}"), "路灯不亮了") };
+        assert_eq!(message(&door.sv, e).await.unwrap(), Taken::Journaled);
         // The carrier didn't hear us.
         if n % 3 == 0 {
             assert_eq!(door.writes("13812345678", &format!("k{n}"), "路灯不亮了").await, Taken::Journaled);
@@ -199,6 +214,9 @@ async fn while_the_database_is_locked_messages_wait_in_the_journal_in_order_and_
         door.sv.store.messages(None, 200).await.unwrap().into_iter().map(|m| m.dedup_key).collect();
     keys.reverse();
     assert_eq!(keys, (0..=31).map(|n| format!("k{n}")).collect::<Vec<_>>());
+    let link = door.sv.store.web_link_get("link").await.unwrap().unwrap();
+    let through = door.sv.store.message_by_key("sms", "k15").await.unwrap().unwrap();
+    assert!(link.used_at.is_some() && link.message == Some(through.id), "a link of the journal is used up too");
     assert_eq!(std::fs::metadata(folder.path().join("intake.journal")).unwrap().len(), 0);
     assert!(matches!(door.writes("13812345678", "k32", "路灯不亮了").await, Taken::New { .. }));
     door.close().await;
@@ -217,5 +235,39 @@ async fn a_flood_and_a_full_journal_are_refused_so_that_the_carrier_sends_again(
     long.dedup_key = "k".repeat(2_000);
     let error = message(&door.sv, long).await.unwrap_err();
     assert!(!error.is_transient(), "sending it again is useless: {error}");
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_number_typed_into_the_page_commands_nothing_and_gets_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let door = Door::open(folder.path(), |_| {}).await;
+    door.writes("13812345678", "a1", "路灯不亮了").await;
+    let own = door.item_of("a1").await;
+    assert_eq!(door.texts("13812345678", 1).await.len(), 1);
+    // Somebody else types that number, or it came by a link we texted there.
+    let page = |key: &str, text: &str, link: Option<&str>| Envelope {
+        channel: Channel::Web,
+        link: link.map(str::to_owned),
+        ..sms("13812345678", key, text)
+    };
+    let item_of = |key: &'static str| {
+        until(|| async {
+            let row = door.sv.store.message_by_key("web", key).await.unwrap()?;
+            door.sv.store.item_get(row.item?).await.unwrap()
+        })
+    };
+    message(&door.sv, page("w1", "补充:人民路88号门口,已有人受伤", None)).await.unwrap();
+    message(&door.sv, page("w2", "TD", None)).await.unwrap();
+    let other = item_of("w1").await;
+    assert!(other.id != own.id && other.party == own.party, "an item of its own, for the operator to call back");
+    let command = door.sv.store.message_by_key("web", "w2").await.unwrap().unwrap();
+    assert_eq!(command.state, MessageState::Taken, "no command");
+    assert_eq!(door.texts("13812345678", 0).await.len(), 1, "nothing more than before");
+
+    message(&door.sv, page("w3", "人民路90号路灯不亮", Some("link"))).await.unwrap();
+    let linked = item_of("w3").await;
+    let receipt = &door.texts("13812345678", 2).await[1];
+    assert_eq!(receipt.item, Some(linked.id), "by a link it is theirs, and texts are not stopped");
     door.close().await;
 }

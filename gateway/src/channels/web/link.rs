@@ -54,9 +54,7 @@ pub async fn send(sv: &Services, call: &Call, created_by: Option<Id>) -> Result<
     if sv.config.sms.lines.is_empty() {
         return Err(LinkError::NoLine);
     }
-    let token = token::new_link();
-    let url = sv.config.web.address_of(&format!("/r/{token}")).ok_or(LinkError::NoAddress)?;
-    let token_hash = token::link_hash(&token).ok_or(LinkError::NoAddress)?;
+    let (url, token_hash) = fresh(sv, "/r/").ok_or(LinkError::NoAddress)?;
     let party = sv.store.party_get(call.party.ok_or(LinkError::NoNumber)?).await?.ok_or(LinkError::NoNumber)?;
     let to = mobile_of(sv, &party).ok_or(LinkError::NoNumber)?;
     if sv.store.web_links_of_call(call.id).await?.len() >= CALL_LINKS_MAX {
@@ -102,6 +100,13 @@ pub async fn send(sv: &Services, call: &Call, created_by: Option<Id>) -> Result<
     Ok(Sent { outgoing, to: to.mask, expires_at })
 }
 
+/// A fresh link to the pages under `path`: its address and the hash to keep; `None` without `web.public_url`.
+#[must_use]
+pub fn fresh(sv: &Services, path: &str) -> Option<(String, String)> {
+    let token = token::new_link();
+    Some((sv.config.web.address_of(&format!("{path}{token}"))?, token::link_hash(&token)?))
+}
+
 /// Whether a caller from this number can be offered a link.
 #[must_use]
 pub fn can_send(sv: &Services, number: &str) -> bool {
@@ -117,7 +122,8 @@ fn is_mobile(number: &str) -> bool {
 }
 
 /// The citizen's mobile number.
-pub(super) fn mobile_of(sv: &Services, party: &Party) -> Option<Address> {
+#[must_use]
+pub fn mobile_of(sv: &Services, party: &Party) -> Option<Address> {
     let sealed = party.phone_sealed.clone()?;
     let number = sv.sealer.open_sealed(&sealed).ok()?;
     let mask = party.phone_mask.clone().unwrap_or_default();

@@ -7,7 +7,7 @@ use axum::body::Body;
 use axum::extract::{ConnectInfo, Path, Query, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
-use hotline_db::{DbError, LinkPurpose, WebLink};
+use hotline_db::{LinkPurpose, WebLink};
 use serde_json::json;
 use tracing::{info, warn};
 
@@ -267,26 +267,14 @@ async fn take(
     };
     let envelope = envelope(pages, &entry, &form, dedup_key).await;
     match accept::message(&pages.sv, envelope).await {
-        Ok(Taken::New { message, .. } | Taken::Duplicate { message }) => {
-            if let Entry::Link(_, link) = &entry {
-                use_up(pages, link, message).await;
-            }
-            done(headers, &receipt)
-        }
+        // The link is used up in the transaction that stores the message, at once or from the journal.
+        Ok(Taken::New { .. } | Taken::Duplicate { .. }) => done(headers, &receipt),
         Ok(Taken::Journaled) => receipt::journaled(site, headers),
         Ok(Taken::Refused(_)) => again(form, say("err_refused"), StatusCode::FORBIDDEN).await,
         Err(e) => {
             warn!(error = %e, "a report isn't stored");
             again(form, say("err_store"), StatusCode::SERVICE_UNAVAILABLE).await
         }
-    }
-}
-
-/// The report is stored under the link's key: if this fails, the next visit finds it all the same.
-async fn use_up(pages: &Pages, link: &WebLink, message: hotline_db::Id) {
-    match pages.sv.store.web_link_use(&link.token_hash, Some(message), now_ms()).await {
-        Ok(_) | Err(DbError::NotFound) => {}
-        Err(e) => warn!(error = %e, "a used link isn't noted"),
     }
 }
 
