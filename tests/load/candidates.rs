@@ -8,7 +8,7 @@ use hotline_tests::{Error, Result};
 use serde_json::json;
 
 use crate::fill::Target;
-use crate::options::Options;
+use crate::options::{Options, QUICK_ITEMS};
 use crate::table::{head, note, row};
 use crate::times::Times;
 
@@ -19,7 +19,7 @@ const COLUMNS: [&str; 6] = ["", "requests", "p50 ms", "p95 ms", "p99 ms", "max m
 const STOP_MS: u64 = 30_000;
 
 pub(crate) async fn run(options: &Options) -> Result<()> {
-    let items = options.items;
+    let items = options.quick_or(options.items, QUICK_ITEMS);
     let command = format!("ops/bench/run candidates --items {items}");
     let title = format!("candidates for the same incident among {items} items of 72 hours and before, over HTTP");
     head(&title, &command, &COLUMNS);

@@ -32,19 +32,19 @@ const SLOW_MS: u32 = 15;
 /// Messages a second on it.
 const SLOW_RATE: u32 = 500;
 /// All conversations have become items within so long.
-const SETTLE_S: u64 = 120;
+const SETTLE_S: u32 = 120;
 
 const COLUMNS: [&str; 8] = ["", "acked", "acked/s", "p50 ms", "p95 ms", "p99 ms", "refused", "items/s"];
 
 pub(crate) async fn run(options: &Options) -> Result<()> {
-    let seconds = options.seconds;
+    let seconds = options.quick_or(options.seconds, 4);
     let rate = options.rate;
     let command = format!("ops/bench/run intake --rate {rate} --seconds {seconds}");
     head("intake: messages pushed over HTTP, acknowledged after their commit", &command, &COLUMNS);
     for slow in [false, true] {
         let environment = if slow { Some(slow_environment()?) } else { None };
         for postgres in [false, true] {
-            one(options, postgres, environment.clone()).await?;
+            one(options, seconds, postgres, environment.clone()).await?;
         }
     }
     note("items/s: until the last conversation has its item, receipt and hand-off, over the messages");
@@ -59,7 +59,7 @@ fn slow_environment() -> Result<Vec<(String, String)>> {
     Ok(vec![("LD_PRELOAD".into(), library), ("HOTLINE_SYNC_MS".into(), SLOW_MS.to_string())])
 }
 
-async fn one(options: &Options, postgres: bool, slow: Option<Vec<(String, String)>>) -> Result<()> {
+async fn one(options: &Options, seconds: u32, postgres: bool, slow: Option<Vec<(String, String)>>) -> Result<()> {
     let name = match (postgres, slow.is_some()) {
         (false, false) => "SQLite",
         (true, false) => "PostgreSQL",
@@ -79,7 +79,7 @@ async fn one(options: &Options, postgres: bool, slow: Option<Vec<(String, String
         Some(server) => Counted::Postgres(server),
         None => Counted::Sqlite(&gateway),
     };
-    let load = Load { gateway: &gateway, target: &target, seconds: options.seconds };
+    let load = Load { gateway: &gateway, target: &target, seconds, settle_s: options.quick_or(SETTLE_S, 10) };
     if slow.is_none() {
         load.run(&format!("{name}, {AT_ONCE} at once"), None).await?;
         load.run(&format!("{name}, {}/s", options.rate), Some(options.rate)).await?;
@@ -139,6 +139,7 @@ struct Load<'a> {
     gateway: &'a Gateway,
     target: &'a Counted<'a>,
     seconds: u32,
+    settle_s: u32,
 }
 
 /// Every message is somebody's own.
@@ -168,7 +169,7 @@ impl Load<'_> {
 
     /// Waits until there are `wanted` items, or no more come.
     async fn settled(&self, wanted: u64) -> Result<u64> {
-        let ends = Instant::now() + Duration::from_secs(SETTLE_S);
+        let ends = Instant::now() + Duration::from_secs(self.settle_s.into());
         let mut last = self.target.items()?;
         let mut still = 0;
         while last < wanted && still < 5 && Instant::now() < ends {

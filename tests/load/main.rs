@@ -22,6 +22,7 @@ mod ratios;
 mod report;
 mod rivals;
 mod setup;
+mod sms;
 mod stall;
 mod table;
 mod times;
@@ -70,6 +71,7 @@ async fn run(options: &Options) -> hotline_tests::Result<()> {
         Name::Unacked => unacked::run(options).await,
         Name::Memory => memory::run(options).await,
         Name::Bridge => bridge::run(options).await,
+        Name::Sms => sms::run(options).await,
         Name::Intake => intake::run(options).await,
         Name::Candidates => candidates::run(options).await,
         Name::Worklist => worklist::run(options).await,

@@ -2,8 +2,8 @@
 
 /// Printed by `--help` and after a mistake.
 pub(crate) const HELP: &str = "\
-load [table [--quick]] [serve] [core] [setup] [overload] [unacked] [memory] [bridge] [intake] [worklist]
-     [candidates] [all]
+load [table [--quick]] [serve] [core] [setup] [overload] [unacked] [memory] [bridge] [intake] [sms]
+     [worklist] [candidates] [all]
      [--rounds N] [--rate N] [--seconds N] [--waiting N] [--calls N] [--hold N] [--unacked N]
      [--items N] [--open N]
   table    the table of ratios: recorded bridges and prompts beside `iobench bridge` and rtpengine, memory,
@@ -18,8 +18,11 @@ load [table [--quick]] [serve] [core] [setup] [overload] [unacked] [memory] [bri
   bridge   CPU of --calls recorded talks of --hold s, beside `iobench bridge` (HOTLINE_IOBENCH)
   intake   messages pushed over HTTP: as many as go and --rate a second for --seconds s, both databases; then
            500/s on a disk slowed by 15 ms (HOTLINE_SLOWSYNC)
+  sms      texts over CMPP, 20/s for --seconds s and bursts of 200/s on each link, with their receipts, both
+           databases
   worklist the work queue's pages and steps with --open pieces of work among --items items, both databases
   candidates  what may be the same incident, asked among --items items, both databases
+           intake, sms, worklist and candidates with --quick: a few seconds of each load, 200,000 items
   all      core, setup, overload, unacked, memory and bridge
   Without a name the table. Every round measures both sides in turn; --rounds defaults to 2.";
 
@@ -31,6 +34,8 @@ const RATE_MAX: u32 = 10_000;
 const UNACKED_MAX: u32 = 10_000;
 /// Most items: a million of them take some 2 GB on disk.
 const ITEMS_MAX: u32 = 2_000_000;
+/// Items with `--quick`.
+pub(crate) const QUICK_ITEMS: u32 = 200_000;
 /// Rounds of a benchmark that wasn't told.
 const ROUNDS: u32 = 2;
 
@@ -46,6 +51,7 @@ pub(crate) enum Name {
     Memory,
     Bridge,
     Intake,
+    Sms,
     Worklist,
     Candidates,
 }
@@ -65,13 +71,14 @@ impl Name {
             Self::Memory => "memory",
             Self::Bridge => "bridge",
             Self::Intake => "intake",
+            Self::Sms => "sms",
             Self::Worklist => "worklist",
             Self::Candidates => "candidates",
         }
     }
 
     fn parse(word: &str) -> Option<Self> {
-        [Self::Table, Self::Serve, Self::Intake, Self::Worklist, Self::Candidates]
+        [Self::Table, Self::Serve, Self::Intake, Self::Sms, Self::Worklist, Self::Candidates]
             .into_iter()
             .chain(Self::ALL)
             .find(|name| name.as_str() == word)
@@ -83,7 +90,7 @@ impl Name {
 pub(crate) struct Options {
     /// In the order they run, none twice.
     pub(crate) names: Vec<Name>,
-    /// One pair of each in `table`, and fewer levels.
+    /// One pair of each in `table`, and fewer levels; shorter loads and fewer items elsewhere.
     pub(crate) quick: bool,
     /// Times each measurement is repeated, both sides in turn.
     pub(crate) rounds: Option<u32>,
@@ -181,6 +188,11 @@ impl Options {
     /// Rounds of all but the table.
     pub(crate) fn rounds(&self) -> u32 {
         self.rounds.unwrap_or(ROUNDS)
+    }
+
+    /// What was asked for, or with `--quick` at most `most`.
+    pub(crate) fn quick_or(&self, asked: u32, most: u32) -> u32 {
+        if self.quick { asked.min(most) } else { asked }
     }
 
     /// Everything but the names, as arguments again.

@@ -9,7 +9,7 @@ use hotline_tests::{Error, Result};
 use serde_json::{Value, json};
 
 use crate::fill::Target;
-use crate::options::Options;
+use crate::options::{Options, QUICK_ITEMS};
 use crate::table::{head, note, row};
 use crate::times::Times;
 
@@ -25,7 +25,8 @@ const SETTLE: Duration = Duration::from_secs(3);
 const COLUMNS: [&str; 6] = ["", "requests", "p50 ms", "p95 ms", "p99 ms", "max ms"];
 
 pub(crate) async fn run(options: &Options) -> Result<()> {
-    let (items, open) = (options.items, options.open.min(options.items));
+    let items = options.quick_or(options.items, QUICK_ITEMS);
+    let open = options.open.min(items);
     let command = format!("ops/bench/run worklist --items {items} --open {open}");
     let title = format!("work queue: {open} open pieces of work among {items} items, over HTTP");
     head(&title, &command, &COLUMNS);
@@ -110,7 +111,8 @@ async fn deep(api: &Api, first: Value) -> Result<String> {
 /// Every operator takes the next piece and finishes it, all at once.
 async fn steps(engine: &str, apis: &[Api]) -> Result<()> {
     let mut shifts = tokio::task::JoinSet::new();
-    for api in apis.iter().cloned() {
+    for api in apis {
+        let api = api.clone();
         shifts.spawn(async move {
             let (mut next, mut done) = (Times::default(), Times::default());
             for _ in 0..STEPS {

@@ -248,6 +248,7 @@ impl Link {
             report: true,
             content: [msg_id.to_be_bytes().to_vec(), fixed(&self.shared.config.stat, 7)].concat(),
             sent: None,
+            first_sent: None,
             sent_sequence: 0,
             sent_count: 0,
             again: false,
@@ -265,6 +266,7 @@ impl Link {
     fn octets_of(&mut self, p: &mut Parcel) -> Vec<u8> {
         self.sequence = if self.shared.does(Fault::RepeatedSequence) { 7 } else { self.sequence + 1 };
         p.sent = Some(Instant::now());
+        p.first_sent = p.first_sent.or(p.sent);
         p.sent_sequence = self.sequence;
         p.sent_count += 1;
         p.again = false;
@@ -338,10 +340,13 @@ impl Link {
         if let Some(p) = open.next() {
             self.open.retain(|o| *o != (msg_id, sequence));
             p.again = shared.does(Fault::Doubled) && p.sent_count == 1;
+            let is_new = result == 0 && !p.report && !p.results.contains(&0);
+            let delay = p.first_sent.filter(|_| is_new).map(|at| at.elapsed());
             p.results.push(result);
             if result != 0 {
                 p.sent = Some(Instant::now());
             }
+            state.delays.extend(delay);
         }
         true
     }

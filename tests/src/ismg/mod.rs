@@ -121,6 +121,7 @@ struct Parcel {
     report: bool,
     content: Vec<u8>,
     sent: Option<Instant>,
+    first_sent: Option<Instant>,
     sent_sequence: u32,
     sent_count: usize,
     /// Leaves once more although it is acknowledged.
@@ -139,6 +140,7 @@ struct State {
     tests: usize,
     next_id: u64,
     cut: usize,
+    delays: Vec<Duration>,
 }
 
 struct Shared {
@@ -217,6 +219,7 @@ impl Ismg {
             report: false,
             content,
             sent: None,
+            first_sent: None,
             sent_sequence: 0,
             sent_count: 0,
             again: false,
@@ -257,6 +260,12 @@ impl Ismg {
     #[must_use]
     pub fn unacknowledged(&self) -> usize {
         self.shared.state().parcels.iter().filter(|p| !p.results.contains(&0)).count()
+    }
+
+    /// How long each citizen's message took from its first leaving to its acknowledgement, in the order of these.
+    #[must_use]
+    pub fn delays(&self) -> Vec<Duration> {
+        self.shared.state().delays.clone()
     }
 
     /// Waits until everything is acknowledged.
