@@ -169,9 +169,10 @@ pub(crate) async fn insert(c: &mut Conn, item: Id, new: NewHandoff, now: i64) ->
         return Ok(id);
     }
     let payload = limits::json("payload", &new.payload)?;
-    // What was merged before it was handed off makes no case of its own.
-    let merged = sql("SELECT id FROM item WHERE id = $1 AND merged_into IS NOT NULL").bind(item);
-    let withdrawn = new.kind == HandoffKind::Create && c.opt::<IdRow>(merged).await?.is_some();
+    // What was merged or void before it was handed off makes no case of its own.
+    let out = sql("SELECT id FROM item WHERE id = $1 AND (merged_into IS NOT NULL OR state = $2)");
+    let out = out.bind(item).bind(ItemState::Void);
+    let withdrawn = new.kind == HandoffKind::Create && c.opt::<IdRow>(out).await?.is_some();
     let id = Id::new();
     let query = sql("INSERT INTO handoff (id, item, ord, target, kind, idempotency_key, payload, \
          payload_hash, case_no, state, attempts, next_at, unknown_outcome, created_at) \

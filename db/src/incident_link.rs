@@ -98,7 +98,7 @@ impl std::fmt::Debug for LinkDecision {
 }
 
 impl LinkDecision {
-    fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         limits::text("note", self.note.as_deref().unwrap_or_default(), SHORT_TEXT_CHARS_MAX)?;
         limits::json("reasons", &self.reasons).map(|_| ())
     }
@@ -159,7 +159,7 @@ async fn lock_items(c: &mut Conn, one: Id, other: Id) -> Result<()> {
     Ok(())
 }
 
-async fn merge(c: &mut Conn, item: Id, into: Id, decision: LinkDecision) -> Result<ItemLink> {
+pub(crate) async fn merge(c: &mut Conn, item: Id, into: Id, decision: LinkDecision) -> Result<ItemLink> {
     // One at a time: two merges that cross each other would make a ring.
     c.lock("incident".into()).await?;
     let (item, into) = (incident::root(c, item).await?.id, incident::root(c, into).await?.id);

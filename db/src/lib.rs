@@ -69,6 +69,7 @@ mod wechat;
 mod work;
 mod work_claim;
 mod work_merge;
+mod work_outcome;
 mod writer;
 
 pub use announcement::{Announcement, NewAnnouncement};
@@ -127,3 +128,4 @@ pub use work::{
     NewWork, Work, WorkDesk, WorkEvent, WorkFilter, WorkKind, WorkPerson, WorkResult, WorkTimes, WorkView, work_lane,
 };
 pub use work_claim::{LateWork, WorkTarget};
+pub use work_outcome::{VoidNote, WorkVoid};

@@ -179,7 +179,7 @@ async fn transfer(
     if work.done_at.is_none() && is_there { Ok(work) } else { Err(refused(&work, by, now)) }
 }
 
-async fn done(
+pub(crate) async fn done(
     c: &mut Conn,
     id: Id,
     by: WorkPerson,
@@ -238,7 +238,7 @@ async fn heard(c: &mut Conn, id: Id) -> Result<bool> {
     Ok(c.run(query.bind(id)).await? > 0)
 }
 
-fn checked(text: Option<&str>) -> Result<Option<String>> {
+pub(crate) fn checked(text: Option<&str>) -> Result<Option<String>> {
     limits::text("note", text.unwrap_or_default(), SHORT_TEXT_CHARS_MAX)?;
     Ok(text.map(str::to_owned))
 }

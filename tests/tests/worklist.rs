@@ -137,6 +137,37 @@ async fn what_citizens_write_is_worked_off_one_by_one() {
     self::told(lost, "event: reset").await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn void_and_merged_work_voids_and_merges_the_items() {
+    let desk = desk().await;
+    for (citizen, text) in
+        [("zhang", "人民路88号门前路灯不亮"), ("li", "和平桥头井盖缺失"), ("wang", "误发请忽略,学院路1号")]
+    {
+        write(&desk, citizen, text).await;
+    }
+    queue(&desk.api, 3).await;
+    let mut works = Vec::new();
+    for step in [json!({"result": "答复"}), json!({"result": "合并"}), json!({"result": "作废", "note": "市民误发"})]
+    {
+        let work = desk.api.post("/api/v1/work/next", &Value::Null).await.unwrap();
+        let path = format!("/api/v1/work/{}/done", work["id"].as_str().unwrap());
+        let mut form = step;
+        if form["result"] == "合并" {
+            assert_eq!(status(desk.api.post(&path, &form).await), 409, "into what?");
+            form["into"] = works.first().map(|w: &Value| w["acceptance_no"].clone()).unwrap();
+        }
+        for _ in 0..2 {
+            assert_eq!(desk.api.post(&path, &form).await.unwrap()["result"], form["result"]);
+        }
+        works.push(work);
+    }
+    let item =
+        async |work: &Value| desk.api.get(&format!("/api/v1/items/{}", work["item"].as_str().unwrap())).await.unwrap();
+    assert_eq!(item(&works[1]).await["merged_into"], works[0]["item"]);
+    assert_eq!(item(&works[2]).await["state"], "作废");
+    assert_eq!(item(&works[0]).await["merged_into"], Value::Null);
+}
+
 async fn user_id(desk: &Desk) -> Option<String> {
     desk.api.get("/api/v1/session").await.unwrap()["user"].as_str().map(str::to_owned)
 }

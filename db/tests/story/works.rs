@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, atomic::AtomicI64, atomic::Ordering};
 
 use hotline_db::{
-    DbError, Id, NewWork, Store, Work, WorkDesk, WorkFilter, WorkKind, WorkPerson, WorkResult, WorkTarget, WorkTimes,
-    WorkView, work_lane,
+    DbError, HandoffKind, Id, Item, ItemState, NewWork, Store, Work, WorkDesk, WorkFilter, WorkKind, WorkPerson,
+    WorkResult, WorkTarget, WorkTimes, WorkView, WorkVoid, work_lane,
 };
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
+use crate::incidents::by;
 use crate::stage::{Stage, T0, call, item, story};
 
 const MIN: i64 = 60_000;
@@ -116,6 +117,65 @@ story!(steps_repeated_after_a_lost_answer_change_nothing, |s: Stage| async move 
     conflict(store.work_done(id, boss, WorkResult::Void, None, T0 + 6).await);
     conflict(store.work_take(id, boss, T0 + 6, LEASE).await);
     assert_eq!(store.work_events(id).await.unwrap().len(), 6);
+});
+
+fn void() -> WorkVoid {
+    let tell = Box::new(|item: &Item| serde_json::json!({ "note": "作废", "acceptance_no": item.acceptance_no }));
+    WorkVoid { target: "ledger".into(), tell }
+}
+
+/// Work about a new item, in somebody's hand.
+async fn in_hand(store: &Store, citizen: u32, who: WorkPerson) -> (Item, Id) {
+    let item = item(store, citizen).await;
+    let work = add(store, NewWork { item: Some(item.id), ..new_work(format!("of {citizen}"), 3, 1) }).await;
+    store.work_take(work, who, T0, LEASE).await.unwrap();
+    (item, work)
+}
+
+story!(void_work_makes_its_item_void_once, |s: Stage| async move {
+    let (store, who) = (&s.store, operator());
+    let (fresh, work) = in_hand(store, 1, who).await;
+    for at in [T0 + 1, T0 + 2] {
+        let done = store.work_void(work, who, void(), Some("误报"), at).await.unwrap();
+        assert_eq!((done.result, done.done_at), (Some(WorkResult::Void), Some(T0 + 1)));
+        let item = store.item_get(fresh.id).await.unwrap().unwrap();
+        assert_eq!((item.state, item.state_at), (ItemState::Void, T0 + 1));
+    }
+    assert!(store.handoff_claim("ledger", T0 + 9, LEASE, 9).await.unwrap().is_empty(), "it makes no case any more");
+    conflict(store.work_merge(work, who, None, by(None), None).await);
+
+    // What the case core may have by now is void too, and the case core is told.
+    let (sent, work) = in_hand(store, 2, who).await;
+    let create = store.handoff_claim("ledger", T0 + 9, LEASE, 9).await.unwrap();
+    assert_eq!(create.len(), 1);
+    store.work_void(work, who, void(), None, T0 + 10).await.unwrap();
+    let told = store.handoffs_of_item(sent.id).await.unwrap();
+    let kinds: Vec<HandoffKind> = told.iter().map(|h| h.kind).collect();
+    assert_eq!(kinds, [HandoffKind::Create, HandoffKind::Remind]);
+    assert_eq!(told[1].payload.0["note"], "作废");
+});
+
+story!(merged_work_merges_its_item_or_nothing_happens, |s: Stage| async move {
+    let (store, who) = (&s.store, operator());
+    let (first, _) = in_hand(store, 1, operator()).await;
+    let (second, work) = in_hand(store, 2, who).await;
+    conflict(store.work_merge(work, who, None, by(None), None).await);
+    conflict(store.work_merge(work, who, Some(second.id), by(None), None).await);
+    assert_eq!(store.work_get(work).await.unwrap().unwrap().done_at, None, "still to do");
+    for _ in 0..2 {
+        let done = store.work_merge(work, who, Some(first.id), by(Some(who.id)), None).await.unwrap();
+        assert_eq!(done.result, Some(WorkResult::Merged));
+        assert_eq!(store.item_get(second.id).await.unwrap().unwrap().merged_into, Some(first.id));
+    }
+    // What others were merged into isn't made void behind their backs.
+    let of_first = add(store, NewWork { item: Some(first.id), ..new_work("again", 3, 1) }).await;
+    store.work_take(of_first, who, T0, LEASE).await.unwrap();
+    conflict(store.work_void(of_first, who, void(), None, T0 + 5).await);
+    assert_ne!(store.item_get(first.id).await.unwrap().unwrap().state, ItemState::Void);
+    // Merged before, by hand: the work only ends.
+    let of_second = add(store, NewWork { item: Some(second.id), ..new_work("dup", 3, 1) }).await;
+    store.work_take(of_second, who, T0, LEASE).await.unwrap();
+    store.work_merge(of_second, who, None, by(None), None).await.unwrap();
 });
 
 story!(work_passed_on_waits_for_its_person_until_it_is_late, |s: Stage| async move {
@@ -233,7 +293,7 @@ story!(random_steps_follow_the_model, |s: Stage| async move {
                 made += 1;
             }
             4..=6 => {
-                let free = |h: &Option<(usize, i64)>| h.is_none_or(|(_, until)| until <= now);
+                let free = |h: &Option<Held>| h.is_none_or(|(_, until)| until <= now);
                 let expected = held.or_else(|| model.iter().find(|(_, h)| free(h)).map(|(place, _)| *place));
                 let got = store.work_next(people[who], now, LEASE).await.unwrap().map(|w| w.id);
                 assert_eq!(got, expected.map(|p| p.3), "step {step}");

@@ -34,3 +34,13 @@ pub fn link_payload(action: LinkAction, item: &Item, target: &Item) -> Value {
         "accepted_at": item.created_at,
     })
 }
+
+/// What the case core is told of an item it has and that an operator made void.
+pub fn void_payload(item: &Item, reason: Option<&str>) -> Value {
+    json!({
+        "note": "作废",
+        "acceptance_no": item.acceptance_no,
+        "reason": reason.map(redact),
+        "accepted_at": item.created_at,
+    })
+}

@@ -5,13 +5,16 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use hotline_db::{Id, Work, WorkEvent, WorkFilter, WorkKind, WorkPerson, WorkResult, WorkTarget, WorkView};
+use hotline_db::{Id, Work, WorkEvent, WorkFilter, WorkKind, WorkPerson, WorkResult, WorkTarget, WorkView, WorkVoid};
 use serde::{Deserialize, Serialize};
 
 use super::auth::{Role, User};
 use super::error::ApiError;
-use super::{Api, id_of};
+use super::incident::item_of;
+use super::{Api, audit, id_of};
+use crate::casecore::void_payload;
 use crate::clock::now_ms;
+use crate::incident::check::decision;
 use crate::worklist::{lease_ms, tell};
 
 const NOTE_CHARS_MAX: usize = 500;
@@ -196,6 +199,8 @@ async fn colleague(api: &Api, name: &str) -> Result<WorkPerson, ApiError> {
 pub(crate) struct DoneForm {
     /// 移交, 作废, 合并 or 答复; or `handed_off`, `void`, `merged`, `answered`.
     result: String,
+    /// With 合并, the item it goes into: id, acceptance number or query code; absent if it is merged already.
+    into: Option<String>,
     /// A remark.
     note: Option<String>,
 }
@@ -220,7 +225,30 @@ pub(crate) async fn done(
             .parse()
             .map_err(|_| ApiError::bad("result: 移交 作废 合并 答复 / handed_off, void, merged or answered"))?,
     };
-    Ok(told(&api, api.sv.store.work_done(id_of(&id)?, who, result, note, now_ms()).await?))
+    if form.into.is_some() && result != WorkResult::Merged {
+        return Err(ApiError::bad("into: 只用于合并 / only goes with 合并 (merged)"));
+    }
+    let (id, store) = (id_of(&id)?, &api.sv.store);
+    let work = match result {
+        WorkResult::Void => {
+            audit(&api.sv, &user.0, "work_void", &format!("work:{id}"), note).await?;
+            let reason = note.map(str::to_owned);
+            let tell = Box::new(move |item: &hotline_db::Item| void_payload(item, reason.as_deref()));
+            let how = WorkVoid { target: api.sv.config.casecore.kind.clone(), tell };
+            store.work_void(id, who, how, note, now_ms()).await?
+        }
+        WorkResult::Merged => {
+            let into = match form.into.as_deref() {
+                Some(text) => Some(item_of(&api, text.trim()).await?.id),
+                None => None,
+            };
+            audit(&api.sv, &user.0, "work_merge", &format!("work:{id}"), note).await?;
+            let decision = decision(&api.sv, Some(user.0.id), note.map(str::to_owned));
+            store.work_merge(id, who, into, decision, note).await?
+        }
+        WorkResult::HandedOff | WorkResult::Answered => store.work_done(id, who, result, note, now_ms()).await?,
+    };
+    Ok(told(&api, work))
 }
 
 fn checked(note: Option<&str>) -> Result<Option<&str>, ApiError> {

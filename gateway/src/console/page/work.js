@@ -162,7 +162,16 @@ export function workDesk({ api, $, fill, clock }) {
 
   const next = () => attempt(() => post("/api/v1/work/next"));
   const release = () => hand && attempt(() => post(`/api/v1/work/${hand.id}/release`));
-  const done = (result) => hand && attempt(() => post(`/api/v1/work/${hand.id}/done`, { result, note: $("done-note").value }));
+  const done = (result) => {
+    if (!hand) return;
+    const form = { result, note: $("done-note").value };
+    if (result === "合并") {
+      const into = window.prompt("并入哪件诉求?填写受理编号;已并案的留空 / Into which item? Its acceptance number; empty if it is merged already");
+      if (into === null) return;
+      if (into.trim()) form.into = into.trim();
+    }
+    attempt(() => post(`/api/v1/work/${hand.id}/done`, form));
+  };
   function transfer() {
     if (!hand) return;
     const to = $("transfer-to").value.trim() || "leader";
