@@ -18,6 +18,7 @@ mod openapi;
 pub mod operator;
 mod page;
 mod recording;
+mod recusal;
 mod reward;
 mod robot;
 mod system;
@@ -189,17 +190,6 @@ pub(crate) async fn audit_as(
     };
     sv.store.audit(row).await?;
     Ok(())
-}
-
-/// Who is complained about sees nothing of it (domain rule 2.5): 404 as soon as one of these items
-/// is hidden from them.
-pub(crate) async fn not_excluded(
-    sv: &Services,
-    user: &auth::User,
-    items: &[hotline_db::Id],
-) -> Result<(), error::ApiError> {
-    let hidden = sv.store.work_hidden(user.0.id, items).await?;
-    if hidden.is_empty() { Ok(()) } else { Err(error::ApiError::missing()) }
 }
 
 /// A reason a person gives for looking: short, but not nothing.

@@ -102,6 +102,12 @@ fn worker(user: &User) -> Result<WorkPerson, ApiError> {
     Ok(person(user))
 }
 
+/// Leaves a trace of who does what with it.
+async fn traced(api: &Api, user: &User, action: &str, work: Id, what: Option<&str>) -> Result<(), ApiError> {
+    audit(&api.sv, &user.0, action, &format!("work:{work}"), what).await?;
+    Ok(())
+}
+
 fn told(api: &Api, work: Work) -> Json<Work> {
     tell(&api.sv, "work", &work);
     Json(work)
@@ -113,7 +119,10 @@ pub(crate) async fn next(State(api): State<Api>, user: User) -> Result<Response,
     let who = worker(&user)?;
     let lease = lease_ms(&api.sv.config.worklist);
     Ok(match api.sv.store.work_next(who, now_ms(), lease).await? {
-        Some(work) => told(&api, work).into_response(),
+        Some(work) => {
+            traced(&api, &user, "work_take", work.id, None).await?;
+            told(&api, work).into_response()
+        }
         None => StatusCode::NO_CONTENT.into_response(),
     })
 }
@@ -123,7 +132,9 @@ pub(crate) async fn next(State(api): State<Api>, user: User) -> Result<Response,
 pub(crate) async fn take(State(api): State<Api>, user: User, Path(id): Path<String>) -> Result<Json<Work>, ApiError> {
     let who = worker(&user)?;
     let lease = lease_ms(&api.sv.config.worklist);
-    Ok(told(&api, api.sv.store.work_take(id_of(&id)?, who, now_ms(), lease).await?))
+    let id = id_of(&id)?;
+    traced(&api, &user, "work_take", id, None).await?;
+    Ok(told(&api, api.sv.store.work_take(id, who, now_ms(), lease).await?))
 }
 
 /// 续期
@@ -170,8 +181,10 @@ pub(crate) async fn transfer(
         "leader" => WorkTarget::Leader,
         name => WorkTarget::Person(colleague(&api, name).await?),
     };
-    let before = visible(&api, &user, id_of(&id)?).await;
-    let work = api.sv.store.work_transfer(id_of(&id)?, who, to, note, now_ms()).await?;
+    let id = id_of(&id)?;
+    let before = visible(&api, &user, id).await;
+    traced(&api, &user, "work_transfer", id, Some(&form.to)).await?;
+    let work = api.sv.store.work_transfer(id, who, to, note, now_ms()).await?;
     // Whose lists it leaves should hear of it too.
     if before.is_ok_and(|before| before.desk != work.desk) {
         let data = serde_json::json!({"work": work.id, "gone": true});
@@ -239,14 +252,17 @@ pub(crate) async fn done(
         }
         WorkResult::Merged => {
             let into = match form.into.as_deref() {
-                Some(text) => Some(item_of(&api, text.trim()).await?.id),
+                Some(text) => Some(item_of(&api, &user, text.trim()).await?.id),
                 None => None,
             };
             audit(&api.sv, &user.0, "work_merge", &format!("work:{id}"), note).await?;
             let decision = decision(&api.sv, Some(user.0.id), note.map(str::to_owned));
             store.work_merge(id, who, into, decision, note).await?
         }
-        WorkResult::HandedOff | WorkResult::Answered => store.work_done(id, who, result, note, now_ms()).await?,
+        WorkResult::HandedOff | WorkResult::Answered => {
+            traced(&api, &user, "work_done", id, Some(result.as_str())).await?;
+            store.work_done(id, who, result, note, now_ms()).await?
+        }
     };
     Ok(told(&api, work))
 }
