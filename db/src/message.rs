@@ -19,6 +19,7 @@ use crate::{
     sql::{Sql, sql},
     text::words,
     web_link,
+    wechat,
     work::{self, NewWork, WorkDesk, WorkKind, WorkTimes},
 };
 
@@ -317,6 +318,10 @@ async fn take(c: &mut Conn, new: NewMessage, seq: i64) -> Result<MessageTaken> {
     message_media::insert(c, id, &new).await?;
     if let Some(link) = new.link.as_deref().filter(|_| state != MessageState::Refused) {
         web_link::used(c, link, Some(id), new.at).await?;
+    }
+    if let Some((AddressKind::Openid, address)) = &new.sender {
+        // Its answers wait in the same commit: they need the window it opens.
+        wechat::wrote(c, &address.hash, new.provider_time.unwrap_or(new.at)).await?;
     }
     if let Some(item) = item {
         item_list::link(c, item, contact, ContactRole::Supplement, new.at).await?;

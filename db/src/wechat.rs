@@ -27,6 +27,17 @@ pub struct WechatWindow {
 
 crate::lite::row!(WechatWindow { message_at, message_used, click_at, click_used });
 
+/// A citizen wrote: their window opens anew, in the message's own transaction. A time already known changes nothing.
+pub(crate) async fn wrote(c: &mut Conn, hash: &str, at: i64) -> Result<()> {
+    c.lock(format!("wechat_window:{hash}")).await?;
+    let open = sql("INSERT INTO wechat_window (openid_hash, message_at, message_used, click_at, click_used) \
+         VALUES ($1, $2, 0, 0, 0) ON CONFLICT (openid_hash) DO UPDATE SET message_at = excluded.message_at, \
+         message_used = 0 WHERE wechat_window.message_at < excluded.message_at")
+    .bind(hash)
+    .bind(at);
+    c.run(open).await.map(|_| ())
+}
+
 async fn change<T>(c: &mut Conn, hash: String, with: impl FnOnce(&mut WechatWindow) -> T + Send) -> Result<T> {
     c.lock(format!("wechat_window:{hash}")).await?;
     let find = sql("SELECT message_at, message_used, click_at, click_used FROM wechat_window WHERE openid_hash = $1");

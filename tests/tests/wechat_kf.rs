@@ -37,13 +37,14 @@ async fn texts(desk: &Desk, platform: &Platform, to: &str, count: usize) -> Vec<
 }
 
 /// The sealed callback as 企业微信 sends it.
-async fn hint(desk: &Desk) -> u16 {
+async fn hint(desk: &Desk, account: &str) -> u16 {
     let script = "import sys,json,time\nfrom wechatpy.crypto import WeChatCrypto\nimport xmltodict\n\
         c=WeChatCrypto('kftoken',sys.stdin.read(),'ww1234567890abcdef')\nt=str(int(time.time()))\n\
         b='<xml><ToUserName>ww1234567890abcdef</ToUserName><CreateTime>'+t+'</CreateTime><MsgType>event</MsgType>'\\\n\
-        '<Event>kf_msg_or_event</Event><Token>ENC1</Token><OpenKfId>wk1</OpenKfId></xml>'\n\
+        '<Event>kf_msg_or_event</Event><Token>ENC1</Token><OpenKfId>ACCOUNT</OpenKfId></xml>'\n\
         x=c.encrypt_message(b,'n1',t)\nprint(json.dumps([x,xmltodict.parse(x)['xml']['MsgSignature'],t]))";
-    let made: Value = serde_json::from_str(&python(script, AES_KEY).unwrap()).unwrap();
+    let script = script.replace("ACCOUNT", account);
+    let made: Value = serde_json::from_str(&python(&script, AES_KEY).unwrap()).unwrap();
     let (signature, at) = (made[1].as_str().unwrap(), made[2].as_str().unwrap());
     let http = desk.gateway.http();
     let url = format!("http://{http}/hooks/wechat/kf?msg_signature={signature}&timestamp={at}&nonce=n1");
@@ -59,7 +60,7 @@ async fn a_hint_brings_all_pages_and_each_message_is_taken_once() {
     for n in 0..5 {
         platform.add_kf_text(&format!("m{n}"), "wk1", &format!("wmCitizen{n}"), "人民路88号门前井盖缺失");
     }
-    assert_eq!(hint(&desk).await, 200);
+    assert_eq!(hint(&desk, "wk1").await, 200);
     for n in 0..5 {
         let texts = texts(&desk, &platform, &format!("wmCitizen{n}"), 1).await;
         assert!(texts[0].contains("受理编号"), "{texts:?}");
@@ -69,6 +70,14 @@ async fn a_hint_brings_all_pages_and_each_message_is_taken_once() {
     assert!(sent.iter().all(|s| s.body["open_kfid"] == "wk1" && s.body["msgid"].as_str().unwrap().len() == 32));
     let asked = platform.seen(wechat::KF_SYNC);
     assert!(asked.iter().any(|s| s.body["token"] == "ENC1"), "the callback's token is used");
+    // Another account has its own cursor; what came for it is fetched at its own hint.
+    platform.add_kf_text("m9", "wk2", "wmCitizen9", "解放路积水");
+    assert_eq!(hint(&desk, "wk2").await, 200);
+    texts(&desk, &platform, "wmCitizen9", 1).await;
+    let asked = platform.seen(wechat::KF_SYNC);
+    let of_second: Vec<_> = asked.iter().filter(|s| s.body["open_kfid"] == "wk2").collect();
+    assert_eq!(of_second[0].body["cursor"], "", "{of_second:?}");
+    assert!(asked.iter().all(|s| s.body["open_kfid"] != "wkOthers"), "an account that isn't ours is left alone");
 }
 
 #[tokio::test]

@@ -94,3 +94,21 @@ story!(a_message_of_wechat_is_known_again, |s: Stage| async move {
     let again = s.store.message_take(wechat_message(1, "6001", "漏水", T0 + 5_000)).await.unwrap();
     assert!(matches!(again, MessageTaken::Known { .. }));
 });
+
+story!(a_citizens_message_opens_their_window_in_its_own_commit, |s: Stage| async move {
+    let window = || async { s.store.wechat_window("hash-1", |w| (w.message_at, w.message_used)).await.unwrap() };
+    let mut first = wechat_message(1, "6001", "漏水", T0 + 900);
+    first.provider_time = Some(T0);
+    // As the journal brings it when the database is back: several in one transaction.
+    s.store.messages_take(vec![first.clone(), wechat_message(2, "6002", "积水", T0)]).await.unwrap();
+    assert_eq!(window().await, (T0, 0));
+    s.store.wechat_window("hash-1", |w| w.message_used = 3).await.unwrap();
+    s.store.message_take(first).await.unwrap();
+    assert_eq!(window().await, (T0, 3), "the same message again opens nothing");
+    let mut older = wechat_message(1, "6000", "早一点的", T0 + 950);
+    older.provider_time = Some(T0 - 1_000);
+    s.store.message_take(older).await.unwrap();
+    assert_eq!(window().await, (T0, 3), "nor does one written before");
+    s.store.message_take(wechat_message(1, "6003", "还在漏", T0 + 5_000)).await.unwrap();
+    assert_eq!(window().await, (T0 + 5_000, 0));
+});

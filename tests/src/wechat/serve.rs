@@ -27,6 +27,7 @@ pub(super) fn router(state: Shared) -> Router {
         .route(MENU, post(keep))
         .route(KF_SYNC, post(sync))
         .route(KF_SEND, post(keep))
+        .route("/cgi-bin/kf/account/list", post(accounts))
         .route("/cgi-bin/kf/send_msg_on_event", post(keep))
         .with_state(state)
 }
@@ -142,18 +143,34 @@ async fn template(Extract(state): Extract<Shared>, Query(params): Query<Params>,
     Json(json!({"errcode": 0, "errmsg": "ok", "msgid": 200_228_000 + count})).into_response()
 }
 
+async fn accounts(Extract(state): Extract<Shared>, Query(params): Query<Params>, body: Bytes) -> Response {
+    if let Some(answer) = see(&state, "/cgi-bin/kf/account/list", &params, json_of(&body)).await {
+        return answer;
+    }
+    Json(json!({"errcode": 0, "errmsg": "ok", "account_list": [
+        {"open_kfid": "wk1", "name": "热线", "manage_privilege": true},
+        {"open_kfid": "wkOthers", "name": "别人的", "manage_privilege": false},
+    ]}))
+    .into_response()
+}
+
 async fn sync(Extract(state): Extract<Shared>, Query(params): Query<Params>, body: Bytes) -> Response {
     let body = json_of(&body);
     if let Some(answer) = see(&state, KF_SYNC, &params, body.clone()).await {
         return answer;
     }
+    // Required, and the cursor is the account's own.
+    let Some(account) = body["open_kfid"].as_str().filter(|a| !a.is_empty()) else { return code(40_058) };
     let s = lock(&state);
+    let of_account =
+        |v: &&Value| v["open_kfid"].as_str().or(v["event"]["open_kfid"].as_str()).is_none_or(|a| a == account);
+    let kf: Vec<&Value> = s.kf.iter().filter(of_account).collect();
     let from = body["cursor"].as_str().and_then(|c| c.strip_prefix("cursor-")).and_then(|n| n.parse().ok());
-    let from = from.unwrap_or(0_usize).min(s.kf.len());
-    let to = (from + s.page).min(s.kf.len());
+    let from = from.unwrap_or(0_usize).min(kf.len());
+    let to = (from + s.page).min(kf.len());
     Json(json!({
         "errcode": 0, "errmsg": "ok", "next_cursor": format!("cursor-{to}"),
-        "has_more": i32::from(to < s.kf.len()), "msg_list": s.kf[from..to]
+        "has_more": i32::from(to < kf.len()), "msg_list": kf[from..to]
     }))
     .into_response()
 }

@@ -18,8 +18,10 @@ use crate::clock::now_ms;
 /// Fetches what is due until cancelled.
 pub(super) async fn run(sv: Arc<Services>) {
     let places = Arc::new(Semaphore::new(limits::FETCHES_AT_ONCE));
+    // A voice is decoded within its row's lease.
+    let lease = lease_ms(&sv) + i64::try_from(limits::DECODE_MS).unwrap_or(limits::LEASE_MS);
     loop {
-        let rows = sv.store.media_claim(CHANNEL, now_ms(), lease_ms(&sv), limits::CLAIM_ROWS).await;
+        let rows = sv.store.media_claim(CHANNEL, now_ms(), lease, limits::CLAIM_ROWS).await;
         let found = match rows {
             Ok(rows) => {
                 let found = !rows.is_empty();
@@ -70,8 +72,13 @@ async fn one(sv: &Services, row: &MessageMedia) {
         Ok(stored) => stored,
         Err(e) => return missed(sv, row, e.is_temporary(), &e.to_string()).await,
     };
+    // The voice's job first: it is queued once, and a row that isn't done yet is done again.
+    if row.kind == MediaKind::Voice
+        && let Err(e) = voice::arrived(sv, row, &stored).await
+    {
+        return missed(sv, row, true, &e.to_string()).await;
+    }
     match sv.store.media_fetched(row.id, &stored.sha256).await {
-        Ok(true) if row.kind == MediaKind::Voice => voice::arrived(sv, row, &stored).await,
         Ok(_) => {}
         // The file is there; the lease runs out and the row is done again.
         Err(e) => warn!(error = %e, "a fetched file of WeChat wasn't noted"),

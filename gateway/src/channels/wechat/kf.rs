@@ -8,9 +8,9 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::Value;
 
-use super::Kf;
 use super::webhook::{Refusal, Signed, opened, success};
 use super::xml::Content;
+use super::{Kf, limits};
 use crate::clock::now_ms;
 use crate::console::Api;
 
@@ -18,17 +18,28 @@ use crate::console::Api;
 const EVENT: &str = "kf_msg_or_event";
 
 impl Kf {
-    /// A callback came: its token serves the next round.
-    fn hint(&self, token: &str) {
-        if !token.is_empty() {
-            *self.token.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(token.to_owned());
-        }
+    /// A callback came: its token serves the account's next round.
+    fn hint(&self, account: &str, token: &str) {
+        self.note(account, token, true);
         self.to_sync.notify_one();
     }
 
-    /// The token of the newest callback, once.
-    pub(super) fn take_token(&self) -> Option<String> {
-        self.token.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take()
+    /// Something came for this account; a token noted meanwhile is newer than one given back.
+    pub(super) fn note(&self, account: &str, token: &str, is_new: bool) {
+        if account.is_empty() || account.len() > limits::KF_ACCOUNT_BYTES_MAX {
+            return;
+        }
+        let mut hints = self.hints.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        // What is left out here comes with the next look at all accounts.
+        let is_known = hints.contains_key(account);
+        if (is_known && is_new && !token.is_empty()) || (!is_known && hints.len() < limits::KF_ACCOUNTS_MAX) {
+            hints.insert(account.to_owned(), token.to_owned());
+        }
+    }
+
+    /// The accounts something came for, once.
+    pub(super) fn take_hints(&self) -> std::collections::BTreeMap<String, String> {
+        std::mem::take(&mut *self.hints.lock().unwrap_or_else(std::sync::PoisonError::into_inner))
     }
 }
 
@@ -55,7 +66,7 @@ pub(crate) async fn push(
     match opened(&kf.envelope, &signed, &body, kf.window_s, now_ms() / 1_000) {
         Ok(fields) => {
             if fields.get("Event") == EVENT {
-                kf.hint(fields.get("Token"));
+                kf.hint(fields.get("OpenKfId"), fields.get("Token"));
             }
             success()
         }

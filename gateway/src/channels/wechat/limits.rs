@@ -40,12 +40,18 @@ pub const TOKEN_MARGIN_MS: i64 = 120_000;
 pub const TOKEN_REFRESH_MS: i64 = 5_000;
 /// Pages of one `sync_msg` round; the rest waits for the next.
 pub const SYNC_PAGES_MAX: usize = 50;
+/// Accounts of 微信客服 served; hints of more are dropped, and the list asked for in this many entries.
+pub const KF_ACCOUNTS_MAX: usize = 100;
+/// Bytes of an `open_kfid`; longer ones aren't the platform's.
+pub const KF_ACCOUNT_BYTES_MAX: usize = 64;
 /// Messages asked for in one page of `sync_msg`.
 pub const SYNC_PAGE_ROWS: u32 = 500;
 /// Seconds of a voice that are decoded; WeChat allows 60.
 pub const VOICE_S_MAX: u32 = 120;
 /// Time the decoder may take before it is killed.
 pub const DECODE_MS: u64 = 30_000;
+/// A decoder that takes too long or fails for the disk's sake is tried so often in all.
+pub const DECODE_TRIES_MAX: i64 = 3;
 /// Bytes of a decoded voice; the decoder is stopped there.
 pub const VOICE_WAV_BYTES_MAX: u64 = 8_000 * 2 * 130;
 /// Items named by 我的诉求.

@@ -67,8 +67,8 @@ pub(crate) struct Kf {
     window_s: i64,
     poll_s: u64,
     welcome: String,
-    /// The newest callback's token, for one round of `sync_msg`.
-    token: std::sync::Mutex<Option<String>>,
+    /// Accounts something came for, each with its newest callback's token (empty if none).
+    hints: std::sync::Mutex<std::collections::BTreeMap<String, String>>,
     to_sync: Notify,
 }
 
@@ -105,7 +105,7 @@ impl Wechat {
                 window_s,
                 poll_s: s.kf.poll_s,
                 welcome,
-                token: std::sync::Mutex::default(),
+                hints: std::sync::Mutex::default(),
                 to_sync: Notify::new(),
             })
         };

@@ -65,6 +65,23 @@ enum Way {
     Unknown(String),
     /// This way is closed: the next one.
     Next(String),
+    /// The row is nobody's any more: cancelled, or another worker's.
+    Dropped,
+}
+
+/// What goes at most once counts as sent before its first byte leaves, and not before a way is open;
+/// `Some`: it doesn't leave.
+async fn mark(sv: &Services, row: &Outgoing, is_marked: &mut bool) -> Option<Way> {
+    if !row.once || *is_marked {
+        return None;
+    }
+    match sv.store.outgoing_submitted(row.id, &line_of(sv, row), &[], now_ms()).await {
+        Ok(marked) => {
+            *is_marked = marked;
+            (!marked).then_some(Way::Dropped)
+        }
+        Err(e) => Some(Way::Later(e.to_string())),
+    }
 }
 
 async fn one(sv: &Services, row: &Outgoing) {
@@ -72,25 +89,20 @@ async fn one(sv: &Services, row: &Outgoing) {
         failed(sv, row, "the address can't be opened with this key").await;
         return;
     };
-    // What goes at most once counts as sent before its first byte leaves.
-    if row.once
-        && let Err(e) = sv.store.outgoing_submitted(row.id, &line_of(sv, row), &[], now_ms()).await
-    {
-        return later(sv, row, &e.to_string()).await;
-    }
     let is_kf = row.line.as_deref().is_some_and(|line| line.starts_with(KF_LINE));
-    let mut why = String::new();
+    let (mut why, mut is_marked) = (String::new(), false);
     for step in 0..2 {
         let way = match (step, is_kf) {
-            (0, true) => by_kf(sv, row, &to).await,
-            (0, false) => by_service(sv, row, &to).await,
-            (_, false) => by_template(sv, row, &to).await,
+            (0, true) => by_kf(sv, row, &to, &mut is_marked).await,
+            (0, false) => by_service(sv, row, &to, &mut is_marked).await,
+            (_, false) => by_template(sv, row, &to, &mut is_marked).await,
             _ => Way::Next(String::new()),
         };
         match way {
             Way::Sent(ids) => return sent(sv, row, &ids).await,
-            Way::Later(error) if !row.once => return later(sv, row, &error).await,
-            Way::Unknown(error) if row.once => {
+            Way::Dropped => return,
+            Way::Later(error) if !is_marked => return later(sv, row, &error).await,
+            Way::Unknown(error) if is_marked => {
                 warn!(id = %row.id, error, "a text sent at most once may or may not have left");
                 return;
             }
@@ -105,27 +117,33 @@ async fn one(sv: &Services, row: &Outgoing) {
 }
 
 /// 客服消息.
-async fn by_service(sv: &Services, row: &Outgoing, to: &str) -> Way {
+async fn by_service(sv: &Services, row: &Outgoing, to: &str, is_marked: &mut bool) -> Way {
     let Some(official) = &sv.wechat.official else { return Way::Next("no Official Account is configured".into()) };
     let counted = match allowed(sv, row).await {
         Ok(Some(action)) => action,
-        Ok(None) => return closed(row),
+        Ok(None) => return Way::Next(CLOSED.into()),
         Err(e) => return Way::Later(e.to_string()),
     };
+    if let Some(way) = mark(sv, row, is_marked).await {
+        return way;
+    }
     let body = json!({"touser": to, "msgtype": "text", "text": {"content": fitted(&row.text)}});
     let answer = official.client.post("/cgi-bin/message/custom/send", &body).await;
     judged(sv, row, "custom", Some(counted), answer.map(|_| Vec::new())).await
 }
 
 /// 微信客服. Our own `msgid` makes a repetition harmless.
-async fn by_kf(sv: &Services, row: &Outgoing, to: &str) -> Way {
+async fn by_kf(sv: &Services, row: &Outgoing, to: &str, is_marked: &mut bool) -> Way {
     let account = row.line.as_deref().and_then(|line| line.strip_prefix(KF_LINE)).unwrap_or_default();
     let Some(kf) = &sv.wechat.kf else { return Way::Next("no 微信客服 is configured".into()) };
     let counted = match allowed(sv, row).await {
         Ok(Some(action)) => action,
-        Ok(None) => return closed(row),
+        Ok(None) => return Way::Next(CLOSED.into()),
         Err(e) => return Way::Later(e.to_string()),
     };
+    if let Some(way) = mark(sv, row, is_marked).await {
+        return way;
+    }
     let id = row.id.to_string().replace('-', "");
     let text = fitted(&row.text);
     let body = json!({"touser": to, "open_kfid": account, "msgid": id, "msgtype": "text", "text": {"content": text}});
@@ -135,9 +153,12 @@ async fn by_kf(sv: &Services, row: &Outgoing, to: &str) -> Way {
 }
 
 /// 模板消息, where the site has one for this text. `client_msg_id` keeps a repetition from arriving twice.
-async fn by_template(sv: &Services, row: &Outgoing, to: &str) -> Way {
+async fn by_template(sv: &Services, row: &Outgoing, to: &str, is_marked: &mut bool) -> Way {
     let Some(official) = &sv.wechat.official else { return Way::Next(String::new()) };
     let Some(template) = official.templates.get(&row.template) else { return Way::Next(String::new()) };
+    if let Some(way) = mark(sv, row, is_marked).await {
+        return way;
+    }
     let body = template_body(template, row, to);
     let answer = official.client.post("/cgi-bin/message/template/send", &body).await;
     let answer = answer.map(|v| v["msgid"].as_i64().map(|id| id.to_string()).into_iter().collect());
@@ -223,11 +244,8 @@ async fn by_sms(sv: &Services, row: &Outgoing, why: &str) {
     }
 }
 
-/// An answer may be faster than the note of the message it answers: the first look doesn't count.
-fn closed(row: &Outgoing) -> Way {
-    let why = "客服消息条数已用完 / the citizen's window is closed".to_owned();
-    if row.attempts <= 1 { Way::Later(why) } else { Way::Next(why) }
-}
+/// Why a customer-service message isn't tried.
+const CLOSED: &str = "客服消息条数已用完 / the citizen's window is closed";
 
 /// Counts the message in the citizen's window; `None`: it would be refused.
 async fn allowed(sv: &Services, row: &Outgoing) -> Result<Option<Action>, hotline_db::DbError> {

@@ -9,7 +9,7 @@ use hotline_db::{MessageMedia, NewVoiceJob};
 use tokio::process::Command;
 use tracing::{info, warn};
 
-use super::limits::{DECODE_MS, VOICE_S_MAX, VOICE_WAV_BYTES_MAX};
+use super::limits::{DECODE_MS, DECODE_TRIES_MAX, VOICE_S_MAX, VOICE_WAV_BYTES_MAX};
 use crate::app::Services;
 use crate::attachment::{Kind, Stored, View};
 use crate::clock::{local_date, now_ms};
@@ -57,11 +57,12 @@ fn band(bytes: &[u8]) -> Option<Band> {
     }
 }
 
-/// A voice was stored: its WAV and its job. What fails here leaves a file that people can hear.
-pub(super) async fn arrived(sv: &Services, row: &MessageMedia, stored: &Stored) {
+/// A voice was stored: its WAV and its job, which a second call leaves as they are. `Err`: try again.
+/// A voice nothing here can decode is a file that people can hear.
+pub(super) async fn arrived(sv: &Services, row: &MessageMedia, stored: &Stored) -> anyhow::Result<()> {
     if stored.kind != Kind::Amr {
         info!(kind = stored.kind.as_str(), "语音待听 / a voice that isn't AMR waits for an ear");
-        return;
+        return Ok(());
     }
     let input = sv.attachments.path(&stored.sha256, View::Original);
     let (year, month, day) = local_date(now_ms(), sv.config.site.utc_offset_min);
@@ -70,11 +71,15 @@ pub(super) async fn arrived(sv: &Services, row: &MessageMedia, stored: &Stored) 
     match to_wav(&sv.config.wechat.voice_decoder, &input, &output).await {
         Ok(duration_ms) => {
             let job = NewVoiceJob { media: row.id, message: row.message, path, duration_ms, at: now_ms() };
-            if let Err(e) = sv.store.voice_job_add(job).await {
-                warn!(error = %e, "语音待听 / a voice wasn't queued for transcription");
-            }
+            sv.store.voice_job_add(job).await?;
+            Ok(())
         }
-        Err(e) => warn!(error = %e, "语音待听 / a voice wasn't decoded"),
+        // A full disk or a busy machine passes.
+        Err(e @ (DecodeError::Overrun | DecodeError::Io(_))) if row.attempts < DECODE_TRIES_MAX => Err(e.into()),
+        Err(e) => {
+            warn!(error = %e, "语音待听 / a voice wasn't decoded");
+            Ok(())
+        }
     }
 }
 

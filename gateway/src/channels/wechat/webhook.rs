@@ -165,7 +165,7 @@ async fn take(
     now: i64,
 ) -> Result<Option<String>, accept::AcceptError> {
     match pushed.what {
-        What::Event(event) => Ok(happened(sv, official, &pushed.from, pushed.created_s, event, now).await),
+        What::Event(event) => happened(sv, official, &pushed.from, pushed.created_s, event, now).await,
         What::Message { id, content } => {
             let hash = openid_hash(sv, &pushed.from);
             let letter = Letter {
@@ -180,7 +180,6 @@ async fn take(
             let has_media = !letter.fetch.is_empty();
             match accept::message(sv, letter).await? {
                 Taken::New { .. } => {
-                    grant(sv, &hash, Action::Message, pushed.created_s).await;
                     if has_media {
                         sv.wechat.to_fetch.notify_one();
                     }
@@ -224,9 +223,9 @@ async fn happened(
     created_s: i64,
     event: Event,
     now: i64,
-) -> Option<String> {
+) -> Result<Option<String>, accept::AcceptError> {
     let hash = openid_hash(sv, openid);
-    match event {
+    let answer = match event {
         Event::Subscribe => {
             grant(sv, &hash, Action::Click, created_s).await;
             Some(official.welcome.clone())
@@ -247,17 +246,17 @@ async fn happened(
         }
         Event::TemplateDone { id, status } => {
             let state = if status == "success" { OutgoingState::Delivered } else { OutgoingState::Failed };
-            if let Err(e) = sv.store.outgoing_report(&official.name, &id, state, &status, now).await {
-                warn!(error = %e, "a report of a template message wasn't stored");
-            }
+            // Not stored is not acknowledged: the platform pushes it again.
+            sv.store.outgoing_report(&official.name, &id, state, &status, now).await?;
             None
         }
         Event::Unsubscribe | Event::Location | Event::Other(_) => None,
-    }
+    };
+    Ok(answer)
 }
 
-/// Notes what the citizen's action allows; without the row texts go another way.
-pub(super) async fn grant(sv: &Services, hash: &str, action: Action, created_s: i64) {
+/// Notes what a click allows; without the row texts go another way. (A message's window opens in its own commit.)
+async fn grant(sv: &Services, hash: &str, action: Action, created_s: i64) {
     let at = created_s.saturating_mul(1_000);
     let granted = sv
         .store
