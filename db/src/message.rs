@@ -18,8 +18,7 @@ use crate::{
     pool::Store,
     sql::{Sql, sql},
     text::words,
-    web_link,
-    wechat,
+    web_link, wechat,
     work::{self, NewWork, WorkDesk, WorkKind, WorkTimes},
 };
 
