@@ -40,6 +40,9 @@ pub enum JournalError {
     Closed,
 }
 
+/// Who waits to hear that a record is on disk.
+type Tell = oneshot::Sender<Result<(), JournalError>>;
+
 enum Order {
     Append(Vec<u8>, oneshot::Sender<Result<(), JournalError>>),
     /// Forget everything, if the file still ends at this offset.
@@ -215,7 +218,7 @@ impl Keeper {
     }
 
     /// Writes a group and syncs once; who was told `Ok` is on disk.
-    fn append(&mut self, group: Vec<(Vec<u8>, oneshot::Sender<Result<(), JournalError>>)>) {
+    fn append(&mut self, group: Vec<(Vec<u8>, Tell)>) {
         let (mut bytes, mut kept) = (Vec::new(), Vec::new());
         for (body, tell) in group {
             let size = (HEAD + body.len()) as u64;
@@ -232,7 +235,10 @@ impl Keeper {
             error!(error = %e, "the journal could not be written");
         }
         for tell in kept {
-            let answer = written.as_ref().map(|()| ()).map_err(|e| std::io::Error::new(e.kind(), e.to_string()).into());
+            let answer = match &written {
+                Ok(()) => Ok(()),
+                Err(e) => Err(std::io::Error::new(e.kind(), e.to_string()).into()),
+            };
             let _ = tell.send(answer);
         }
     }
