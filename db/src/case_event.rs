@@ -10,7 +10,7 @@ use crate::{
     error::{DbError, Result},
     handoff::HandoffKind,
     id::Id,
-    incident_link,
+    incident, incident_link,
     item::{self, Item, ItemState},
     limits::{self, SHORT_TEXT_CHARS_MAX},
     pool::Store,
@@ -160,6 +160,9 @@ async fn apply(c: &mut Conn, event: CaseEvent, callback: Option<NewCallback>) ->
     let item = item::load(c, found.id).await?;
     if item.merged_into.is_some() {
         // It goes with the item it was merged into; its own case is a double the case core knows of.
+        // The incident's reward may rest on this one's case all the same.
+        let root = incident::root(c, item.id).await?.id;
+        reward::due(c, root, event.stage, event.at).await?;
         return Ok(true);
     }
     reward::due(c, item.id, event.stage, event.at).await?;

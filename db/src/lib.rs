@@ -50,6 +50,7 @@ mod party;
 mod pool;
 mod queue;
 mod recording;
+mod recusal;
 mod registration;
 mod reward;
 mod reward_batch;

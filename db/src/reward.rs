@@ -1,7 +1,7 @@
 //! Rewards (有奖举报): who reported an incident first, frozen with the evidence. The rules live with
 //! the caller; a decision is never changed, a later one takes its place.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde::Serialize;
@@ -126,11 +126,16 @@ pub struct RewardEvidence {
     pub inspection: Option<Inspection>,
     /// Every stage the case core reported.
     pub stages: Vec<CaseStage>,
+    /// Whether an earlier decision about this item paid somebody.
+    pub was_granted: bool,
     /// Granted to each citizen in this month for other incidents: fen and times.
     pub granted_in_month: BTreeMap<Id, (i64, i64)>,
-    /// Paid to each citizen for this incident already, fen.
+    /// Paid (in an approved batch) to each citizen for these contacts, whatever incident they were
+    /// part of then, fen.
     pub paid: BTreeMap<Id, i64>,
-    /// Places paid for this incident already.
+    /// The same by contact: the unnamed are known by it alone.
+    pub paid_contacts: BTreeMap<Id, i64>,
+    /// Places these contacts were paid for.
     pub places_paid: Vec<i64>,
     /// What appeals granted: contact and fen.
     pub granted_on_appeal: Vec<(Id, i64)>,
@@ -244,7 +249,7 @@ macro_rules! select_appeal {
     };
 }
 
-async fn put_due(c: &mut Conn, item: Id, stage: &str, at: i64) -> Result<()> {
+pub(crate) async fn put_due(c: &mut Conn, item: Id, stage: &str, at: i64) -> Result<()> {
     let query = sql("INSERT INTO reward_due (item, stage, at) VALUES ($1, $2, $3) \
                      ON CONFLICT (item) DO UPDATE SET stage = excluded.stage")
     .bind(item)
@@ -257,7 +262,11 @@ async fn put_due(c: &mut Conn, item: Id, stage: &str, at: i64) -> Result<()> {
 pub(crate) async fn due(c: &mut Conn, item: Id, stage: CaseStage, at: i64) -> Result<()> {
     use CaseStage as S;
     if matches!(stage, S::InProgress | S::Handled | S::Suspended | S::Closed) {
-        put_due(c, item, stage.as_str(), at).await?;
+        return put_due(c, item, stage.as_str(), at).await;
+    }
+    // What was granted may not be owed any more.
+    if matches!(stage, S::Returned | S::NotFiled) && latest(c, item).await?.is_some() {
+        return put_due(c, item, stage.as_str(), at).await;
     }
     Ok(())
 }
@@ -289,6 +298,12 @@ async fn evidence(c: &mut Conn, item: Item, month: &str) -> Result<RewardEvidenc
     members.extend(incident::below(c, item.id).await?);
     let reporters = incident::reporters(c, item.id).await?;
     let mut found = RewardEvidence {
+        was_granted: {
+            let query = sql("SELECT id FROM reward_decision WHERE item = $1 AND outcome = $2 LIMIT 1")
+                .bind(item.id)
+                .bind(RewardOutcome::Granted);
+            c.opt::<IdRow>(query).await?.is_some()
+        },
         inspection: inspection::first_of(c, &members).await?,
         item,
         reporters,
@@ -296,6 +311,7 @@ async fn evidence(c: &mut Conn, item: Item, month: &str) -> Result<RewardEvidenc
         stages: Vec::new(),
         granted_in_month: BTreeMap::new(),
         paid: BTreeMap::new(),
+        paid_contacts: BTreeMap::new(),
         places_paid: Vec::new(),
         granted_on_appeal: Vec::new(),
         phone_hashes: BTreeMap::new(),
@@ -303,42 +319,81 @@ async fn evidence(c: &mut Conn, item: Item, month: &str) -> Result<RewardEvidenc
     for member in &found.members {
         let query = sql("SELECT DISTINCT stage FROM handoff_update WHERE item = $1").bind(*member);
         found.stages.extend(c.all::<(CaseStage,)>(query).await?.into_iter().map(|(stage,)| stage));
-        let query = sql("SELECT party, place, amount_fen FROM reward_payment WHERE item = $1").bind(*member);
-        for (party, place, fen) in c.all::<(Option<Id>, i64, i64)>(query).await? {
-            found.places_paid.push(place);
-            if let Some(party) = party {
-                *found.paid.entry(party).or_default() += fen;
-            }
-        }
         let query = sql("SELECT contact, amount_fen FROM reward_appeal WHERE item = $1 AND state = $2 \
                          AND contact IS NOT NULL AND amount_fen IS NOT NULL ORDER BY id")
         .bind(*member)
         .bind(AppealState::Granted);
         found.granted_on_appeal.extend(c.all::<(Id, i64)>(query).await?);
     }
+    paid(c, &mut found).await?;
+    granted_in_month(c, &mut found, month).await?;
+    Ok(found)
+}
+
+/// What was paid goes with the contact: its item may have been merged and taken apart since.
+async fn paid(c: &mut Conn, found: &mut RewardEvidence) -> Result<()> {
+    for who in &found.reporters {
+        let query = sql("SELECT p.party, p.place, p.amount_fen FROM reward_line l \
+             JOIN reward_payment p ON p.line = l.id JOIN reward_batch b ON b.id = p.batch \
+             WHERE l.contact = $1 AND b.approved_at IS NOT NULL \
+             AND NOT EXISTS (SELECT 1 FROM reward_payment_stop s WHERE s.payment = p.id)")
+        .bind(who.contact);
+        for (party, place, fen) in c.all::<(Option<Id>, i64, i64)>(query).await? {
+            found.places_paid.push(place);
+            *found.paid_contacts.entry(who.contact).or_default() += fen;
+            if let Some(party) = party {
+                *found.paid.entry(party).or_default() += fen;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// What the month's caps count, but for this incident: what was paid, and what the decisions in
+/// force grant.
+async fn granted_in_month(c: &mut Conn, found: &mut RewardEvidence, month: &str) -> Result<()> {
     let mut parties: Vec<Id> = found.reporters.iter().filter_map(|r| r.party).collect();
     parties.sort();
     parties.dedup();
     for party in parties {
-        // What counts of other incidents: the last decision of an item that stands for itself.
-        let query = sql("SELECT l.amount_fen, d.item FROM reward_line l JOIN reward_decision d ON d.id = l.decision \
-             JOIN item i ON i.id = d.item WHERE l.party = $1 AND l.month = $2 AND l.withheld IS NULL \
-             AND i.merged_into IS NULL \
-             AND d.rev = (SELECT MAX(x.rev) FROM reward_decision x WHERE x.item = d.item)")
+        let query = sql("SELECT l.contact, l.amount_fen, d.item FROM reward_line l \
+             JOIN reward_decision d ON d.id = l.decision JOIN item i ON i.id = d.item \
+             WHERE l.party = $1 AND l.month = $2 AND l.withheld IS NULL AND l.amount_fen > 0 \
+             AND (EXISTS (SELECT 1 FROM reward_payment p JOIN reward_batch b ON b.id = p.batch WHERE p.line = l.id \
+             AND b.approved_at IS NOT NULL \
+             AND NOT EXISTS (SELECT 1 FROM reward_payment_stop s WHERE s.payment = p.id)) \
+             OR (i.merged_into IS NULL \
+             AND d.rev = (SELECT MAX(x.rev) FROM reward_decision x WHERE x.item = d.item)))")
         .bind(party)
         .bind(month);
-        for (fen, of) in c.all::<(i64, Id)>(query).await? {
-            if !found.members.contains(&of) {
-                let sum = found.granted_in_month.entry(party).or_default();
-                *sum = (sum.0 + fen, sum.1 + 1);
+        let mut counted = BTreeSet::new();
+        for (contact, fen, of) in c.all::<(Id, i64, Id)>(query).await? {
+            if found.members.contains(&of) || found.reporters.iter().any(|r| r.contact == contact) {
+                continue;
             }
+            let sum = found.granted_in_month.entry(party).or_default();
+            *sum = (sum.0 + fen, sum.1 + i64::from(counted.insert(contact)));
         }
         let query = sql("SELECT phone_hash FROM party WHERE id = $1").bind(party);
         if let Some((Some(hash),)) = c.opt::<(Option<String>,)>(query).await? {
             found.phone_hashes.insert(party, hash);
         }
     }
-    Ok(found)
+    Ok(())
+}
+
+/// The month a reward counts in: that of the first decision with lines about any item of the
+/// incident. A later event must neither take it into another month's cap nor out of one.
+async fn month_of(c: &mut Conn, root: &Item, now: String) -> Result<String> {
+    let mut first: Option<(i64, String)> = None;
+    for member in std::iter::once(root.id).chain(incident::below(c, root.id).await?) {
+        let query = sql("SELECT d.at, d.month FROM reward_decision d WHERE d.item = $1 \
+             AND EXISTS (SELECT 1 FROM reward_line l WHERE l.decision = d.id) ORDER BY d.rev LIMIT 1")
+        .bind(member);
+        let found = c.opt::<(i64, String)>(query).await?;
+        first = [first, found].into_iter().flatten().min();
+    }
+    Ok(first.map_or(now, |(_, month)| month))
 }
 
 async fn decide(c: &mut Conn, item: Id, judge: RewardJudge, month: String, at: i64) -> Result<Option<RewardDecision>> {
@@ -351,6 +406,7 @@ async fn decide(c: &mut Conn, item: Id, judge: RewardJudge, month: String, at: i
         put_due(c, root.id, "", at).await?;
         return Ok(None);
     }
+    let month = month_of(c, &root, month).await?;
     let found = evidence(c, root, &month).await?;
     let verdict = catch_unwind(AssertUnwindSafe(|| judge(&found)))
         .map_err(|_| DbError::conflict("the reward rules broke on this item"))?;
@@ -358,8 +414,13 @@ async fn decide(c: &mut Conn, item: Id, judge: RewardJudge, month: String, at: i
     let text = limits::json("evidence", &verdict.evidence)?;
     let hash = audit::hex(Sha256::new_with_prefix(text.as_bytes()));
     let last = latest(c, item).await?;
-    if last.as_ref().is_some_and(|d| d.evidence_hash == hash) {
-        return Ok(None);
+    if let Some(last) = last.as_ref().filter(|d| d.evidence_hash == hash) {
+        // A line whose payment was stopped can't be paid any more: it is granted by a new one.
+        let stopped = sql("SELECT s.payment AS id FROM reward_line l JOIN reward_payment p ON p.line = l.id \
+             JOIN reward_payment_stop s ON s.payment = p.id WHERE l.decision = $1 LIMIT 1");
+        if c.opt::<IdRow>(stopped.bind(last.id)).await?.is_none() {
+            return Ok(None);
+        }
     }
     let granted = verdict.lines.iter().any(|l| l.withheld.is_none() && l.amount_fen > 0);
     let outcome = if granted { RewardOutcome::Granted } else { RewardOutcome::None };
@@ -466,6 +527,15 @@ impl Store {
     pub async fn rewards_due(&self, limit: i64) -> Result<Vec<Id>> {
         let query = sql("SELECT item AS id FROM reward_due ORDER BY at LIMIT $1").bind(limits::page(limit));
         Ok(self.reader().await?.all::<IdRow>(query).await?.into_iter().map(|row| row.id).collect())
+    }
+
+    /// Puts an item whose decision failed behind the others.
+    ///
+    /// # Errors
+    /// As any write.
+    pub async fn reward_put_off(&self, item: Id, until: i64) -> Result<()> {
+        let query = sql("UPDATE reward_due SET at = $2 WHERE item = $1").bind(item).bind(until);
+        self.write(|c| Box::pin(async move { c.run(query).await.map(|_| ()) })).await
     }
 
     /// Forgets what is due: this site pays no rewards.

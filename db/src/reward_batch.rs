@@ -6,11 +6,14 @@ use sqlx::FromRow;
 
 use crate::{
     audit,
+    claim::IdRow,
     conn::Conn,
     error::{DbError, Result},
     id::Id,
+    incident,
     limits::{self, BATCH_PAYMENTS_MAX, SHORT_TEXT_CHARS_MAX},
     pool::Store,
+    reward,
     sql::sql,
     text::words,
 };
@@ -126,13 +129,18 @@ struct Owed {
 crate::lite::row!(Owed { line, item, party, place, amount_fen });
 
 /// What is owed up to a month: lines of the decision that counts, of items that stand for
-/// themselves, unpaid, with nothing about them left open.
+/// themselves, unpaid, with nothing about them left open. A decision that didn't know of a payment
+/// to the same contact owes nothing, and neither does one whose payment waits for approval.
 async fn owed(c: &mut Conn, month: &str) -> Result<Vec<Owed>> {
     let query = sql("SELECT l.id AS line, d.item, l.party, l.place, l.amount_fen FROM reward_line l \
          JOIN reward_decision d ON d.id = l.decision JOIN item i ON i.id = d.item \
          WHERE l.month <= $1 AND l.withheld IS NULL AND l.amount_fen > 0 AND i.merged_into IS NULL \
          AND d.rev = (SELECT MAX(x.rev) FROM reward_decision x WHERE x.item = d.item) \
          AND NOT EXISTS (SELECT 1 FROM reward_payment p WHERE p.line = l.id) \
+         AND NOT EXISTS (SELECT 1 FROM reward_line o JOIN reward_payment p ON p.line = o.id \
+         JOIN reward_batch b ON b.id = p.batch WHERE o.contact = l.contact \
+         AND (b.approved_at IS NULL OR b.approved_at >= d.at) \
+         AND NOT EXISTS (SELECT 1 FROM reward_payment_stop s WHERE s.payment = p.id)) \
          AND NOT EXISTS (SELECT 1 FROM reward_appeal a WHERE a.item = d.item AND a.decided_at IS NULL) \
          AND NOT EXISTS (SELECT 1 FROM reward_due u WHERE u.item = d.item) \
          ORDER BY l.seq, l.id LIMIT $2")
@@ -141,19 +149,25 @@ async fn owed(c: &mut Conn, month: &str) -> Result<Vec<Owed>> {
     c.all(query).await
 }
 
+fn hash_of(month: &str, lines: impl Iterator<Item = (Id, i64)>) -> String {
+    let mut hash = Sha256::new();
+    audit::put(&mut hash, month);
+    for (line, fen) in lines {
+        audit::put(&mut hash, &line.to_string());
+        audit::put(&mut hash, &fen.to_string());
+    }
+    audit::hex(hash)
+}
+
 async fn make(c: &mut Conn, month: String, by: Option<Id>, at: i64) -> Result<(RewardBatch, bool)> {
     c.lock("reward".into()).await?;
+    c.lock("incident".into()).await?;
     let known = select_batch!("WHERE month = $1").bind(month.as_str());
     if let Some(batch) = c.opt(known).await? {
         return Ok((batch, false));
     }
     let lines = owed(c, &month).await?;
-    let mut hash = Sha256::new();
-    audit::put(&mut hash, &month);
-    for line in &lines {
-        audit::put(&mut hash, &line.line.to_string());
-        audit::put(&mut hash, &line.amount_fen.to_string());
-    }
+    let hash = hash_of(&month, lines.iter().map(|l| (l.line, l.amount_fen)));
     let id = Id::new();
     let query = sql("INSERT INTO reward_batch (id, month, state, made_by, made_at, payments, total_fen, hash) \
                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8)")
@@ -164,7 +178,7 @@ async fn make(c: &mut Conn, month: String, by: Option<Id>, at: i64) -> Result<(R
     .bind(at)
     .bind(i64::try_from(lines.len()).unwrap_or(i64::MAX))
     .bind(lines.iter().map(|l| l.amount_fen).sum::<i64>())
-    .bind(audit::hex(hash));
+    .bind(hash);
     c.run(query).await?;
     for line in lines {
         let query = sql("INSERT INTO reward_payment (id, batch, line, item, party, place, amount_fen) \
@@ -179,6 +193,68 @@ async fn make(c: &mut Conn, month: String, by: Option<Id>, at: i64) -> Result<(R
         c.run(query).await?;
     }
     Ok((c.one(select_batch!("WHERE id = $1").bind(id)).await?, true))
+}
+
+/// Stops what isn't owed any more since the batch was made; how many.
+async fn stop(c: &mut Conn, batch: Id, at: i64) -> Result<usize> {
+    let query = sql("SELECT p.id, p.item FROM reward_payment p JOIN reward_line l ON l.id = p.line \
+         WHERE p.batch = $1 AND NOT EXISTS (SELECT 1 FROM reward_line n JOIN reward_decision d ON d.id = n.decision \
+         JOIN item i ON i.id = d.item WHERE n.contact = l.contact AND n.withheld IS NULL \
+         AND n.amount_fen = p.amount_fen AND i.merged_into IS NULL \
+         AND d.rev = (SELECT MAX(x.rev) FROM reward_decision x WHERE x.item = d.item) \
+         AND NOT EXISTS (SELECT 1 FROM reward_appeal a WHERE a.item = d.item AND a.decided_at IS NULL))")
+    .bind(batch);
+    let stale = c.all::<(Id, Id)>(query).await?;
+    for (payment, item) in &stale {
+        let query = sql("INSERT INTO reward_payment_stop (payment, at) VALUES ($1, $2)").bind(*payment).bind(at);
+        c.run(query).await?;
+        let root = incident::root(c, *item).await?.id;
+        reward::put_due(c, root, "", at).await?;
+    }
+    Ok(stale.len())
+}
+
+async fn approve(c: &mut Conn, id: Id, by: Id, at: i64) -> Result<RewardBatch> {
+    c.lock("reward".into()).await?;
+    c.lock("incident".into()).await?;
+    let batch: RewardBatch = c.one(select_batch!("WHERE id = $1").bind(id)).await?;
+    if batch.made_by == Some(by) {
+        return Err(DbError::conflict("须由另一人审批 / a second person approves a batch"));
+    }
+    if batch.state != BatchState::Made {
+        return Err(DbError::conflict("已审批 / it is approved already"));
+    }
+    let due = sql("SELECT p.id FROM reward_payment p JOIN item i ON i.id = p.item \
+         JOIN reward_due u ON u.item = i.id OR u.item = i.merged_into WHERE p.batch = $1 LIMIT 1");
+    if c.opt::<IdRow>(due.bind(id)).await?.is_some() {
+        return Err(DbError::conflict(
+            "批次中有奖励正在重新决定,请稍后再审 / a reward of this batch is being decided anew: approve it a little later",
+        ));
+    }
+    let mut kept = (batch.payments, batch.total_fen, batch.hash);
+    if stop(c, id, at).await? > 0 {
+        let query = sql("SELECT p.line, p.amount_fen FROM reward_payment p JOIN reward_line l ON l.id = p.line \
+             WHERE p.batch = $1 AND NOT EXISTS (SELECT 1 FROM reward_payment_stop s WHERE s.payment = p.id) \
+             ORDER BY l.seq, l.id")
+        .bind(id);
+        let left = c.all::<(Id, i64)>(query).await?;
+        kept = (
+            i64::try_from(left.len()).unwrap_or(i64::MAX),
+            left.iter().map(|(_, fen)| fen).sum(),
+            hash_of(&batch.month, left.iter().copied()),
+        );
+    }
+    let query = sql("UPDATE reward_batch SET state = $2, approved_by = $3, approved_at = $4, payments = $5, \
+                     total_fen = $6, hash = $7 WHERE id = $1")
+    .bind(id)
+    .bind(BatchState::Approved)
+    .bind(by)
+    .bind(at)
+    .bind(kept.0)
+    .bind(kept.1)
+    .bind(kept.2);
+    c.run(query).await?;
+    c.one(select_batch!("WHERE id = $1").bind(id)).await
 }
 
 impl Store {
@@ -199,31 +275,14 @@ impl Store {
         self.write(move |c| Box::pin(make(c, month, by, at))).await
     }
 
-    /// Approves a batch.
+    /// Approves a batch. A payment that the decisions in force don't bear out any more is stopped:
+    /// it leaves the batch's number, sum and hash, and is decided anew.
     ///
     /// # Errors
-    /// [`DbError::Conflict`] for who made it, or when it is approved.
+    /// [`DbError::Conflict`] for who made it, when it is approved, or while an item of it waits for
+    /// its decision.
     pub async fn reward_batch_approve(&self, id: Id, by: Id, at: i64) -> Result<RewardBatch> {
-        self.write(move |c| {
-            Box::pin(async move {
-                let batch: RewardBatch = c.one(select_batch!("WHERE id = $1").bind(id)).await?;
-                if batch.made_by == Some(by) {
-                    return Err(DbError::conflict("须由另一人审批 / a second person approves a batch"));
-                }
-                let query = sql("UPDATE reward_batch SET state = $2, approved_by = $3, approved_at = $4 \
-                                 WHERE id = $1 AND state = $5")
-                .bind(id)
-                .bind(BatchState::Approved)
-                .bind(by)
-                .bind(at)
-                .bind(BatchState::Made);
-                if c.run(query).await? == 0 {
-                    return Err(DbError::conflict("已审批 / it is approved already"));
-                }
-                c.one(select_batch!("WHERE id = $1").bind(id)).await
-            })
-        })
-        .await
+        self.write(move |c| Box::pin(approve(c, id, by, at))).await
     }
 
     /// A batch by id.
@@ -260,7 +319,8 @@ impl Store {
              k.channel, l.seq, k.arrived_at, p.place, p.amount_fen FROM reward_payment p \
              JOIN reward_line l ON l.id = p.line JOIN contact k ON k.id = l.contact \
              JOIN item i ON i.id = p.item JOIN item own ON own.id = COALESCE(k.item, p.item) \
-             LEFT JOIN party y ON y.id = p.party WHERE p.batch = $1 ORDER BY l.seq, p.id LIMIT $2")
+             LEFT JOIN party y ON y.id = p.party WHERE p.batch = $1 \
+             AND NOT EXISTS (SELECT 1 FROM reward_payment_stop s WHERE s.payment = p.id) ORDER BY l.seq, p.id LIMIT $2")
         .bind(batch)
         .bind(BATCH_PAYMENTS_MAX);
         self.reader().await?.all(query).await

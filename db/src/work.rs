@@ -9,6 +9,7 @@ use crate::{
     id::Id,
     limits::{self, SHORT_TEXT_CHARS_MAX},
     pool::Store,
+    recusal,
     sql::sql,
     text::{Json, words},
 };
@@ -308,12 +309,13 @@ pub(crate) async fn load(c: &mut Conn, id: Id) -> Result<Work> {
 }
 
 /// Makes a piece of work; `None` when its cause made one before.
-pub(crate) async fn add(c: &mut Conn, new: NewWork, now: i64) -> Result<Option<Id>> {
+pub(crate) async fn add(c: &mut Conn, mut new: NewWork, now: i64) -> Result<Option<Id>> {
     limits::text("dedup_key", &new.dedup_key, SHORT_TEXT_CHARS_MAX)?;
     limits::text("channel", &new.channel, SHORT_TEXT_CHARS_MAX)?;
     if !(1..=5).contains(&new.urgency) {
         return Err(DbError::Invalid { field: "urgency", why: "1 to 5 is expected".into() });
     }
+    recusal::apply(c, &mut new).await?;
     let id = Id::new();
     let query = sql("INSERT INTO work (id, kind, dedup_key, item, contact, conversation, channel, lane, urgency, \
          due_at, seq, arrived_at, ack_due_at, desk, excluded, created_at) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, \

@@ -161,3 +161,104 @@ story!(a_second_person_approves_and_decides_on_appeals, |s: Stage| async move {
         }
     }
 });
+
+/// A batch of a month, made and approved by a second person.
+async fn approved(store: &Store, month: &str, at: i64) -> Vec<(Option<Id>, i64)> {
+    let (batch, _) = store.reward_batch_make(month, None, at).await.unwrap();
+    let batch = store.reward_batch_approve(batch.id, Id::new(), at).await.unwrap();
+    let paid = paid_of(store, batch.id).await;
+    let sum: i64 = paid.iter().map(|(_, fen)| fen).sum();
+    assert_eq!((batch.payments, batch.total_fen), (i64::try_from(paid.len()).unwrap(), sum));
+    paid
+}
+
+/// Two closed reports, the earlier merged into the later one.
+async fn first_merged_into_second(s: &Stage) -> (hotline_db::Item, hotline_db::Item) {
+    let store = &s.store;
+    let (one, _) = report(store, "phone", 1).await;
+    let (two, _) = report(store, "sms", 2).await;
+    closed(store, one.id, 1).await;
+    closed(store, two.id, 1).await;
+    s.raw("UPDATE item SET state = '已移交'").await.unwrap();
+    store.incident_merge(one.id, two.id, by(None)).await.unwrap();
+    assert_eq!(decide_all(store).await, 1);
+    (one, two)
+}
+
+story!(who_was_paid_and_taken_out_is_not_paid_again_and_the_other_gets_theirs, |s: Stage| async move {
+    let store = &s.store;
+    let (one, two) = first_merged_into_second(&s).await;
+    assert_eq!(approved(store, MONTH, T0 + 1).await, [(one.party, 2_000)]);
+    store.incident_detach(one.id, by(None)).await.unwrap();
+    decide_all(store).await;
+    let (_, lines) = store.rewards_of_item(one.id).await.unwrap().pop().unwrap();
+    assert_eq!(lines[0].withheld.as_deref(), Some("paid"));
+    assert_eq!(approved(store, "2026-04", T0 + 2).await, [(two.party, 2_000)]);
+    assert!(approved(store, "2026-05", T0 + 3).await.is_empty());
+});
+
+story!(a_payment_that_is_not_owed_any_more_is_left_out_when_the_batch_is_approved, |s: Stage| async move {
+    let store = &s.store;
+    let (one, _) = report(store, "phone", 1).await;
+    let (two, _) = report(store, "sms", 2).await;
+    closed(store, one.id, 1).await;
+    closed(store, two.id, 1).await;
+    s.raw("UPDATE item SET state = '已移交'").await.unwrap();
+    decide_all(store).await;
+    let (batch, _) = store.reward_batch_make(MONTH, None, T0).await.unwrap();
+    assert_eq!(batch.payments, 2);
+    store.incident_merge(two.id, one.id, by(None)).await.unwrap();
+    let early = store.reward_batch_approve(batch.id, Id::new(), T0 + 1).await;
+    assert!(matches!(early, Err(DbError::Conflict(_))), "decided anew first: {early:?}");
+    decide_all(store).await;
+    assert_eq!(approved(store, MONTH, T0 + 1).await, [(one.party, 2_000)]);
+    decide_all(store).await;
+    assert!(approved(store, "2026-04", T0 + 2).await.is_empty());
+    // Taken apart again, the second is owed: by a new line, the old one's payment was stopped.
+    store.incident_detach(two.id, by(None)).await.unwrap();
+    decide_all(store).await;
+    assert_eq!(approved(store, "2026-05", T0 + 3).await, [(two.party, 2_000)]);
+});
+
+story!(a_later_decision_keeps_the_month_and_the_cap_counts_what_was_paid, |s: Stage| async move {
+    let store = &s.store;
+    let seen = std::sync::Arc::new(std::sync::Mutex::new((0, 0)));
+    let judge = |version: &'static str| -> RewardJudge {
+        let seen = std::sync::Arc::clone(&seen);
+        Box::new(move |e: &RewardEvidence| {
+            let party = e.reporters[0].party.unwrap();
+            *seen.lock().unwrap() = e.granted_in_month.get(&party).copied().unwrap_or_default();
+            let paid = e.paid.contains_key(&party);
+            let withheld = paid.then(|| "paid".to_owned());
+            let line = VerdictLine { reporter: 0, place: 1, amount_fen: if paid { 0 } else { 2_000 }, withheld };
+            let evidence = json!({ "version": version, "paid": paid });
+            Some(RewardVerdict { rule: None, rule_version: "1".into(), evidence, lines: vec![line] })
+        })
+    };
+    let (one, _) = report(store, "sms", 1).await;
+    let first = store.reward_decide(one.id, judge("a"), MONTH, T0).await.unwrap().unwrap();
+    let later = store.reward_decide(one.id, judge("b"), "2026-04", T0 + 1).await.unwrap().unwrap();
+    assert_eq!((first.month.as_str(), later.month.as_str(), later.rev), (MONTH, MONTH, 2));
+    let (other, _) = report(store, "wechat", 1).await;
+    store.reward_decide(other.id, judge("a"), MONTH, T0).await.unwrap();
+    assert_eq!(*seen.lock().unwrap(), (2_000, 1), "granted and not paid yet");
+    assert_eq!(approved(store, MONTH, T0 + 2).await.len(), 2);
+    // Decided anew as paid: it still counts.
+    store.reward_decide(one.id, judge("c"), MONTH, T0 + 3).await.unwrap().unwrap();
+    store.reward_decide(other.id, judge("b"), MONTH, T0 + 4).await.unwrap();
+    assert_eq!(*seen.lock().unwrap(), (2_000, 1), "paid");
+});
+
+story!(an_event_of_a_merged_item_makes_the_incident_s_reward_due, |s: Stage| async move {
+    let store = &s.store;
+    let (one, _) = report(store, "phone", 1).await;
+    let (two, _) = report(store, "sms", 2).await;
+    for row in store.handoff_claim("ledger", T0 + 500, 1_000, 100).await.unwrap() {
+        store.handoff_delivered(row.id, &format!("C-{}", row.item), T0 + 500).await.unwrap();
+    }
+    store.incident_merge(two.id, one.id, by(None)).await.unwrap();
+    closed(store, two.id, 1).await;
+    assert_eq!(store.rewards_due(10).await.unwrap(), [one.id]);
+    store.reward_put_off(one.id, T0 + 9_000).await.unwrap();
+    assert_eq!(decide_all(store).await, 1);
+});

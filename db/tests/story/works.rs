@@ -386,3 +386,28 @@ story!(a_receipt_that_left_is_our_first_word, |s: Stage| async move {
     let open = store.works(page(operator(), WorkView::Open)).await.unwrap();
     assert_eq!(open[0].acknowledged_at, Some(T0 + 20));
 });
+
+story!(work_that_names_one_of_us_is_the_leader_s_and_hidden_from_who_is_named, |s: Stage| async move {
+    let store = &s.store;
+    let account = |login: &str, name: &str| hotline_db::NewUser {
+        login: login.into(),
+        name: name.into(),
+        roles: vec!["operator".into()],
+        ..hotline_db::NewUser::default()
+    };
+    let named = store.user_add(account("1023", "李晓梅")).await.unwrap();
+    let other = store.user_add(account("1024", "王建国")).await.unwrap();
+    let contact = crate::incidents::contact(store, "sms", None, T0).await;
+    let item =
+        hotline_db::NewItem { detail: "投诉工号1023,态度差".into(), ..crate::stage::new_item(Some(contact.id)) };
+    let work = hotline_db::ItemWork { red: false, times: TIMES, conversation: None };
+    let (item, _) = store.item_create_with_work(item, None, Some(work), T0, crate::stage::CHINA).await.unwrap();
+    let row = store.work_of_item(item.id).await.unwrap().remove(0);
+    assert_eq!((row.excluded, row.desk), (Some(named.id), WorkDesk::Leader));
+    let hidden = |who, supervises| store.items_recused(who, supervises, item.id, item.id);
+    assert_eq!(hidden(named.id, true).await.unwrap(), [item.id], "whatever their role");
+    assert_eq!(hidden(other.id, false).await.unwrap(), [item.id]);
+    assert!(hidden(other.id, true).await.unwrap().is_empty());
+    assert!(store.contact_recused(named.id, true, contact.id, None).await.unwrap());
+    assert!(!store.attachment_recused(named.id, true, "00").await.unwrap());
+});

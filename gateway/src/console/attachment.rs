@@ -10,7 +10,7 @@ use serde::Deserialize;
 use super::auth::User;
 use super::error::ApiError;
 use super::recording::serve_file;
-use super::{Api, audit, reason_of};
+use super::{Api, audit, reason_of, recusal};
 use crate::attachment::{Kind, View, is_sum};
 
 /// A browser runs nothing that lies in such a file, whatever it takes it for.
@@ -33,7 +33,12 @@ pub(crate) async fn facts(
     Path(sha256): Path<String>,
 ) -> Result<Json<Attachment>, ApiError> {
     user.staff()?;
-    Ok(Json(row_of(&api, &sha256).await?))
+    let row = row_of(&api, &user, &sha256).await?;
+    // Where and when somebody took a picture is as telling as the file itself.
+    if row.lon.is_some() || row.taken_at.is_some() {
+        audit(&api.sv, &user.0, "read_attachment_facts", &format!("attachment:{sha256}"), None).await?;
+    }
+    Ok(Json(row))
 }
 
 /// 查看或下载附件(审计)
@@ -46,7 +51,7 @@ pub(crate) async fn file(
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     user.staff()?;
-    let row = row_of(&api, &sha256).await?;
+    let row = row_of(&api, &user, &sha256).await?;
     let kind = Kind::of(&row.kind).ok_or_else(ApiError::missing)?;
     let view = match look.view.as_deref() {
         None | Some("page") => View::Page,
@@ -80,9 +85,10 @@ pub(crate) async fn file(
     Ok(response)
 }
 
-async fn row_of(api: &Api, sha256: &str) -> Result<Attachment, ApiError> {
+async fn row_of(api: &Api, user: &User, sha256: &str) -> Result<Attachment, ApiError> {
     if !is_sum(sha256) {
         return Err(ApiError::missing());
     }
+    recusal::attachment(api, user, sha256).await?;
     api.sv.store.attachment_get(sha256).await?.ok_or_else(ApiError::missing)
 }

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::auth::{Role, User};
 use super::error::ApiError;
-use super::{Api, audit, id_of, reason_of};
+use super::{Api, audit, id_of, reason_of, recusal};
 use crate::casecore::item_payload;
 use crate::clock::now_ms;
 use crate::incident::{Candidate, announce, candidates, check};
@@ -34,15 +34,17 @@ pub(super) fn routes() -> axum::Router<Api> {
         .route("/api/v1/inspections/{external_id}/link", post(inspection_link))
 }
 
-/// An item by id, acceptance number or query code.
-pub(super) async fn item_of(api: &Api, text: &str) -> Result<Item, ApiError> {
+/// An item by id, acceptance number or query code, unless this person must not see it.
+pub(super) async fn item_of(api: &Api, user: &User, text: &str) -> Result<Item, ApiError> {
     let store = &api.sv.store;
     let found = match (text.parse::<Id>(), text.len()) {
         (Ok(id), _) => store.item_get(id).await?,
         (_, 8) => store.item_by_query_code(text).await?,
         _ => store.item_by_acceptance_no(text).await?,
     };
-    found.ok_or_else(ApiError::missing)
+    let found = found.ok_or_else(ApiError::missing)?;
+    recusal::item(api, user, found.id).await?;
+    Ok(found)
 }
 
 /// 可能的同一事件
@@ -53,17 +55,27 @@ pub(crate) async fn list_candidates(
     Path(id): Path<String>,
 ) -> Result<Json<Vec<Candidate>>, ApiError> {
     user.staff()?;
-    let item = item_of(&api, &id).await?;
-    Ok(Json(candidates(&api.sv, &item).await?))
+    let item = item_of(&api, &user, &id).await?;
+    let mut found = candidates(&api.sv, &item).await?;
+    let ids: Vec<Id> = found.iter().flat_map(|c| [c.item, c.matched.id]).collect();
+    let hidden = recusal::hidden(&api, &user, &ids).await?;
+    found.retain(|c| !hidden.contains(&c.item) && !hidden.contains(&c.matched.id));
+    Ok(Json(found))
 }
 
 /// 谁先报告,为什么
 #[utoipa::path(get, path = "/api/v1/items/{id}/first", params(("id" = String, Path)), responses((status = 200, description = "the incident's items, reporters in order of arrival, the first inspector's finding, every merge and split"), (status = 404)))]
 pub(crate) async fn first(State(api): State<Api>, user: User, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
     user.staff()?;
-    let item = item_of(&api, &id).await?;
+    let item = item_of(&api, &user, &id).await?;
     let store = &api.sv.store;
     let members = store.incident_members(item.id).await?;
+    // Its reporters can't be told apart by what they complain about.
+    let ids: Vec<Id> = members.iter().map(|m| m.id).collect();
+    let hidden = recusal::hidden(&api, &user, &ids).await?;
+    if ids.iter().any(|id| hidden.contains(id)) {
+        return Err(ApiError::missing());
+    }
     let reporters = store.incident_reporters(item.id).await?;
     let inspection = store.inspection_first(item.id).await?;
     let mut history = Vec::new();
@@ -141,7 +153,7 @@ pub(crate) async fn merge(
     let Json(form) = body?;
     user.need(&[Role::Operator, Role::Leader])?;
     let reason = reason_of(form.reason.as_deref())?.to_owned();
-    let (item, into) = (item_of(&api, &id).await?, item_of(&api, &form.into).await?);
+    let (item, into) = (item_of(&api, &user, &id).await?, item_of(&api, &user, &form.into).await?);
     audit(&api.sv, &user.0, "item_merge", &format!("item:{}", item.id), Some(&reason)).await?;
     let decision = check::decision(&api.sv, Some(user.0.id), Some(reason));
     Ok(Json(api.sv.store.incident_merge(item.id, into.id, decision).await?))
@@ -173,7 +185,7 @@ pub(crate) async fn split(
     if form.title.as_deref().is_some_and(|t| t.trim().is_empty() || t.chars().count() > WORD_CHARS_MAX) {
         return Err(ApiError::bad(format!("title: 1–{WORD_CHARS_MAX} 字 / characters")));
     }
-    let item = item_of(&api, &id).await?;
+    let item = item_of(&api, &user, &id).await?;
     audit(&api.sv, &user.0, "item_split", &format!("item:{}", item.id), Some(&reason)).await?;
     let decision = check::decision(&api.sv, Some(user.0.id), Some(reason));
     let Some(contacts) = form.contacts else {
@@ -210,7 +222,7 @@ pub(crate) async fn announce_it(
 ) -> Result<(StatusCode, Json<Announcement>), ApiError> {
     let Json(form) = body?;
     user.need(&[Role::Leader, Role::Manager])?;
-    let item = item_of(&api, &id).await?;
+    let item = item_of(&api, &user, &id).await?;
     let prompt = form.prompt.unwrap_or_else(|| announce::prompt_of(&item).to_owned());
     if !announce::PROMPTS.contains(&prompt.as_str()) {
         return Err(ApiError::bad(format!("prompt: 应为 / must be one of {}", announce::PROMPTS.join(" "))));
@@ -246,7 +258,7 @@ pub(crate) async fn announce_end(
     Path(id): Path<String>,
 ) -> Result<StatusCode, ApiError> {
     user.need(&[Role::Leader, Role::Manager])?;
-    let item = item_of(&api, &id).await?;
+    let item = item_of(&api, &user, &id).await?;
     audit(&api.sv, &user.0, "incident_announce_end", &format!("item:{}", item.id), None).await?;
     if api.sv.store.announcement_end(item.id, Some(user.0.id), now_ms()).await? {
         api.sv.board.refresh(&api.sv.store).await?;

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::auth::{Role, User};
 use super::error::ApiError;
-use super::{Api, audit, id_of};
+use super::{Api, audit, id_of, recusal};
 use crate::intake::item::{self, BY_HAND, CHANNEL_PHONE, KINDS};
 
 const TITLE_CHARS_MAX: usize = 120;
@@ -143,7 +143,10 @@ pub(crate) async fn list(
     user.staff()?;
     let before = q.before.as_deref().map(id_of).transpose()?;
     let filter = ItemFilter { limit: q.limit.unwrap_or(50).clamp(1, 200), before, ..ItemFilter::default() };
-    Ok(Json(api.sv.store.items(filter).await?))
+    let mut items = api.sv.store.items(filter).await?;
+    let hidden = recusal::hidden(&api, &user, &items.iter().map(|item| item.id).collect::<Vec<_>>()).await?;
+    items.retain(|item| !hidden.contains(&item.id));
+    Ok(Json(items))
 }
 
 /// 一件诉求:id、受理编号或查询码
@@ -161,6 +164,7 @@ pub(crate) async fn show(
         _ => store.item_by_acceptance_no(&id).await?,
     }
     .ok_or_else(ApiError::missing)?;
+    recusal::item(&api, &user, item.id).await?;
     let filter = CallbackFilter { limit: 50, item: Some(item.id), ..CallbackFilter::default() };
     Ok(Json(serde_json::json!({
         "contacts": store.item_contacts(item.id).await?,

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::auth::{Role, User};
 use super::error::ApiError;
-use super::{Api, audit, id_of};
+use super::{Api, audit, id_of, recusal};
 use crate::app::Services;
 use crate::clock::now_ms;
 
@@ -74,8 +74,9 @@ pub(crate) async fn show(
         None => None,
     };
     let item = contact.item.or(first.as_ref().and_then(|m| m.item)).or(conversation.as_ref().and_then(|c| c.item));
+    recusal::contact(&api, &user, contact.id, conversation.as_ref().map(|c| c.id)).await?;
     if let Some(item) = item {
-        not_excluded(&api.sv, &user, item).await?;
+        recusal::item(&api, &user, item).await?;
     }
     let mut messages: Vec<Message> = first.into_iter().collect();
     if let Some(conversation) = &conversation {
@@ -98,12 +99,6 @@ pub(crate) async fn show(
         views.push(MessageView { message, media });
     }
     Ok(Json(Thread { messages: views, texts, can_reply }))
-}
-
-/// Who is complained about sees nothing of it (domain rule 2.5).
-async fn not_excluded(sv: &Services, user: &User, item: Id) -> Result<(), ApiError> {
-    let works = sv.store.work_of_item(item).await?;
-    if works.iter().any(|work| work.excluded == Some(user.0.id)) { Err(ApiError::missing()) } else { Ok(()) }
 }
 
 /// Where an answer goes: channel, line and address.
@@ -178,7 +173,7 @@ pub(crate) async fn reply(
         return Err(ApiError::bad(format!("text: 1–{REPLY_CHARS_MAX} 字 / characters")));
     }
     let item = api.sv.store.item_get(id_of(&id)?).await?.ok_or_else(ApiError::missing)?;
-    not_excluded(&api.sv, &user, item.id).await?;
+    recusal::item(&api, &user, item.id).await?;
     let last = api.sv.store.messages_of_item(item.id).await?.pop();
     let way = addressed(&api.sv, item.id, item.party, last.as_ref()).await?.ok_or_else(|| {
         ApiError::conflict("该市民没有可回复的号码或账号 / there is no number or account to answer this citizen at")
@@ -208,7 +203,7 @@ fn written(user: &User, item: &Item, party: Option<Id>, way: Way, text: &str, ke
         params: json!({"text": text, "acceptance_no": item.acceptance_no}).into(),
         text: text.into(),
         purpose: OutgoingPurpose::Reply,
-        dedup_key: key.map(|key| format!("reply:{}:{key}", user.0.id)),
+        dedup_key: key.map(|key| format!("reply:{}:{}:{key}", user.0.id, item.id)),
         conversation: None,
         item: Some(item.id),
         party,

@@ -18,6 +18,7 @@ mod openapi;
 pub mod operator;
 mod page;
 mod recording;
+mod recusal;
 mod reward;
 mod robot;
 mod system;

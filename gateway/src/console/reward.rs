@@ -34,7 +34,7 @@ pub(super) fn routes() -> axum::Router<Api> {
 #[utoipa::path(get, path = "/api/v1/items/{id}/reward", params(("id" = String, Path)), responses((status = 200, description = "every decision with its lines and evidence, the last one counts; appeals"), (status = 404)))]
 pub(crate) async fn show(State(api): State<Api>, user: User, Path(id): Path<String>) -> Result<Json<Value>, ApiError> {
     user.staff()?;
-    let item = item_of(&api, &id).await?;
+    let item = item_of(&api, &user, &id).await?;
     let root = api.sv.store.incident_root(item.id).await?;
     let decisions: Vec<Value> = api
         .sv
@@ -71,7 +71,7 @@ pub(crate) async fn appeal(
     let Json(form) = body?;
     user.need(&[Role::Operator, Role::Leader, Role::Manager])?;
     let reason = reason_of(form.reason.as_deref())?.to_owned();
-    let item = item_of(&api, &id).await?;
+    let item = item_of(&api, &user, &id).await?;
     audit(&api.sv, &user.0, "reward_appeal", &format!("item:{}", item.id), None).await?;
     let new = NewAppeal { item: item.id, reason, by: user.0.id, at: now_ms() };
     Ok((StatusCode::CREATED, Json(api.sv.store.reward_appeal(new).await?)))

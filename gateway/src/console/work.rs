@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use super::auth::{Role, User};
 use super::error::ApiError;
-use super::{Api, id_of};
+use super::{Api, audit, id_of};
 use crate::clock::now_ms;
 use crate::worklist::{lease_ms, tell};
 
@@ -99,6 +99,12 @@ fn worker(user: &User) -> Result<WorkPerson, ApiError> {
     Ok(person(user))
 }
 
+/// Leaves a trace of who does what with it.
+async fn traced(api: &Api, user: &User, action: &str, work: Id, what: Option<&str>) -> Result<(), ApiError> {
+    audit(&api.sv, &user.0, action, &format!("work:{work}"), what).await?;
+    Ok(())
+}
+
 fn told(api: &Api, work: Work) -> Json<Work> {
     tell(&api.sv, "work", &work);
     Json(work)
@@ -110,7 +116,10 @@ pub(crate) async fn next(State(api): State<Api>, user: User) -> Result<Response,
     let who = worker(&user)?;
     let lease = lease_ms(&api.sv.config.worklist);
     Ok(match api.sv.store.work_next(who, now_ms(), lease).await? {
-        Some(work) => told(&api, work).into_response(),
+        Some(work) => {
+            traced(&api, &user, "work_take", work.id, None).await?;
+            told(&api, work).into_response()
+        }
         None => StatusCode::NO_CONTENT.into_response(),
     })
 }
@@ -120,7 +129,9 @@ pub(crate) async fn next(State(api): State<Api>, user: User) -> Result<Response,
 pub(crate) async fn take(State(api): State<Api>, user: User, Path(id): Path<String>) -> Result<Json<Work>, ApiError> {
     let who = worker(&user)?;
     let lease = lease_ms(&api.sv.config.worklist);
-    Ok(told(&api, api.sv.store.work_take(id_of(&id)?, who, now_ms(), lease).await?))
+    let id = id_of(&id)?;
+    traced(&api, &user, "work_take", id, None).await?;
+    Ok(told(&api, api.sv.store.work_take(id, who, now_ms(), lease).await?))
 }
 
 /// 续期
@@ -167,8 +178,10 @@ pub(crate) async fn transfer(
         "leader" => WorkTarget::Leader,
         name => WorkTarget::Person(colleague(&api, name).await?),
     };
-    let before = visible(&api, &user, id_of(&id)?).await;
-    let work = api.sv.store.work_transfer(id_of(&id)?, who, to, note, now_ms()).await?;
+    let id = id_of(&id)?;
+    let before = visible(&api, &user, id).await;
+    traced(&api, &user, "work_transfer", id, Some(&form.to)).await?;
+    let work = api.sv.store.work_transfer(id, who, to, note, now_ms()).await?;
     // Whose lists it leaves should hear of it too.
     if before.is_ok_and(|before| before.desk != work.desk) {
         let data = serde_json::json!({"work": work.id, "gone": true});
@@ -220,7 +233,9 @@ pub(crate) async fn done(
             .parse()
             .map_err(|_| ApiError::bad("result: 移交 作废 合并 答复 / handed_off, void, merged or answered"))?,
     };
-    Ok(told(&api, api.sv.store.work_done(id_of(&id)?, who, result, note, now_ms()).await?))
+    let id = id_of(&id)?;
+    traced(&api, &user, "work_done", id, Some(result.as_str())).await?;
+    Ok(told(&api, api.sv.store.work_done(id, who, result, note, now_ms()).await?))
 }
 
 fn checked(note: Option<&str>) -> Result<Option<&str>, ApiError> {

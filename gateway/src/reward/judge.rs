@@ -24,6 +24,10 @@ fn fits(rule: &Rule, e: &RewardEvidence, first: &Reporter, day: &str) -> bool {
 
 fn is_earned(when: When, e: &RewardEvidence) -> bool {
     use CaseStage as S;
+    // Whatever was reported before: not filed, sent back or void is where it stands now.
+    if matches!(e.item.state, ItemState::NotFiled | ItemState::Verifying | ItemState::Void) {
+        return false;
+    }
     let closed = e.item.state == ItemState::Closed || e.stages.contains(&S::Closed);
     match when {
         When::Closed => closed,
@@ -42,10 +46,14 @@ pub fn judge(
     let first = e.reporters.first()?;
     let day = day(first.arrived_at, utc_offset_min);
     let Some(rule) = rules.rules.iter().find(|r| fits(r, e, first, &day)) else {
-        let evidence = evidence(rules, None, e, &[]);
-        return Some(RewardVerdict { rule: None, rule_version: rules.version.clone(), evidence, lines: Vec::new() });
+        let mut lines = Vec::new();
+        appeals(e, &mut lines);
+        let evidence = evidence(rules, None, e, &lines);
+        return Some(RewardVerdict { rule: None, rule_version: rules.version.clone(), evidence, lines });
     };
-    if !is_earned(rule.when, e) {
+    let earned = is_earned(rule.when, e);
+    // What was granted once is taken back by a decision, not by silence.
+    if !earned && !e.was_granted {
         return None;
     }
     let mut lines = Vec::new();
@@ -56,7 +64,10 @@ pub fn judge(
         if who.party.is_some_and(|p| !seen.insert(p)) {
             continue;
         }
-        let line = line_of(rule, excluded, e, n, who, place + 1);
+        let mut line = line_of(rule, excluded, e, n, who, place + 1);
+        if !earned && line.withheld.is_none() {
+            (line.amount_fen, line.withheld) = (0, Some("not_earned".to_owned()));
+        }
         if takes_place(&line) {
             place += 1;
         }
@@ -107,13 +118,11 @@ fn withheld(
     if unnamed && rule.anonymous == Anonymous::Never {
         return Some("anonymous");
     }
-    if let Some(party) = who.party {
-        if e.phone_hashes.get(&party).is_some_and(|hash| excluded.contains(hash)) {
-            return Some("excluded");
-        }
-        if e.paid.contains_key(&party) {
-            return Some("paid_before");
-        }
+    if who.party.is_some_and(|p| e.phone_hashes.get(&p).is_some_and(|hash| excluded.contains(hash))) {
+        return Some("excluded");
+    }
+    if paid_to(e, who) > 0 {
+        return Some("paid_before");
     }
     let Some(amount) = amount else { return Some("place") };
     if rule.before_inspector && e.inspection.as_ref().is_some_and(|found| found.seq < who.seq) {
@@ -132,19 +141,31 @@ fn withheld(
     None
 }
 
-/// What appeals granted is paid, unless that person was paid for this incident before.
-fn appeals(e: &RewardEvidence, lines: &mut [VerdictLine]) {
+/// Paid to this reporter for this incident already, fen.
+fn paid_to(e: &RewardEvidence, who: &Reporter) -> i64 {
+    let by_contact = e.paid_contacts.get(&who.contact).copied().unwrap_or(0);
+    who.party.and_then(|p| e.paid.get(&p)).copied().unwrap_or(0).max(by_contact)
+}
+
+/// What appeals granted is paid, less what that person was paid for this incident before: a second
+/// person decided so, whatever the rules say.
+fn appeals(e: &RewardEvidence, lines: &mut Vec<VerdictLine>) {
     for (contact, fen) in &e.granted_on_appeal {
         let Some(n) = e.reporters.iter().position(|r| r.contact == *contact) else { continue };
-        let party = e.reporters[n].party;
-        if party.is_some_and(|p| e.paid.contains_key(&p)) {
+        let rest = fen - paid_to(e, &e.reporters[n]);
+        if rest <= 0 {
             continue;
         }
+        let party = e.reporters[n].party;
         let same = |line: &&mut VerdictLine| {
             line.reporter == n || (party.is_some() && e.reporters.get(line.reporter).and_then(|r| r.party) == party)
         };
-        if let Some(line) = lines.iter_mut().find(same) {
-            (line.amount_fen, line.withheld) = (*fen, None);
+        match lines.iter_mut().find(same) {
+            Some(line) => (line.amount_fen, line.withheld) = (rest, None),
+            None => {
+                let place = i64::try_from(lines.len() + 1).unwrap_or(i64::MAX);
+                lines.push(VerdictLine { reporter: n, place, amount_fen: rest, withheld: None });
+            }
         }
     }
 }

@@ -88,8 +88,17 @@ async fn step(sv: &Services, rules: &Arc<Rules>) -> Result<(), DbError> {
         let now = now_ms();
         let (rules, staff) = (Arc::clone(rules), Arc::clone(&staff));
         let judged = Box::new(move |e: &hotline_db::RewardEvidence| judge(&rules, &staff, offset, e));
-        if let Some(decision) = sv.store.reward_decide(item, judged, &month_of(now, offset), now).await? {
-            info!(item = %decision.item, rev = decision.rev, outcome = decision.outcome.as_str(), "reward decided");
+        match sv.store.reward_decide(item, judged, &month_of(now, offset), now).await {
+            Ok(Some(decision)) => {
+                info!(item = %decision.item, rev = decision.rev, outcome = decision.outcome.as_str(), "reward decided");
+            }
+            Ok(None) => {}
+            Err(e) if e.is_transient() => return Err(e),
+            // One that can't be decided holds up neither the others nor the month's batch.
+            Err(e) => {
+                error!(%item, error = %e, "此件奖励无法决定,稍后再试 / this reward can't be decided: tried again later");
+                sv.store.reward_put_off(item, now).await?;
+            }
         }
     }
     let now = now_ms();

@@ -62,7 +62,9 @@ fn evidence(reporters: Vec<Reporter>) -> RewardEvidence {
         inspection: None,
         stages: Vec::new(),
         granted_in_month: BTreeMap::new(),
+        was_granted: false,
         paid: BTreeMap::new(),
+        paid_contacts: BTreeMap::new(),
         places_paid: Vec::new(),
         granted_on_appeal: Vec::new(),
         phone_hashes: BTreeMap::new(),
@@ -168,6 +170,38 @@ fn an_appeal_pays_who_was_passed_over() {
     e.granted_on_appeal.push((passed_over, 800));
     let said = say(&e);
     assert_eq!(said[0], (1, 800, None));
+}
+
+#[test]
+fn a_granted_appeal_pays_the_difference_and_pays_without_a_rule() {
+    let p = people(2);
+    let mut e = evidence(vec![reporter(1, Some(p[0])), reporter(2, Some(p[1]))]);
+    let contact = e.reporters[1].contact;
+    e.paid.insert(p[1], 500);
+    e.places_paid.push(2);
+    e.granted_on_appeal.push((contact, 2_000));
+    assert_eq!(say(&e)[1], (2, 1_500, None));
+    e.paid.insert(p[1], 2_000);
+    assert_eq!(say(&e)[1], (2, 0, Some("paid_before".into())), "the difference once");
+    let mut e = evidence(vec![reporter(1, None)]);
+    e.item.class_code = Some("02101".into());
+    let contact = e.reporters[0].contact;
+    e.granted_on_appeal.push((contact, 800));
+    assert_eq!(say(&e), [(1, 800, None)], "no rule fits: that was the appeal");
+    e.paid_contacts.insert(contact, 800);
+    assert!(say(&e).is_empty(), "who has no name isn't paid twice either");
+}
+
+#[test]
+fn what_was_granted_is_taken_back_when_the_case_is_not_filed_after_all() {
+    let filed = Rules::parse(&format!("{RULES}when = \"filed\"\n")).unwrap();
+    let mut e = evidence(vec![reporter(1, Some(Id::new()))]);
+    e.stages = vec![CaseStage::InProgress, CaseStage::NotFiled];
+    e.item.state = ItemState::NotFiled;
+    assert!(judge(&filed, &BTreeSet::new(), 480, &e).is_none(), "nothing was granted yet");
+    e.was_granted = true;
+    let lines = judge(&filed, &BTreeSet::new(), 480, &e).unwrap().lines;
+    assert_eq!((lines[0].amount_fen, lines[0].withheld.as_deref()), (0, Some("not_earned")));
 }
 
 #[test]

@@ -1,0 +1,14 @@
+-- Payments that were not owed any more when their batch was approved.
+CREATE TABLE reward_payment_stop (
+    payment TEXT PRIMARY KEY REFERENCES reward_payment (id),
+    at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+-- What was paid to a contact is asked by contact.
+CREATE INDEX reward_line_contact ON reward_line (contact);
+-- 回避: every look at items asks which of them somebody must not see.
+CREATE INDEX work_recused ON work (item) WHERE excluded IS NOT NULL;
+
+CREATE TRIGGER reward_payment_stop_no_update BEFORE UPDATE ON reward_payment_stop
+BEGIN SELECT RAISE(ABORT, 'reward_payment_stop is append-only'); END;
+CREATE TRIGGER reward_payment_stop_no_delete BEFORE DELETE ON reward_payment_stop
+BEGIN SELECT RAISE(ABORT, 'reward_payment_stop is append-only'); END;

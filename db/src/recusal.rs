@@ -1,0 +1,196 @@
+//! 回避: work about a text that names one of us goes to the shift leader, and who is named neither
+//! sees nor does it.
+
+use sqlx::FromRow;
+
+use crate::{
+    claim::IdRow,
+    conn::Conn,
+    error::Result,
+    id::Id,
+    pool::Store,
+    sql::sql,
+    text::Json,
+    work::{NewWork, WorkDesk},
+};
+
+/// Without one of these a text isn't about us: most texts need no look at the accounts.
+const ABOUT_US: [&str; 11] =
+    ["工号", "接线", "话务", "受理员", "客服", "坐席", "座席", "值班长", "热线", "投诉", "态度"];
+/// What stands before or behind a 工号.
+const ROLES: [&str; 7] = ["工号", "接线员", "话务员", "受理员", "客服", "坐席", "座席"];
+/// What may stand between.
+const GLUE: [char; 9] = [' ', ':', ':', '是', '为', '的', '号', '、', '#'];
+/// A name that is one character long is part of too many words.
+const NAME_CHARS_MIN: usize = 2;
+
+#[derive(FromRow)]
+struct Person {
+    id: Id,
+    login: String,
+    name: String,
+    roles: Json,
+}
+
+crate::lite::row!(Person { id, login, name, roles });
+
+/// The person a text names: by 工号 beside a word for us, or by name. Of several the one who leads:
+/// the others don't sit at the leader's desk.
+fn named(text: &str, people: &[Person]) -> Option<Id> {
+    let text = text.to_ascii_lowercase();
+    let leads = |p: &&Person| p.roles.as_array().is_some_and(|roles| roles.iter().any(|r| r == "leader"));
+    let hit: Vec<&Person> = people
+        .iter()
+        .filter(|p| {
+            has_login(&text, &p.login.to_ascii_lowercase())
+                || (p.name.chars().count() >= NAME_CHARS_MIN
+                    && !p.name.is_ascii()
+                    && text.contains(&p.name.to_ascii_lowercase()))
+        })
+        .collect();
+    hit.iter().copied().find(leads).or(hit.first().copied()).map(|p| p.id)
+}
+
+/// Whether the 工号 stands there by itself, beside a word that says what it is.
+fn has_login(text: &str, login: &str) -> bool {
+    text.match_indices(login).any(|(at, _)| {
+        let (before, behind) = (&text[..at], &text[at + login.len()..]);
+        let apart = !before.ends_with(|c: char| c.is_ascii_alphanumeric())
+            && !behind.starts_with(|c: char| c.is_ascii_alphanumeric());
+        let (before, behind) = (before.trim_end_matches(GLUE), behind.trim_start_matches(GLUE));
+        apart && ROLES.iter().any(|role| before.ends_with(role) || behind.starts_with(role))
+    })
+}
+
+/// What the work is about, in the citizens' words.
+async fn text_of(c: &mut Conn, new: &NewWork) -> Result<String> {
+    let mut text = String::new();
+    if let Some(item) = new.item {
+        let query = sql("SELECT title, detail FROM item WHERE id = $1").bind(item);
+        if let Some((title, detail)) = c.opt::<(String, String)>(query).await? {
+            text = format!("{title}\n{detail}");
+        }
+    }
+    let query = sql("SELECT text FROM message WHERE conversation = $1 ORDER BY seq LIMIT 200").bind(new.conversation);
+    let mut texts: Vec<(String,)> = if new.conversation.is_some() { c.all(query).await? } else { Vec::new() };
+    if let Some(contact) = new.contact {
+        texts.extend(c.opt::<(String,)>(sql("SELECT text FROM message WHERE contact = $1").bind(contact)).await?);
+    }
+    for (more,) in texts {
+        text.push('\n');
+        text.push_str(&more);
+    }
+    Ok(text)
+}
+
+/// Sends new work where it belongs; what is open about the same item goes there too.
+pub(crate) async fn apply(c: &mut Conn, new: &mut NewWork) -> Result<()> {
+    if new.excluded.is_none()
+        && let Some(item) = new.item
+    {
+        let known = sql("SELECT excluded AS id FROM work WHERE item = $1 AND excluded IS NOT NULL LIMIT 1").bind(item);
+        new.excluded = c.opt::<IdRow>(known).await?.map(|row| row.id);
+    }
+    if new.excluded.is_none() {
+        let text = text_of(c, new).await?;
+        if ABOUT_US.iter().any(|word| text.contains(word)) {
+            let people: Vec<Person> = c.all(sql("SELECT id, login, name, roles FROM account WHERE active")).await?;
+            new.excluded = named(&text, &people);
+        }
+        if let (Some(who), Some(item)) = (new.excluded, new.item) {
+            let query = sql("UPDATE work SET desk = $2, excluded = $3, assignee = NULL, lease_until = NULL \
+                             WHERE item = $1 AND done_at IS NULL AND excluded IS NULL")
+            .bind(item)
+            .bind(WorkDesk::Leader)
+            .bind(who);
+            c.run(query).await?;
+        }
+    }
+    if new.excluded.is_some() {
+        new.desk = WorkDesk::Leader;
+    }
+    Ok(())
+}
+
+impl Store {
+    /// Of the items from one id to another, those this person must not see: they are named in them,
+    /// or somebody is and they don't supervise.
+    ///
+    /// # Errors
+    /// As any read.
+    pub async fn items_recused(&self, who: Id, supervises: bool, from: Id, to: Id) -> Result<Vec<Id>> {
+        let query =
+            sql("SELECT DISTINCT item AS id FROM work WHERE item >= $1 AND item <= $2 AND excluded IS NOT NULL \
+                         AND (excluded = $3 OR NOT $4)")
+            .bind(from)
+            .bind(to)
+            .bind(who)
+            .bind(supervises);
+        Ok(self.reader().await?.all::<IdRow>(query).await?.into_iter().map(|row| row.id).collect())
+    }
+
+    /// Whether this person must not see a contact or conversation that is no item.
+    ///
+    /// # Errors
+    /// As any read.
+    pub async fn contact_recused(
+        &self,
+        who: Id,
+        supervises: bool,
+        contact: Id,
+        conversation: Option<Id>,
+    ) -> Result<bool> {
+        let query = sql("SELECT id FROM work WHERE excluded IS NOT NULL AND (contact = $1 OR conversation = $2) \
+                         AND (excluded = $3 OR NOT $4) LIMIT 1")
+        .bind(contact)
+        .bind(conversation)
+        .bind(who)
+        .bind(supervises);
+        Ok(self.reader().await?.opt::<IdRow>(query).await?.is_some())
+    }
+
+    /// Whether this person must not see an attachment: it came with something they must not see.
+    ///
+    /// # Errors
+    /// As any read.
+    pub async fn attachment_recused(&self, who: Id, supervises: bool, sha256: &str) -> Result<bool> {
+        let query = sql("SELECT w.id FROM message_media x JOIN message m ON m.id = x.message \
+             LEFT JOIN conversation v ON v.id = m.conversation \
+             JOIN work w ON w.contact = m.contact OR w.conversation = m.conversation OR w.item = m.item \
+             OR w.item = v.item \
+             WHERE x.sha256 = $1 AND w.excluded IS NOT NULL AND (w.excluded = $2 OR NOT $3) LIMIT 1")
+        .bind(sha256)
+        .bind(who)
+        .bind(supervises);
+        Ok(self.reader().await?.opt::<IdRow>(query).await?.is_some())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn person(login: &str, name: &str, role: &str) -> Person {
+        Person { id: Id::new(), login: login.into(), name: name.into(), roles: Json(serde_json::json!([role])) }
+    }
+
+    #[test]
+    fn a_number_names_somebody_only_beside_a_word_for_us() {
+        let people = [person("1023", "李晓梅", "operator"), person("ops7", "Ann", "operator")];
+        let of = |text: &str| named(text, &people).map(|id| usize::from(id == people[1].id));
+        for text in ["投诉工号1023", "工号:1023态度差", "1023号接线员挂我电话", "话务员1023", "我要投诉李晓梅"]
+        {
+            assert_eq!(of(text), Some(0), "{text}");
+        }
+        assert_eq!(of("工号是OPS7的受理员"), Some(1));
+        for text in ["投诉1023路公交车", "工号10234", "建设路1023号客厅漏水,投诉物业", "Ann"] {
+            assert_eq!(of(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn of_several_the_one_who_leads_is_left_out_by_name() {
+        let people = [person("1", "王小明", "operator"), person("2", "赵大勇", "leader")];
+        assert_eq!(named("王小明和赵大勇态度都差", &people), Some(people[1].id));
+    }
+}
