@@ -364,7 +364,7 @@ pub(crate) async fn inspection_link(
     let reason = reason_of(form.reason.as_deref())?;
     let found = api.sv.store.inspection_get(&external_id).await?.ok_or_else(ApiError::missing)?;
     let item = match &form.item {
-        Some(text) => Some(item_of(&api, text).await?.id),
+        Some(text) => Some(item_of(&api, &user, text).await?.id),
         None => None,
     };
     audit(&api.sv, &user.0, "inspection_link", &format!("inspection:{}", found.id), Some(reason)).await?;
