@@ -20,7 +20,7 @@ const ABOUT_US: [&str; 11] =
 /// What stands before or behind a 工号.
 const ROLES: [&str; 7] = ["工号", "接线员", "话务员", "受理员", "客服", "坐席", "座席"];
 /// What may stand between.
-const GLUE: [char; 9] = [' ', ':', ':', '是', '为', '的', '号', '、', '#'];
+const GLUE: [char; 7] = [' ', ':', ':', '是', '为', '的', '#'];
 /// A name that is one character long is part of too many words.
 const NAME_CHARS_MIN: usize = 2;
 
@@ -57,7 +57,8 @@ fn has_login(text: &str, login: &str) -> bool {
         let (before, behind) = (&text[..at], &text[at + login.len()..]);
         let apart = !before.ends_with(|c: char| c.is_ascii_alphanumeric())
             && !behind.starts_with(|c: char| c.is_ascii_alphanumeric());
-        let (before, behind) = (before.trim_end_matches(GLUE), behind.trim_start_matches(GLUE));
+        let (before, behind) =
+            (before.trim_end_matches(GLUE), behind.trim_start_matches('号').trim_start_matches(GLUE));
         apart && ROLES.iter().any(|role| before.ends_with(role) || behind.starts_with(role))
     })
 }
@@ -85,9 +86,11 @@ async fn text_of(c: &mut Conn, new: &NewWork) -> Result<String> {
 
 /// Sends new work where it belongs; what is open about the same item goes there too.
 pub(crate) async fn apply(c: &mut Conn, new: &mut NewWork) -> Result<()> {
-    if new.excluded.is_none()
-        && let Some(item) = new.item
-    {
+    if new.excluded.is_some() {
+        // The caller decided where it goes.
+        return Ok(());
+    }
+    if let Some(item) = new.item {
         let known = sql("SELECT excluded AS id FROM work WHERE item = $1 AND excluded IS NOT NULL LIMIT 1").bind(item);
         new.excluded = c.opt::<IdRow>(known).await?.map(|row| row.id);
     }
