@@ -1,7 +1,7 @@
 //! WeChat: what is pushed is checked, taken once and acknowledged after the commit; what we owe goes
 //! back by the cheapest way that is open.
 
-#![allow(missing_docs, clippy::unwrap_used, clippy::panic, reason = "a test fails by panicking")]
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod common;
 
