@@ -305,7 +305,7 @@ async fn who_is_complained_about_learns_nothing_of_it_from_its_incident() {
     let path = |item: &str, step: &str| format!("/api/v1/items/{item}/{step}");
     assert_eq!(found(theirs.get(&path(known, "candidates")).await.unwrap()).len(), 2, "nobody is hidden from yet");
     mark(hidden, "1002");
-    assert_eq!(found(theirs.get(&path(known, "candidates")).await.unwrap()), std::slice::from_ref(&other));
+    assert_eq!(found(theirs.get(&path(known, "candidates")).await.unwrap()), std::slice::from_ref(other));
     assert_eq!(found(desk.api.get(&path(known, "candidates")).await.unwrap()).len(), 2, "others see it");
     let reason = json!({"reason": "同一处"});
     let into = |item: &str| json!({"into": item, "reason": "同一处"});
