@@ -118,7 +118,7 @@ pub enum CutError {
     /// Nothing to send.
     #[error("短信内容为空 / the text is empty")]
     Empty,
-    /// More than [`PARTS_OUT_MAX`] parts.
+    /// More than `PARTS_OUT_MAX` parts.
     #[error("短信过长:{0} 段,最多 {PARTS_OUT_MAX} 段;请缩短模板 / too long: {0} parts, shorten the template")]
     TooLong(usize),
 }

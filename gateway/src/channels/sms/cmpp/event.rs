@@ -58,7 +58,7 @@ pub enum Down {
     /// The carrier refused our CONNECT.
     #[error("CONNECT 被拒 {0} / refused: {text}", text = pdu::status_text(*.0))]
     Refused(u32),
-    /// The answer to CONNECT can't be the carrier's ([`Check::Strict`]).
+    /// The answer to CONNECT can't be the carrier's (`check_digest = "strict"`).
     #[error("AuthenticatorISMG 不符 / the carrier's digest is wrong")]
     WrongDigest,
     /// The stream can't be followed.
