@@ -120,6 +120,9 @@ pub(crate) fn names(text: &str) -> Vec<i64> {
             }
             name.clear();
             at += word.chars().count();
+        } else if let Some(word) = ENDS.iter().find(|w| starts(at, w)) {
+            // An end with nothing before it is no name, and no name begins with one.
+            at += word.chars().count();
         } else {
             if BETWEEN.contains(chars[at]) {
                 name.clear();
