@@ -129,8 +129,8 @@ async fn baresips_own_reports_tell_how_it_hears_the_citizen() {
     desk.ready().await;
     let citizen = Citizen::start(CitizenConfig::new(desk.gateway.sip(), NUMBER)).await.unwrap();
     let call = citizen.call_answered("12319", 5_000).await.unwrap();
-    // Two intervals of RTCP: an echo needs a report of ours to answer.
-    call.rtp().wait_for_tone(1_000.0, 11_000, 30_000).await.unwrap();
+    // Two intervals of RTCP, each up to 7.5 s (RFC 3550 §6.3.1): an echo needs a report of ours to answer.
+    call.rtp().wait_for_tone(1_000.0, 16_000, 40_000).await.unwrap();
     call.hang_up().await.unwrap();
     let row = desk.ended(&call_of(&desk, 1).await).await;
     let operator = leg(&row, "operator");
