@@ -10,6 +10,19 @@ use crate::{Error, Result};
 /// Time between two looks of [`until`].
 const LOOK_EVERY_MS: u64 = 20;
 
+/// Waits this long or longer are for things that come: a slow machine may stretch them. Shorter ones often
+/// watch that something does not come, and stay as they are.
+const STRETCHED_FROM_MS: u64 = 4_000;
+/// Most a wait is stretched.
+const PATIENCE_MAX: u64 = 10;
+
+/// A wait's limit on this machine: times `HOTLINE_TEST_PATIENCE` (1 to 10, default 1).
+fn patient(timeout_ms: u64) -> Duration {
+    let times = std::env::var("HOTLINE_TEST_PATIENCE").ok().and_then(|t| t.parse().ok()).unwrap_or(1);
+    let times = if timeout_ms < STRETCHED_FROM_MS { 1 } else { u64::clamp(times, 1, PATIENCE_MAX) };
+    Duration::from_millis(timeout_ms * times)
+}
+
 /// Looks every 20 ms until `look` returns something, for at most `timeout_ms`.
 ///
 /// # Errors
@@ -19,7 +32,7 @@ where
     F: FnMut() -> Fut,
     Fut: Future<Output = Option<T>>,
 {
-    let deadline = Instant::now() + Duration::from_millis(timeout_ms);
+    let deadline = Instant::now() + patient(timeout_ms);
     loop {
         if let Some(found) = look().await {
             return Ok(found);
@@ -36,7 +49,5 @@ where
 /// # Errors
 /// [`Error::Timeout`] with `what` when it isn't ready in time.
 pub async fn within<T>(what: &str, timeout_ms: u64, future: impl Future<Output = T>) -> Result<T> {
-    timeout(Duration::from_millis(timeout_ms), future)
-        .await
-        .map_err(|_| Error::Timeout { what: what.into(), after_ms: timeout_ms })
+    timeout(patient(timeout_ms), future).await.map_err(|_| Error::Timeout { what: what.into(), after_ms: timeout_ms })
 }
