@@ -1,7 +1,7 @@
 //! A HEP3 collector: takes packets from a UDP socket and reads their chunks by the specification.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use tokio::net::UdpSocket;
 
@@ -128,7 +128,7 @@ impl Collector {
     /// # Errors
     /// [`Error::Timeout`]; [`Error::Sip`] for a packet that isn't HEP3.
     pub async fn packets(&self, timeout_ms: u64, enough: impl Fn(&[Packet]) -> bool) -> Result<Vec<Packet>> {
-        let until = Instant::now() + Duration::from_millis(timeout_ms);
+        let until = Instant::now() + crate::wait::patient(timeout_ms);
         let mut all = Vec::new();
         let mut buffer = vec![0; 65_535];
         while !enough(&all) {

@@ -147,7 +147,7 @@ impl Process {
     /// # Errors
     /// [`Error::Timeout`] when it still runs after `timeout_ms`; it is left running.
     pub async fn wait(&mut self, timeout_ms: u64) -> Result<ExitStatus> {
-        let deadline = Instant::now() + Duration::from_millis(timeout_ms);
+        let deadline = Instant::now() + crate::wait::patient(timeout_ms);
         loop {
             if let Some(status) = self.status() {
                 return Ok(status);

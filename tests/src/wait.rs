@@ -17,7 +17,7 @@ const STRETCHED_FROM_MS: u64 = 4_000;
 const PATIENCE_MAX: u64 = 10;
 
 /// A wait's limit on this machine: times `HOTLINE_TEST_PATIENCE` (1 to 10, default 1).
-fn patient(timeout_ms: u64) -> Duration {
+pub(crate) fn patient(timeout_ms: u64) -> Duration {
     let times = std::env::var("HOTLINE_TEST_PATIENCE").ok().and_then(|t| t.parse().ok()).unwrap_or(1);
     let times = if timeout_ms < STRETCHED_FROM_MS { 1 } else { u64::clamp(times, 1, PATIENCE_MAX) };
     Duration::from_millis(timeout_ms * times)
