@@ -1,0 +1,131 @@
+//! Deadlines.
+
+use std::sync::Arc;
+
+use super::{Core, TOLD_OVERFLOW, TOLD_TOO_LONG, Timer};
+use crate::effect::Effect;
+use crate::model::{Lane, OperatorState};
+use crate::waiting::Waiting;
+
+impl Core {
+    /// When [`Self::handle_timeout`] is due next.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<i64> {
+        self.timers.first().map(|(at, _)| *at)
+    }
+
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: i64) {
+        while let Some((at, timer)) = self.timers.first().copied().filter(|(at, _)| *at <= now) {
+            self.timers.remove(&(at, timer));
+            match timer {
+                Timer::Operator(key) => {
+                    if let Some(o) = self.operators.get_mut(key) {
+                        o.timer_at = None;
+                    }
+                    self.operator_due(now, key);
+                }
+                Timer::Caller(key) => {
+                    self.line.change(key, |w| w.timer_at = None);
+                    self.caller_due(now, key);
+                }
+            }
+        }
+        self.match_up(now);
+    }
+
+    fn operator_due(&mut self, now: i64, key: u32) {
+        let Some(o) = self.operators.get(key) else { return };
+        let is_due = |at: Option<i64>| at.is_some_and(|at| at <= now);
+        let (ring, wrap, pause) = (is_due(o.ring_until), is_due(o.wrap_until), is_due(o.pause_until));
+        if pause {
+            self.update(now, key, |o| o.pause_until = None);
+        }
+        if ring {
+            self.ring_lost(now, key);
+        } else if wrap {
+            self.back_to_work(now, key);
+        } else if !pause {
+            // A deadline that moved: its new timer.
+            self.update(now, key, |_| ());
+        }
+    }
+
+    /// No news of a ring past its limit: nobody stays reserved for a driver that is silent.
+    fn ring_lost(&mut self, now: i64, operator: u32) {
+        let call = self.operators.get(operator).and_then(|o| o.call.clone());
+        let caller = call.as_ref().and_then(|c| self.calls.get(c)).copied();
+        let caller = caller.filter(|c| self.line.get(*c).is_some_and(|w| w.ringing == Some(operator)));
+        match (call, caller) {
+            (Some(call), Some(caller)) => {
+                let node = self.line.get(caller).map(|w| Arc::clone(&w.node));
+                self.withdraw(call, node, operator);
+                self.not_taken(now, caller, operator, "no_news");
+            }
+            _ => self.back_to_work(now, operator),
+        }
+        debug_assert!(self.operators.get(operator).is_none_or(|o| o.state != OperatorState::Ringing));
+    }
+
+    fn caller_due(&mut self, now: i64, key: u32) {
+        let Some(w) = self.line.get(key) else { return };
+        let of = &self.queues[w.queue as usize];
+        let waited = now - w.entered_at;
+        let needs = of.needs(w.queue, w.wanted, waited);
+        let told = w.told | told_by(&of.settings, w.lane, waited);
+        let new = told & !w.told;
+        let announce = w.announce_at.filter(|at| *at <= now).is_some();
+        let next = of.settings.announce_ms.map(|(_, every)| now + every.max(1_000));
+        let (call, red, ringing) = (Arc::clone(&w.call), w.lane == Lane::Red, w.ringing.is_some());
+        self.change(key, |w| {
+            (w.needs, w.needs_at, w.told) = (needs, now, told);
+            w.prefer = w.prefer.filter(|(_, until)| *until > now);
+            if announce {
+                w.announce_at = next;
+            }
+        });
+        if new & TOLD_OVERFLOW != 0 {
+            self.effects.push_back(Effect::Overflow { call: Arc::clone(&call), red });
+        }
+        if new & TOLD_TOO_LONG != 0 {
+            self.effects.push_back(Effect::WaitedTooLong { call: Arc::clone(&call) });
+        }
+        if announce
+            && !ringing
+            && let Some((position, estimate_ms)) = self.position(&call)
+        {
+            self.effects.push_back(Effect::Announce { call, position, estimate_ms });
+        }
+        self.second_chances();
+    }
+
+    /// The next moment at which time alone changes something for a caller.
+    pub(super) fn deadline_of(&self, w: &Waiting) -> Option<i64> {
+        let of = &self.queues[w.queue as usize];
+        let step = of.steps.iter().map(|s| w.entered_at + s.after_ms).find(|at| *at > w.needs_at);
+        let told = |bit: u8, after: Option<i64>| after.filter(|_| w.told & bit == 0).map(|ms| w.entered_at + ms);
+        let overflow = if w.lane == Lane::Red { of.settings.overflow_red_ms } else { of.settings.overflow_ms };
+        [
+            step,
+            told(TOLD_OVERFLOW, overflow),
+            told(TOLD_TOO_LONG, of.settings.wait_max_ms),
+            w.prefer.map(|(_, until)| until),
+            w.announce_at,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
+    }
+}
+
+fn told_by(settings: &crate::model::QueueSettings, lane: Lane, waited: i64) -> u8 {
+    let overflow = if lane == Lane::Red { settings.overflow_red_ms } else { settings.overflow_ms };
+    let mut told = 0;
+    if overflow.is_some_and(|ms| waited >= ms) {
+        told |= TOLD_OVERFLOW;
+    }
+    if settings.wait_max_ms.is_some_and(|ms| waited >= ms) {
+        told |= TOLD_TOO_LONG;
+    }
+    told
+}

@@ -1,0 +1,163 @@
+//! Callers: lanes, places, skills, and what a person may do to them.
+
+use hotline_acd::{Core, Effect, Entry, Lane, Move, OperatorState, QueueSettings, Refused, Widen};
+
+use crate::{desk, enters, offers, pair, says, says_with, settings, state};
+
+#[test]
+fn one_caller_entered_twice_waits_once() {
+    let mut core = desk(0);
+    enters(&mut core, 1, "a");
+    enters(&mut core, 2, "a");
+    assert_eq!(core.waiting("main"), 1);
+    assert_eq!(core.position("a"), Some((1, None)));
+}
+
+#[test]
+fn a_full_queue_turns_new_callers_away_but_nobody_who_was_served_before() {
+    let mut core = Core::new(vec![QueueSettings { waiting_max: 1, ..settings(0) }]).unwrap();
+    enters(&mut core, 1, "a");
+    assert_eq!(core.enter(2, Entry::new("b", "main", Lane::Normal)), Err(Refused::Full));
+    core.enter(3, Entry { returns: true, ..Entry::new("c", "main", Lane::Normal) }).unwrap();
+    assert_eq!(core.waiting("main"), 2);
+}
+
+#[test]
+fn a_closed_queue_takes_danger_and_nobody_else() {
+    let mut core = desk(0);
+    enters(&mut core, 0, "before");
+    core.set_open("main", false);
+    assert_eq!(core.enter(1, Entry::new("a", "main", Lane::Normal)), Err(Refused::Closed));
+    core.enter(2, Entry::new("r", "main", Lane::Red)).unwrap();
+    assert_eq!(core.waiting("main"), 2, "who waited goes on waiting");
+    assert_eq!(core.enter(3, Entry::new("a", "none", Lane::Red)), Err(Refused::NoQueue("none".into())));
+}
+
+#[test]
+fn skills_are_given_up_and_other_queues_asked_as_the_wait_grows() {
+    let widen = vec![
+        Widen { after_ms: 10_000, drop: vec!["english".into()], help: Vec::new() },
+        Widen { after_ms: 20_000, drop: Vec::new(), help: vec!["night".into()] },
+    ];
+    let main = QueueSettings { widen, ..settings(0) };
+    let night = QueueSettings { name: "night".into(), ..settings(0) };
+    let mut core = Core::new(vec![main, night]).unwrap();
+    says(&mut core, 0, "x", OperatorState::Ready);
+    let entry = Entry { skills: vec!["english".into()], ..Entry::new("a", "main", Lane::Normal) };
+    core.enter(0, entry.clone()).unwrap();
+    assert!(offers(&mut core).is_empty());
+    assert_eq!(core.poll_timeout(), Some(10_000));
+    core.handle_timeout(10_000);
+    assert_eq!(offers(&mut core), [pair("a", "x")]);
+    core.connected(10_000, "a", "x");
+    says_with(&mut core, 10_001, "n", OperatorState::Ready, true, &["night"]);
+    core.enter(10_001, Entry { call: "b".into(), ..entry }).unwrap();
+    core.handle_timeout(20_001);
+    assert!(offers(&mut core).is_empty(), "the night's operator helps after 20 s only");
+    core.handle_timeout(30_001);
+    assert_eq!(offers(&mut core), [pair("b", "n")]);
+}
+
+#[test]
+fn a_citizen_waits_for_whom_they_know_and_not_longer_than_the_limit() {
+    let mut core = Core::new(vec![QueueSettings { prefer_ms: 20_000, ..settings(0) }]).unwrap();
+    says(&mut core, 0, "x", OperatorState::Ready);
+    enters(&mut core, 1, "t");
+    core.connected(2, "t", "x");
+    says(&mut core, 3, "y", OperatorState::Ready);
+    offers(&mut core);
+    let known = |call: &str| Entry { prefer: Some("x".into()), ..Entry::new(call, "main", Lane::Normal) };
+    core.enter(10, known("a")).unwrap();
+    assert!(offers(&mut core).is_empty(), "x is in a talk and may be back within 20 s");
+    core.handle_timeout(20_010);
+    assert_eq!(offers(&mut core), [pair("a", "y")]);
+    core.leave(20_011, "a");
+    core.enter(20_012, known("b")).unwrap();
+    core.released(20_013, "t", "x");
+    assert_eq!(offers(&mut core), [pair("b", "x")]);
+    core.leave(20_014, "b");
+    says(&mut core, 20_015, "x", OperatorState::Break);
+    core.enter(20_016, known("c")).unwrap();
+    assert_eq!(offers(&mut core), [pair("c", "y")], "nobody is waited for who isn't in a call");
+}
+
+#[test]
+fn a_person_can_move_and_pull_a_caller() {
+    let night = QueueSettings { name: "night".into(), ..settings(0) };
+    let mut core = Core::new(vec![settings(0), night]).unwrap();
+    for (now, call) in (1..).zip(["a", "b", "c"]) {
+        enters(&mut core, now, call);
+    }
+    core.move_caller(4, "c", &Move::Front).unwrap();
+    core.move_caller(5, "b", &Move::Front).unwrap();
+    let order = |core: &Core| core.queues()[0].callers.iter().map(|c| c.call.to_string()).collect::<Vec<_>>();
+    assert_eq!(order(&core), ["b", "c", "a"]);
+    core.move_caller(6, "b", &Move::Queue("night".into())).unwrap();
+    assert_eq!(order(&core), ["c", "a"]);
+    assert_eq!((core.waiting("main"), core.waiting("night")), (2, 1));
+    assert_eq!(core.pull(7, "a", "x"), Err(Refused::NoOperator));
+    says(&mut core, 8, "x", OperatorState::Break);
+    assert_eq!(core.pull(9, "a", "x"), Err(Refused::NotFree));
+    says_with(&mut core, 10, "x", OperatorState::Ready, true, &[]);
+    core.pull(11, "a", "x").unwrap();
+    assert_eq!(offers(&mut core), [pair("a", "x")]);
+    assert_eq!(core.move_caller(12, "z", &Move::Front), Err(Refused::NotWaiting));
+}
+
+#[test]
+fn overflow_and_the_longest_wait_are_reported_once_each() {
+    let queue = QueueSettings {
+        overflow_ms: Some(30_000),
+        overflow_red_ms: Some(5_000),
+        wait_max_ms: Some(60_000),
+        announce_ms: Some((15_000, 40_000)),
+        ..settings(0)
+    };
+    let mut core = Core::new(vec![queue]).unwrap();
+    enters(&mut core, 0, "a");
+    core.enter(0, Entry::new("r", "main", Lane::Red)).unwrap();
+    let mut told = Vec::new();
+    while let Some(at) = core.poll_timeout().filter(|at| *at < 100_000) {
+        core.handle_timeout(at);
+        while let Some(effect) = core.poll_output() {
+            match effect {
+                Effect::Overflow { call, red } => told.push(format!("{at} overflow {call} {red}")),
+                Effect::WaitedTooLong { call } => told.push(format!("{at} too long {call}")),
+                Effect::Announce { call, position, .. } => told.push(format!("{at} {call} is {position}")),
+                _ => {}
+            }
+        }
+    }
+    told.sort_by_key(|t| t.split(' ').next().unwrap().parse::<i64>().unwrap());
+    let expected = [
+        "5000 overflow r true",
+        "15000 a is 2",
+        "15000 r is 1",
+        "30000 overflow a false",
+        "55000 a is 2",
+        "55000 r is 1",
+        "60000 too long a",
+        "60000 too long r",
+        "95000 a is 2",
+        "95000 r is 1",
+    ];
+    assert_eq!(told, expected);
+}
+
+#[test]
+fn a_lost_gateway_takes_its_callers_along_and_frees_everybody_elses() {
+    let mut core = desk(0);
+    let at = |call: &str, node: &str| Entry { node: node.into(), ..Entry::new(call, "main", Lane::Normal) };
+    says(&mut core, 0, "x", OperatorState::Ready);
+    core.enter(1, at("a", "m")).unwrap();
+    core.connected(2, "a", "x");
+    core.enter(3, at("b", "m")).unwrap();
+    core.enter(4, at("c", "n")).unwrap();
+    offers(&mut core);
+    core.node_lost(5, "m");
+    assert_eq!(offers(&mut core), [pair("c", "x")], "x talked in a call of m");
+    core.node_lost(6, "n");
+    assert_eq!(core.waiting("main"), 0);
+    assert!(!core.operator("x").unwrap().registered);
+    assert_eq!(state(&core, "x"), OperatorState::Ready);
+}

@@ -1,0 +1,267 @@
+//! Operators' states, rings and talks.
+
+use hotline_acd::{Decline, Entry, Lane, OperatorState, Refused, Standing};
+
+use crate::{desk, enters, offers, pair, says, says_with, state, withdrawn};
+
+#[test]
+fn an_operator_without_a_registered_phone_gets_no_call() {
+    let mut core = desk(0);
+    says_with(&mut core, 0, "x", OperatorState::Ready, false, &["main"]);
+    enters(&mut core, 1, "a");
+    assert!(offers(&mut core).is_empty());
+    core.registered(2, "x", true);
+    assert_eq!(offers(&mut core), [pair("a", "x")]);
+}
+
+#[test]
+fn without_room_for_another_call_operators_stay_ready_and_are_asked_again_soon() {
+    let mut core = desk(0);
+    says(&mut core, 0, "x", OperatorState::Ready);
+    enters(&mut core, 1, "a");
+    assert_eq!(offers(&mut core), [pair("a", "x")]);
+    core.declined(10, "a", "x", Decline::NoRoom);
+    assert_eq!(state(&core, "x"), OperatorState::Ready);
+    assert!(offers(&mut core).is_empty(), "not at once: that would spin");
+    let again = core.poll_timeout().unwrap();
+    assert_eq!(again, 2_010);
+    core.handle_timeout(again);
+    assert_eq!(offers(&mut core), [pair("a", "x")], "the same operator: nobody refused anything");
+}
+
+#[test]
+fn who_does_not_answer_goes_away_and_the_caller_keeps_the_first_place() {
+    let mut core = desk(0);
+    says(&mut core, 0, "x", OperatorState::Ready);
+    enters(&mut core, 1, "a");
+    enters(&mut core, 2, "b");
+    assert_eq!(offers(&mut core), [pair("a", "x")]);
+    core.declined(15_000, "a", "x", Decline::NoAnswer);
+    assert!(offers(&mut core).is_empty());
+    assert_eq!(state(&core, "x"), OperatorState::Away);
+    says(&mut core, 16_000, "y", OperatorState::Ready);
+    assert_eq!(offers(&mut core), [pair("a", "y")]);
+    says(&mut core, 17_000, "x", OperatorState::Ready);
+    assert_eq!(offers(&mut core), [pair("b", "x")]);
+}
+
+#[test]
+fn a_caller_only_one_operator_could_take_gets_them_back_when_they_are_ready_again() {
+    let mut core = desk(0);
+    says(&mut core, 0, "x", OperatorState::Ready);
+    enters(&mut core, 1, "a");
+    core.declined(2, "a", "x", Decline::NoAnswer);
+    assert_eq!(offers(&mut core).len(), 1);
+    says(&mut core, 3, "x", OperatorState::Ready);
+    assert_eq!(offers(&mut core), [pair("a", "x")]);
+}
+
+#[test]
+fn ready_asked_for_while_it_rings_does_not_bring_the_same_caller_back_at_once() {
+    let mut core = desk(0);
+    says(&mut core, 0, "x", OperatorState::Ready);
+    enters(&mut core, 1, "a");
+    says(&mut core, 2, "x", OperatorState::Ready);
+    core.declined(3, "a", "x", Decline::Refused);
+    assert_eq!(state(&core, "x"), OperatorState::Away);
+    assert_eq!(offers(&mut core), [pair("a", "x")], "the first offer and no second");
+}
+
+#[test]
+fn a_declined_caller_is_not_left_when_everybody_else_signs_out() {
+    let mut core = desk(0);
+    says(&mut core, 0, "x", OperatorState::Ready);
+    says(&mut core, 1, "y", OperatorState::Break);
+    enters(&mut core, 2, "a");
+    core.declined(3, "a", "x", Decline::NoAnswer);
+    says(&mut core, 4, "x", OperatorState::Ready);
+    assert_eq!(offers(&mut core), [pair("a", "x")], "y may come back");
+    says(&mut core, 5, "y", OperatorState::Off);
+    assert_eq!(offers(&mut core), [pair("a", "x")]);
+}
+
+#[test]
+fn whom_the_matter_names_never_gets_the_caller() {
+    let mut core = desk(0);
+    says(&mut core, 0, "x", OperatorState::Ready);
+    let entry = Entry { barred: vec!["x".into()], ..Entry::new("a", "main", Lane::Red) };
+    core.enter(1, entry).unwrap();
+    says(&mut core, 2, "x", OperatorState::Break);
+    says(&mut core, 3, "x", OperatorState::Ready);
+    assert!(offers(&mut core).is_empty());
+    assert_eq!(core.pull(4, "a", "x"), Err(Refused::Barred));
+}
+
+#[test]
+fn a_caller_who_leaves_while_it_rings_frees_the_operator_with_their_idle_time() {
+    let mut core = desk(0);
+    says(&mut core, 0, "x", OperatorState::Ready);
+    says(&mut core, 5, "y", OperatorState::Ready);
+    enters(&mut core, 10, "a");
+    core.leave(20, "a");
+    enters(&mut core, 30, "b");
+    assert_eq!(offers(&mut core), [pair("a", "x"), pair("b", "x")]);
+}
+
+#[test]
+fn wrap_up_ends_by_itself_can_be_extended_and_not_for_ever() {
+    let mut core = desk(30_000);
+    says(&mut core, 0, "x", OperatorState::Ready);
+    enters(&mut core, 1, "a");
+    core.connected(2, "a", "x");
+    assert_eq!(core.extend_wrap(3, "x", 1_000), Err(Refused::NoWrapUp), "in a talk");
+    core.released(10, "a", "x");
+    assert_eq!(state(&core, "x"), OperatorState::WrapUp);
+    assert_eq!(core.extend_wrap(11, "x", 20_000), Ok(50_010));
+    core.handle_timeout(30_010);
+    assert_eq!(state(&core, "x"), OperatorState::WrapUp);
+    assert_eq!(core.extend_wrap(12, "x", i64::MAX), Ok(10 + 30 * 60_000));
+    assert_eq!(core.extend_wrap(13, "x", 1), Err(Refused::NoWrapUp));
+    core.handle_timeout(10 + 30 * 60_000);
+    assert_eq!(state(&core, "x"), OperatorState::Ready);
+}
+
+#[test]
+fn a_state_asked_for_during_the_call_comes_after_it() {
+    let mut core = desk(30_000);
+    says(&mut core, 0, "x", OperatorState::Ready);
+    enters(&mut core, 1, "b");
+    core.connected(2, "b", "x");
+    let standing = says(&mut core, 3, "x", OperatorState::Break);
+    assert_eq!(standing, Standing { state: OperatorState::Talking, next: Some(OperatorState::Break) });
+    core.released(4, "b", "x");
+    assert_eq!(state(&core, "x"), OperatorState::Break);
+}
+
+#[test]
+fn a_supervisors_decision_stands_against_the_operators_wish() {
+    let mut core = desk(0);
+    says(&mut core, 0, "x", OperatorState::Ready);
+    enters(&mut core, 1, "a");
+    core.connected(2, "a", "x");
+    core.force_state(3, "x", OperatorState::Off, "shift over").unwrap();
+    says(&mut core, 4, "x", OperatorState::Ready);
+    core.released(5, "a", "x");
+    assert_eq!(state(&core, "x"), OperatorState::Off);
+    assert_eq!(core.force_state(6, "nobody", OperatorState::Off, ""), Err(Refused::NoOperator));
+    assert_eq!(core.force_state(6, "x", OperatorState::Talking, ""), Err(Refused::StateOfACall));
+}
+
+#[test]
+fn a_forced_state_stops_the_ring_and_the_caller_goes_on_to_somebody_else() {
+    let mut core = desk(0);
+    says(&mut core, 0, "x", OperatorState::Ready);
+    enters(&mut core, 1, "a");
+    core.force_state(2, "x", OperatorState::Break, "").unwrap();
+    assert_eq!(withdrawn(&mut core), [pair("a", "x")]);
+    assert_eq!(state(&core, "x"), OperatorState::Break);
+    says(&mut core, 3, "y", OperatorState::Ready);
+    assert_eq!(offers(&mut core), [pair("a", "y")]);
+}
+
+#[test]
+fn a_ring_nobody_reports_on_ends_by_itself() {
+    let mut core = desk(0);
+    says(&mut core, 0, "x", OperatorState::Ready);
+    enters(&mut core, 1, "a");
+    assert_eq!(core.poll_timeout(), Some(20_001));
+    core.handle_timeout(20_001);
+    assert_eq!(withdrawn(&mut core), [pair("a", "x")]);
+    assert_eq!(state(&core, "x"), OperatorState::Away);
+    says(&mut core, 20_002, "y", OperatorState::Ready);
+    assert_eq!(offers(&mut core), [pair("a", "y")]);
+}
+
+#[test]
+fn a_phone_that_fails_again_and_again_is_faulty_until_it_registers() {
+    let mut core = desk(0);
+    says(&mut core, 0, "x", OperatorState::Ready);
+    enters(&mut core, 1, "a");
+    core.declined(2, "a", "x", Decline::Device);
+    assert_eq!(state(&core, "x"), OperatorState::Ready, "once may happen");
+    core.handle_timeout(2_002);
+    core.declined(2_003, "a", "x", Decline::Device);
+    assert_eq!(state(&core, "x"), OperatorState::DeviceFault);
+    assert_eq!(offers(&mut core).len(), 2);
+    core.registered(2_004, "x", true);
+    assert_eq!(offers(&mut core), [pair("a", "x")]);
+}
+
+#[test]
+fn a_lost_talk_puts_the_caller_before_everybody_who_never_spoke_to_anyone() {
+    let mut core = desk(0);
+    says(&mut core, 0, "x", OperatorState::Ready);
+    enters(&mut core, 1, "a");
+    core.connected(2, "a", "x");
+    core.enter(3, Entry::new("b", "main", Lane::Trouble)).unwrap();
+    core.enter(4, Entry { returns: true, ..Entry::new("a", "main", Lane::Normal) }).unwrap();
+    assert_eq!(core.position("a").unwrap().0, 1);
+    assert_eq!(state(&core, "x"), OperatorState::Ringing, "who lost them is free, and asked");
+    core.enter(5, Entry::new("r", "main", Lane::Red)).unwrap();
+    assert_eq!(core.position("a").unwrap().0, 2);
+}
+
+#[test]
+fn a_talk_reported_for_the_wrong_operator_changes_nothing() {
+    let mut core = desk(0);
+    says(&mut core, 0, "x", OperatorState::Ready);
+    says(&mut core, 1, "y", OperatorState::Ready);
+    enters(&mut core, 2, "a");
+    core.connected(3, "a", "x");
+    core.released(4, "a", "y");
+    core.released(4, "b", "x");
+    core.declined(4, "a", "x", Decline::NoAnswer);
+    assert_eq!((state(&core, "x"), state(&core, "y")), (OperatorState::Talking, OperatorState::Ready));
+}
+
+#[test]
+fn a_transfer_frees_the_one_and_occupies_the_other() {
+    let mut core = desk(0);
+    says(&mut core, 0, "x", OperatorState::Ready);
+    says(&mut core, 1, "y", OperatorState::Break);
+    enters(&mut core, 2, "a");
+    core.connected(3, "a", "x");
+    core.connected(4, "a", "y");
+    assert_eq!((state(&core, "x"), state(&core, "y")), (OperatorState::Ready, OperatorState::Talking));
+    core.released(5, "a", "y");
+    assert_eq!(state(&core, "y"), OperatorState::Break, "back to the break the transfer came into");
+}
+
+#[test]
+fn who_takes_a_transfer_while_a_caller_rings_gives_that_caller_back() {
+    let mut core = desk(0);
+    says(&mut core, 0, "x", OperatorState::Ready);
+    enters(&mut core, 1, "a");
+    core.connected(2, "a", "x");
+    says(&mut core, 3, "y", OperatorState::Ready);
+    enters(&mut core, 4, "b");
+    assert_eq!(offers(&mut core).last(), Some(&pair("b", "y")));
+    core.connected(5, "a", "y");
+    assert_eq!(offers(&mut core), [pair("b", "x")], "x is free, y talks");
+}
+
+#[test]
+fn a_guest_in_a_talk_gets_no_call_before_the_talk_is_over() {
+    let mut core = desk(0);
+    says(&mut core, 0, "x", OperatorState::Ready);
+    core.engaged(1, "t", "x");
+    enters(&mut core, 2, "a");
+    assert!(offers(&mut core).is_empty());
+    core.ended(3, "t");
+    assert_eq!(offers(&mut core), [pair("a", "x")]);
+    core.engaged(4, "u", "x");
+    assert_eq!(state(&core, "x"), OperatorState::Ready, "asked in while a caller rang");
+    core.disengaged(5, "u", "x");
+    assert_eq!(offers(&mut core), [pair("a", "x")]);
+}
+
+#[test]
+fn a_call_that_ends_without_a_word_of_its_driver_frees_everybody() {
+    let mut core = desk(0);
+    says(&mut core, 0, "x", OperatorState::Ready);
+    enters(&mut core, 1, "a");
+    core.connected(2, "a", "x");
+    core.ended(3, "a");
+    assert_eq!(state(&core, "x"), OperatorState::Ready);
+    core.ended(4, "a");
+}

@@ -1,0 +1,56 @@
+//! Simulated days: operators, callers, phones and faults against the invariants of the queue.
+//!
+//! A seed that fails is printed with the command that plays it again. `HOTLINE_TEST_SEED=n` plays one seed alone,
+//! `cargo test -p hotline-acd --test sim -- --ignored` ten thousand.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends at the first thing that is not as it should be"
+)]
+
+mod check;
+mod estimate;
+mod people;
+mod world;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use world::{Tally, World};
+
+fn play(seeds: std::ops::Range<u64>) -> Tally {
+    let mut total = Tally::default();
+    let alone = std::env::var("HOTLINE_TEST_SEED").ok().and_then(|s| s.parse::<u64>().ok());
+    for seed in alone.map_or(seeds, |s| s..s + 1) {
+        match catch_unwind(AssertUnwindSafe(|| World::new(seed).run())) {
+            Ok(tally) => total.add(&tally),
+            Err(cause) => {
+                let why = cause.downcast_ref::<String>().map(String::as_str);
+                let why = why.or_else(|| cause.downcast_ref::<&str>().copied()).unwrap_or("?");
+                panic!(
+                    "seed {seed}: {why}\nreplay: HOTLINE_TEST_SEED={seed} cargo test -p hotline-acd --test sim days"
+                );
+            }
+        }
+    }
+    total
+}
+
+#[test]
+fn a_thousand_days_of_faults_break_no_rule_of_the_queue() {
+    let total = play(0..1_000);
+    println!("{total:?}");
+    if std::env::var_os("HOTLINE_TEST_SEED").is_none() {
+        // A simulator in which nothing happens would pass too.
+        assert!(total.calls > 50_000 && total.talks > 20_000 && total.abandoned > 5_000, "{total:?}");
+        assert!(total.kills > 500 && total.nodes_lost > 200 && total.declines > 2_000, "{total:?}");
+        assert!(total.withdrawals > 500 && total.transfers > 500 && total.lost_talks > 500, "{total:?}");
+    }
+}
+
+#[test]
+#[ignore = "ten thousand days take minutes"]
+fn ten_thousand_days_of_faults_break_no_rule_of_the_queue() {
+    println!("{:?}", play(1_000..11_000));
+}
