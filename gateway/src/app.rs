@@ -14,6 +14,7 @@ use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
 use crate::acd::Acd;
+use crate::calendar::Calendar;
 use crate::call::{Control, LiveCalls};
 use crate::callback::schedule::Rules;
 use crate::casecore::{Core, HttpCore, Ledger};
@@ -92,6 +93,8 @@ pub struct Services {
     pub wechat: crate::channels::wechat::Wechat,
     /// Callback rules.
     pub rules: Rules,
+    /// Workdays and holidays.
+    pub calendar: Calendar,
     /// Engine settings with the model's path filled in.
     pub transcription: hotline_transcription::Config,
     /// One task per call; the drain waits for them.
@@ -167,13 +170,16 @@ pub(crate) async fn build(
         .await
         .context("SIP: 端口被占用? / is the port in use? `hotline doctor` tells")?;
     let node = node_of(data)?;
+    let calendar = Calendar::open(&config.site.calendar)
+        .with_context(|| format!("节假日文件 / site.calendar {}", config.site.calendar.display()))?;
     let acd = Acd::start(&config, &store, &node);
     let attachments = crate::attachment::Store::open(data, store.clone(), config.site.utc_offset_min)
         .with_context(|| format!("附件目录 / attachments in {}", data.display()))?;
     let sv = Services {
         node,
         wechat: crate::channels::wechat::Wechat::open(&config.wechat)?,
-        rules: Rules::new(&config.callback, config.site.utc_offset_min),
+        rules: Rules::new(&config.callback, calendar.clone(), config.site.utc_offset_min),
+        calendar,
         transcription: transcription_config(&config),
         store,
         sip,

@@ -6,6 +6,7 @@
 pub mod acd;
 pub mod app;
 pub mod attachment;
+pub mod calendar;
 pub mod call;
 pub mod callback;
 pub mod casecore;

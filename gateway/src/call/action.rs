@@ -6,6 +6,7 @@ use hotline_db::{CallbackKind, DbError, Id, Item, ItemState, NewCallback};
 use tracing::warn;
 
 use super::driver::Driver;
+use crate::callback::schedule::Owed;
 use crate::channels::web::link::{self, LinkError};
 use crate::clock::now_ms;
 use crate::dialout::{Purpose, judge};
@@ -87,7 +88,7 @@ impl Driver {
     }
 
     fn can_never_be_called(&self, number: &str) -> bool {
-        let purpose = Purpose::Task(CallbackKind::Queued, 0);
+        let purpose = Purpose::Task(Owed { kind: CallbackKind::Queued, attempts: 0, preferred: None });
         crate::callback::permit::trunk(&self.sv.config).is_err()
             || judge(&self.sv.config, &self.sv.rules, purpose, number, now_ms()).is_err_and(|why| why.is_final())
     }

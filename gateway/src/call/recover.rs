@@ -271,7 +271,7 @@ mod tests {
         }
 
         async fn recover(&self, root: &Path) {
-            let rules = Rules::new(&Callback::default(), 480);
+            let rules = Rules::new(&Callback::default(), crate::calendar::Calendar::default(), 480);
             end_cut_calls(&self.store, &rules, NODE).await.unwrap();
             recover_recordings(&self.store, root, WavFormat::Pcm16, NODE).await;
         }

@@ -9,6 +9,7 @@ use tracing::{error, info, warn};
 
 use super::conclude::{conclude, finish, not_placed};
 use super::places::{Places, Promise};
+use super::schedule::Owed;
 use super::unreached::wait_or_end;
 use crate::app::Services;
 use crate::call::{has_trunk, outbound};
@@ -81,7 +82,7 @@ async fn serve(sv: &Arc<Services>, places: &Arc<Places>, task: CallbackTask) -> 
     {
         return wait_or_end(sv, &task, &link, now).await;
     }
-    let allowed = sv.rules.next_for(task.kind, task.attempt_no, now);
+    let allowed = sv.rules.next_for(Owed::of(&task), now);
     if allowed > now {
         return sv.store.callback_postpone(task.id, allowed).await.map(drop);
     }
@@ -94,7 +95,7 @@ async fn serve(sv: &Arc<Services>, places: &Arc<Places>, task: CallbackTask) -> 
             return not_placed(sv, &task).await;
         }
     };
-    let purpose = Purpose::Task(task.kind, task.attempt_no);
+    let purpose = Purpose::Task(Owed::of(&task));
     if judge(&sv.config, &sv.rules, purpose, number.reveal(), now).is_err_and(Refusal::is_final) {
         // Asked for all the same: the refusal leaves its row.
         let refused = permit(sv, &task, purpose, number.reveal()).await.err();
@@ -146,10 +147,10 @@ async fn wait_for_leave(sv: &Services, task: &CallbackTask, refusal: Refusal) ->
     let now = now_ms();
     let next_at = match refusal {
         Refusal::DailyTotal | Refusal::DailyNumber | Refusal::DailyOperator => {
-            sv.rules.next_for(task.kind, task.attempt_no, sv.rules.tomorrow(now))
+            sv.rules.next_for(Owed::of(task), sv.rules.tomorrow(now))
         }
         Refusal::NoTask => return Ok(()),
-        _ => sv.rules.next_for(task.kind, task.attempt_no, now + NO_OPERATOR_PAUSE_MS),
+        _ => sv.rules.next_for(Owed::of(task), now + NO_OPERATOR_PAUSE_MS),
     };
     sv.store.callback_postpone(task.id, next_at).await.map(drop)
 }

@@ -1,40 +1,40 @@
 //! When a callback may be tried: pure functions over epoch milliseconds and a local offset (domain rules §4).
 
-use hotline_db::CallbackKind;
+use hotline_db::{CallbackKind, CallbackTask};
 
+use crate::calendar::{Calendar, DAY_MS, Hours, MINUTE_MS, Window};
 use crate::config::Callback;
 
-const DAY_MS: i64 = 86_400_000;
-const MINUTE_MS: i64 = 60_000;
 const HALF_DAY_MS: i64 = DAY_MS / 2;
 
-/// A local time window, minutes after midnight.
+/// How far a task has come, as far as its hours are concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Window {
-    start_min: i64,
-    end_min: i64,
+pub struct Owed {
+    /// Kind of the task.
+    pub kind: CallbackKind,
+    /// Attempts behind it.
+    pub attempts: i64,
+    /// 方便时段: when the citizen wants to be called.
+    pub preferred: Option<Window>,
 }
 
-impl Window {
-    /// Parses `HH:MM-HH:MM`; the end must be later than the start, `24:00` is allowed as an end.
+impl Owed {
+    /// Of a task; a preference that is no window counts as none.
     #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
-        let (a, b) = text.split_once('-')?;
-        let minutes = |t: &str| -> Option<i64> {
-            let (h, m) = t.trim().split_once(':')?;
-            let (h, m): (i64, i64) = (h.parse().ok()?, m.parse().ok()?);
-            ((0..=24).contains(&h) && (0..60).contains(&m) && h * 60 + m <= 1440).then_some(h * 60 + m)
-        };
-        let (start_min, end_min) = (minutes(a)?, minutes(b)?);
-        (start_min < end_min).then_some(Self { start_min, end_min })
+    pub fn of(task: &CallbackTask) -> Self {
+        let preferred = task.preferred_window.as_deref().and_then(Window::parse);
+        Self { kind: task.kind, attempts: task.attempt_no, preferred }
     }
 }
 
 /// The site's rules in the form the functions below need.
 #[derive(Clone, Debug)]
 pub struct Rules {
-    windows: Vec<Window>,
-    waking: Option<Window>,
+    /// 办结回访: the site's windows, holidays left out.
+    windows: Hours,
+    /// Hours in which people are awake, any day.
+    waking: Hours,
+    awake: Option<Window>,
     offset_ms: i64,
     factor: i64,
     retry_ms: i64,
@@ -46,10 +46,13 @@ pub struct Rules {
 impl Rules {
     /// From the configuration; windows that don't parse were refused there.
     #[must_use]
-    pub fn new(config: &Callback, utc_offset_min: i32) -> Self {
+    pub fn new(config: &Callback, calendar: Calendar, utc_offset_min: i32) -> Self {
+        let windows = Hours::daily(config.windows.iter().filter_map(|w| Window::parse(w)).collect(), utc_offset_min);
+        let awake = Window::parse(&config.waking);
         Self {
-            windows: config.windows.iter().filter_map(|w| Window::parse(w)).collect(),
-            waking: Window::parse(&config.waking),
+            waking: windows.with(awake.into_iter().collect()),
+            windows: if config.holidays { windows } else { windows.outside_holidays(calendar) },
+            awake,
             offset_ms: i64::from(utc_offset_min) * MINUTE_MS,
             factor: i64::try_from(config.time_factor).unwrap_or(i64::MAX).max(1),
             retry_ms: seconds(config.retry_s),
@@ -59,32 +62,16 @@ impl Rules {
         }
     }
 
-    /// The first moment at or after `t` inside a window. Without windows every moment is allowed.
+    /// The first moment at or after `t` inside a window and on no holiday. Without windows every moment is allowed.
     #[must_use]
     pub fn next_allowed(&self, t: i64) -> i64 {
-        self.next_in(&self.windows, t)
-    }
-
-    fn next_in(&self, windows: &[Window], t: i64) -> i64 {
-        let local = t.saturating_add(self.offset_ms);
-        let midnight = local.div_euclid(DAY_MS) * DAY_MS;
-        let candidates = (0..2).flat_map(|day| {
-            windows.iter().map(move |w| {
-                let base = midnight + day * DAY_MS;
-                (base + w.start_min * MINUTE_MS, base + w.end_min * MINUTE_MS)
-            })
-        });
-        candidates
-            .filter(|&(_, end)| end > local)
-            .map(|(start, _)| start.max(local))
-            .min()
-            .map_or(t, |found| found - self.offset_ms)
+        self.windows.next_open(t)
     }
 
     /// Whether `t` lies inside `window`, in local time.
     #[must_use]
     pub fn is_within(&self, window: Window, t: i64) -> bool {
-        self.next_in(&[window], t) == t
+        self.waking.with(vec![window]).is_open(t)
     }
 
     /// The first moment of the next local day.
@@ -97,7 +84,14 @@ impl Rules {
     /// The first moment at or after `t` at which people are awake: for calls that no window binds.
     #[must_use]
     pub fn next_awake(&self, t: i64) -> i64 {
-        self.waking.map_or(t, |w| self.next_in(&[w], t))
+        self.waking.next_open(t)
+    }
+
+    /// The same for calls the site's windows bind; the hours a citizen asked for replace the windows, as far as
+    /// people are awake then.
+    fn next_ordinary(&self, preferred: Option<Window>, t: i64) -> i64 {
+        let wanted = preferred.and_then(|w| self.awake.map_or(Some(w), |awake| w.within(awake)));
+        wanted.map_or_else(|| self.next_allowed(t), |w| self.windows.with(vec![w]).next_open(t))
     }
 
     /// When 办结回访 is tried again after attempt number `done` at `t`; `None`: the attempts are used up.
@@ -123,14 +117,14 @@ impl Rules {
         self.after_attempt(done - self.attempts, t)
     }
 
-    /// The first moment at or after `t` at which a task with `done` attempts may be dialled.
+    /// The first moment at or after `t` at which a task may be dialled.
     #[must_use]
-    pub fn next_for(&self, kind: CallbackKind, done: i64, t: i64) -> i64 {
-        match kind {
-            CallbackKind::CaseFinished => self.next_allowed(t),
-            _ if done >= self.attempts => self.next_allowed(t),
+    pub fn next_for(&self, owed: Owed, t: i64) -> i64 {
+        match owed.kind {
+            CallbackKind::CaseFinished => self.next_ordinary(owed.preferred, t),
+            _ if owed.attempts >= self.attempts => self.next_ordinary(owed.preferred, t),
             // Who asked for a call just now is awake.
-            CallbackKind::Queued if done == 0 => t,
+            CallbackKind::Queued if owed.attempts == 0 => t,
             _ => self.next_awake(t),
         }
     }
@@ -166,7 +160,10 @@ mod tests {
     const MIDNIGHT: i64 = 1_795_104_000_000;
 
     fn rules() -> Rules {
-        Rules::new(&Callback::default(), 480)
+        Rules::new(&Callback::default(), Calendar::default(), 480)
+    }
+    fn owed(kind: CallbackKind, attempts: i64) -> Owed {
+        Owed { kind, attempts, preferred: None }
     }
     const fn at(h: i64, m: i64) -> i64 {
         MIDNIGHT + (h * 60 + m) * MINUTE_MS
@@ -208,7 +205,7 @@ mod tests {
     #[test]
     fn a_time_factor_turns_hours_into_seconds() {
         let config = Callback { time_factor: 36_000, windows: vec![], ..Callback::default() };
-        let r = Rules::new(&config, 480);
+        let r = Rules::new(&config, Calendar::default(), 480);
         assert_eq!(r.after_attempt(1, 0), Some(43_200_000 / 36_000));
         assert_eq!(r.after_missed_attempt(1, at(12, 0)), Some(at(12, 0) + 600_000 / 36_000));
     }
@@ -244,17 +241,31 @@ mod tests {
     fn a_task_that_waited_for_an_operator_is_not_dialled_at_night() {
         let r = rules();
         let night = at(23, 0);
-        assert_eq!(r.next_for(CallbackKind::Missed, 0, night), at(24 + 8, 0));
-        assert_eq!(r.next_for(CallbackKind::Queued, 0, night), night, "they asked for it a moment ago");
-        assert_eq!(r.next_for(CallbackKind::Queued, 1, night), at(24 + 8, 0));
-        assert_eq!(r.next_for(CallbackKind::Missed, 3, at(13, 0)), at(14, 0));
-        assert_eq!(r.next_for(CallbackKind::CaseFinished, 0, at(13, 0)), at(14, 0));
+        assert_eq!(r.next_for(owed(CallbackKind::Missed, 0), night), at(24 + 8, 0));
+        assert_eq!(r.next_for(owed(CallbackKind::Queued, 0), night), night, "they asked for it a moment ago");
+        assert_eq!(r.next_for(owed(CallbackKind::Queued, 1), night), at(24 + 8, 0));
+        assert_eq!(r.next_for(owed(CallbackKind::Missed, 3), at(13, 0)), at(14, 0));
+        assert_eq!(r.next_for(owed(CallbackKind::CaseFinished, 0), at(13, 0)), at(14, 0));
     }
 
     #[test]
-    fn nonsense_is_no_window() {
-        for text in ["", "8", "8:30", "12:00-08:00", "08:30-25:00", "a-b", "08:61-09:00"] {
-            assert_eq!(Window::parse(text), None, "{text}");
-        }
+    fn nobody_is_called_about_a_finished_case_on_a_holiday_unless_the_site_wants_it() {
+        let calendar = Calendar::parse("[[year]]\nyear = 2026\nholidays = [\"11-20..11-21\"]").unwrap();
+        let r = Rules::new(&Callback::default(), calendar.clone(), 480);
+        assert_eq!(r.next_for(owed(CallbackKind::CaseFinished, 0), at(9, 0)), at(48 + 8, 30));
+        assert_eq!(r.next_for(owed(CallbackKind::Missed, 0), at(9, 0)), at(9, 0), "a missed caller waits for us");
+        let r = Rules::new(&Callback { holidays: true, ..Callback::default() }, calendar, 480);
+        assert_eq!(r.next_for(owed(CallbackKind::CaseFinished, 0), at(9, 0)), at(9, 0));
+    }
+
+    #[test]
+    fn the_hours_a_citizen_asked_for_win_but_nobody_is_called_at_night() {
+        let r = rules();
+        let wants = |text| Owed { preferred: Window::parse(text), ..owed(CallbackKind::CaseFinished, 0) };
+        assert_eq!(r.next_for(wants("12:15-13:00"), at(9, 0)), at(12, 15));
+        assert_eq!(r.next_for(wants("12:15-13:00"), at(13, 0)), at(24 + 12, 15));
+        assert_eq!(r.next_for(wants("20:30-23:00"), at(21, 30)), at(24 + 20, 30));
+        assert_eq!(r.next_for(wants("22:00-23:00"), at(9, 0)), at(9, 0), "night: the site's windows");
+        assert_eq!(r.next_for(wants("any time"), at(13, 0)), at(14, 0));
     }
 }

@@ -143,7 +143,14 @@ mod tests {
         let (item, _) = store.item_create(new, Some(outbox), 1, 480).await.unwrap();
         let row = store.handoff_claim("http", 1, 1_000, 1).await.unwrap().remove(0);
         store.handoff_delivered(row.id, "C1", 1).await.unwrap();
-        (Poller { store, rules: Rules::new(&Callback::default(), 480), held: None }, item.id)
+        (
+            Poller {
+                store,
+                rules: Rules::new(&Callback::default(), crate::calendar::Calendar::default(), 480),
+                held: None,
+            },
+            item.id,
+        )
     }
 
     fn event(id: &str, case_no: &str, at: i64, note: String) -> StatusEvent {

@@ -8,7 +8,8 @@ use tokio::net::TcpStream;
 
 use super::say;
 use crate::app::transcription_config;
-use crate::clock::now_ms;
+use crate::calendar::Calendar;
+use crate::clock::{local_date, now_ms};
 use crate::config::{Config, SmsKind};
 use crate::voice::{Voice, sounds_dir};
 
@@ -31,6 +32,7 @@ pub async fn examine(config: &Config) -> anyhow::Result<()> {
     let mut findings = Vec::new();
     ports(config, &mut findings);
     disk(config, &mut findings);
+    calendar(config, &mut findings);
     database(config, &mut findings).await;
     voice(config, &mut findings);
     trunks(config, &mut findings);
@@ -83,6 +85,30 @@ fn ports(config: &Config, out: &mut Vec<Finding>) {
             format!("RTP: {pairs} 对端口 / port pairs"),
             "每通话用两对;扩大 media.port_max / two per call: raise media.port_max".into(),
         ));
+    }
+}
+
+/// Without the year's holidays callbacks would ring on them.
+fn calendar(config: &Config, out: &mut Vec<Finding>) {
+    let path = &config.site.calendar;
+    let calendar = match Calendar::open(path) {
+        Ok(calendar) => calendar,
+        Err(e) => {
+            let remedy = "改正文件或 site.calendar / mend the file or site.calendar";
+            return out.push(Finding::Bad(format!("节假日 / calendar: {e}"), remedy.into()));
+        }
+    };
+    let (year, month, _) = local_date(now_ms(), config.site.utc_offset_min);
+    // The next year's holidays are announced in November.
+    for year in year..=year + i64::from(month == 12) {
+        let known = i32::try_from(year).is_ok_and(|year| calendar.knows(year));
+        out.push(match known {
+            true => Finding::Good(format!("{year} 年节假日 / holidays of {year}")),
+            false => Finding::Advice(
+                format!("没有 {year} 年的节假日 / the holidays of {year} aren't known"),
+                "写入 site.calendar 指定的文件 / write them to a file that site.calendar names".into(),
+            ),
+        });
     }
 }
 

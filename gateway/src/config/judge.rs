@@ -181,7 +181,7 @@ impl Config {
     fn judge_callback(&self) -> Result<(), Fault> {
         let callback = &self.callback;
         for window in callback.windows.iter().chain(Some(&callback.waking).filter(|w| !w.is_empty())) {
-            if crate::callback::schedule::Window::parse(window).is_none() {
+            if crate::calendar::Window::parse(window).is_none() {
                 let problem = format!("{window:?} is no window");
                 return fault("callback.windows", problem, "写作 08:30-12:00 / write 08:30-12:00");
             }
@@ -207,7 +207,7 @@ impl Config {
                 return fault(key, problem, "只写数字,国际写 00 开头 / digits only, other countries begin with 00");
             }
         }
-        if !d.transfer_hours.is_empty() && crate::callback::schedule::Window::parse(&d.transfer_hours).is_none() {
+        if !d.transfer_hours.is_empty() && crate::calendar::Window::parse(&d.transfer_hours).is_none() {
             let problem = format!("{:?} is no window", d.transfer_hours);
             return fault("dialout.transfer_hours", problem, "写作 08:00-21:00 / write 08:00-21:00");
         }

@@ -161,11 +161,19 @@ pub struct Site {
     pub utc_offset_min: i32,
     /// Spoken and written language first: `zh-CN` or `en`.
     pub language: String,
+    /// A TOML file with statutory holidays and moved workdays; empty: the years the program knows.
+    pub calendar: PathBuf,
 }
 
 impl Default for Site {
     fn default() -> Self {
-        Self { region: "320400".into(), area_code: String::new(), utc_offset_min: 480, language: "zh-CN".into() }
+        Self {
+            region: "320400".into(),
+            area_code: String::new(),
+            utc_offset_min: 480,
+            language: "zh-CN".into(),
+            calendar: PathBuf::new(),
+        }
     }
 }
 
@@ -433,6 +441,8 @@ pub struct Callback {
     pub enabled: bool,
     /// Local windows `HH:MM-HH:MM` for 办结回访.
     pub windows: Vec<String>,
+    /// 办结回访 on statutory holidays, too.
+    pub holidays: bool,
     /// Local hours in which a missed caller or a message is called back; empty: any hour.
     pub waking: String,
     /// Trunk to use; empty: the first with `outbound`.
@@ -462,6 +472,7 @@ impl Default for Callback {
         Self {
             enabled: true,
             windows: vec!["08:30-12:00".into(), "14:00-20:00".into()],
+            holidays: false,
             waking: "08:00-21:00".into(),
             trunk: String::new(),
             attempts: 3,

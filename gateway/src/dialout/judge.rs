@@ -1,15 +1,14 @@
 //! The rules about calls to outside numbers, pure: a number, a purpose and a time in, a verdict out.
 
-use hotline_db::CallbackKind;
-
-use crate::callback::schedule::{Rules, Window};
+use crate::calendar::Window;
+use crate::callback::schedule::{Owed, Rules};
 use crate::config::{Config, Dialout as Settings};
 
 /// Why we want to call an outside number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// A callback task with so many attempts behind it.
-    Task(CallbackKind, i64),
+    /// A callback task.
+    Task(Owed),
     /// The phone called for a task answered with another number (3xx).
     Redirect,
     /// An operator's phone hands a citizen on (REFER).
@@ -157,7 +156,7 @@ fn is_mainland(dialled: &str) -> bool {
 
 fn is_open(settings: &Settings, rules: &Rules, purpose: Purpose, now: i64) -> bool {
     match purpose {
-        Purpose::Task(kind, attempts) => rules.next_for(kind, attempts, now) <= now,
+        Purpose::Task(owed) => rules.next_for(owed, now) <= now,
         // The call goes on from one that was allowed a moment ago.
         Purpose::Redirect => true,
         Purpose::Transfer => Window::parse(&settings.transfer_hours).is_none_or(|w| rules.is_within(w, now)),
@@ -171,20 +170,25 @@ fn starts_with_any(text: &str, prefixes: &[String]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::calendar::Calendar;
     use crate::config::Trunk;
+    use hotline_db::CallbackKind;
 
     // 2026-11-20 00:00 in UTC+8.
     const MIDNIGHT: i64 = 1_795_104_000_000;
     const HOUR: i64 = 3_600_000;
     const NOON: i64 = MIDNIGHT + 11 * HOUR;
-    const TASK: Purpose = Purpose::Task(CallbackKind::CaseFinished, 0);
+    const TASK: Purpose = task(CallbackKind::CaseFinished, 0);
 
+    const fn task(kind: CallbackKind, attempts: i64) -> Purpose {
+        Purpose::Task(Owed { kind, attempts, preferred: None })
+    }
     fn config() -> Config {
         let trunk = Trunk { name: "ims".into(), outbound: "127.0.0.1:5070".parse().ok(), ..Trunk::default() };
         Config { trunks: vec![trunk], ..Config::default() }
     }
     fn at(config: &Config, purpose: Purpose, number: &str, now: i64) -> Result<String, Refusal> {
-        judge(config, &Rules::new(&config.callback, 480), purpose, number, now)
+        judge(config, &Rules::new(&config.callback, Calendar::default(), 480), purpose, number, now)
     }
 
     #[test]
@@ -238,9 +242,9 @@ mod tests {
     fn nobody_is_called_at_night_but_who_asked_a_moment_ago() {
         let (c, night) = (config(), MIDNIGHT + 23 * HOUR);
         assert_eq!(at(&c, TASK, "+8613812345678", night), Err(Refusal::Hours));
-        assert_eq!(at(&c, Purpose::Task(CallbackKind::Missed, 0), "+8613812345678", night), Err(Refusal::Hours));
-        assert!(at(&c, Purpose::Task(CallbackKind::Queued, 0), "+8613812345678", night).is_ok());
-        assert_eq!(at(&c, Purpose::Task(CallbackKind::Queued, 1), "+8613812345678", night), Err(Refusal::Hours));
+        assert_eq!(at(&c, task(CallbackKind::Missed, 0), "+8613812345678", night), Err(Refusal::Hours));
+        assert!(at(&c, task(CallbackKind::Queued, 0), "+8613812345678", night).is_ok());
+        assert_eq!(at(&c, task(CallbackKind::Queued, 1), "+8613812345678", night), Err(Refusal::Hours));
     }
 
     #[test]
