@@ -25,6 +25,12 @@ pub(crate) enum Conn {
     PgTx(Transaction<'static, Postgres>),
 }
 
+#[cfg(test)]
+tokio::task_local! {
+    /// Statements a test counts.
+    pub(crate) static STATEMENTS: std::cell::Cell<usize>;
+}
+
 enum Link<'a> {
     Lite(&'a mut Lite),
     Sqlite(&'a mut SqliteConnection),
@@ -73,12 +79,18 @@ fn pg_args(args: Vec<Arg>) -> Result<PgArguments, sqlx::Error> {
 
 impl Conn {
     fn link(&mut self) -> Link<'_> {
+        #[cfg(test)]
+        let _ = STATEMENTS.try_with(|count| count.set(count.get() + 1));
         match self {
             Self::SqliteWriter(c) => Link::Lite(c),
             Self::SqliteReader(c) => Link::Sqlite(c),
             Self::PgReader(c) => Link::Pg(c),
             Self::PgTx(c) => Link::Pg(c),
         }
+    }
+
+    pub(crate) fn is_postgres(&self) -> bool {
+        matches!(self, Self::PgReader(_) | Self::PgTx(_))
     }
 
     /// Every row of the answer.
@@ -91,7 +103,7 @@ impl Conn {
             }
             Link::Pg(c) => {
                 let args = pg_args(query.args)?;
-                sqlx::query_as_with::<Postgres, T, _>(query.postgres, args).fetch_all(c).await?
+                sqlx::query_as_with::<Postgres, T, _>(query.postgres, args).persistent(!query.anew).fetch_all(c).await?
             }
         })
     }
@@ -134,7 +146,7 @@ impl Conn {
     /// Holds `name` for the rest of the transaction, so that a look-up followed by an insert is
     /// one step. SQLite has a single writer: nothing to do there.
     pub(crate) async fn lock(&mut self, name: String) -> Result<()> {
-        if !matches!(self.link(), Link::Pg(_)) {
+        if !self.is_postgres() {
             return Ok(());
         }
         let query = sql("SELECT pg_advisory_xact_lock(hashtextextended($1, 12345))");

@@ -98,16 +98,19 @@ pub struct ConversationPlan {
 /// perhaps more than once.
 pub type ConversationPlanner = Arc<dyn Fn(Option<&Conversation>) -> ConversationPlan + Send + Sync>;
 
-macro_rules! select_conversation {
-    ($tail:expr) => {
-        sql(concat!(
-            "SELECT id, channel, line, party, state, first_contact, first_seq, opened_at, last_at, parts, told_at, \
-             red, test, asked, receipt_at, item, act_at FROM conversation ",
-            $tail
-        ))
+macro_rules! conversation_columns {
+    () => {
+        "id, channel, line, party, state, first_contact, first_seq, opened_at, last_at, parts, told_at, red, test, \
+         asked, receipt_at, item, act_at"
     };
 }
-pub(crate) use select_conversation;
+pub(crate) use conversation_columns;
+
+macro_rules! select_conversation {
+    ($tail:expr) => {
+        sql(concat!("SELECT ", conversation_columns!(), " FROM conversation ", $tail))
+    };
+}
 
 /// A message on its way into a conversation.
 #[derive(Clone, Copy)]

@@ -8,7 +8,7 @@ use sqlx::FromRow;
 use crate::{
     claim::IdRow,
     conn::Conn,
-    conversation::{Conversation, ConversationState, select_conversation},
+    conversation::{Conversation, ConversationState, conversation_columns},
     error::{DbError, Result, guarded},
     handoff::{self, HandoffKind, NewHandoff},
     id::Id,
@@ -21,6 +21,7 @@ use crate::{
     pool::Store,
     sql::sql,
     work::{self, NewWork, WorkDesk, WorkKind, WorkTimes},
+    writer::Fut,
 };
 
 /// Messages of one conversation that are read; more than one ever holds.
@@ -119,13 +120,35 @@ async fn count(c: &mut Conn, query: &'static str, id: Id) -> Result<i64> {
     Ok(c.one::<CountRow>(sql(query).bind(id)).await?.n)
 }
 
-async fn settle(c: &mut Conn, id: Id, now: i64, offset_min: i32, settler: Settler) -> Result<Option<Settled>> {
+/// A conversation whose timer ran out.
+#[derive(Clone)]
+pub(crate) struct SettleJob {
+    id: Id,
+    now: i64,
+    offset_min: i32,
+    settler: Settler,
+}
+
+/// The steps PostgreSQL's gatherer found waiting.
+pub(crate) fn settle_group(c: &mut Conn, jobs: Vec<SettleJob>) -> Fut<'_, Result<Vec<Option<Settled>>>> {
+    Box::pin(async move {
+        let mut settled = Vec::with_capacity(jobs.len());
+        for job in jobs {
+            settled.push(settle(c, job).await?);
+        }
+        Ok(settled)
+    })
+}
+
+async fn settle(c: &mut Conn, job: SettleJob) -> Result<Option<Settled>> {
+    let SettleJob { id, now, offset_min, settler } = job;
     // Holds the row: a message on its way in waits, and finds what this left.
-    let hold = sql("UPDATE conversation SET act_at = act_at WHERE id = $1 AND act_at <= $2");
-    if c.run(hold.bind(id).bind(now)).await? == 0 {
-        return Ok(None);
-    }
-    let conversation: Conversation = c.one(select_conversation!("WHERE id = $1").bind(id)).await?;
+    let hold = sql(concat!(
+        "UPDATE conversation SET act_at = act_at WHERE id = $1 AND act_at <= $2 RETURNING ",
+        conversation_columns!()
+    ));
+    let held: Option<Conversation> = c.opt(hold.bind(id).bind(now)).await?;
+    let Some(conversation) = held else { return Ok(None) };
     let messages: Vec<Message> =
         c.all(select_message!("WHERE conversation = $1 ORDER BY seq LIMIT $2").bind(id).bind(PARTS_READ_MAX)).await?;
     let media = "SELECT COUNT(*) AS n FROM message_media a JOIN message m ON m.id = a.message \
@@ -173,7 +196,7 @@ async fn carry_out(c: &mut Conn, on: &mut Carried, step: Settlement, now: i64, o
         on.item = Some(item::create(c, new, None, work, now, offset_min).await?);
     }
     let mut handed_off = false;
-    if let Some((item, _)) = &mut on.item {
+    if let Some((item, is_new)) = &mut on.item {
         for message in &on.messages {
             if Some(message.contact) != item.first_contact && message.item.is_none() {
                 item_list::link(c, item.id, message.contact, ContactRole::Supplement, now).await?;
@@ -184,7 +207,8 @@ async fn carry_out(c: &mut Conn, on: &mut Carried, step: Settlement, now: i64, o
         }
         let query = sql("UPDATE message SET item = $2 WHERE conversation = $1 AND item IS NULL");
         c.run(query.bind(id).bind(item.id)).await?;
-        if let Some(amendment) = step.amend {
+        // What was made just now says it already.
+        if let Some(amendment) = step.amend.filter(|_| !*is_new) {
             if let Some(times) = step.work.filter(|_| amendment.urgency < item.urgency) {
                 work::raise(c, item.id, red, amendment.urgency, times, now).await?;
             }
@@ -212,8 +236,11 @@ async fn carry_out(c: &mut Conn, on: &mut Carried, step: Settlement, now: i64, o
         unfinished(c, &on.conversation, times, now).await?;
     }
     let state = if step.close { ConversationState::Closed } else { on.conversation.state };
-    let query = sql("UPDATE conversation SET state = $2, act_at = $3, item = $4, asked = COALESCE(asked, $5), \
-         receipt_at = CASE WHEN $6 THEN COALESCE(receipt_at, $7) ELSE receipt_at END WHERE id = $1")
+    let query = sql(concat!(
+        "UPDATE conversation SET state = $2, act_at = $3, item = $4, asked = COALESCE(asked, $5), \
+         receipt_at = CASE WHEN $6 THEN COALESCE(receipt_at, $7) ELSE receipt_at END WHERE id = $1 RETURNING ",
+        conversation_columns!()
+    ))
     .bind(id)
     .bind(state)
     .bind(step.next_at)
@@ -221,8 +248,7 @@ async fn carry_out(c: &mut Conn, on: &mut Carried, step: Settlement, now: i64, o
     .bind(step.asked)
     .bind(step.receipt)
     .bind(now);
-    c.run(query).await?;
-    let conversation = c.one(select_conversation!("WHERE id = $1").bind(id)).await?;
+    let conversation = c.one(query).await?;
     Ok(Settled { conversation, item: on.item.clone(), handed_off })
 }
 
@@ -291,7 +317,11 @@ impl Store {
         utc_offset_min: i32,
         settler: Settler,
     ) -> Result<Option<Settled>> {
-        self.write(move |c| Box::pin(settle(c, id, now, utc_offset_min, settler))).await
+        let job = SettleJob { id, now, offset_min: utc_offset_min, settler };
+        match self.steps_gathered() {
+            Some(gather) => gather.take(job).await,
+            None => self.write(move |c| Box::pin(settle(c, job))).await,
+        }
     }
 
     /// Tries a conversation whose step failed again at `at`.

@@ -16,6 +16,9 @@ pub enum DbError {
     /// The database did not get to it in time; try again.
     #[error("the database is busy, try again")]
     Busy,
+    /// Two writers waited for each other, and this one was sent away; try again.
+    #[error("two writers waited for each other, try again")]
+    Deadlock,
     /// The lease ended and somebody else took the job over.
     #[error("the lease of this job is lost")]
     LeaseLost,
@@ -52,7 +55,7 @@ impl DbError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Busy | Self::Commit(_) => true,
+            Self::Busy | Self::Deadlock | Self::Commit(_) => true,
             Self::Sqlx(error) => {
                 matches!(error, sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed)
             }
@@ -80,6 +83,8 @@ impl From<sqlx::Error> for DbError {
             sqlx::Error::Database(database) => match database.kind() {
                 sqlx::error::ErrorKind::UniqueViolation => Self::Conflict(database.message().to_owned()),
                 sqlx::error::ErrorKind::ForeignKeyViolation => Self::NotFound,
+                // Deadlock, serialization failure (PostgreSQL, appendix A).
+                _ if matches!(database.code().as_deref(), Some("40P01" | "40001")) => Self::Deadlock,
                 _ if is_busy(database.code().as_deref()) => Self::Busy,
                 _ => Self::Sqlx(error),
             },
@@ -88,25 +93,10 @@ impl From<sqlx::Error> for DbError {
     }
 }
 
-/// SQLITE_BUSY and SQLITE_LOCKED with their extended codes; serialization failure, deadlock, lock
-/// timeout, too many connections, shutdown and start of PostgreSQL (appendix A of its manual).
+/// SQLITE_BUSY and SQLITE_LOCKED with their extended codes; lock timeout, too many connections, shutdown and start of PostgreSQL (appendix A of its manual).
 fn is_busy(code: Option<&str>) -> bool {
     matches!(
         code,
-        Some(
-            "5" | "6"
-                | "261"
-                | "262"
-                | "517"
-                | "518"
-                | "773"
-                | "40001"
-                | "40P01"
-                | "55P03"
-                | "53300"
-                | "57P01"
-                | "57P02"
-                | "57P03"
-        )
+        Some("5" | "6" | "261" | "262" | "517" | "518" | "773" | "55P03" | "53300" | "57P01" | "57P02" | "57P03")
     )
 }

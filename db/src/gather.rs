@@ -1,7 +1,9 @@
-//! PostgreSQL's gatherer of messages: what waits goes into one transaction.
+//! PostgreSQL's gatherers: what waits goes into one transaction, on a connection of their own, so that
+//! nobody waits for one of the pool's behind everything else.
 //!
-//! The order of arrival is one counter, held until the commit; with a transaction a message, each
-//! would wait for the disk alone and in turn. SQLite's writer gathers by itself.
+//! The order of arrival is one counter, held until the commit, and so is the counter of a day's items: with
+//! a transaction each, messages and items would wait for the disk alone and in turn. SQLite's writer gathers
+//! by itself.
 
 use sqlx::PgPool;
 use tokio::sync::{mpsc, oneshot};
@@ -9,26 +11,27 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     conn::Conn,
     error::{DbError, Result},
-    limits::{MESSAGE_GROUP_LEN_MAX, WRITE_QUEUE_LEN_MAX},
-    message::{self, MessageTaken, NewMessage},
+    limits::WRITE_QUEUE_LEN_MAX,
+    writer::Fut,
 };
 
-type Waiting = (NewMessage, oneshot::Sender<Result<MessageTaken>>);
+type Waiting<J, T> = (J, oneshot::Sender<Result<T>>);
+/// Does all jobs of a group in one transaction; an answer for each, in their order.
+pub(crate) type Work<J, T> = for<'c> fn(&'c mut Conn, Vec<J>) -> Fut<'c, Result<Vec<T>>>;
 
-/// The gatherer's door.
-#[derive(Clone)]
-pub(crate) struct Gather {
-    inbox: mpsc::Sender<Waiting>,
+/// A gatherer's door.
+pub(crate) struct Gather<J, T> {
+    inbox: mpsc::Sender<Waiting<J, T>>,
 }
 
-impl Gather {
+impl<J: Clone + Send + 'static, T: Send + 'static> Gather<J, T> {
     /// Starts the task; it ends with its last door.
-    pub(crate) fn start(pool: PgPool) -> Self {
-        let (inbox, mut waiting) = mpsc::channel::<Waiting>(WRITE_QUEUE_LEN_MAX);
+    pub(crate) fn start(pool: PgPool, group_len_max: usize, work: Work<J, T>) -> Self {
+        let (inbox, mut waiting) = mpsc::channel::<Waiting<J, T>>(WRITE_QUEUE_LEN_MAX);
         tokio::spawn(async move {
             let mut group = Vec::new();
-            while waiting.recv_many(&mut group, MESSAGE_GROUP_LEN_MAX).await > 0 {
-                if !take(&pool, std::mem::take(&mut group)).await {
+            while waiting.recv_many(&mut group, group_len_max).await > 0 {
+                if !take(&pool, work, std::mem::take(&mut group)).await {
                     // The same fate for all that wait: a later one must not get in ahead of these.
                     while let Ok((_, tell)) = waiting.try_recv() {
                         let _ = tell.send(Err(DbError::Busy));
@@ -39,10 +42,10 @@ impl Gather {
         Self { inbox }
     }
 
-    /// Takes a message with whatever else waits; whose caller went away before its turn is left out.
-    pub(crate) async fn take(&self, new: NewMessage) -> Result<MessageTaken> {
+    /// Does a job with whatever else waits; whose caller went away before its turn is left out.
+    pub(crate) async fn take(&self, job: J) -> Result<T> {
         let (tell, told) = oneshot::channel();
-        let queued = self.inbox.send_timeout((new, tell), crate::limits::ACQUIRE_TIMEOUT);
+        let queued = self.inbox.send_timeout((job, tell), crate::limits::ACQUIRE_TIMEOUT);
         queued.await.map_err(|error| match error {
             mpsc::error::SendTimeoutError::Timeout(_) => DbError::Busy,
             mpsc::error::SendTimeoutError::Closed(_) => DbError::Closed,
@@ -56,15 +59,15 @@ fn is_away(error: &DbError) -> bool {
     // 57P: the server stops or starts (PostgreSQL, class 57).
     let is_stopping =
         |e: &sqlx::Error| e.as_database_error().is_none_or(|d| d.code().is_some_and(|c| c.starts_with("57P")));
-    error.is_transient() || matches!(error, DbError::Sqlx(e) if is_stopping(e))
+    error.is_transient() && !matches!(error, DbError::Deadlock) || matches!(error, DbError::Sqlx(e) if is_stopping(e))
 }
 
-/// Stores a group; `false` if the database is away.
-async fn take(pool: &PgPool, mut group: Vec<Waiting>) -> bool {
-    // Who went away has done something else with its message.
+/// Does a group; `false` if the database is away.
+async fn take<J: Clone, T>(pool: &PgPool, work: Work<J, T>, mut group: Vec<Waiting<J, T>>) -> bool {
+    // Who went away has done something else with its job.
     group.retain(|(_, tell)| !tell.is_closed());
     if group.len() > 1 {
-        match commit(pool, group.iter().map(|(new, _)| new.clone()).collect()).await {
+        match commit(pool, work, &mut group).await {
             Ok(taken) => {
                 for ((_, tell), taken) in group.into_iter().zip(taken) {
                     // A caller that went away needs no answer.
@@ -73,7 +76,7 @@ async fn take(pool: &PgPool, mut group: Vec<Waiting>) -> bool {
                 return true;
             }
             Err(error) if is_away(&error) => {
-                tracing::warn!(%error, messages = group.len(), "a group of messages was not committed");
+                tracing::warn!(%error, jobs = group.len(), "a group of writes was not committed");
                 refuse(group);
                 return false;
             }
@@ -82,10 +85,13 @@ async fn take(pool: &PgPool, mut group: Vec<Waiting>) -> bool {
         }
     }
     let mut left = group.into_iter();
-    while let Some((new, tell)) = left.next() {
-        let taken = commit(pool, vec![new]).await;
+    while let Some(waiting) = left.next() {
+        let mut alone = vec![waiting];
+        let taken = commit(pool, work, &mut alone).await;
         let away = taken.as_ref().err().is_some_and(is_away);
-        let _ = tell.send(taken.and_then(|taken| taken.into_iter().next().ok_or(DbError::NotFound)));
+        if let Some((_, tell)) = alone.pop() {
+            let _ = tell.send(taken.and_then(|taken| taken.into_iter().next().ok_or(DbError::NotFound)));
+        }
         if away {
             refuse(left);
             return false;
@@ -94,17 +100,20 @@ async fn take(pool: &PgPool, mut group: Vec<Waiting>) -> bool {
     true
 }
 
-fn refuse(group: impl IntoIterator<Item = Waiting>) {
+fn refuse<J, T>(group: impl IntoIterator<Item = Waiting<J, T>>) {
     for (_, tell) in group {
         let _ = tell.send(Err(DbError::Busy));
     }
 }
 
-async fn commit(pool: &PgPool, new: Vec<NewMessage>) -> Result<Vec<MessageTaken>> {
+/// Does the jobs whose callers still wait; the others leave the group.
+async fn commit<J: Clone, T>(pool: &PgPool, work: Work<J, T>, group: &mut Vec<Waiting<J, T>>) -> Result<Vec<T>> {
     let mut conn = Conn::PgTx(pool.begin().await?);
-    let taken = message::take_all(&mut conn, new).await?;
+    // Looked at only now: the connection may have been long in coming.
+    group.retain(|(_, tell)| !tell.is_closed());
+    let done = work(&mut conn, group.iter().map(|(job, _)| job.clone()).collect()).await?;
     if let Conn::PgTx(tx) = conn {
         tx.commit().await.map_err(|error| DbError::Commit(error.to_string()))?;
     }
-    Ok(taken)
+    Ok(done)
 }

@@ -281,6 +281,15 @@ impl Store {
         self.write(|c| Box::pin(async move { c.run(sql("DELETE FROM incident_due")).await.map(|_| ()) })).await
     }
 
+    /// Puts an item that couldn't be compared behind those that wait.
+    ///
+    /// # Errors
+    /// As any write.
+    pub async fn incident_later(&self, item: Id, at: i64) -> Result<()> {
+        let query = sql("UPDATE incident_due SET at = $2 WHERE item = $1").bind(item).bind(at);
+        self.write(|c| Box::pin(async move { c.run(query).await.map(|_| ()) })).await
+    }
+
     /// Notes that an item was compared.
     ///
     /// # Errors
@@ -294,6 +303,14 @@ impl Store {
 /// Ids as the one argument both engines take apart, at most [`LISTED_MAX`].
 pub(crate) fn list(items: impl Iterator<Item = Id>) -> String {
     serde_json::json!(items.take(LISTED_MAX).map(|id| id.to_string()).collect::<Vec<_>>()).to_string()
+}
+
+/// An id in the list `$1` on PostgreSQL. As an array made beforehand: what it is joined with is then looked up
+/// by its index, while joining with the list itself may read the whole table.
+macro_rules! pg_listed {
+    () => {
+        "= ANY (ARRAY(SELECT jsonb_array_elements_text(CAST($1 AS JSONB))))"
+    };
 }
 
 /// The newest items under each key, in one statement: SQLite has no lateral join, so the oldest
@@ -316,34 +333,32 @@ fn by_keys(keys: &[i64], probe: &Probe) -> crate::sql::Sql {
 
 fn by_ids(ids: impl Iterator<Item = Id>) -> crate::sql::Sql {
     macro_rules! select {
-        ($ids:literal) => {
+        ($ids:expr) => {
             concat!(
                 "SELECT i.id, i.acceptance_no, i.kind, i.urgency, i.title, substr(i.detail, 1, 400) AS detail, \
                  i.class_code, i.location_text, i.lon, i.lat, i.state, i.merged_into, i.channel, \
                  COALESCE(k.arrived_at, i.created_at) AS at, k.seq FROM item i \
-                 LEFT JOIN contact k ON k.id = i.first_contact WHERE i.id IN (",
-                $ids,
-                ")"
+                 LEFT JOIN contact k ON k.id = i.first_contact WHERE i.id ",
+                $ids
             )
         };
     }
-    sql_each(select!("SELECT value FROM json_each($1)"), select!("SELECT jsonb_array_elements_text(CAST($1 AS JSONB))"))
-        .bind(list(ids))
+    sql_each(select!("IN (SELECT value FROM json_each($1))"), select!(pg_listed!())).bind(list(ids))
 }
 
 fn roots(items: &[Id]) -> crate::sql::Sql {
     macro_rules! select {
-        ($ids:literal) => {
+        ($ids:expr) => {
             concat!(
-                "WITH RECURSIVE up (start, id, above, steps) AS (SELECT id, id, merged_into, 0 FROM item WHERE id IN (",
+                "WITH RECURSIVE up (start, id, above, steps) AS (SELECT id, id, merged_into, 0 FROM item WHERE id ",
                 $ids,
-                ") UNION ALL SELECT u.start, i.id, i.merged_into, u.steps + 1 FROM up u JOIN item i ON i.id = u.above \
+                " UNION ALL SELECT u.start, i.id, i.merged_into, u.steps + 1 FROM up u JOIN item i ON i.id = u.above \
                  WHERE u.steps < $2) \
                  SELECT u.start, u.id, i.acceptance_no FROM up u JOIN item i ON i.id = u.id WHERE u.above IS NULL"
             )
         };
     }
-    sql_each(select!("SELECT value FROM json_each($1)"), select!("SELECT jsonb_array_elements_text(CAST($1 AS JSONB))"))
+    sql_each(select!("IN (SELECT value FROM json_each($1))"), select!(pg_listed!()))
         .bind(list(items.iter().copied()))
         .bind(INCIDENT_MEMBERS_MAX)
 }

@@ -28,6 +28,8 @@ mod conversation;
 mod conversation_settle;
 mod dialout;
 mod error;
+#[cfg(test)]
+mod explain;
 mod gather;
 mod handoff;
 mod id;
@@ -42,6 +44,7 @@ mod ledger;
 pub mod limits;
 mod lite;
 mod message;
+mod message_group;
 mod message_media;
 pub mod number;
 mod outgoing;
@@ -69,6 +72,7 @@ mod web_link;
 mod wechat;
 mod work;
 mod work_claim;
+mod work_list;
 mod work_merge;
 mod work_outcome;
 mod writer;
@@ -125,8 +129,7 @@ pub use user::{NewUser, User};
 pub use voice_job::{NewVoiceJob, VOICE_WAITING, VoiceJob, VoiceText};
 pub use web_link::{LinkPurpose, NewWebLink, WebLink};
 pub use wechat::WechatWindow;
-pub use work::{
-    NewWork, Work, WorkDesk, WorkEvent, WorkFilter, WorkKind, WorkPerson, WorkResult, WorkTimes, WorkView, work_lane,
-};
+pub use work::{NewWork, Work, WorkDesk, WorkEvent, WorkKind, WorkPerson, WorkResult, WorkTimes, work_lane};
 pub use work_claim::{LateWork, WorkTarget};
+pub use work_list::{WorkFilter, WorkView};
 pub use work_outcome::{VoidNote, WorkVoid};

@@ -106,6 +106,26 @@ impl Lite {
         Ok(first)
     }
 
+    /// Runs statements without arguments.
+    #[cfg(test)]
+    pub(crate) fn batch(&mut self, statements: &str) {
+        self.0.execute_batch(statements).unwrap();
+    }
+
+    /// The rows of an answer, and the steps SQLite's machine took for them.
+    #[cfg(test)]
+    pub(crate) fn steps(&mut self, query: Sql) -> (usize, usize) {
+        let mut statement = self.prepare(query).unwrap();
+        statement.reset_status(rusqlite::StatementStatus::VmStep);
+        let mut rows = statement.raw_query();
+        let mut count = 0;
+        while rows.next().unwrap().is_some() {
+            count += 1;
+        }
+        drop(rows);
+        (count, usize::try_from(statement.get_status(rusqlite::StatementStatus::VmStep)).unwrap_or(usize::MAX))
+    }
+
     /// The statement with its arguments; SQLite numbers `$n` by first appearance, so the name counts.
     fn prepare(&mut self, query: Sql) -> Result<CachedStatement<'_>> {
         let mut statement = self.0.prepare_cached(query.sqlite)?;

@@ -12,6 +12,7 @@ use crate::{
     id::Id,
     item_list::{self, ContactRole},
     limits::{self, LONG_TEXT_CHARS_MAX, SHORT_TEXT_CHARS_MAX},
+    message_group,
     message_media::{self, NewMedia},
     outgoing::{self, NewOutgoing},
     party::{self, Address, AddressKind},
@@ -20,6 +21,7 @@ use crate::{
     text::words,
     web_link, wechat,
     work::{self, NewWork, WorkDesk, WorkKind, WorkTimes},
+    writer::Fut,
 };
 
 words! {
@@ -208,7 +210,7 @@ pub enum MessageTaken {
 }
 
 /// How far back a text of ours may be to know it again when it comes back.
-const ECHO_MS: i64 = 86_400_000;
+pub(crate) const ECHO_MS: i64 = 86_400_000;
 
 macro_rules! select_message {
     ($tail:expr) => {
@@ -277,6 +279,9 @@ fn check(new: &NewMessage) -> Result<()> {
 
 /// Takes messages in their order.
 pub(crate) async fn take_all(c: &mut Conn, new: Vec<NewMessage>) -> Result<Vec<MessageTaken>> {
+    if c.is_postgres() {
+        return message_group::take(c, new).await;
+    }
     let count = i64::try_from(new.len()).unwrap_or(i64::MAX);
     // The counter's row is held until the commit: whoever comes here next sees all of this.
     let first = contact::next_seqs(c, count).await?;
@@ -287,7 +292,22 @@ pub(crate) async fn take_all(c: &mut Conn, new: Vec<NewMessage>) -> Result<Vec<M
     Ok(taken)
 }
 
-async fn take(c: &mut Conn, new: NewMessage, seq: i64) -> Result<MessageTaken> {
+/// Messages PostgreSQL's gatherer found waiting.
+pub(crate) fn take_group(c: &mut Conn, new: Vec<NewMessage>) -> Fut<'_, Result<Vec<MessageTaken>>> {
+    Box::pin(take_all(c, new))
+}
+
+/// What becomes of a message whose sender is blocked or that is our own text come back.
+pub(crate) fn state_of(new: &NewMessage, is_blocked: bool, is_echo: bool) -> MessageState {
+    match (is_blocked, is_echo, new.state) {
+        (true, _, _) => MessageState::Refused,
+        (_, true, MessageState::Taken | MessageState::Limited) if !new.text.is_empty() => MessageState::Automatic,
+        (_, _, wanted) => wanted,
+    }
+}
+
+/// Takes one message under a number from [`contact::next_seqs`].
+pub(crate) async fn take(c: &mut Conn, new: NewMessage, seq: i64) -> Result<MessageTaken> {
     let known: Known = c.one(known(&new)).await?;
     if let Some(message) = known.message {
         return Ok(MessageTaken::Known { message });
@@ -297,11 +317,7 @@ async fn take(c: &mut Conn, new: NewMessage, seq: i64) -> Result<MessageTaken> {
         (None, Some((kind, address))) => Some(party::added(c, kind, address).await?),
         (party, _) => party,
     };
-    let state = match (known.block, known.echo, new.state) {
-        (Some(_), _, _) => MessageState::Refused,
-        (_, Some(_), MessageState::Taken | MessageState::Limited) if !new.text.is_empty() => MessageState::Automatic,
-        (_, _, wanted) => wanted,
-    };
+    let state = state_of(&new, known.block.is_some(), known.echo.is_some());
     let contact = NewContact {
         channel: new.channel.clone(),
         direction: Direction::Inbound,
@@ -473,7 +489,7 @@ impl Store {
     /// unknown item.
     pub async fn message_take(&self, new: NewMessage) -> Result<MessageTaken> {
         check(&new)?;
-        match self.gather() {
+        match self.messages_gathered() {
             Some(gather) => gather.take(new).await,
             None => {
                 let taken = self.write(move |c| Box::pin(take_all(c, vec![new]))).await?;

@@ -11,10 +11,12 @@ use sqlx::{
 
 use crate::{
     conn::Conn,
+    conversation_settle::{self, SettleJob, Settled},
     error::{DbError, Result},
     gather::Gather,
     limits,
     lite::Lite,
+    message::{self, MessageTaken, NewMessage},
     sql::sql,
     writer::{Fut, Writer},
 };
@@ -36,7 +38,15 @@ pub struct Store {
 
 enum Engine {
     Sqlite { readers: SqlitePool, writer: Writer },
-    Postgres { pool: PgPool, gather: Gather },
+    Postgres(Box<Server>),
+}
+
+/// PostgreSQL: connections for everybody, and what gathers on its own.
+struct Server {
+    pool: PgPool,
+    gathering: PgPool,
+    messages: Gather<NewMessage, MessageTaken>,
+    settling: Gather<SettleJob, Option<Settled>>,
 }
 
 impl std::fmt::Debug for Store {
@@ -71,7 +81,7 @@ impl Store {
     pub fn kind(&self) -> Kind {
         match *self.engine {
             Engine::Sqlite { .. } => Kind::Sqlite,
-            Engine::Postgres { .. } => Kind::Postgres,
+            Engine::Postgres(_) => Kind::Postgres,
         }
     }
 
@@ -98,15 +108,26 @@ impl Store {
                 readers.close().await;
                 writer.close().await;
             }
-            Engine::Postgres { pool, .. } => pool.close().await,
+            Engine::Postgres(server) => {
+                server.gathering.close().await;
+                server.pool.close().await;
+            }
         }
     }
 
     /// What gathers messages, where the engine doesn't by itself.
-    pub(crate) fn gather(&self) -> Option<&Gather> {
+    pub(crate) fn messages_gathered(&self) -> Option<&Gather<NewMessage, MessageTaken>> {
         match &*self.engine {
             Engine::Sqlite { .. } => None,
-            Engine::Postgres { gather, .. } => Some(gather),
+            Engine::Postgres(server) => Some(&server.messages),
+        }
+    }
+
+    /// What gathers the steps of conversations, where the engine doesn't by itself.
+    pub(crate) fn steps_gathered(&self) -> Option<&Gather<SettleJob, Option<Settled>>> {
+        match &*self.engine {
+            Engine::Sqlite { .. } => None,
+            Engine::Postgres(server) => Some(&server.settling),
         }
     }
 
@@ -114,8 +135,17 @@ impl Store {
     pub(crate) async fn reader(&self) -> Result<Conn> {
         Ok(match &*self.engine {
             Engine::Sqlite { readers, .. } => Conn::SqliteReader(readers.acquire().await?),
-            Engine::Postgres { pool, .. } => Conn::PgReader(pool.acquire().await?),
+            Engine::Postgres(server) => Conn::PgReader(server.pool.acquire().await?),
         })
+    }
+
+    /// A transaction on PostgreSQL that is never committed.
+    #[cfg(test)]
+    pub(crate) async fn transaction(&self) -> Conn {
+        match &*self.engine {
+            Engine::Sqlite { .. } => panic!("the writer has its own"),
+            Engine::Postgres(server) => Conn::PgTx(server.pool.begin().await.unwrap()),
+        }
     }
 
     /// Runs `work` as one transaction; its result is on disk when this returns `Ok`.
@@ -126,8 +156,8 @@ impl Store {
     {
         match &*self.engine {
             Engine::Sqlite { writer, .. } => writer.write(work).await,
-            Engine::Postgres { pool, .. } => {
-                let mut conn = Conn::PgTx(pool.begin().await?);
+            Engine::Postgres(server) => {
+                let mut conn = Conn::PgTx(server.pool.begin().await?);
                 let answer = work(&mut conn).await?;
                 if let Conn::PgTx(tx) = conn {
                     tx.commit().await.map_err(|error| DbError::Commit(error.to_string()))?;
@@ -159,6 +189,8 @@ async fn open_sqlite(url: &str) -> Result<Engine> {
     let readers = SqlitePoolOptions::new()
         .max_connections(limits::SQLITE_READERS_MAX)
         .acquire_timeout(limits::ACQUIRE_TIMEOUT)
+        // A file doesn't hang up.
+        .test_before_acquire(false)
         .connect_with(options.create_if_missing(false).pragma("query_only", "on"))
         .await
         .map_err(|error| DbError::Open(sqlite_remedy(&path, &error)))?;
@@ -175,19 +207,39 @@ async fn open_postgres(url: &str) -> Result<Engine> {
         .map_err(|error| DbError::Open(format!("the database URL is not valid: {error}")))?
         .application_name("hotline");
     let place = format!("{}:{}", options.get_host(), options.get_port());
-    let pool = PgPoolOptions::new()
-        .max_connections(limits::POSTGRES_CONNECTIONS_MAX)
-        .acquire_timeout(limits::ACQUIRE_TIMEOUT)
-        .connect_with(options)
-        .await
-        .map_err(|error| {
+    let pool =
+        postgres_pool(limits::POSTGRES_CONNECTIONS_MAX).connect_with(options.clone()).await.map_err(|error| {
             DbError::Open(format!(
                 "no connection to PostgreSQL at {place}: {error}; check that the server runs and \
-                 that user, password and database of the URL exist"
+             that user, password and database of the URL exist"
             ))
         })?;
     sqlx::migrate!("./migrations/postgres").run(&pool).await.map_err(|error| migrate_remedy(&error))?;
-    Ok(Engine::Postgres { gather: Gather::start(pool.clone()), pool })
+    let gathering = postgres_pool(limits::POSTGRES_GATHERERS).connect_lazy_with(options);
+    let messages = Gather::start(gathering.clone(), limits::MESSAGE_GROUP_LEN_MAX, message::take_group);
+    let settling = Gather::start(gathering.clone(), limits::SETTLE_GROUP_LEN_MAX, conversation_settle::settle_group);
+    Ok(Engine::Postgres(Box::new(Server { pool, gathering, messages, settling })))
+}
+
+fn postgres_pool(connections_max: u32) -> PgPoolOptions {
+    PgPoolOptions::new()
+        .max_connections(connections_max)
+        .acquire_timeout(limits::ACQUIRE_TIMEOUT)
+        // A connection in use shows by itself that it is gone; asking first would double the short look-ups.
+        .test_before_acquire(false)
+        .before_acquire(|conn, meta| {
+            Box::pin(async move {
+                if meta.idle_for >= limits::CONNECTION_TRUSTED {
+                    conn.ping().await?;
+                }
+                Ok(true)
+            })
+        })
+        .after_connect(|conn, _| {
+            // Machine code pays for reports over millions of rows; these statements read some hundreds.
+            let off = "SELECT set_config(name, 'off', false) FROM pg_settings WHERE name = 'jit'";
+            Box::pin(async move { sqlx::query(off).execute(conn).await.map(|_| ()) })
+        })
 }
 
 fn sqlite_remedy(path: &Path, error: &dyn std::error::Error) -> String {

@@ -232,37 +232,6 @@ pub struct WorkPerson {
     pub leader: bool,
 }
 
-/// Which part of the queue to list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum WorkView {
-    /// What is not done, in the order of the queue.
-    #[default]
-    Open,
-    /// What this person holds or was passed.
-    Mine,
-    /// What is late, in the order of the queue.
-    Overdue,
-    /// What is done, newest first.
-    Done,
-}
-
-/// Which work to list.
-#[derive(Debug, Clone)]
-pub struct WorkFilter {
-    /// Who asks: what they must not see is left out.
-    pub who: WorkPerson,
-    /// Which part.
-    pub view: WorkView,
-    /// Only this kind.
-    pub kind: Option<WorkKind>,
-    /// Only this channel.
-    pub channel: Option<String>,
-    /// Only what comes behind this one: the last of the page before.
-    pub after: Option<Id>,
-    /// Page length, 1 to 200.
-    pub limit: i64,
-}
-
 /// What somebody did with a piece of work.
 #[derive(Debug, Clone, Serialize, FromRow)]
 pub struct WorkEvent {
@@ -283,25 +252,24 @@ pub struct WorkEvent {
 
 crate::lite::row!(WorkEvent { work, n, at, kind, actor, data });
 
-macro_rules! select_work {
-    ($($tail:expr),+) => {
+/// Work with what a list shows of its item; `w` and `i` stand for them.
+macro_rules! select_work_from {
+    ($from:expr, $($tail:expr),+) => {
         crate::sql::sql(concat!(
             "SELECT w.id, w.kind, w.item, w.contact, w.conversation, w.channel, w.lane, w.urgency, w.due_at, \
              w.seq, w.arrived_at, w.ack_due_at, w.acknowledged_at, w.ack_overdue_at, w.overdue_at, w.desk, \
              w.assignee, w.excluded, w.holder, w.lease_until, w.taken_at, w.result, w.note, w.done_by, \
-             w.done_at, w.created_at, i.acceptance_no, i.title, i.location_text \
-             FROM work w LEFT JOIN item i ON i.id = w.item ",
+             w.done_at, w.created_at, i.acceptance_no, i.title, i.location_text FROM ",
+            $from,
+            " LEFT JOIN item i ON i.id = w.item ",
             $($tail),+
         ))
     };
 }
+pub(crate) use select_work_from;
 
-/// What everybody's list leaves out: `$1` the asker, `$2` whether they lead, `$3` kind, `$4` channel.
-macro_rules! seen {
-    () => {
-        "(w.excluded IS NULL OR w.excluded <> $1) AND (w.desk = '受理' OR $2) \
-         AND ($3 IS NULL OR w.kind = $3) AND ($4 IS NULL OR w.channel = $4) "
-    };
+macro_rules! select_work {
+    ($($tail:expr),+) => { select_work_from!("work w", $($tail),+) };
 }
 
 /// The work, or [`DbError::NotFound`].
@@ -451,66 +419,5 @@ impl Store {
         .bind(crate::incident::list(items.iter().copied()));
         let rows: Vec<crate::claim::IdRow> = self.reader().await?.all(query).await?;
         Ok(rows.into_iter().map(|row| row.id).collect())
-    }
-
-    /// A page of the queue.
-    ///
-    /// # Errors
-    /// As any read.
-    pub async fn works(&self, filter: WorkFilter) -> Result<Vec<Work>> {
-        let mut reader = self.reader().await?;
-        let after = match filter.after {
-            Some(id) => Some(load(&mut reader, id).await?),
-            None => None,
-        };
-        let query = match (filter.view, &after) {
-            (WorkView::Open, None) => {
-                select_work!("WHERE w.done_at IS NULL AND ", seen!(), "ORDER BY w.lane, w.due_at, w.seq, w.id LIMIT $5")
-            }
-            (WorkView::Open, Some(_)) => select_work!(
-                "WHERE w.done_at IS NULL AND (w.lane, w.due_at, w.seq, w.id) > ($6, $7, $8, $9) AND ",
-                seen!(),
-                "ORDER BY w.lane, w.due_at, w.seq, w.id LIMIT $5"
-            ),
-            (WorkView::Overdue, None) => select_work!(
-                "WHERE w.done_at IS NULL AND w.overdue_at IS NOT NULL AND ",
-                seen!(),
-                "ORDER BY w.lane, w.due_at, w.seq, w.id LIMIT $5"
-            ),
-            (WorkView::Overdue, Some(_)) => select_work!(
-                "WHERE w.done_at IS NULL AND w.overdue_at IS NOT NULL \
-                 AND (w.lane, w.due_at, w.seq, w.id) > ($6, $7, $8, $9) AND ",
-                seen!(),
-                "ORDER BY w.lane, w.due_at, w.seq, w.id LIMIT $5"
-            ),
-            // What one person holds and was passed is short: one page.
-            (WorkView::Mine, _) => select_work!(
-                "WHERE w.done_at IS NULL AND (w.holder = $1 OR w.assignee = $1) AND ",
-                seen!(),
-                "ORDER BY w.lane, w.due_at, w.seq, w.id LIMIT $5"
-            ),
-            (WorkView::Done, None) => {
-                select_work!("WHERE w.done_at IS NOT NULL AND ", seen!(), "ORDER BY w.done_at DESC, w.id DESC LIMIT $5")
-            }
-            (WorkView::Done, Some(_)) => select_work!(
-                "WHERE w.done_at IS NOT NULL AND (w.done_at, w.id) < ($6, $7) AND ",
-                seen!(),
-                "ORDER BY w.done_at DESC, w.id DESC LIMIT $5"
-            ),
-        };
-        let query = query
-            .bind(filter.who.id)
-            .bind(filter.who.leader)
-            .bind(filter.kind)
-            .bind(filter.channel)
-            .bind(limits::page(filter.limit));
-        let query = match (filter.view, after) {
-            (WorkView::Open | WorkView::Overdue, Some(last)) => {
-                query.bind(last.lane).bind(last.due_at).bind(last.seq).bind(last.id)
-            }
-            (WorkView::Done, Some(last)) => query.bind(last.done_at).bind(last.id),
-            _ => query,
-        };
-        reader.all(query).await
     }
 }

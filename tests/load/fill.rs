@@ -97,7 +97,15 @@ impl Target<'_> {
                  ON CONFLICT (name) DO UPDATE SET value = {items};
              COMMIT;"
         ))?;
-        self.run("ANALYZE").map(|_| ())
+        self.tidy()
+    }
+
+    /// What the engine does by itself in time: autovacuum counts the rows of PostgreSQL, SQLite goes without.
+    fn tidy(&self) -> Result<()> {
+        match self {
+            Self::Sqlite(_) => Ok(()),
+            Self::Postgres(..) => self.run("VACUUM ANALYZE").map(|_| ()),
+        }
     }
 
     /// Gives the items positions in a city of 30 km and the keys they are found by: their cells, and the street of
@@ -125,6 +133,6 @@ impl Target<'_> {
              INSERT INTO incident_key (key, at, item) SELECT {cell}, {at}, id FROM item WHERE source = 'message';
              COMMIT;"
         ))?;
-        self.run("ANALYZE").map(|_| ())
+        self.tidy()
     }
 }

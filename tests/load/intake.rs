@@ -31,6 +31,8 @@ const UNDER_WAY_MAX: usize = 4_000;
 const SLOW_MS: u32 = 15;
 /// Messages a second on it.
 const SLOW_RATE: u32 = 500;
+/// Messages of one load: a region, day and channel has 99,999 numbers for items, and an item more would be refused.
+const MESSAGES_MAX: u64 = 95_000;
 /// All conversations have become items within so long.
 const SETTLE_S: u32 = 120;
 
@@ -68,25 +70,32 @@ async fn one(options: &Options, seconds: u32, postgres: bool, slow: Option<Vec<(
     };
     let environment = slow.clone().unwrap_or_default();
     let server = if postgres { Some(Postgres::start_with(environment.clone()).await?) } else { None };
-    let database_url = match &server {
-        Some(server) => server.create_database("intake")?,
-        None => String::new(),
-    };
-    // The server commits, so the gateway's own files stay as fast as they are.
-    let environment = if postgres { Vec::new() } else { environment };
-    let gateway = Gateway::start(GatewayConfig { environment, ..config(database_url) }).await?;
-    let target = match &server {
-        Some(server) => Counted::Postgres(server),
-        None => Counted::Sqlite(&gateway),
-    };
-    let load = Load { gateway: &gateway, target: &target, seconds, settle_s: options.quick_or(SETTLE_S, 10) };
-    if slow.is_none() {
-        load.run(&format!("{name}, {AT_ONCE} at once"), None).await?;
-        load.run(&format!("{name}, {}/s", options.rate), Some(options.rate)).await?;
-        let (p50, p95) = disk::sync_ms(&gateway.data_dir())?;
-        note(&format!("one 4 KiB page to this disk, synced: p50 {p50:.2} ms, p95 {p95:.2} ms"));
+    let steady = |rate: u32| (format!("{name}, {rate}/s"), Some(rate));
+    let loads = if slow.is_some() {
+        vec![steady(SLOW_RATE)]
     } else {
-        load.run(&format!("{name}, {SLOW_RATE}/s"), Some(SLOW_RATE)).await?;
+        vec![(format!("{name}, {AT_ONCE} at once"), None), steady(options.rate)]
+    };
+    // Each on a site of its own: a day has only so many numbers, and none waits for another's backlog.
+    for (n, (name, rate)) in loads.into_iter().enumerate() {
+        let database = format!("intake_{n}");
+        let database_url = match &server {
+            Some(server) => server.create_database(&database)?,
+            None => String::new(),
+        };
+        // The server commits, so the gateway's own files stay as fast as they are.
+        let environment = if postgres { Vec::new() } else { environment.clone() };
+        let gateway = Gateway::start(GatewayConfig { environment, ..config(database_url) }).await?;
+        let target = match &server {
+            Some(server) => Counted::Postgres(server, database),
+            None => Counted::Sqlite(&gateway),
+        };
+        let load = Load { gateway: &gateway, target: &target, seconds, settle_s: options.quick_or(SETTLE_S, 10) };
+        load.run(&name, rate).await?;
+        if slow.is_none() && rate.is_some() {
+            let (p50, p95) = disk::sync_ms(&gateway.data_dir())?;
+            note(&format!("one 4 KiB page to this disk, synced: p50 {p50:.2} ms, p95 {p95:.2} ms"));
+        }
     }
     Ok(())
 }
@@ -121,7 +130,7 @@ fn config(database_url: String) -> GatewayConfig {
 
 enum Counted<'a> {
     Sqlite(&'a Gateway),
-    Postgres(&'a Postgres),
+    Postgres(&'a Postgres, String),
 }
 
 impl Counted<'_> {
@@ -129,7 +138,7 @@ impl Counted<'_> {
         let query = "SELECT COUNT(*) FROM item";
         let text = match self {
             Self::Sqlite(gateway) => Target::Sqlite(&gateway.data_dir().join("hotline.db")).run(query)?,
-            Self::Postgres(server) => Target::Postgres(server, "intake").run(query)?,
+            Self::Postgres(server, database) => Target::Postgres(server, database).run(query)?,
         };
         Ok(text.trim().parse().unwrap_or(0))
     }
@@ -198,11 +207,12 @@ async fn push(client: &Client, url: &str) -> Option<Duration> {
 
 async fn closed(client: &Client, url: &Arc<String>, ends: Instant) -> (Times, u64) {
     let mut senders = JoinSet::new();
+    let last = NEXT.load(Ordering::Relaxed) + MESSAGES_MAX;
     for _ in 0..AT_ONCE {
         let (client, url) = (client.clone(), Arc::clone(url));
         senders.spawn(async move {
             let (mut times, mut refused) = (Times::default(), 0);
-            while Instant::now() < ends {
+            while Instant::now() < ends && NEXT.load(Ordering::Relaxed) < last {
                 match push(&client, &url).await {
                     Some(time) => times.add(time),
                     None => refused += 1,
@@ -228,7 +238,7 @@ async fn steady(client: &Client, url: &Arc<String>, rate: u32, seconds: u32) -> 
         Some(time) => times.add(time),
         None => refused += 1,
     };
-    for _ in 0..u64::from(rate) * u64::from(seconds) {
+    for _ in 0..(u64::from(rate) * u64::from(seconds)).min(MESSAGES_MAX) {
         every.tick().await;
         while let Some(Ok(answer)) = under_way.try_join_next() {
             note(answer);

@@ -117,8 +117,11 @@ async fn two_reports_are_one_incident_and_the_batch_names_the_first_also_after_m
 
     let (maker, checker) = (manager(&desk, "9001").await, manager(&desk, "9002").await);
     let month = alone["decision"]["month"].as_str().unwrap();
-    let batch = maker.post("/api/v1/rewards/batches", &json!({"month": month})).await.unwrap();
-    let again = maker.post("/api/v1/rewards/batches", &json!({"month": month})).await.unwrap();
+    let early = maker.post("/api/v1/rewards/batches", &json!({"month": month})).await;
+    assert!(early.is_err(), "a month that isn't over, by mistake: {early:?}");
+    let month = json!({"month": month, "early": true});
+    let batch = maker.post("/api/v1/rewards/batches", &month).await.unwrap();
+    let again = maker.post("/api/v1/rewards/batches", &month).await.unwrap();
     assert_eq!(batch["id"], again["id"], "one batch a month");
     let id = batch["id"].as_str().unwrap();
     assert_eq!((batch["payments"].as_i64(), batch["total_fen"].as_i64()), (Some(1), Some(2000)), "{batch:#}");

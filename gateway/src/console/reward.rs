@@ -127,6 +127,9 @@ pub(crate) async fn batches(State(api): State<Api>, user: User) -> Result<Json<V
 pub(crate) struct BatchForm {
     /// Local month, `2026-03`.
     month: String,
+    /// Also of the month that isn't over: what is earned after it waits for the next month's batch.
+    #[serde(default)]
+    early: bool,
 }
 
 /// 生成一个月的批次;每月只有一个
@@ -139,10 +142,18 @@ pub(crate) async fn batch_make(
     let Json(form) = body?;
     user.need(&[Role::Manager])?;
     let now = now_ms();
-    if form.month > month_of(now, api.sv.config.site.utc_offset_min) {
+    let this_month = month_of(now, api.sv.config.site.utc_offset_min);
+    if form.month > this_month {
         return Err(ApiError::bad("month: 尚未开始 / hasn't begun"));
     }
-    audit(&api.sv, &user.0, "reward_batch_make", &format!("month:{}", form.month), None).await?;
+    // A month has one batch.
+    if form.month == this_month && !form.early {
+        return Err(ApiError::bad(
+            "month: 该月未结束,提前生成请加 early / it isn't over; with `early` what is earned later waits a month",
+        ));
+    }
+    let early = form.early.then_some("early");
+    audit(&api.sv, &user.0, "reward_batch_make", &format!("month:{}", form.month), early).await?;
     let (batch, made) = api.sv.store.reward_batch_make(&form.month, Some(user.0.id), now).await?;
     Ok((if made { StatusCode::CREATED } else { StatusCode::OK }, Json(batch)))
 }

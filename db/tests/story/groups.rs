@@ -1,0 +1,98 @@
+//! Messages that come at once and are stored as a group are what they would be one after the other.
+
+use hotline_db::{
+    AddressKind, ConversationState, MediaKind, MessageState, MessageTaken, NewMedia, NewMessage, OutgoingPurpose,
+};
+
+use crate::messages::{answer, new_message, number};
+use crate::stage::{Stage, T0, story};
+
+/// Number, state and conversation of a message that is new.
+fn new(taken: &MessageTaken) -> (i64, MessageState, Option<hotline_db::Id>) {
+    let MessageTaken::New { seq, state, conversation, .. } = taken else { panic!("{taken:?}") };
+    (*seq, *state, *conversation)
+}
+
+story!(a_group_is_taken_as_each_of_it_alone, |s: Stage| async move {
+    let store = &s.store;
+    store.block_add(number(4), "骚扰", None, "leader", T0 - 1).await.unwrap();
+    let mail = (AddressKind::Mail, number(9));
+    let nobody = |key: &str| NewMessage { sender: None, ..new_message(0, key, "匿名", T0) };
+    let photo = NewMedia { kind: MediaKind::Image, sha256: None, reference: Some("m1".into()) };
+    let stop = NewMessage {
+        state: MessageState::Command,
+        planner: None,
+        stops_texts: true,
+        answers: vec![answer(5, OutgoingPurpose::Stop, "已停止", T0)],
+        ..new_message(5, "td", "TD", T0)
+    };
+    let group = vec![
+        new_message(1, "a", "井盖没了", T0),
+        new_message(2, "b", "路灯不亮", T0 + 1),
+        // The first citizen goes on, and the second one's text comes once more.
+        new_message(1, "c", "在人民路", T0 + 2),
+        new_message(2, "b", "路灯不亮", T0 + 3),
+        new_message(4, "d", "谢谢", T0 + 4),
+        NewMessage { sender: Some(mail), ..new_message(0, "e", "噪音", T0 + 5) },
+        nobody("f"),
+        nobody("g"),
+        stop,
+        NewMessage { media: vec![photo], ..new_message(6, "h", "", T0 + 6) },
+        new_message(6, "i", "人民路88号", T0 + 7),
+        NewMessage { state: MessageState::Limited, planner: None, ..new_message(7, "j", "还有", T0 + 8) },
+    ];
+    let taken = store.messages_take(group).await.unwrap();
+    assert_eq!(taken.len(), 12);
+    let first = new(&taken[0]);
+    for (at, want) in [(2, 2), (4, 4), (8, 8), (11, 11)] {
+        assert_eq!(new(&taken[at]).0, first.0 + want, "each has the number of its place");
+    }
+    assert_eq!(new(&taken[2]).2, first.2, "one conversation");
+    let MessageTaken::New { message, .. } = taken[1] else { panic!("{:?}", taken[1]) };
+    assert_eq!(taken[3], MessageTaken::Known { message });
+    assert_eq!((new(&taken[4]).1, new(&taken[4]).2), (MessageState::Refused, None));
+    assert_ne!(new(&taken[6]).2, new(&taken[7]).2, "nobody is not one person");
+    assert_eq!((new(&taken[8]).1, new(&taken[8]).2), (MessageState::Command, None));
+    assert_eq!(new(&taken[9]).2, new(&taken[10]).2);
+    assert_eq!((new(&taken[11]).1, new(&taken[11]).2), (MessageState::Limited, None));
+
+    let row = store.conversation_get(first.2.unwrap()).await.unwrap().unwrap();
+    assert_eq!((row.parts, row.first_seq, row.opened_at, row.last_at), (2, first.0, T0, T0 + 2));
+    assert_eq!((row.channel.as_str(), row.line.as_str(), row.act_at), ("sms", "a", Some(T0 + 20_002)));
+    let words: Vec<String> =
+        store.messages_of_conversation(row.id).await.unwrap().into_iter().map(|m| m.text).collect();
+    assert_eq!(words, ["井盖没了", "在人民路"]);
+    let mailed = store.party_known(AddressKind::Mail, &number(9).hash).await.unwrap().unwrap();
+    assert_eq!((mailed.mail_sealed, mailed.phone_hash), (Some(vec![1, 2, 3]), None));
+    assert_eq!(store.outgoing_to(&number(5).hash, 9).await.unwrap().len(), 1);
+    assert_eq!(store.messages(None, 50).await.unwrap().len(), 11);
+});
+
+story!(a_group_finds_what_earlier_ones_left, |s: Stage| async move {
+    let store = &s.store;
+    let before = store.messages_take(vec![new_message(1, "a", "井盖没了", T0), new_message(2, "b", "积水", T0)]);
+    let before = before.await.unwrap();
+    let late = T0 + 900_000;
+    let group = vec![
+        new_message(1, "c", "在人民路", T0 + 9),
+        // Too long after the first: that one's conversation is at its end.
+        new_message(2, "d", "还有垃圾", late),
+        new_message(1, "a", "井盖没了", T0 + 10),
+        new_message(3, "e", "路灯", T0 + 11),
+    ];
+    let taken = store.messages_take(group).await.unwrap();
+    assert_eq!(new(&taken[0]).2, new(&before[0]).2);
+    assert_ne!(new(&taken[1]).2, new(&before[1]).2);
+    assert!(matches!(taken[2], MessageTaken::Known { .. }));
+    let ended = store.conversation_get(new(&before[1]).2.unwrap()).await.unwrap().unwrap();
+    assert_eq!((ended.state, ended.act_at), (ConversationState::Settling, Some(late)));
+    let MessageTaken::New { party, .. } = taken[0] else { panic!("{:?}", taken[0]) };
+    let known = store.party_known(AddressKind::Phone, &number(1).hash).await.unwrap().unwrap();
+    assert_eq!(party, Some(known.id), "the citizen is the one known");
+
+    // Our own words come back.
+    store.outgoing_add(answer(3, OutgoingPurpose::Receipt, "已登记", T0 + 12), T0 + 12).await.unwrap();
+    let echo = store.messages_take(vec![new_message(3, "f", "已登记", T0 + 13), new_message(4, "g", "", T0 + 13)]);
+    let echo = echo.await.unwrap();
+    assert_eq!((new(&echo[0]).1, new(&echo[1]).1), (MessageState::Automatic, MessageState::Taken));
+});
