@@ -409,3 +409,11 @@ story!(any_sequence_of_merges_and_splits_keeps_the_order, |s: Stage| async move 
         assert_eq!(state(store, *item).await, ItemState::Registered);
     }
 });
+
+story!(an_item_that_cant_be_compared_waits_behind_the_others, |s: Stage| async move {
+    let one = crate::stage::item(&s.store, 1).await;
+    let two = crate::stage::item(&s.store, 2).await;
+    assert_eq!(s.store.incidents_due(10).await.unwrap().len(), 2);
+    s.store.incident_later(one.id, T0 + 1).await.unwrap();
+    assert_eq!(s.store.incidents_due(10).await.unwrap(), [two.id, one.id]);
+});

@@ -72,32 +72,27 @@ async fn sweep(sv: &Services) -> Result<(), DbError> {
     if !is_wanted(sv) {
         return sv.store.incidents_due_clear().await;
     }
-    for (id, e) in each(sv.store.incidents_due(BATCH).await?, |id| check_due(sv, id)).await? {
-        warn!(item = %id, error = %e, "not compared with the others: tried again behind those that wait");
-        sv.store.incident_later(id, now_ms()).await?;
+    for id in sv.store.incidents_due(BATCH).await? {
+        let compared = match sv.store.item_get(id).await {
+            Ok(Some(item)) => check(sv, &item).await,
+            Ok(None) => sv.store.incident_checked(id).await,
+            Err(e) => Err(e),
+        };
+        if let Some(e) = of_the_item(compared)? {
+            warn!(item = %id, error = %e, "not compared with the others: tried again behind those that wait");
+            sv.store.incident_later(id, now_ms()).await?;
+        }
     }
     Ok(())
 }
 
-async fn check_due(sv: &Services, id: Id) -> Result<(), DbError> {
-    match sv.store.item_get(id).await? {
-        Some(item) => check(sv, &item).await,
-        None => sv.store.incident_checked(id).await,
+/// Why this item can't be compared, which must not hold up the others; what is about the database is an error.
+fn of_the_item(compared: Result<(), DbError>) -> Result<Option<DbError>, DbError> {
+    match compared {
+        Ok(()) => Ok(None),
+        Err(e) if e.is_transient() || matches!(e, DbError::Closed) => Err(e),
+        Err(e) => Ok(Some(e)),
     }
-}
-
-/// Compares each, whatever became of those before it; which failed, and why. What is about the database and
-/// not about the item ends it.
-async fn each(ids: Vec<Id>, compare: impl AsyncFn(Id) -> Result<(), DbError>) -> Result<Vec<(Id, DbError)>, DbError> {
-    let mut failed = Vec::new();
-    for id in ids {
-        match compare(id).await {
-            Ok(()) => {}
-            Err(e) if e.is_transient() || matches!(e, DbError::Closed) => return Err(e),
-            Err(e) => failed.push((id, e)),
-        }
-    }
-    Ok(failed)
 }
 
 /// Compares a new item with the others and merges it where that is certain. The later incident goes
@@ -157,23 +152,14 @@ async fn merge(sv: &Services, item: &Item, best: &Candidate) -> Result<ItemLink,
 mod tests {
     use super::*;
 
-    #[tokio::test]
-    async fn an_item_that_cant_be_compared_holds_up_no_other() {
-        let ids: Vec<Id> = (0..3).map(|_| Id::new()).collect();
-        let compared = std::cell::RefCell::new(Vec::new());
-        let compare = |id| {
-            compared.borrow_mut().push(id);
-            std::future::ready(if id == ids[0] { Err(DbError::NotFound) } else { Ok(()) })
-        };
-        let failed = each(ids.clone(), compare).await.unwrap();
-        assert!(matches!(failed[..], [(id, DbError::NotFound)] if id == ids[0]));
-        assert_eq!(*compared.borrow(), ids);
-        compared.borrow_mut().clear();
-        let away = |id| {
-            compared.borrow_mut().push(id);
-            std::future::ready(Err(DbError::Busy))
-        };
-        assert!(each(ids.clone(), away).await.is_err());
-        assert_eq!(*compared.borrow(), ids[..1], "a database that is away is asked once");
+    #[test]
+    fn an_item_that_cant_be_compared_holds_up_no_other() {
+        assert!(matches!(of_the_item(Ok(())), Ok(None)));
+        assert!(matches!(of_the_item(Err(DbError::NotFound)), Ok(Some(DbError::NotFound))));
+        let text = DbError::Conflict("merged twice".into());
+        assert!(matches!(of_the_item(Err(text)), Ok(Some(_))));
+        for away in [DbError::Busy, DbError::Closed, DbError::Commit(String::new())] {
+            assert!(of_the_item(Err(away)).is_err(), "a database that is away is asked once");
+        }
     }
 }
