@@ -79,6 +79,8 @@ pub struct Services {
     pub intake: crate::intake::Intake,
     /// What the console is told as it happens.
     pub events: Arc<crate::events::Events>,
+    /// Queues, operators and calls as they are now.
+    pub floor: crate::floor::Watch,
     /// What the self-test saw.
     pub robot: crate::robot::Robot,
     /// Calls to outside numbers at once.
@@ -195,6 +197,7 @@ pub(crate) async fn build(
         intake: crate::intake::Intake::new(&config, metrics.registry())?,
         metrics,
         events: Arc::default(),
+        floor: crate::floor::Watch::default(),
         robot: crate::robot::Robot::default(),
         dialouts: crate::dialout::Slots::default(),
         board: crate::incident::announce::Board::default(),
@@ -355,6 +358,7 @@ fn spawn_workers(sv: &Arc<Services>, core: &Arc<Core>) {
     crate::robot::spawn(sv);
     tokio::spawn(trace::keep::run(Arc::clone(sv)));
     crate::worklist::spawn(sv);
+    crate::floor::spawn(sv);
     crate::channels::wechat::spawn(sv);
     let (done_tx, done_rx) = mpsc::channel(256);
     let worker = std::env::current_exe().unwrap_or_else(|_| "hotline".into());

@@ -17,6 +17,7 @@ pub mod config;
 pub mod console;
 pub mod dialout;
 pub mod events;
+pub mod floor;
 pub mod geo;
 pub mod incident;
 pub mod intake;

@@ -2,7 +2,9 @@
 
 use tokio::sync::oneshot;
 
-use super::guest::{GuestView, Part};
+use super::driver::{Driver, Side};
+use super::guest::Part;
+use super::state::{CallState, View};
 use crate::acd::OperatorRef;
 
 /// Why a command wasn't carried out.
@@ -35,84 +37,144 @@ pub enum ControlError {
     /// In the talk already, in a part this wish doesn't change.
     #[error("对方已以其他身份在本通话中,请先退出 / in this talk already in another part: leave it first")]
     OtherPart,
+    /// The phone rings: nobody but the phone itself can pick it up.
+    #[error("请在话机上接听 / this phone can't be told to answer: pick it up")]
+    PickUp,
+    /// Something else is going on that has to end first.
+    #[error("请先结束正在进行的咨询或转接 / a consultation or transfer is going on: end it first")]
+    Busy,
+    /// No consultation, or nobody has answered yet.
+    #[error("没有已接通的咨询 / no consultation with somebody who has answered")]
+    NoConsult,
+    /// Not waiting in a queue.
+    #[error("该来电不在排队 / this caller isn't waiting")]
+    NotWaiting,
+    /// No such queue.
+    #[error("没有这个队列 / no such queue: {0}")]
+    NoQueue(String),
+    /// No emergency service of this number.
+    #[error("未配置该紧急号码(dialout.emergency)/ no such emergency number in dialout.emergency")]
+    NoService,
+    /// Keys that don't exist, or too many.
+    #[error("按键应为 1–32 个 0–9 * # A–D / 1 to 32 keys of 0–9 * # A–D")]
+    BadDigits,
+    /// Nobody of this id in the talk.
+    #[error("对方不在本通话中 / nobody of this id is in the talk")]
+    NoGuest,
+    /// An outside number that isn't called, and why.
+    #[error("{0}")]
+    Outside(String),
     /// The talk is full.
     #[error("本通话人数已满,请先请一方离开 / the talk is full: let somebody leave first")]
     TooManyGuests,
 }
 
-/// Outcome of a command about guests: who is there now.
-pub type Guests = Result<Vec<GuestView>, ControlError>;
+/// Outcome of a command: what holds now.
+pub type Outcome = Result<CallState, ControlError>;
 
-/// A command to a call's driver. `operator` is who asks.
+/// Where an operator sends a citizen without asking first.
+#[derive(Debug, Clone)]
+pub enum Target {
+    /// A colleague's phone.
+    Phone(OperatorRef),
+    /// A queue, by name.
+    Queue(String),
+    /// An outside number, under `dialout`'s rule.
+    Number(String),
+}
+
+/// What an operator asks of their own talk. Asking twice is asking once, but for `Digits`.
+#[derive(Debug)]
+pub enum Wish {
+    /// How things stand.
+    State,
+    /// 接听: only a phone can pick up.
+    Answer,
+    /// 结束: the talk is over, the citizen goes on to the survey.
+    End,
+    /// A real hang-up: `harassment`, `silence` or `citizen_request`.
+    HangUp(String),
+    /// Hold, or take back.
+    Hold(bool),
+    /// 静音: nobody hears the operator, or they do again.
+    Mute(bool),
+    /// Pause the talk's recording, or go on with it.
+    PauseRecording(bool),
+    /// Keys for the other side.
+    Digits {
+        /// Who hears them: a guest's id, else the citizen.
+        to: Option<String>,
+        /// 0–9, `*`, `#`, A–D.
+        digits: String,
+    },
+    /// 三方: a colleague joins.
+    Invite(OperatorRef),
+    /// The operator lets a colleague, or who was called for help, go.
+    Dismiss(String),
+    /// 咨询: a colleague is asked while the citizen hears music.
+    Consult(OperatorRef),
+    /// The consultation is over, the citizen is back.
+    ConsultEnd,
+    /// The colleague asked joins the talk.
+    ConsultJoin,
+    /// The colleague asked takes the citizen over.
+    ConsultComplete,
+    /// The citizen is sent on.
+    Transfer(Target),
+    /// Who was being rung for the citizen isn't any more.
+    TransferEnd,
+    /// 110, 119, 120 join the talk.
+    Emergency(String),
+    /// 紧急: the call is marked red, the shift leader paged.
+    Flag,
+    /// 求助: the shift leader is asked for help, or isn't any more.
+    Help(bool),
+}
+
+/// What a shift leader asks of somebody's call.
+#[derive(Debug)]
+pub enum LeaderWish {
+    /// How things stand.
+    State,
+    /// 监听, 耳语, 强插: their phone is rung, or their part changes.
+    Supervise(OperatorRef, Part),
+    /// They leave.
+    Leave,
+    /// 接管: the operator leaves, the leader stays.
+    TakeCall(OperatorRef),
+    /// 强拆: the call is over.
+    ForceEnd(String),
+    /// The waiting caller goes to the front, or to another queue.
+    Move {
+        /// The queue; absent: the same.
+        queue: Option<String>,
+        /// Before everybody but danger.
+        front: bool,
+    },
+}
+
+/// A command to a call's driver.
 #[derive(Debug)]
 pub enum Control {
-    /// 结束: the talk is over, the citizen goes on to the survey.
-    End {
+    /// From an operator's console.
+    Operator {
         /// Who asks.
-        operator: String,
-        /// Outcome.
-        reply: oneshot::Sender<Result<(), ControlError>>,
-    },
-    /// A real hang-up with its reason code.
-    HangUp {
-        /// Who asks.
-        operator: String,
-        /// `harassment`, `silence` or `citizen_request`.
-        reason: String,
-        /// Outcome.
-        reply: oneshot::Sender<Result<(), ControlError>>,
-    },
-    /// Hold or take back.
-    Hold {
-        /// Who asks.
-        operator: String,
-        /// Hold (true) or back.
-        on: bool,
-        /// Outcome.
-        reply: oneshot::Sender<Result<(), ControlError>>,
-    },
-    /// Pause the talk's recording, or go on with it.
-    PauseRecording {
-        /// Who asks.
-        operator: String,
-        /// Pause (true) or go on.
-        paused: bool,
-        /// Outcome.
-        reply: oneshot::Sender<Result<(), ControlError>>,
-    },
-    /// 监听, 耳语, 强插: a leader's phone is rung, or their part changes.
-    Supervise {
-        /// Whose phone.
-        who: OperatorRef,
-        /// What they may do.
-        part: Part,
-        /// Outcome.
-        reply: oneshot::Sender<Guests>,
-    },
-    /// A leader leaves.
-    LeaveTalk {
-        /// User id.
         user: String,
+        /// What.
+        wish: Wish,
+        /// `Idempotency-Key`: the same one again does nothing.
+        key: Option<String>,
         /// Outcome.
-        reply: oneshot::Sender<Guests>,
+        reply: oneshot::Sender<Outcome>,
     },
-    /// 三方: the operator asks a colleague in.
-    Invite {
+    /// From a shift leader's.
+    Leader {
         /// Who asks.
-        operator: String,
-        /// Whose phone.
-        who: OperatorRef,
-        /// Outcome.
-        reply: oneshot::Sender<Guests>,
-    },
-    /// The operator lets a colleague go.
-    Dismiss {
-        /// Who asks.
-        operator: String,
-        /// User id of the colleague.
         user: String,
+        /// What.
+        wish: LeaderWish,
         /// Outcome.
-        reply: oneshot::Sender<Guests>,
+        reply: oneshot::Sender<Outcome>,
     },
     /// The operator's phone calls a colleague's during the talk.
     Consult(Box<crate::net::sip::NewCall>),
@@ -135,55 +197,24 @@ pub const SHUTDOWN: &str = "shutdown";
 
 const SILENCE_BEFORE_HANG_UP_S: u64 = 20;
 
-impl super::driver::Driver {
+impl Driver {
     pub(crate) async fn on_control(&mut self, control: Control) {
-        use super::driver::Side;
         match control {
-            Control::End { operator, reply } => {
-                let allowed = self.allow(&operator);
-                if allowed.is_ok() {
-                    self.talk_over(Side::Operator, "operator_end").await;
-                }
-                let _ = reply.send(allowed);
+            Control::Operator { user, wish, key, reply } => {
+                let done = if self.desk.is_repeated(key.as_deref()) {
+                    Ok(())
+                } else {
+                    let done = Box::pin(self.wish(&user, wish)).await;
+                    if done.is_ok() {
+                        self.desk.remember(key);
+                    }
+                    done
+                };
+                let _ = reply.send(done.map(|()| self.state(View::Operator)));
             }
-            Control::HangUp { operator, reason, reply } => {
-                let allowed = self.allow(&operator).and_then(|()| self.allow_hang_up(&reason));
-                if allowed.is_ok() {
-                    self.talk_over(Side::Operator, "operator_hang_up").await;
-                    self.end_line(Side::Operator, &reason);
-                }
-                let _ = reply.send(allowed);
-            }
-            Control::Hold { operator, on, reply } => {
-                let allowed = self.allow(&operator);
-                if allowed.is_ok() {
-                    self.hold(super::operator::HeldBy::Console, on).await;
-                }
-                let _ = reply.send(allowed);
-            }
-            Control::PauseRecording { operator, paused, reply } => {
-                let _ = reply.send(self.allow(&operator).and_then(|()| self.pause_recording(&operator, paused)));
-            }
-            Control::Supervise { who, part, reply } => {
-                let admitted = self.admit_guest(who, part);
-                let _ = reply.send(admitted.map(|()| self.guest_views(false)));
-            }
-            Control::LeaveTalk { user, reply } => {
-                self.dismiss_guest(&user);
-                let _ = reply.send(Ok(self.guest_views(false)));
-            }
-            Control::Invite { operator, who, reply } => {
-                let admitted = self.allow(&operator).and_then(|()| self.admit_guest(who, Part::Join));
-                let _ = reply.send(admitted.map(|()| self.guest_views(true)));
-            }
-            Control::Dismiss { operator, user, reply } => {
-                let allowed = self.allow(&operator);
-                // A leader stays until they leave themselves.
-                let is_invited = self.guests.iter().any(|g| g.who.id == user && g.part == Part::Join);
-                if allowed.is_ok() && is_invited {
-                    self.dismiss_guest(&user);
-                }
-                let _ = reply.send(allowed.map(|()| self.guest_views(true)));
+            Control::Leader { user, wish, reply } => {
+                let done = Box::pin(self.leader_wish(&user, wish)).await;
+                let _ = reply.send(done.map(|()| self.state(View::Leader)));
             }
             Control::Consult(new) => self.begin_consult(*new).await,
             Control::TakeOver { new, reply } => {
@@ -192,14 +223,15 @@ impl super::driver::Driver {
             }
             Control::Shutdown => {
                 if self.operator.as_ref().is_some_and(|o| o.talking) {
-                    self.talk_over(Side::System, "shutdown").await;
+                    self.talk_over(Side::System, SHUTDOWN).await;
                 }
                 self.end_line(Side::System, SHUTDOWN);
             }
         }
     }
 
-    fn allow(&self, operator: &str) -> Result<(), ControlError> {
+    /// Only the talk's own operator may.
+    pub(crate) fn allow(&self, operator: &str) -> Result<(), ControlError> {
         match &self.operator {
             Some(o) if o.who.id != operator => Err(ControlError::NotYours),
             Some(o) if o.talking => Ok(()),
@@ -207,7 +239,7 @@ impl super::driver::Driver {
         }
     }
 
-    fn allow_hang_up(&self, reason: &str) -> Result<(), ControlError> {
+    pub(crate) fn allow_hang_up(&self, reason: &str) -> Result<(), ControlError> {
         if !HANG_UP_REASONS.contains(&reason) {
             return Err(ControlError::ReasonNeeded);
         }

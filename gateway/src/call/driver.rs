@@ -13,6 +13,7 @@ use tracing::{debug, error};
 
 use super::consult::Consult;
 use super::control::Control;
+use super::desk::Desk;
 use super::finish::Finished;
 use super::guest::Guest;
 use super::leg::Leg;
@@ -24,6 +25,7 @@ use super::story::Story;
 use super::transfer::Transfer;
 use crate::acd::{CallNews, Lane};
 use crate::app::Services;
+use crate::clock::now_ms;
 use crate::config::Record;
 use crate::dialout::Permit;
 use crate::net::media::MediaEvent;
@@ -124,6 +126,9 @@ pub(crate) struct Driver {
     /// Operators who sent this caller on to a queue: not to them again.
     pub(crate) excluded: BTreeSet<String>,
     pub(crate) stage: Stage,
+    /// Epoch ms.
+    pub(crate) stage_since: i64,
+    pub(crate) desk: Box<Desk>,
     pub(crate) lane: Lane,
     pub(crate) waiting: bool,
     /// The recording notice came to its end.
@@ -248,7 +253,7 @@ impl Driver {
         } else if self.consult.as_ref().is_some_and(|c| c.caller.session == id || c.target.session == id) {
             self.on_consult(id, event).await;
         } else if let Some(index) = self.guests.iter().position(|g| g.leg.session == id) {
-            self.on_guest(index, event);
+            self.on_guest(index, event).await;
         } else {
             debug!(call = %self.call, ?id, "event of a leg that is gone");
         }
@@ -313,8 +318,11 @@ impl Driver {
         if stage != self.stage {
             self.story.patch(CallPatch { stage: Some(stage.as_str().to_owned()), ..CallPatch::default() });
         }
-        self.stage = stage;
+        if std::mem::replace(&mut self.stage, stage) != stage {
+            self.stage_since = now_ms();
+            self.tell_call();
+        }
         let operator = self.operator.as_ref().map(|o| o.who.id.clone());
-        self.sv.live.update(&self.call.to_string(), stage.as_str(), operator);
+        self.sv.live.update(&self.call.to_string(), (stage.as_str(), self.stage_since), &self.queue, operator);
     }
 }

@@ -117,6 +117,8 @@ impl Driver {
 
     fn danger(&self) {
         self.sv.metrics.red_lane.inc();
+        let data = serde_json::json!({ "call": self.call, "queue": self.queue });
+        self.sv.events.publish("red", crate::events::Audience::Leaders, None, data);
         warn!(call = %self.call, "red lane: the citizen reports danger");
     }
 
@@ -129,7 +131,7 @@ impl Driver {
         self.farewell_until = Some((Instant::now() + Duration::from_millis(length), reason));
     }
 
-    async fn set_lane(&mut self, lane: Lane) {
+    pub(crate) async fn set_lane(&mut self, lane: Lane) {
         self.lane = lane;
         if self.waiting {
             self.sv.acd.set_lane(&self.queue, &self.call.to_string(), lane).await;
@@ -151,6 +153,7 @@ impl Driver {
             self.release_leg(&operator.leg);
             self.story
                 .event("operator_ring_end", serde_json::json!({ "operator": operator.who.id, "why": "caller_left" }));
+            self.tell_left(&operator.who.id, "caller_left");
         }
     }
 

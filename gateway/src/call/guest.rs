@@ -10,10 +10,12 @@ use super::control::ControlError;
 use super::driver::Driver;
 use super::leg::Leg;
 use super::operator::{HeldBy, RingError};
+use super::route::Route;
 use crate::acd::OperatorRef;
+use crate::dialout::Permit;
 
 /// Guests of one talk at once; with citizen and operator they fit into one mix.
-const GUESTS_MAX: usize = 4;
+pub(crate) const GUESTS_MAX: usize = 4;
 
 /// What a guest may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, serde::Deserialize, utoipa::ToSchema)]
@@ -27,6 +29,8 @@ pub enum Part {
     Barge,
     /// 三方: heard by all, asked in by the operator.
     Join,
+    /// 咨询: talks with the operator while the citizen hears music.
+    Consult,
 }
 
 impl Part {
@@ -44,6 +48,7 @@ impl Part {
             Self::Whisper => "whisper",
             Self::Barge => "barge",
             Self::Join => "join",
+            Self::Consult => "consult",
         }
     }
 
@@ -52,15 +57,21 @@ impl Part {
     fn change(self, wish: Self) -> Result<Self, ControlError> {
         match (self, wish) {
             // As of a phone that can't be rung: the operator must not learn of a listener.
-            (Self::Listen, Self::Join) => Err(ControlError::NoPhone),
-            (_, Self::Join) | (Self::Join, _) if self != wish => Err(ControlError::OtherPart),
+            (Self::Listen, Self::Join | Self::Consult) => Err(ControlError::NoPhone),
+            _ if self != wish && (self.is_operators() || wish.is_operators()) => Err(ControlError::OtherPart),
             _ => Ok(wish),
         }
     }
 
+    /// Asked in by the operator, who therefore knows of them.
+    #[must_use]
+    pub const fn is_operators(self) -> bool {
+        matches!(self, Self::Join | Self::Consult)
+    }
+
     /// How others hear this guest: music of a phone that holds reaches nobody.
     pub(crate) const fn heard_as(self, holding: bool) -> Self {
-        if holding { Self::Listen } else { self }
+        if holding && !matches!(self, Self::Consult) { Self::Listen } else { self }
     }
 }
 
@@ -72,6 +83,10 @@ pub(crate) struct Guest {
     pub(crate) talking: bool,
     /// Their own phone holds.
     pub(crate) holding: bool,
+    /// Of somebody outside: leave to call them, and the trunk's place.
+    pub(crate) outside: Option<Box<(Permit, Route)>>,
+    /// Takes the citizen over as soon as their phone is picked up.
+    pub(crate) takes: bool,
 }
 
 /// A guest, for answers of the API.
@@ -118,10 +133,23 @@ impl Driver {
             info!(call = %self.call, guest = %who.name, why, "guest's phone can't be rung");
             ControlError::NoPhone
         })?;
-        self.sound.guests.insert(leg.id());
-        self.story.event("guest_ring", json!({ "user": who.id, "part": part.as_str() }));
-        self.guests.push(Guest { who, part, leg, talking: false, holding: false });
+        self.add_guest(Guest { who, part, leg, talking: false, holding: false, outside: None, takes: false });
         Ok(())
+    }
+
+    pub(crate) fn add_guest(&mut self, guest: Guest) {
+        self.sound.guests.insert(guest.leg.id());
+        self.story.event("guest_ring", json!({ "user": guest.who.id, "part": guest.part.as_str() }));
+        let part = guest.part;
+        self.guests.push(guest);
+        self.tell_guests(part);
+    }
+
+    /// Whom the operator asked in is no secret to them; who supervises is.
+    fn tell_guests(&self, part: Part) {
+        if part.is_operators() {
+            self.tell_call();
+        }
     }
 
     /// A guest leaves; nobody of that name is no error.
@@ -138,16 +166,26 @@ impl Driver {
         }
     }
 
-    fn let_guest_go(&mut self, index: usize, why: &str) {
+    pub(crate) fn let_guest_go(&mut self, index: usize, why: &str) {
         let guest = self.guests.remove(index);
         self.sv.sip.hang_up(guest.leg.session, why);
         self.release_leg(&guest.leg);
         self.story.event("guest_left", json!({ "user": guest.who.id, "part": guest.part.as_str(), "why": why }));
         self.connect();
+        self.tell_guests(guest.part);
+    }
+
+    /// A guest is gone by themselves, or never came. The citizen doesn't go on hearing music for nobody.
+    async fn guest_gone(&mut self, index: usize, why: &str) {
+        let was_consulted = self.guests.get(index).is_some_and(|g| g.part == Part::Consult);
+        self.let_guest_go(index, why);
+        if was_consulted {
+            self.hold(HeldBy::Console, false).await;
+        }
     }
 
     /// What happens on a guest's leg.
-    pub(crate) fn on_guest(&mut self, index: usize, event: Event) {
+    pub(crate) async fn on_guest(&mut self, index: usize, event: Event) {
         let (sip, events) = (&self.sv.sip, self.sip_tx.clone());
         let Some(guest) = self.guests.get_mut(index) else { return };
         match event {
@@ -157,22 +195,29 @@ impl Driver {
                     guest.talking = true;
                     guest.holding = settled.they_hold;
                     let joined = json!({ "user": guest.who.id, "part": guest.part.as_str() });
+                    let (part, takes) = (guest.part, guest.takes);
                     self.story.event("guest_joined", joined);
-                    return self.connect();
+                    if takes {
+                        return self.guest_takes_over(index).await;
+                    }
+                    self.connect();
+                    return self.tell_guests(part);
                 }
                 sip.hang_up(guest.leg.session, "488");
                 if !guest.leg.dial_plain(sip, events, 488) {
-                    self.let_guest_go(index, "488");
+                    self.guest_gone(index, "488").await;
                 }
             }
-            Event::Failed { code, .. } => {
+            Event::Failed { code, reason, retry_after_s, .. } => {
                 if guest.leg.dial_plain(sip, events, code) {
                     let (session, phone) = (guest.leg.session, guest.who.sip_user.clone());
                     return self.name_leg(session, &phone, false);
                 }
-                self.let_guest_go(index, &code.to_string());
+                if !self.guest_over_next_trunk(index, code, &reason, retry_after_s) {
+                    self.guest_gone(index, &code.to_string()).await;
+                }
             }
-            Event::Ended { .. } => self.let_guest_go(index, "hung up"),
+            Event::Ended { .. } => self.guest_gone(index, "hung up").await,
             Event::Transfer { id, .. } => sip.reject_transfer(id, 603),
             Event::Reoffer { sdp, .. } => {
                 if let Some(guest) = self.guests.get(index)
@@ -204,11 +249,21 @@ impl Driver {
     /// The operator's phone is gone: whom they asked in goes on with the citizen. False: nobody is there.
     pub(crate) async fn hand_over_to_guest(&mut self) -> bool {
         let Some(index) = self.guests.iter().position(|g| g.talking && g.part == Part::Join) else { return false };
+        self.guest_takes_over(index).await;
+        true
+    }
+
+    /// A guest whose phone is picked up is the citizen's operator from now on.
+    pub(crate) async fn guest_takes_over(&mut self, index: usize) {
         let guest = self.guests.remove(index);
         self.sound.guests.remove(&guest.leg.id());
+        if let Some(outside) = guest.outside {
+            self.sound.third.insert(guest.leg.id());
+            self.permits.push(outside.0);
+            self.outside.push(outside.1);
+        }
         self.hand_over(guest.who, guest.leg).await;
         self.hold(HeldBy::Phone, guest.holding).await;
-        true
     }
 }
 
@@ -223,6 +278,8 @@ mod tests {
         assert_eq!(Part::Listen.change(Part::Join), Err(ControlError::NoPhone), "a listener stays unknown");
         assert_eq!(Part::Whisper.change(Part::Join), Err(ControlError::OtherPart));
         assert_eq!(Part::Barge.change(Part::Join), Err(ControlError::OtherPart));
+        assert_eq!(Part::Listen.change(Part::Consult), Err(ControlError::NoPhone));
+        assert_eq!(Part::Whisper.change(Part::Consult), Err(ControlError::OtherPart));
     }
 
     #[test]
@@ -244,6 +301,7 @@ mod tests {
 
     #[test]
     fn a_guest_whose_phone_holds_is_heard_by_nobody() {
+        assert_eq!(Part::Consult.heard_as(true), Part::Consult, "a holding phone mustn't hear the citizen");
         for part in [Part::Listen, Part::Whisper, Part::Barge, Part::Join] {
             assert_eq!(part.heard_as(true), Part::Listen);
             assert_eq!(part.heard_as(false), part);

@@ -1,61 +1,96 @@
 //! Who hears whom in a talk: the one place that says so.
 
-use hotline_media::LegId;
+use std::sync::Arc;
+
 use hotline_media::engine::MixRow;
+use hotline_media::{Clip, LegId};
 
 use super::driver::Driver;
 use super::guest::Part;
 
+/// No prompt of the flow has this number: they count from 1.
+const SILENCE_PLAY: u64 = 0;
+const SILENCE_SAMPLES: usize = 8_000;
+
+fn silence() -> Arc<Clip> {
+    Arc::new(Clip::from_samples(vec![0; SILENCE_SAMPLES]))
+}
+
 /// The legs of a talk at one moment.
 #[derive(Clone, Debug)]
-struct Table {
+pub(crate) struct Table {
     citizen: LegId,
     operator: LegId,
     /// The citizen takes part; false while they hear music.
     together: bool,
+    /// Nobody hears the operator.
+    muted: bool,
     guests: Vec<(LegId, Part)>,
 }
 
 impl Table {
-    /// One row per leg. Nobody hears themselves; a whisper reaches the operator's row and no other.
-    fn rows(&self) -> Vec<MixRow> {
+    /// One row per leg. Nobody hears themselves; a whisper reaches the operator's row and no other; who is consulted
+    /// hears and is heard while the citizen isn't there, and never hears the citizen.
+    pub(crate) fn rows(&self) -> Vec<MixRow> {
         let citizen = self.together.then_some(self.citizen);
         let speakers: Vec<LegId> = self.guests.iter().filter(|(_, part)| part.speaks()).map(|(leg, _)| *leg).collect();
         let whisperers = self.guests.iter().filter(|(_, part)| *part == Part::Whisper).map(|(leg, _)| *leg);
+        let consulted = self.guests.iter().filter(|(_, part)| *part == Part::Consult && !self.together);
+        let consulted: Vec<LegId> = consulted.map(|(leg, _)| *leg).collect();
+        let operator = (!self.muted).then_some(self.operator);
         let others = |leg: LegId| speakers.iter().copied().filter(move |speaker| *speaker != leg);
         let for_citizen: Vec<LegId> =
-            if self.together { others(self.citizen).chain([self.operator]).collect() } else { Vec::new() };
+            if self.together { others(self.citizen).chain(operator).collect() } else { Vec::new() };
+        let for_operator = citizen.into_iter().chain(speakers.iter().copied()).chain(whisperers);
         let mut rows = vec![
             MixRow { leg: self.citizen, hears: for_citizen },
-            MixRow {
-                leg: self.operator,
-                hears: citizen.into_iter().chain(speakers.iter().copied()).chain(whisperers).collect(),
-            },
+            MixRow { leg: self.operator, hears: for_operator.chain(consulted.iter().copied()).collect() },
         ];
-        for (leg, _) in &self.guests {
-            rows.push(MixRow {
-                leg: *leg,
-                hears: citizen.into_iter().chain([self.operator]).chain(others(*leg)).collect(),
-            });
+        for (leg, part) in &self.guests {
+            let hears = match part {
+                Part::Consult if self.together => Vec::new(),
+                Part::Consult => operator.into_iter().collect(),
+                Part::Join => citizen.into_iter().chain(operator).chain(others(*leg)).collect(),
+                Part::Listen | Part::Whisper | Part::Barge => {
+                    let all = citizen.into_iter().chain(operator).chain(others(*leg));
+                    all.chain(consulted.iter().copied()).collect()
+                }
+            };
+            rows.push(MixRow { leg: *leg, hears });
         }
         rows
     }
 }
 
 impl Driver {
+    /// The talk's legs, if there is a talk.
+    pub(crate) fn table(&self) -> Option<Table> {
+        let operator = self.operator.as_ref().filter(|o| o.talking)?;
+        let guests = self.guests.iter().filter(|g| g.talking);
+        Some(Table {
+            citizen: self.citizen.id(),
+            operator: operator.leg.id(),
+            together: !operator.holds.any() && self.transfer.is_none(),
+            muted: self.desk.muted,
+            guests: guests.map(|g| (g.leg.id(), g.part.heard_as(g.holding))).collect(),
+        })
+    }
+
     /// Tells the media thread what now holds. Without guests it is the plain bridge, or none.
     pub(crate) fn connect(&self) {
         let citizen = self.citizen.id();
-        let Some(operator) = self.operator.as_ref().filter(|o| o.talking) else {
-            return self.sv.media.unbridge(citizen);
-        };
-        let together = !operator.holds.any() && self.transfer.is_none();
-        let guests: Vec<(LegId, Part)> =
-            self.guests.iter().filter(|g| g.talking).map(|g| (g.leg.id(), g.part.heard_as(g.holding))).collect();
-        match (guests.is_empty(), together) {
-            (true, true) => self.sv.media.bridge(citizen, operator.leg.id()),
+        let Some(table) = self.table() else { return self.sv.media.unbridge(citizen) };
+        match (table.guests.is_empty(), table.together) {
+            (true, true) if !table.muted => self.sv.media.bridge(citizen, table.operator),
             (true, false) => self.sv.media.unbridge(citizen),
-            (false, _) => self.sv.media.mix(Table { citizen, operator: operator.leg.id(), together, guests }.rows()),
+            _ => {
+                let rows = table.rows();
+                if table.together && rows.iter().any(|row| row.leg == citizen && row.hears.is_empty()) {
+                    // A line without a packet is cut by some carriers.
+                    self.sv.media.play(citizen, SILENCE_PLAY, vec![silence()], true);
+                }
+                self.sv.media.mix(rows);
+            }
         }
     }
 }
@@ -70,7 +105,11 @@ mod tests {
     const FOURTH: LegId = LegId(4);
 
     fn hears(together: bool, guests: &[(LegId, Part)], leg: LegId) -> Vec<u64> {
-        let table = Table { citizen: CITIZEN, operator: OPERATOR, together, guests: guests.to_vec() };
+        heard_by(together, false, guests, leg)
+    }
+
+    fn heard_by(together: bool, muted: bool, guests: &[(LegId, Part)], leg: LegId) -> Vec<u64> {
+        let table = Table { citizen: CITIZEN, operator: OPERATOR, together, muted, guests: guests.to_vec() };
         let row = table.rows().into_iter().find(|row| row.leg == leg).unwrap();
         let mut heard: Vec<u64> = row.hears.iter().map(|leg| leg.0).collect();
         heard.sort_unstable();
@@ -102,6 +141,28 @@ mod tests {
             assert_eq!(hears(true, &guests, OPERATOR), [1, 3, 4]);
             assert_eq!(hears(true, &guests, GUEST), [1, 2, 4]);
         }
+    }
+
+    #[test]
+    fn nobody_hears_a_muted_operator_who_hears_everybody() {
+        let guests = [(GUEST, Part::Join), (FOURTH, Part::Whisper)];
+        assert_eq!(heard_by(true, true, &guests, CITIZEN), [3]);
+        assert_eq!(heard_by(true, true, &guests, OPERATOR), [1, 3, 4]);
+        assert_eq!(heard_by(true, true, &guests, GUEST), [1]);
+        assert_eq!(heard_by(true, true, &[], CITIZEN), [] as [u64; 0]);
+    }
+
+    #[test]
+    fn who_is_consulted_talks_with_the_operator_alone_and_never_hears_the_citizen() {
+        let guests = [(GUEST, Part::Consult), (FOURTH, Part::Listen)];
+        assert_eq!(hears(false, &guests, OPERATOR), [3]);
+        assert_eq!(hears(false, &guests, GUEST), [2]);
+        assert_eq!(hears(false, &guests, CITIZEN), [] as [u64; 0]);
+        assert_eq!(hears(false, &guests, FOURTH), [2, 3], "who listens hears the consultation too");
+        assert_eq!(hears(true, &guests, CITIZEN), [2]);
+        assert_eq!(hears(true, &guests, OPERATOR), [1]);
+        assert_eq!(hears(true, &guests, GUEST), [] as [u64; 0]);
+        assert_eq!(hears(true, &guests, FOURTH), [1, 2]);
     }
 
     #[test]

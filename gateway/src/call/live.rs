@@ -15,12 +15,16 @@ pub struct LiveCall {
     pub call: String,
     /// `greeting`, `queue`, `talk`, `survey` …
     pub stage: String,
+    /// The queue it waits in, or came from.
+    pub queue: String,
     /// Masked number.
     pub caller: String,
     /// Operator talking or ringing.
     pub operator: Option<String>,
     /// Start (epoch ms).
     pub since: i64,
+    /// Since when it is at this stage (epoch ms).
+    pub stage_since: i64,
     /// Who can't be heard just now.
     pub audio: Vec<AudioTrouble>,
 }
@@ -48,9 +52,11 @@ impl LiveCalls {
     }
 
     /// A call moved on.
-    pub fn update(&self, call: &str, stage: &str, operator: Option<String>) {
+    pub fn update(&self, call: &str, (stage, since): (&str, i64), queue: &str, operator: Option<String>) {
         if let Some(entry) = self.lock().get_mut(call) {
             stage.clone_into(&mut entry.view.stage);
+            entry.view.stage_since = since;
+            queue.clone_into(&mut entry.view.queue);
             entry.view.operator = operator;
         }
     }

@@ -1,7 +1,7 @@
 //! One driver per call: it owns the legs, runs the voice flow, follows the queue and writes the story.
 //!
 //! `driver` waits for what happens, the other files do what follows: `citizen` (the citizen's leg),
-//! `operator` (ringing and talking), `flow` (what the voice flow wants), `action` (what a flow asks
+//! `operator` (ringing and talking), `desk` and `supervise` (what operators and leaders ask through the console), `flow` (what the voice flow wants), `action` (what a flow asks
 //! the gateway), `recording`, `guest` (three-way, listening, whispering), `hearing` (who hears whom), and `finish` (rows
 //! after the end).
 
@@ -9,7 +9,9 @@ mod action;
 mod citizen;
 mod consult;
 mod control;
+mod desk;
 mod driver;
+mod emergency;
 mod finish;
 mod flow;
 mod guest;
@@ -25,12 +27,14 @@ mod route;
 mod security;
 mod selftest;
 mod start;
+mod state;
 mod story;
+mod supervise;
 mod takeover;
 mod transfer;
 mod trust;
 
-pub use control::{Control, ControlError, Guests, SHUTDOWN};
+pub use control::{Control, ControlError, LeaderWish, Outcome, SHUTDOWN, Target, Wish};
 pub use driver::{Origin, Verdict};
 pub use finish::Finished;
 pub use guest::{GuestView, Part};
@@ -40,3 +44,4 @@ pub use quality::{AudioTrouble, Grade};
 pub use recording::finish_orphans;
 pub use recover::{RecoverError, recover};
 pub use start::{inbound, outbound};
+pub use state::{CallState, View};

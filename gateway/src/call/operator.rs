@@ -86,6 +86,7 @@ impl Driver {
                 self.story.event("operator_ring", serde_json::json!({ "operator": who.id }));
                 self.operator = Some(OperatorLeg { who, leg, talking: false, holds: Holds::default() });
                 self.set_stage(self.stage);
+                self.tell_call();
             }
             Err(RingError { why, is_ours }) => {
                 info!(call = %self.call, operator = %who.name, why, "operator's phone can't be rung");
@@ -241,6 +242,7 @@ impl Driver {
         self.story.event("operator_declined", serde_json::json!({ "operator": operator.who.id, "code": code }));
         self.sv.acd.declined(&self.queue, &self.call.to_string(), &operator.who.id, why).await;
         self.set_stage(self.stage);
+        self.tell_left(&operator.who.id, "declined");
     }
 
     /// The talk is over; the citizen stays on the line unless it was them who left.
@@ -248,6 +250,7 @@ impl Driver {
         self.drop_transfer();
         let Some(operator) = self.operator.take() else { return };
         self.hold_ended();
+        self.desk.operator_left(&operator.who.id);
         self.times.talk_end_at.get_or_insert_with(now_ms);
         self.connect();
         self.dismiss_guests();
@@ -262,6 +265,7 @@ impl Driver {
             "talk_end",
             serde_json::json!({ "by": side.row().as_str(), "how": how, "operator": operator.who.id }),
         );
+        self.tell_left(&operator.who.id, how);
         self.set_stage(Stage::After);
         if self.line_ended_by.is_none() {
             self.input(Input::TalkEnded);
@@ -273,11 +277,13 @@ impl Driver {
         self.end_consult(487);
         let Some(operator) = self.operator.take() else { return };
         self.hold_ended();
+        self.desk.operator_left(&operator.who.id);
         self.connect();
         self.dismiss_guests();
         self.stop_talk_recording();
         self.release_leg(&operator.leg);
         self.sv.acd.released(&self.queue, &operator.who.id).await;
+        self.tell_left(&operator.who.id, "phone_lost");
         self.story.event("operator_lost", serde_json::json!({ "operator": operator.who.id }));
         self.wait_again(self.queue.clone()).await;
     }
@@ -329,6 +335,7 @@ impl Driver {
             self.tell_faults();
         }
         self.story.event("hold", serde_json::json!({ "on": on }));
+        self.tell_call();
     }
 
     pub(crate) fn hold_ended(&mut self) {

@@ -119,6 +119,7 @@ impl Driver {
             self.sv.media.pause_record(self.citizen.id(), paused);
             let kind = if paused { PAUSED } else { RESUMED };
             self.story.event(kind, serde_json::json!({ "recording": recording.id, "user": user }));
+            self.tell_call();
         }
         Ok(())
     }

@@ -228,9 +228,11 @@ fn announce(driver: &Driver) {
     let view = LiveCall {
         call: driver.call.to_string(),
         stage: Stage::Greeting.as_str().into(),
+        queue: driver.queue.clone(),
         caller: accept::shown(driver.number.as_ref(), driver.withheld),
         operator: None,
         since: now_ms(),
+        stage_since: now_ms(),
         audio: Vec::new(),
     };
     driver.sv.live.add(view, driver.control_tx.clone());
@@ -266,6 +268,8 @@ fn build(
         operator: None,
         machine,
         stage: Stage::Greeting,
+        stage_since: now_ms(),
+        desk: Box::default(),
         lane: Lane::Normal,
         waiting: false,
         notice_played: false,

@@ -7,7 +7,9 @@ use hotline_sip::{Event, SessionId, TransferTarget};
 use serde_json::json;
 use tracing::info;
 
+use super::control::ControlError;
 use super::driver::{Driver, Stage};
+use super::guest::Part;
 use super::leg::{Leg, Settled};
 use super::operator::{Holds, OperatorLeg, RingError};
 use super::outside;
@@ -20,13 +22,13 @@ use crate::privacy::{mask_phone, normalize_phone};
 
 /// The phone that is being rung for a citizen an operator hands on.
 pub(crate) struct Transfer {
-    /// The session whose REFER this serves.
-    referrer: SessionId,
+    /// The session whose REFER this serves; none where the console asked.
+    referrer: Option<SessionId>,
     pub(crate) leg: Leg,
     /// It rang (180/183): a failure after that is the person's, not the carrier's.
-    rang: bool,
+    pub(crate) rang: bool,
     /// The colleague; without an id somebody outside.
-    who: OperatorRef,
+    pub(crate) who: OperatorRef,
     /// Of somebody outside: leave to call them, and the trunk's place.
     outside: Option<(Permit, Route)>,
 }
@@ -37,21 +39,34 @@ impl Driver {
         if let Some(replaced) = target.replaces {
             return self.join(referrer, replaced).await;
         }
-        let Some(operator) = self.operator.as_ref().filter(|o| o.talking && o.leg.session == referrer) else {
+        if !self.operator.as_ref().is_some_and(|o| o.talking && o.leg.session == referrer) {
             return self.sv.sip.reject_transfer(referrer, 603);
-        };
+        }
         if self.transfer.is_some() || self.consult.is_some() {
             return self.sv.sip.reject_transfer(referrer, 491);
         }
-        let own = operator.who.sip_user.clone();
         if let Some(hotline) = hotline_of(&self.sv.config, std::slice::from_ref(&target.number)) {
             let queue = hotline.queue.clone();
-            return self.refer_to_queue(referrer, queue).await;
+            return self.refer_to_queue(Some(referrer), queue).await;
         }
-        match self.colleague(&target.number).await {
-            Some(_) if target.number == own => self.sv.sip.reject_transfer(referrer, 603),
-            Some(who) => self.refer_to_phone(referrer, who),
-            None => self.refer_outside(referrer, &target.number).await,
+        let begun = match self.colleague(&target.number).await {
+            Some(who) => self.refer_to_phone(Some(referrer), who),
+            None => self.refer_outside(Some(referrer), &target.number).await,
+        };
+        if let Err(why) = begun {
+            let code = match why {
+                ControlError::OwnTalk => 603,
+                ControlError::NoPhone => 480,
+                _ => 403,
+            };
+            self.sv.sip.reject_transfer(referrer, code);
+        }
+    }
+
+    /// The phone that asked, if one did, learns how far it is.
+    fn tell_referrer(&self, referrer: Option<SessionId>, code: u16) {
+        if let Some(referrer) = referrer {
+            self.sv.sip.transfer_progress(referrer, code);
         }
     }
 
@@ -62,9 +77,11 @@ impl Driver {
     }
 
     /// The citizen waits again, before everybody who never spoke to anyone; not for who sends them away.
-    async fn refer_to_queue(&mut self, referrer: SessionId, queue: String) {
-        self.sv.sip.accept_transfer(referrer);
-        self.sv.sip.transfer_progress(referrer, 200);
+    pub(crate) async fn refer_to_queue(&mut self, referrer: Option<SessionId>, queue: String) {
+        if let Some(referrer) = referrer {
+            self.sv.sip.accept_transfer(referrer);
+        }
+        self.tell_referrer(referrer, 200);
         let from = self.operator.as_ref().map(|o| o.who.id.clone()).unwrap_or_default();
         self.story.event("transfer_queue", json!({ "from": from, "queue": queue }));
         self.excluded.insert(from);
@@ -73,27 +90,40 @@ impl Driver {
         self.wait_again(queue).await;
     }
 
-    fn refer_to_phone(&mut self, referrer: SessionId, who: OperatorRef) {
+    pub(crate) fn refer_to_phone(&mut self, referrer: Option<SessionId>, who: OperatorRef) -> Result<(), ControlError> {
+        if self.operator.as_ref().is_some_and(|o| o.who.id == who.id) {
+            return Err(ControlError::OwnTalk);
+        }
         match self.dial_operator(&who) {
-            Ok(leg) => self.begin_transfer(Transfer { referrer, leg, rang: false, who, outside: None }),
+            Ok(leg) => {
+                self.begin_transfer(Transfer { referrer, leg, rang: false, who, outside: None });
+                Ok(())
+            }
             Err(RingError { why, .. }) => {
                 info!(call = %self.call, why, "transfer: the phone can't be rung");
                 self.story.event("transfer_refused", json!({ "to": who.id, "why": "unreachable" }));
-                self.sv.sip.reject_transfer(referrer, 480);
+                Err(ControlError::NoPhone)
             }
         }
     }
 
-    async fn refer_outside(&mut self, referrer: SessionId, number: &str) {
+    pub(crate) async fn refer_outside(
+        &mut self,
+        referrer: Option<SessionId>,
+        number: &str,
+    ) -> Result<(), ControlError> {
         let operator = self.operator.as_ref().and_then(|o| o.who.id.parse().ok());
         let number = normalize_phone(number, &self.sv.config.site.area_code).unwrap_or_else(|| number.to_owned());
         let wish = Wish { purpose: Purpose::Transfer, number: &number, task: None, call: Some(self.call), operator };
         let placed = match outside::has_trunk(&self.sv, Purpose::Transfer, &number) {
             Ok(()) => match dialout::permit(&self.sv, wish).await {
-                Ok(permit) => self.dial_outside(&permit).map(|(leg, route)| (leg, (permit, route))),
-                Err(refusal) => Err(refusal.as_str().to_owned()),
+                Ok(permit) => match self.dial_outside(&permit) {
+                    Ok((leg, route)) => Ok((leg, (permit, route))),
+                    Err(why) => Err((why.clone(), why)),
+                },
+                Err(refusal) => Err((refusal.as_str().to_owned(), refusal.to_string())),
             },
-            Err(why) => Err(why),
+            Err(why) => Err((why.clone(), why)),
         };
         let shown = mask_phone(&number);
         match placed {
@@ -101,15 +131,16 @@ impl Driver {
                 self.sound.third.insert(leg.id());
                 let who = OperatorRef { id: String::new(), name: shown, sip_user: String::new() };
                 self.begin_transfer(Transfer { referrer, leg, rang: false, who, outside: Some(outside) });
+                Ok(())
             }
-            Err(why) => {
+            Err((why, words)) => {
                 self.story.event("transfer_refused", json!({ "to": shown, "why": why }));
-                self.sv.sip.reject_transfer(referrer, 403);
+                Err(ControlError::Outside(words))
             }
         }
     }
 
-    fn dial_outside(&self, permit: &Permit) -> Result<(Leg, Route), String> {
+    pub(crate) fn dial_outside(&self, permit: &Permit) -> Result<(Leg, Route), String> {
         let mut route = outside::route(&self.sv, permit)?;
         let media = self.sv.media.open_leg_beside(self.citizen.id()).map_err(|e| e.to_string())?;
         self.sv.media_routes.add(media.id, self.media_tx.clone());
@@ -129,12 +160,15 @@ impl Driver {
 
     /// The citizen hears music while the target rings; the recording goes on.
     fn begin_transfer(&mut self, transfer: Transfer) {
-        self.sv.sip.accept_transfer(transfer.referrer);
+        if let Some(referrer) = transfer.referrer {
+            self.sv.sip.accept_transfer(referrer);
+        }
         let from = self.operator.as_ref().map(|o| o.who.id.clone());
         self.story.event("transfer_ring", json!({ "from": from, "to": transfer.who.id, "name": transfer.who.name }));
         self.transfer = Some(Box::new(transfer));
         self.connect();
         self.play_music();
+        self.tell_call();
     }
 
     pub(crate) fn play_music(&mut self) {
@@ -149,7 +183,8 @@ impl Driver {
             Event::Progress { code, .. } => {
                 if let Some(transfer) = &mut self.transfer {
                     transfer.rang |= matches!(code, 180 | 183);
-                    self.sv.sip.transfer_progress(transfer.referrer, code);
+                    let referrer = transfer.referrer;
+                    self.tell_referrer(referrer, code);
                 }
             }
             Event::Answered { sdp, .. } => {
@@ -159,7 +194,7 @@ impl Driver {
                     self.sv.sip.hang_up(transfer.leg.session, "488");
                     return self.transfer_failed(*transfer, 488).await;
                 }
-                self.sv.sip.transfer_progress(transfer.referrer, 200);
+                self.tell_referrer(transfer.referrer, 200);
                 if let Some((permit, route)) = transfer.outside {
                     self.permits.push(permit);
                     self.outside.push(route);
@@ -231,15 +266,16 @@ impl Driver {
     }
 
     /// Back to who tried it, else to the queue's head.
-    async fn transfer_failed(&mut self, transfer: Transfer, code: u16) {
+    pub(crate) async fn transfer_failed(&mut self, transfer: Transfer, code: u16) {
         self.release_leg(&transfer.leg);
-        self.sv.sip.transfer_progress(transfer.referrer, code);
+        self.tell_referrer(transfer.referrer, code);
         self.story.event("transfer_failed", json!({ "to": transfer.who.id, "code": code }));
         match self.operator.as_ref() {
             Some(operator) if operator.holds.any() => {}
             Some(_) => {
                 self.sv.media.stop_play(self.citizen.id());
                 self.connect();
+                self.tell_call();
             }
             None => {
                 self.stop_talk_recording();
@@ -255,6 +291,10 @@ impl Driver {
         self.sv.media.stop_play(self.citizen.id());
         let id = who.id.clone();
         self.operator = Some(OperatorLeg { who, leg, talking: true, holds: Holds::default() });
+        // Who was only asked has nothing to do with the next operator.
+        if let Some(asked) = self.guests.iter().position(|g| g.part == Part::Consult) {
+            self.let_guest_go(asked, "consultation over");
+        }
         self.connect();
         if !id.is_empty() {
             self.sv.acd.connected(&self.queue, &self.call.to_string(), &id).await;
@@ -273,7 +313,9 @@ impl Driver {
         self.connect();
         self.sv.sip.hang_up(operator.leg.session, how);
         self.release_leg(&operator.leg);
+        self.desk.operator_left(&operator.who.id);
         self.sv.acd.released(&self.queue, &operator.who.id).await;
+        self.tell_left(&operator.who.id, how);
     }
 
     /// The operator hung up while a phone rings for the citizen: that goes on.
@@ -294,7 +336,7 @@ impl Driver {
     /// The call ends or takes another turn: nobody is rung for it any more.
     pub(crate) fn drop_transfer(&mut self) {
         if let Some(transfer) = self.transfer.take() {
-            self.sv.sip.transfer_progress(transfer.referrer, 487);
+            self.tell_referrer(transfer.referrer, 487);
             self.sv.sip.hang_up(transfer.leg.session, "caller left");
             self.release_leg(&transfer.leg);
         }

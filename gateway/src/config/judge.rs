@@ -123,6 +123,14 @@ impl Config {
         within("casecore.timeout_ms", self.casecore.timeout_ms, 100, 120_000)?;
         within("trace.memory_mb", u64::from(self.trace.memory_mb), 0, 4_096)?;
         within("trace.keep_days", u64::from(self.trace.keep_days), 0, 365)?;
+        for (key, seconds) in [
+            ("alarm.wait_s", self.alarm.wait_s),
+            ("alarm.wrap_s", self.alarm.wrap_s),
+            ("alarm.away_s", self.alarm.away_s),
+            ("alarm.signed_out_s", self.alarm.signed_out_s),
+        ] {
+            within(key, seconds, 0, 86_400)?;
+        }
         within("worklist.lease_s", self.worklist.lease_s, 10, 3_600)?;
         within("worklist.acknowledge_s", self.worklist.acknowledge_s, 1, 86_400)?;
         for minutes in self.worklist.handle_min {

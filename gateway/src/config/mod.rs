@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+mod alarm;
 mod cmpp;
 mod codecs;
 mod dialout;
@@ -30,6 +31,7 @@ mod web;
 mod wechat;
 mod worklist;
 
+pub use alarm::Alarm;
 pub use cmpp::{CmppCheck, CmppLine, CmppNumbers, CmppVersion};
 pub use codecs::CodecName;
 pub use dialout::Dialout;
@@ -121,6 +123,8 @@ pub struct Config {
     pub texts: Texts,
     /// The operators' work queue.
     pub worklist: Worklist,
+    /// What the shift leader is alarmed about.
+    pub alarm: Alarm,
     /// Short messages.
     pub sms: Sms,
     /// When reports are taken for one incident.
@@ -365,11 +369,13 @@ pub struct Queue {
     pub wrap_s: u64,
     /// Callers waiting at most; further ones hear that we call them back.
     pub waiting_max: usize,
+    /// Only shift leaders serve it: the queue of a supervision number.
+    pub leaders_only: bool,
 }
 
 impl Default for Queue {
     fn default() -> Self {
-        Self { ring_timeout_s: 15, wrap_s: 30, waiting_max: 1_000 }
+        Self { ring_timeout_s: 15, wrap_s: 30, waiting_max: 1_000, leaders_only: false }
     }
 }
 

@@ -5,13 +5,12 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, Query, State};
 use hotline_db::{Call, CallEvent, CallFilter, LegQuality, Recording};
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
 
 use super::auth::{Role, User};
 use super::error::ApiError;
 use super::guest::tells_of_supervision;
 use super::{Api, audit, id_of, reason_of};
-use crate::call::{Control, ControlError, Grade, LiveCall};
+use crate::call::{Grade, LiveCall};
 
 /// Which calls.
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -55,14 +54,32 @@ pub(crate) async fn list(
         mos_below: q.mos_below.filter(|mos| mos.is_finite()),
         ..CallFilter::default()
     };
-    Ok(Json(api.sv.store.calls(filter).await?))
+    let mut calls = api.sv.store.calls(filter).await?;
+    calls.retain(|call| may_see(&api, &user, &call.did));
+    Ok(Json(calls))
 }
 
 /// 正在进行的通话
 #[utoipa::path(get, path = "/api/v1/calls/live", responses((status = 200, body = [LiveCall])))]
 pub(crate) async fn live(State(api): State<Api>, user: User) -> Result<Json<Vec<LiveCall>>, ApiError> {
     user.staff()?;
-    Ok(Json(api.sv.live.list()))
+    let mut live = api.sv.live.list();
+    live.retain(|call| !is_leaders(&api, &call.queue) || supervises(&user));
+    Ok(Json(live))
+}
+
+fn supervises(user: &User) -> bool {
+    user.has(&[Role::Leader, Role::Qa, Role::Manager])
+}
+
+fn is_leaders(api: &Api, queue: &str) -> bool {
+    api.sv.config.queue(queue).leaders_only
+}
+
+/// What came in on a supervision number (domain rule 2.5) is no operator's business.
+fn may_see(api: &Api, user: &User, did: &str) -> bool {
+    let leaders = |h: &crate::config::Hotline| h.number == did && is_leaders(api, &h.queue);
+    supervises(user) || !api.sv.config.hotlines.iter().any(leaders)
 }
 
 /// 一次通话
@@ -74,7 +91,8 @@ pub(crate) async fn show(
 ) -> Result<Json<CallView>, ApiError> {
     user.staff()?;
     let id = id_of(&id)?;
-    let call = api.sv.store.call_get(id).await?.ok_or_else(ApiError::missing)?;
+    let call = api.sv.store.call_get(id).await?.filter(|call| may_see(&api, &user, &call.did));
+    let call = call.ok_or_else(ApiError::missing)?;
     let recordings = api.sv.store.recordings_of_call(id).await?;
     let quality = api.sv.store.call_quality(id).await?;
     let quality = quality.into_iter().map(|leg| LegView { grade: leg.mos().map(Grade::of), leg }).collect();
@@ -89,69 +107,19 @@ pub(crate) async fn events(
     Path(id): Path<String>,
 ) -> Result<Json<Vec<CallEvent>>, ApiError> {
     user.staff()?;
-    let mut events = api.sv.store.call_events(id_of(&id)?).await?;
-    if !user.has(&[Role::Leader, Role::Qa, Role::Manager]) {
+    let id = id_of(&id)?;
+    if !supervises(&user) {
+        // One that isn't there has no events either.
+        let call = api.sv.store.call_get(id).await?;
+        if call.is_some_and(|call| !may_see(&api, &user, &call.did)) {
+            return Err(ApiError::missing());
+        }
+    }
+    let mut events = api.sv.store.call_events(id).await?;
+    if !supervises(&user) {
         events.retain(|event| !tells_of_supervision(&event.kind, &event.data));
     }
     Ok(Json(events))
-}
-
-/// How to end.
-#[derive(Default, Deserialize, utoipa::ToSchema)]
-pub(crate) struct EndForm {
-    /// Absent: 结束, the citizen goes on to the survey. `harassment`, `silence`, `citizen_request`: a real hang-up.
-    reason: Option<String>,
-}
-
-/// 结束通话
-#[utoipa::path(post, path = "/api/v1/calls/{id}/end", params(("id" = String, Path)), request_body = EndForm, responses((status = 204), (status = 403), (status = 409), (status = 422)))]
-pub(crate) async fn end(
-    State(api): State<Api>,
-    User(user): User,
-    Path(id): Path<String>,
-    body: Result<Json<EndForm>, JsonRejection>,
-) -> Result<axum::http::StatusCode, ApiError> {
-    let reason = body?.0.reason;
-    let operator = user.id.to_string();
-    tell(&api, &id, |reply| match &reason {
-        None => Control::End { operator, reply },
-        Some(reason) => Control::HangUp { operator, reason: reason.clone(), reply },
-    })
-    .await?;
-    if let Some(reason) = reason {
-        audit(&api.sv, &user, "hang_up", &format!("call:{id}"), Some(&reason)).await?;
-    }
-    Ok(axum::http::StatusCode::NO_CONTENT)
-}
-
-/// Hold or take back.
-#[derive(Deserialize, utoipa::ToSchema)]
-pub(crate) struct HoldForm {
-    on: bool,
-}
-
-/// 保持
-#[utoipa::path(post, path = "/api/v1/calls/{id}/hold", params(("id" = String, Path)), request_body = HoldForm, responses((status = 204), (status = 403), (status = 409)))]
-pub(crate) async fn hold(
-    State(api): State<Api>,
-    User(user): User,
-    Path(id): Path<String>,
-    body: Result<Json<HoldForm>, JsonRejection>,
-) -> Result<axum::http::StatusCode, ApiError> {
-    let on = body?.0.on;
-    tell(&api, &id, |reply| Control::Hold { operator: user.id.to_string(), on, reply }).await?;
-    Ok(axum::http::StatusCode::NO_CONTENT)
-}
-
-pub(super) async fn tell(
-    api: &Api,
-    call: &str,
-    command: impl FnOnce(oneshot::Sender<Result<(), ControlError>>) -> Control,
-) -> Result<(), ApiError> {
-    let control = api.sv.live.control(call).ok_or(ControlError::Gone)?;
-    let (reply, answer) = oneshot::channel();
-    control.send(Box::new(command(reply))).await.map_err(|_| ControlError::Gone)?;
-    Ok(answer.await.map_err(|_| ControlError::Gone)??)
 }
 
 /// Why the number is needed.

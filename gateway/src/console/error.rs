@@ -112,8 +112,18 @@ impl From<ControlError> for ApiError {
             | ControlError::OwnTalk
             | ControlError::NoPhone
             | ControlError::OtherPart
+            | ControlError::PickUp
+            | ControlError::Busy
+            | ControlError::NoConsult
+            | ControlError::NotWaiting
+            | ControlError::NoGuest
             | ControlError::TooManyGuests => StatusCode::CONFLICT,
-            ControlError::ReasonNeeded | ControlError::NotSilent => StatusCode::UNPROCESSABLE_ENTITY,
+            ControlError::Outside(_) => StatusCode::FORBIDDEN,
+            ControlError::ReasonNeeded
+            | ControlError::NotSilent
+            | ControlError::NoQueue(_)
+            | ControlError::NoService
+            | ControlError::BadDigits => StatusCode::UNPROCESSABLE_ENTITY,
         };
         Self::new(status, "call_control", e.to_string())
     }

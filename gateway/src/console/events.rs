@@ -5,13 +5,21 @@ use axum::extract::{Query, State};
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
+use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::oneshot;
 
 use super::Api;
-use super::auth::User;
+use super::auth::{Role, User};
 use super::error::ApiError;
 use super::work::person;
+use crate::call::{CallState, Control, Wish};
 use crate::events::limits;
+use crate::floor::{figures_of, state_of};
+
+/// A call that is too busy to say how it stands is left out of a snapshot.
+const CALL_WAIT: Duration = Duration::from_secs(1);
 
 /// Where to go on.
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -21,7 +29,7 @@ pub(crate) struct EventQuery {
 }
 
 /// 事件流
-#[utoipa::path(get, path = "/api/v1/events", params(EventQuery, ("Last-Event-ID" = Option<String>, Header, description = "the last id seen")), responses((status = 200, content_type = "text/event-stream", description = "`work`, `red`, `work_late` with ids; `reset`: some were missed, read the lists again"), (status = 429)))]
+#[utoipa::path(get, path = "/api/v1/events", params(EventQuery, ("Last-Event-ID" = Option<String>, Header, description = "the last id seen")), responses((status = 200, content_type = "text/event-stream", description = "`snapshot` first (me, my call, queues) unless it goes on from `Last-Event-ID`; then `call`, `call_left`, `state`, `queue`, `red`, `help`, `emergency`, `alarm`, `broadcast`, `work`, `work_late` with ids; `reset`: some were missed, read the lists again"), (status = 429)))]
 pub(crate) async fn stream(
     State(api): State<Api>,
     user: User,
@@ -34,9 +42,11 @@ pub(crate) async fn stream(
     let ticket = events.admit(who.id).ok_or_else(ApiError::too_many_streams)?;
     let header_id = headers.get("last-event-id").and_then(|v| v.to_str().ok());
     let cursor = events.resume(header_id.or(q.after.as_deref()));
+    let goes_on = header_id.or(q.after.as_deref()).is_some() && !cursor.missed;
+    let snapshot = if goes_on { None } else { Some(snapshot(&api, &user).await) };
     let (ours, theirs) = tokio::io::duplex(limits::PIPE_BYTES);
-    let (stream, cancel) =
-        (Arc::clone(events).stream(who, cursor, ticket, limits::PATIENCE, ours), api.sv.cancel.clone());
+    let stream = Arc::clone(events).stream(who, cursor, snapshot, ticket, limits::PATIENCE, ours);
+    let cancel = api.sv.cancel.clone();
     tokio::spawn(async move {
         tokio::select! {
             () = stream => {}
@@ -50,4 +60,30 @@ pub(crate) async fn stream(
     // nginx would gather the lines.
     out.insert("x-accel-buffering", HeaderValue::from_static("no"));
     Ok(response)
+}
+
+/// How things stand for this person: themselves, their call, the queues; for leaders everybody.
+async fn snapshot(api: &Api, user: &User) -> Value {
+    let id = user.0.id.to_string();
+    let queues = api.sv.acd.view().await;
+    let seats = || queues.iter().flat_map(|q| q.operators.iter().map(|o| state_of(&q.name, o)));
+    let mut all = json!({
+        "me": seats().find(|seat| seat["operator"] == id.as_str()),
+        "call": my_call(api, &id).await,
+        "queues": queues.iter().map(figures_of).collect::<Vec<_>>(),
+    });
+    if user.has(&[Role::Leader]) {
+        all["operators"] = seats().collect();
+        all["calls"] = json!(api.sv.live.list());
+        all["alarms"] = json!(api.sv.floor.alarms());
+    }
+    all
+}
+
+async fn my_call(api: &Api, user: &str) -> Option<CallState> {
+    let control = api.sv.live.control_of_operator(user)?;
+    let (reply, state) = oneshot::channel();
+    let command = Control::Operator { user: user.to_owned(), wish: Wish::State, key: None, reply };
+    control.try_send(Box::new(command)).ok()?;
+    tokio::time::timeout(CALL_WAIT, state).await.ok()?.ok()?.ok()
 }

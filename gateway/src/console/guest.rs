@@ -1,22 +1,37 @@
-//! Further people in a talk: 三方 by its operator, 监听/耳语/强插 by leaders. Every one of a leader's is audited
-//! before the phone rings.
+//! What shift leaders do to somebody's call: 监听, 耳语, 强插, 接管, 强拆, and moving who waits. Each is audited
+//! before it happens.
 
 use axum::Json;
+use axum::Router;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
-use serde::{Deserialize, Serialize};
+use axum::routing::post;
+use serde::Deserialize;
 use tokio::sync::oneshot;
 
 use super::auth::{Role, User};
+use super::desk::phone_of;
 use super::error::ApiError;
 use super::{Api, audit, reason_of};
-use crate::acd::OperatorRef;
-use crate::call::{Control, ControlError, GuestView, Guests, Part};
+use crate::call::{CallState, Control, ControlError, LeaderWish, Part};
 
-/// Who is in the talk beside citizen and operator.
-#[derive(Serialize, utoipa::ToSchema)]
-pub(crate) struct GuestList {
-    guests: Vec<GuestView>,
+type Answer = Result<Json<CallState>, ApiError>;
+
+pub(super) fn routes() -> Router<Api> {
+    Router::new()
+        .route("/api/v1/calls/{id}/supervise", post(supervise).delete(leave))
+        .route("/api/v1/calls/{id}/take", post(take))
+        .route("/api/v1/calls/{id}/force-end", post(force_end))
+        .route("/api/v1/calls/{id}/move", post(move_caller))
+}
+
+/// Hands a leader's wish to the call's driver.
+pub(super) async fn ask(api: &Api, call: &str, user: &User, wish: LeaderWish) -> Answer {
+    let control = api.sv.live.control(call).ok_or(ControlError::Gone)?;
+    let (reply, outcome) = oneshot::channel();
+    let command = Control::Leader { user: user.0.id.to_string(), wish, reply };
+    control.send(Box::new(command)).await.map_err(|_| ControlError::Gone)?;
+    Ok(Json(outcome.await.map_err(|_| ControlError::Gone)??))
 }
 
 /// A leader's wish.
@@ -29,19 +44,19 @@ pub(crate) struct SuperviseForm {
 }
 
 /// 监听、耳语、强插:振铃本人话机
-#[utoipa::path(post, path = "/api/v1/calls/{id}/supervise", params(("id" = String, Path)), request_body = SuperviseForm, responses((status = 200, body = GuestList), (status = 403), (status = 404), (status = 409)))]
+#[utoipa::path(post, path = "/api/v1/calls/{id}/supervise", params(("id" = String, Path)), request_body = SuperviseForm, responses((status = 200, body = CallState), (status = 403), (status = 404), (status = 409)))]
 pub(crate) async fn supervise(
     State(api): State<Api>,
     user: User,
     Path(id): Path<String>,
     body: Result<Json<SuperviseForm>, JsonRejection>,
-) -> Result<Json<GuestList>, ApiError> {
+) -> Answer {
     let Json(form) = body?;
     let (action, roles): (_, &[Role]) = match form.part {
         Part::Listen => ("supervise_listen", &[Role::Leader, Role::Qa, Role::Manager]),
         Part::Whisper => ("supervise_whisper", &[Role::Leader, Role::Manager]),
         Part::Barge => ("supervise_barge", &[Role::Leader, Role::Manager]),
-        Part::Join => {
+        Part::Join | Part::Consult => {
             return Err(ApiError::bad("part 应为 listen、whisper 或 barge / part is listen, whisper or barge"));
         }
     };
@@ -51,76 +66,97 @@ pub(crate) async fn supervise(
         (reason, _) => Some(reason_of(reason.as_deref())?),
     };
     let who = phone_of(&user.0)?;
-    let control = api.sv.live.control(&id).ok_or(ControlError::Gone)?;
+    known(&api, &id)?;
     // Audited first: an ear that left no trace must be impossible.
     audit(&api.sv, &user.0, action, &format!("call:{id}"), reason).await?;
-    ask(&control, |reply| Control::Supervise { who, part: form.part, reply }).await
+    ask(&api, &id, &user, LeaderWish::Supervise(who, form.part)).await
 }
 
 /// 退出监听
-#[utoipa::path(delete, path = "/api/v1/calls/{id}/supervise", params(("id" = String, Path)), responses((status = 200, body = GuestList), (status = 403), (status = 404)))]
-pub(crate) async fn leave(
+#[utoipa::path(delete, path = "/api/v1/calls/{id}/supervise", params(("id" = String, Path)), responses((status = 200, body = CallState), (status = 403), (status = 404)))]
+pub(crate) async fn leave(State(api): State<Api>, user: User, Path(id): Path<String>) -> Answer {
+    user.need(&[Role::Leader, Role::Qa, Role::Manager])?;
+    ask(&api, &id, &user, LeaderWish::Leave).await
+}
+
+/// Why.
+#[derive(Deserialize, utoipa::ToSchema)]
+pub(crate) struct WhyForm {
+    /// 2 to 200 characters.
+    reason: String,
+}
+
+/// 接管:受理员退出,值班长与市民通话
+#[utoipa::path(post, path = "/api/v1/calls/{id}/take", params(("id" = String, Path)), request_body = WhyForm, responses((status = 200, body = CallState), (status = 403), (status = 404), (status = 409)))]
+pub(crate) async fn take(
     State(api): State<Api>,
     user: User,
     Path(id): Path<String>,
-) -> Result<Json<GuestList>, ApiError> {
-    user.need(&[Role::Leader, Role::Qa, Role::Manager])?;
-    let control = api.sv.live.control(&id).ok_or(ControlError::Gone)?;
-    ask(&control, |reply| Control::LeaveTalk { user: user.0.id.to_string(), reply }).await
-}
-
-/// Whom to ask in.
-#[derive(Deserialize, utoipa::ToSchema)]
-pub(crate) struct InviteForm {
-    /// SIP user of the colleague's phone.
-    phone: String,
-}
-
-/// 三方:请同事加入
-#[utoipa::path(post, path = "/api/v1/calls/{id}/guests", params(("id" = String, Path)), request_body = InviteForm, responses((status = 200, body = GuestList), (status = 403), (status = 404), (status = 409)))]
-pub(crate) async fn invite(
-    State(api): State<Api>,
-    User(user): User,
-    Path(id): Path<String>,
-    body: Result<Json<InviteForm>, JsonRejection>,
-) -> Result<Json<GuestList>, ApiError> {
+    body: Result<Json<WhyForm>, JsonRejection>,
+) -> Answer {
+    user.need(&[Role::Leader, Role::Manager])?;
     let Json(form) = body?;
-    let control = api.sv.live.control(&id).ok_or(ControlError::Gone)?;
-    let colleague = api.sv.store.user_by_sip_user(&form.phone).await?.filter(|colleague| colleague.active);
-    let who = phone_of(&colleague.ok_or(ControlError::NoPhone)?)?;
-    ask(&control, |reply| Control::Invite { operator: user.id.to_string(), who, reply }).await
+    let reason = reason_of(Some(&form.reason))?;
+    let who = phone_of(&user.0)?;
+    known(&api, &id)?;
+    audit(&api.sv, &user.0, "supervise_take", &format!("call:{id}"), Some(reason)).await?;
+    ask(&api, &id, &user, LeaderWish::TakeCall(who)).await
 }
 
-/// 请同事退出三方
-#[utoipa::path(delete, path = "/api/v1/calls/{id}/guests/{user}", params(("id" = String, Path), ("user" = String, Path)), responses((status = 200, body = GuestList), (status = 403), (status = 404), (status = 409)))]
-pub(crate) async fn dismiss(
+/// 强拆:结束整个通话
+#[utoipa::path(post, path = "/api/v1/calls/{id}/force-end", params(("id" = String, Path)), request_body = WhyForm, responses((status = 200, body = CallState), (status = 403), (status = 404)))]
+pub(crate) async fn force_end(
     State(api): State<Api>,
-    User(user): User,
-    Path((id, guest)): Path<(String, String)>,
-) -> Result<Json<GuestList>, ApiError> {
-    let control = api.sv.live.control(&id).ok_or(ControlError::Gone)?;
-    ask(&control, |reply| Control::Dismiss { operator: user.id.to_string(), user: guest, reply }).await
+    user: User,
+    Path(id): Path<String>,
+    body: Result<Json<WhyForm>, JsonRejection>,
+) -> Answer {
+    user.need(&[Role::Leader, Role::Manager])?;
+    let Json(form) = body?;
+    let reason = reason_of(Some(&form.reason))?;
+    known(&api, &id)?;
+    audit(&api.sv, &user.0, "force_end", &format!("call:{id}"), Some(reason)).await?;
+    ask(&api, &id, &user, LeaderWish::ForceEnd(reason.to_owned())).await
 }
 
-fn phone_of(user: &hotline_db::User) -> Result<OperatorRef, ApiError> {
-    let sip_user = user.sip_user.clone().ok_or(ControlError::NoPhone)?;
-    Ok(OperatorRef { id: user.id.to_string(), name: user.name.clone(), sip_user })
+/// Where a waiting caller goes.
+#[derive(Deserialize, utoipa::ToSchema)]
+pub(crate) struct MoveForm {
+    /// Another queue; absent: the same one.
+    queue: Option<String>,
+    /// Before everybody but danger.
+    #[serde(default)]
+    front: bool,
 }
 
-async fn ask(
-    control: &tokio::sync::mpsc::Sender<Box<Control>>,
-    command: impl FnOnce(oneshot::Sender<Guests>) -> Control,
-) -> Result<Json<GuestList>, ApiError> {
-    let (reply, answer) = oneshot::channel();
-    control.send(Box::new(command(reply))).await.map_err(|_| ControlError::Gone)?;
-    let guests = answer.await.map_err(|_| ControlError::Gone)??;
-    Ok(Json(GuestList { guests }))
+/// 调整排队:移到队首或其他队列
+#[utoipa::path(post, path = "/api/v1/calls/{id}/move", params(("id" = String, Path)), request_body = MoveForm, responses((status = 200, body = CallState), (status = 403), (status = 404), (status = 409)))]
+pub(crate) async fn move_caller(
+    State(api): State<Api>,
+    user: User,
+    Path(id): Path<String>,
+    body: Result<Json<MoveForm>, JsonRejection>,
+) -> Answer {
+    user.need(&[Role::Leader, Role::Manager])?;
+    let Json(MoveForm { queue, front }) = body?;
+    if queue.is_none() && !front {
+        return Err(ApiError::bad("请给出 queue 或 front / name a queue, or front"));
+    }
+    known(&api, &id)?;
+    audit(&api.sv, &user.0, "move_caller", &format!("call:{id}"), queue.as_deref()).await?;
+    ask(&api, &id, &user, LeaderWish::Move { queue, front }).await
+}
+
+/// What is about no call needs no trace in the audit chain.
+fn known(api: &Api, call: &str) -> Result<(), ApiError> {
+    api.sv.live.control(call).map(drop).ok_or_else(|| ControlError::Gone.into())
 }
 
 /// Whether an event tells of somebody who listens, whispers or barges in: whom the operator must not learn of from
 /// the call's story. Sound events name no part: with a guest's leg they count.
 pub(super) fn tells_of_supervision(kind: &str, data: &serde_json::Value) -> bool {
-    if kind.starts_with("guest_") { data["part"] != Part::Join.as_str() } else { data["leg"] == "guest" }
+    let is_operators = |part: &serde_json::Value| [Part::Join, Part::Consult].iter().any(|p| part == p.as_str());
+    if kind.starts_with("guest_") { !is_operators(&data["part"]) } else { data["leg"] == "guest" }
 }
 
 #[cfg(test)]
@@ -134,7 +170,9 @@ mod tests {
             for part in ["listen", "whisper", "barge"] {
                 assert!(tells_of_supervision(kind, &json!({ "user": "u", "part": part })), "{kind} {part}");
             }
-            assert!(!tells_of_supervision(kind, &json!({ "user": "u", "part": "join" })), "{kind}");
+            for part in ["join", "consult"] {
+                assert!(!tells_of_supervision(kind, &json!({ "user": "u", "part": part })), "{kind} {part}");
+            }
         }
         assert!(tells_of_supervision("audio_one_way", &json!({ "leg": "guest", "direction": "in" })));
         assert!(!tells_of_supervision("audio_one_way", &json!({ "leg": "citizen", "direction": "in" })));

@@ -8,8 +8,10 @@ mod block;
 mod call;
 mod callback;
 mod casecore;
+mod desk;
 mod error;
 mod events;
+mod floor;
 mod guest;
 mod incident;
 mod item;
@@ -96,13 +98,8 @@ fn router(sv: Arc<Services>) -> Router {
         .route("/api/v1/calls/{id}", get(call::show))
         .route("/api/v1/calls/{id}/events", get(call::events))
         .route("/api/v1/calls/{id}/trace", get(trace::show_trace))
-        .route("/api/v1/calls/{id}/end", post(call::end))
-        .route("/api/v1/calls/{id}/hold", post(call::hold))
         .route("/api/v1/calls/{id}/record/pause", post(recording::pause))
         .route("/api/v1/calls/{id}/record/resume", post(recording::resume))
-        .route("/api/v1/calls/{id}/supervise", post(guest::supervise).delete(guest::leave))
-        .route("/api/v1/calls/{id}/guests", post(guest::invite))
-        .route("/api/v1/calls/{id}/guests/{user}", delete(guest::dismiss))
         .route("/api/v1/calls/{id}/reveal", post(call::reveal))
         .route("/api/v1/calls/{id}/link", post(web::send_link))
         .route("/api/v1/qr", get(web::qr_code))
@@ -139,6 +136,9 @@ fn router(sv: Arc<Services>) -> Router {
         .route("/api/v1/items/{id}/reply", post(message::reply))
         .route("/api/v1/ledger/cases/{case_no}/stage", post(casecore::stage))
         .route("/api/v1/casecore/events", post(casecore::webhook))
+        .merge(desk::routes())
+        .merge(floor::routes())
+        .merge(guest::routes())
         .merge(incident::routes())
         .merge(reward::routes())
         .merge(crate::channels::web::routes(&api.sv))

@@ -4,8 +4,8 @@ use axum::Json;
 use utoipa::OpenApi;
 
 use super::{
-    attachment, auth, ban, block, call, callback, casecore, events, guest, incident, item, message, operator,
-    recording, reward, robot, system, trace, trunk, web, work,
+    attachment, auth, ban, block, call, callback, casecore, desk, events, floor, guest, incident, item, message,
+    operator, recording, reward, robot, system, trace, trunk, web, work,
 };
 
 #[derive(OpenApi)]
@@ -25,12 +25,31 @@ use super::{
         call::show,
         call::events,
         trace::show_trace,
-        call::end,
-        call::hold,
+        desk::state,
+        desk::answer,
+        desk::end,
+        desk::hold,
+        desk::mute,
+        desk::digits,
+        desk::invite,
+        desk::dismiss,
+        desk::consult,
+        desk::consult_end,
+        desk::consult_join,
+        desk::consult_complete,
+        desk::transfer,
+        desk::transfer_end,
+        desk::emergency,
+        desk::flag,
+        desk::help,
+        floor::force_state,
+        floor::broadcast,
+        floor::alarms,
         guest::supervise,
         guest::leave,
-        guest::invite,
-        guest::dismiss,
+        guest::take,
+        guest::force_end,
+        guest::move_caller,
         call::reveal,
         web::send_link,
         web::qr_code,
@@ -99,7 +118,14 @@ mod tests {
     #[test]
     fn every_route_of_the_api_is_described() {
         let document = Document::openapi();
-        let routes = concat!(include_str!("mod.rs"), include_str!("incident.rs"), include_str!("reward.rs"));
+        let routes = concat!(
+            include_str!("mod.rs"),
+            include_str!("desk.rs"),
+            include_str!("floor.rs"),
+            include_str!("guest.rs"),
+            include_str!("incident.rs"),
+            include_str!("reward.rs")
+        );
         for line in routes.lines().filter_map(|l| l.trim().strip_prefix(".route(\"")) {
             let path = line.split('"').next().unwrap();
             if path.starts_with("/api/") || path == "/healthz" || path == "/metrics" {

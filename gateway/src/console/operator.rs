@@ -35,6 +35,12 @@ pub(crate) struct StateView {
     phone_registered: bool,
 }
 
+impl StateView {
+    pub(super) fn new(state: OperatorState, queue: String, phone_registered: bool) -> Self {
+        Self { state: state.as_str().into(), queue, phone_registered }
+    }
+}
+
 /// 切换坐席状态
 #[utoipa::path(post, path = "/api/v1/operators/me/state", request_body = StateForm, responses((status = 200, body = StateView), (status = 400), (status = 403)))]
 pub(crate) async fn set_state(
@@ -44,17 +50,16 @@ pub(crate) async fn set_state(
 ) -> Result<Json<StateView>, ApiError> {
     let Json(form) = body?;
     user.need(&[Role::Operator])?;
-    if matches!(form.state, OperatorState::Ringing | OperatorState::Talking | OperatorState::WrapUp) {
-        return Err(ApiError::bad(
-            "该状态由通话决定 / that state follows from a call: choose ready, break, away or off",
-        ));
-    }
+    from_a_call(form.state)?;
     if form.reason.chars().count() > 64 {
         return Err(ApiError::bad("reason: ≤ 64 字 / characters"));
     }
     let who = reference(&user.0)
         .ok_or_else(|| ApiError::bad("该用户没有话机 / this user has no SIP phone: `hotline user add --sip-user`"))?;
     let queue = form.queue.unwrap_or_else(|| api.sv.config.first_queue());
+    if api.sv.config.queue(&queue).leaders_only && !user.has(&[Role::Leader]) {
+        return Err(ApiError::forbidden("该队列只由值班长受理 / only shift leaders serve this queue"));
+    }
     let registered = !api.sv.sip.bindings(&who.sip_user).is_empty();
     let state = api
         .sv
@@ -62,7 +67,17 @@ pub(crate) async fn set_state(
         .want(&queue, who, registered, form.state, form.reason.trim())
         .await
         .map_err(|e| ApiError::bad(e.to_string()))?;
-    Ok(Json(StateView { state: state.as_str().into(), queue, phone_registered: registered }))
+    Ok(Json(StateView::new(state, queue, registered)))
+}
+
+/// A state nobody chooses.
+pub(super) fn from_a_call(state: OperatorState) -> Result<(), ApiError> {
+    if matches!(state, OperatorState::Ringing | OperatorState::Talking | OperatorState::WrapUp) {
+        return Err(ApiError::bad(
+            "该状态由通话决定 / that state follows from a call: choose ready, break, away or off",
+        ));
+    }
+    Ok(())
 }
 
 /// 队列

@@ -9,13 +9,13 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use hotline_db::Recording;
 use hotline_media::recorder::read_levels;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
 use super::auth::{Role, User};
 use super::error::ApiError;
 use super::{Api, audit, id_of, reason_of};
-use crate::call::Control;
+use crate::call::{CallState, Wish};
 use crate::clock::now_ms;
 
 /// The largest piece one request gets; players ask again.
@@ -86,38 +86,29 @@ pub(crate) async fn levels(State(api): State<Api>, user: User, Path(id): Path<St
     Ok(([(header::CONTENT_TYPE, "application/json"), (header::CACHE_CONTROL, "no-store")], json).into_response())
 }
 
-/// Whether a call is being recorded now.
-#[derive(Serialize, utoipa::ToSchema)]
-pub(crate) struct Paused {
-    /// The recording is paused: what is said now is silence in the file.
-    paused: bool,
-}
-
 /// 暂停录音(敏感信息)
-#[utoipa::path(post, path = "/api/v1/calls/{id}/record/pause", params(("id" = String, Path)), responses((status = 200, body = Paused), (status = 403), (status = 404), (status = 409)))]
+#[utoipa::path(post, path = "/api/v1/calls/{id}/record/pause", params(("id" = String, Path)), responses((status = 200, body = CallState), (status = 403), (status = 404), (status = 409)))]
 pub(crate) async fn pause(
     State(api): State<Api>,
     user: User,
     Path(id): Path<String>,
-) -> Result<Json<Paused>, ApiError> {
+) -> Result<Json<CallState>, ApiError> {
     set_paused(&api, &user, &id, true).await
 }
 
 /// 恢复录音
-#[utoipa::path(post, path = "/api/v1/calls/{id}/record/resume", params(("id" = String, Path)), responses((status = 200, body = Paused), (status = 403), (status = 404), (status = 409)))]
+#[utoipa::path(post, path = "/api/v1/calls/{id}/record/resume", params(("id" = String, Path)), responses((status = 200, body = CallState), (status = 403), (status = 404), (status = 409)))]
 pub(crate) async fn resume(
     State(api): State<Api>,
     user: User,
     Path(id): Path<String>,
-) -> Result<Json<Paused>, ApiError> {
+) -> Result<Json<CallState>, ApiError> {
     set_paused(&api, &user, &id, false).await
 }
 
 /// Asking again for what is already so changes nothing. The driver lets nobody but the talk's operator do it.
-async fn set_paused(api: &Api, user: &User, call: &str, paused: bool) -> Result<Json<Paused>, ApiError> {
-    let operator = user.0.id.to_string();
-    super::call::tell(api, call, |reply| Control::PauseRecording { operator, paused, reply }).await?;
-    Ok(Json(Paused { paused }))
+async fn set_paused(api: &Api, user: &User, call: &str, paused: bool) -> Result<Json<CallState>, ApiError> {
+    super::desk::ask(api, call, user, Wish::PauseRecording(paused), None).await
 }
 
 async fn readable(api: &Api, user: &User, id: &str) -> Result<Recording, ApiError> {

@@ -11,8 +11,10 @@ pub enum Purpose {
     Task(Owed),
     /// The phone called for a task answered with another number (3xx).
     Redirect,
-    /// An operator's phone hands a citizen on (REFER).
+    /// An operator hands a citizen on.
     Transfer,
+    /// 110, 119, 120 join an operator's talk.
+    Emergency,
 }
 
 impl Purpose {
@@ -23,6 +25,7 @@ impl Purpose {
             Self::Task(..) => "task",
             Self::Redirect => "redirect",
             Self::Transfer => "transfer",
+            Self::Emergency => "emergency",
         }
     }
 }
@@ -107,6 +110,9 @@ pub fn judge(config: &Config, rules: &Rules, purpose: Purpose, number: &str, now
     if starts_with_any(&dialled, &settings.forbid_prefixes) {
         return Err(Refusal::Forbidden);
     }
+    if purpose == Purpose::Emergency {
+        return Err(Refusal::NotAllowed);
+    }
     if purpose == Purpose::Transfer {
         // A transfer has no task behind it: only where the site says so.
         if !starts_with_any(&dialled, &settings.transfer_prefixes) {
@@ -120,7 +126,8 @@ pub fn judge(config: &Config, rules: &Rules, purpose: Purpose, number: &str, now
 
 /// A citizen handed on to the police, the fire brigade or an ambulance: no rule, cap or want of a row may stop that.
 pub(super) fn is_emergency(config: &Config, purpose: Purpose, number: &str) -> bool {
-    purpose == Purpose::Transfer && domestic(number).is_some_and(|dialled| config.dialout.emergency.contains(&dialled))
+    matches!(purpose, Purpose::Transfer | Purpose::Emergency)
+        && domestic(number).is_some_and(|dialled| config.dialout.emergency.contains(&dialled))
 }
 
 /// As a mainland trunk wants it: mobiles bare, fixed numbers with 0. `None`: no number.
@@ -158,7 +165,7 @@ fn is_open(settings: &Settings, rules: &Rules, purpose: Purpose, now: i64) -> bo
     match purpose {
         Purpose::Task(owed) => rules.next_for(owed, now) <= now,
         // The call goes on from one that was allowed a moment ago.
-        Purpose::Redirect => true,
+        Purpose::Redirect | Purpose::Emergency => true,
         Purpose::Transfer => Window::parse(&settings.transfer_hours).is_none_or(|w| rules.is_within(w, now)),
     }
 }
@@ -260,6 +267,8 @@ mod tests {
         assert_eq!(at(&c, Purpose::Transfer, "+8651988887777", night), Err(Refusal::Hours));
         assert!(at(&c, Purpose::Transfer, "110", night).is_ok());
         assert_eq!(at(&c, TASK, "110", NOON), Err(Refusal::NotAllowed), "a task never calls 110");
+        assert_eq!(at(&c, Purpose::Emergency, "110", night).unwrap(), "110");
+        assert_eq!(at(&c, Purpose::Emergency, "051988887777", NOON), Err(Refusal::NotAllowed), "nobody but those");
         assert_eq!(at(&c, Purpose::Transfer, "1100", NOON), Err(Refusal::NoTransfer));
     }
 }

@@ -148,7 +148,7 @@ fn row(sv: &Services, wish: &Wish<'_>, now: i64, refusal: Option<Refusal>) -> Ne
 
 /// A task may have been done or cancelled since somebody took it up.
 async fn task_is_open(sv: &Services, wish: &Wish<'_>) -> Result<(), Refusal> {
-    if wish.purpose == Purpose::Transfer {
+    if matches!(wish.purpose, Purpose::Transfer | Purpose::Emergency) {
         return Ok(());
     }
     let Some(task) = wish.task else { return Err(Refusal::NoTask) };

@@ -23,6 +23,8 @@ pub enum Audience {
     Leaders,
     /// One person.
     Person(Id),
+    /// One person, and shift leaders.
+    PersonAndLeaders(Id),
 }
 
 /// Something that happened. `data` holds ids, numbers and masks, never a citizen's words.
@@ -51,6 +53,7 @@ impl Event {
                 Audience::Staff => true,
                 Audience::Leaders => who.leader,
                 Audience::Person(id) => id == who.id,
+                Audience::PersonAndLeaders(id) => id == who.id || who.leader,
             }
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hotline_db::WorkPerson;
+use serde_json::Value;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -12,11 +13,13 @@ use super::limits::Patience;
 use super::{Cursor, Event, Events, Ticket};
 
 impl Events {
-    /// Writes what concerns `who` from `cursor` on until the reader goes or the stream's life is over.
+    /// Writes `snapshot`, if there is one, then what concerns `who` from `cursor` on until the reader goes or the
+    /// stream's life is over. The snapshot was taken after the cursor: what it doesn't show yet, comes.
     pub async fn stream(
         self: Arc<Self>,
         who: WorkPerson,
         mut cursor: Cursor,
+        snapshot: Option<Value>,
         ticket: Ticket,
         patience: Patience,
         mut to: impl AsyncWrite + Unpin,
@@ -25,9 +28,13 @@ impl Events {
         let mut newest = self.newest.subscribe();
         // A second between a lost connection and the next one.
         let mut text = String::from("retry: 1000\n\n");
+        let mut snapshot = snapshot;
         loop {
             if cursor.missed {
                 text.push_str(&format!("id: {}\nevent: reset\ndata: {{}}\n\n", self.id(cursor.seq)));
+            }
+            if let Some(snapshot) = snapshot.take() {
+                text.push_str(&format!("id: {}\nevent: snapshot\ndata: {snapshot}\n\n", self.id(cursor.seq)));
             }
             let (news, next) = self.after(cursor.seq, who);
             cursor = next;
@@ -101,7 +108,7 @@ mod tests {
     ) -> tokio::io::DuplexStream {
         let (ours, theirs) = tokio::io::duplex(limits::PIPE_BYTES);
         let ticket = events.admit(who.id).unwrap();
-        tokio::spawn(Arc::clone(events).stream(who, events.resume(last_id), ticket, patience, ours));
+        tokio::spawn(Arc::clone(events).stream(who, events.resume(last_id), None, ticket, patience, ours));
         theirs
     }
 
@@ -122,6 +129,21 @@ mod tests {
         assert!(text.contains("id: 1-3") && !text.contains("reset") && !text.contains("\"n\":2"), "{text}");
         let text = read(&mut open(&events, who, Some("0-2"), SHORT), "reset").await;
         assert!(text.contains("id: 1-3\nevent: reset"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_snapshot_comes_first_and_what_happened_since_after_it() {
+        let events = Arc::new(Events::new(1));
+        let who = WorkPerson { id: Id::new(), leader: false };
+        events.publish("work", Audience::Staff, None, json!({"n": 1}));
+        let cursor = events.resume(None);
+        events.publish("work", Audience::Staff, None, json!({"n": 2}));
+        let (ours, mut reader) = tokio::io::duplex(limits::PIPE_BYTES);
+        let ticket = events.admit(who.id).unwrap();
+        tokio::spawn(Arc::clone(&events).stream(who, cursor, Some(json!({"me": "x"})), ticket, SHORT, ours));
+        let text = read(&mut reader, "\"n\":2").await;
+        assert!(text.contains("id: 1-1\nevent: snapshot\ndata: {\"me\":\"x\"}\n\nid: 1-2\nevent: work"), "{text}");
+        assert!(!text.contains("\"n\":1"), "{text}");
     }
 
     #[tokio::test]

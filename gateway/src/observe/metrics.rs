@@ -2,7 +2,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use prometheus::core::Collector;
-use prometheus::{Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder};
+use prometheus::{
+    Encoder, Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+};
 use tracing::warn;
 
 use super::SipCounters;
@@ -50,6 +52,10 @@ pub struct Metrics {
     pub sms: SmsMetrics,
     /// Messages the HEP collector didn't get.
     pub hep_dropped: IntCounter,
+    /// Alarms of the floor that began, by kind.
+    pub alarms: IntCounterVec,
+    /// Alarms of the floor that are on, by kind.
+    pub alarms_on: IntGaugeVec,
     /// Work not acknowledged or not done in time.
     pub work_late: IntCounterVec,
     /// Pushes to the WeChat webhooks refused, by reason.
@@ -158,6 +164,14 @@ impl Metrics {
             )?,
             sms: SmsMetrics::new(&r)?,
             hep_dropped: counter(&r, "hotline_hep_dropped_total", "SIP messages the HEP collector didn't get")?,
+            alarms: add(
+                &r,
+                IntCounterVec::new(Opts::new("hotline_alarms_total", "Alarms of the floor that began"), &["alarm"])?,
+            )?,
+            alarms_on: add(
+                &r,
+                IntGaugeVec::new(Opts::new("hotline_alarms_on", "Alarms of the floor that are on"), &["alarm"])?,
+            )?,
             work_late: add(
                 &r,
                 IntCounterVec::new(

@@ -215,7 +215,7 @@ impl Call {
     pub async fn hang_up(&self) -> Result<()> {
         match self.state() {
             State::Ended(_) => Ok(()),
-            State::Answered => self.bye().await,
+            State::Answered => self.bye(None).await,
             _ if self.0.is_caller => self.cancel().await,
             _ => self.reject(480, "Temporarily Unavailable"),
         }
@@ -230,15 +230,27 @@ impl Call {
         let decided = |s: &State| matches!(s, State::Answered | State::Ended(_));
         match self.wait_state(crate::limits::SIP_TIMEOUT_MS, decided).await? {
             // The 2xx was faster than our CANCEL (RFC 3261 §9.1): take it and hang up.
-            State::Answered => self.bye().await,
+            State::Answered => self.bye(None).await,
             _ => Ok(()),
         }
     }
 
-    async fn bye(&self) -> Result<()> {
+    /// Ends an answered call with a `Reason` (RFC 3326), as a carrier does whose network failed.
+    ///
+    /// # Errors
+    /// [`Error::Timeout`], [`Error::Refused`].
+    pub async fn hang_up_because(&self, reason: &str) -> Result<()> {
+        self.bye(Some(reason)).await
+    }
+
+    async fn bye(&self, reason: Option<&str>) -> Result<()> {
         let (request, to) = {
             let mut dialog = lock(&self.0.dialog);
             (dialog.request(&self.0.agent, "BYE"), dialog.next_hop())
+        };
+        let request = match reason {
+            Some(reason) => request.with("Reason", reason),
+            None => request,
         };
         self.0.rtp.set_remote(None);
         let response = self.0.agent.request(&request, to).await;

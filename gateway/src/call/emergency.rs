@@ -1,0 +1,74 @@
+//! One key to 110, 119 or 120: the service joins citizen and operator. No rule, cap or want of a row stands in the
+//! way (`dialout`), and who calls is written down.
+
+use serde_json::json;
+use tracing::{info, warn};
+
+use super::control::ControlError;
+use super::driver::Driver;
+use super::guest::{GUESTS_MAX, Guest, Part};
+use super::outside;
+use crate::acd::OperatorRef;
+use crate::dialout::{self, Purpose, Wish};
+use crate::events::Audience;
+
+/// How an emergency service is named among a talk's guests.
+fn guest_id(number: &str) -> String {
+    format!("emergency:{number}")
+}
+
+impl Driver {
+    /// Rings `number` beside the talk; rung or there already, nothing more happens.
+    pub(crate) async fn call_emergency(&mut self, user: &str, number: &str) -> Result<(), ControlError> {
+        if !self.sv.config.dialout.emergency.iter().any(|n| n == number) {
+            return Err(ControlError::NoService);
+        }
+        let id = guest_id(number);
+        if self.guests.iter().any(|g| g.who.id == id) {
+            return Ok(());
+        }
+        if self.guests.len() >= GUESTS_MAX {
+            return Err(ControlError::TooManyGuests);
+        }
+        outside::has_trunk(&self.sv, Purpose::Emergency, number).map_err(ControlError::Outside)?;
+        let operator = user.parse().ok();
+        let wish = Wish { purpose: Purpose::Emergency, number, task: None, call: Some(self.call), operator };
+        let permit = dialout::permit(&self.sv, wish).await.map_err(|e| ControlError::Outside(e.to_string()))?;
+        let (leg, route) = self.dial_outside(&permit).map_err(|why| {
+            warn!(call = %self.call, number, why, "an emergency service can't be called");
+            ControlError::Outside(why)
+        })?;
+        self.story.event("emergency_call", json!({ "number": number, "by": user }));
+        let data = json!({ "call": self.call, "number": number, "operator": user });
+        self.sv.events.publish("emergency", Audience::Leaders, None, data);
+        let who = OperatorRef { id, name: number.to_owned(), sip_user: String::new() };
+        let outside = Some(Box::new((permit, route)));
+        self.add_guest(Guest { who, part: Part::Join, leg, talking: false, holding: false, outside, takes: false });
+        Ok(())
+    }
+
+    /// As `try_next_trunk`, for a guest outside.
+    pub(crate) fn guest_over_next_trunk(&mut self, index: usize, code: u16, why: &str, retry_s: Option<u32>) -> bool {
+        let Some(guest) = self.guests.get_mut(index) else { return false };
+        let Some((_, route)) = guest.outside.as_deref_mut() else { return false };
+        let failed = route.trunk();
+        if !route.may_go_on(code, why, retry_s, guest.talking) {
+            return false;
+        }
+        match route.dial_next(&self.sv, &self.sip_tx, guest.leg.media) {
+            Ok(leg) => {
+                guest.leg = leg;
+                let (session, next) = (guest.leg.session, route.trunk());
+                info!(call = %self.call, failed, code, next, "guest: trunk failed, the next one is tried");
+                self.story.event("trunk_failed", json!({ "trunk": failed, "code": code, "next": next }));
+                self.name_leg(session, &next, false);
+                true
+            }
+            Err(why) => {
+                info!(call = %self.call, failed, code, why, "guest: no trunk left");
+                self.story.event("trunk_failed", json!({ "trunk": failed, "code": code }));
+                false
+            }
+        }
+    }
+}

@@ -1,0 +1,81 @@
+//! What a shift leader may do to a call. Every one of these is audited before it gets here (`console/supervise.rs`).
+
+use serde_json::json;
+
+use super::control::{ControlError, LeaderWish};
+use super::driver::{Driver, Side};
+use super::guest::Part;
+use crate::acd::{Lane, OperatorRef};
+
+impl Driver {
+    pub(crate) async fn leader_wish(&mut self, user: &str, wish: LeaderWish) -> Result<(), ControlError> {
+        match wish {
+            LeaderWish::State => Ok(()),
+            LeaderWish::Supervise(who, part) => self.admit_guest(who, part),
+            LeaderWish::Leave => {
+                self.dismiss_guest(user);
+                Ok(())
+            }
+            LeaderWish::TakeCall(who) => self.take_call(who).await,
+            LeaderWish::ForceEnd(reason) => {
+                self.force_end(user, &reason).await;
+                Ok(())
+            }
+            LeaderWish::Move { queue, front } => self.move_waiting(user, queue, front).await,
+        }
+    }
+
+    /// 接管: at once from a leader who is there, else as soon as their phone is picked up. Until then the operator
+    /// stays: the citizen is never without anybody.
+    async fn take_call(&mut self, who: OperatorRef) -> Result<(), ControlError> {
+        if self.operator.as_ref().is_some_and(|o| o.who.id == who.id && o.talking) {
+            return Ok(());
+        }
+        if self.transfer.is_some() || self.consult.is_some() {
+            return Err(ControlError::Busy);
+        }
+        let there = self.guests.iter().position(|g| g.who.id == who.id);
+        let index = match there {
+            Some(index) => index,
+            None => {
+                self.admit_guest(who, Part::Barge)?;
+                self.guests.len() - 1
+            }
+        };
+        if self.guests[index].talking {
+            self.guest_takes_over(index).await;
+        } else {
+            self.guests[index].takes = true;
+        }
+        Ok(())
+    }
+
+    /// 强拆: a person of ours ends the line, so it counts as the operator's side, and nobody is called back for it.
+    async fn force_end(&mut self, user: &str, reason: &str) {
+        self.story.event("force_end", json!({ "by": user, "reason": reason }));
+        self.talk_over(Side::Operator, "leader_force_end").await;
+        self.end_line(Side::Operator, "leader_force_end");
+    }
+
+    async fn move_waiting(&mut self, user: &str, queue: Option<String>, front: bool) -> Result<(), ControlError> {
+        if !self.waiting {
+            return Err(ControlError::NotWaiting);
+        }
+        let lane = if front { self.lane.min(Lane::Callback) } else { self.lane };
+        let to = queue.unwrap_or_else(|| self.queue.clone());
+        if !self.sv.config.queue_names().contains(&to) {
+            return Err(ControlError::NoQueue(to));
+        }
+        self.story.event("moved", json!({ "by": user, "queue": to, "front": front }));
+        if to == self.queue {
+            if lane != self.lane {
+                self.set_lane(lane).await;
+            }
+        } else {
+            self.leave_queue().await;
+            self.enter_queue(to, lane).await;
+        }
+        self.tell_call();
+        Ok(())
+    }
+}

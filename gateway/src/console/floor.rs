@@ -1,0 +1,97 @@
+//! What a shift leader does on the floor: forcing a state, speaking to all, and the alarms.
+
+use axum::Json;
+use axum::Router;
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::routing::{get, post};
+use serde::Deserialize;
+use serde_json::json;
+
+use super::auth::{Role, User};
+use super::desk::phone_of;
+use super::error::ApiError;
+use super::operator::{StateView, from_a_call};
+use super::{Api, audit, id_of, reason_of};
+use crate::acd::OperatorState;
+use crate::events::Audience;
+
+/// Characters of a broadcast.
+const TEXT_CHARS_MAX: usize = 200;
+
+pub(super) fn routes() -> Router<Api> {
+    Router::new()
+        .route("/api/v1/operators/{id}/state", post(force_state))
+        .route("/api/v1/broadcasts", post(broadcast))
+        .route("/api/v1/alarms", get(alarms))
+}
+
+/// A state somebody else gets.
+#[derive(Deserialize, utoipa::ToSchema)]
+pub(crate) struct ForceForm {
+    /// `ready`, `break`, `away` or `off`.
+    #[schema(value_type = String)]
+    state: OperatorState,
+    /// Why, 2 to 200 characters.
+    reason: String,
+}
+
+/// 强制切换坐席状态
+#[utoipa::path(post, path = "/api/v1/operators/{id}/state", params(("id" = String, Path)), request_body = ForceForm, responses((status = 200, body = StateView), (status = 400), (status = 403), (status = 404)))]
+pub(crate) async fn force_state(
+    State(api): State<Api>,
+    user: User,
+    Path(id): Path<String>,
+    body: Result<Json<ForceForm>, JsonRejection>,
+) -> Result<Json<StateView>, ApiError> {
+    user.need(&[Role::Leader, Role::Manager])?;
+    let Json(form) = body?;
+    let reason = reason_of(Some(&form.reason))?;
+    from_a_call(form.state)?;
+    let operator = api.sv.store.user_by_id(id_of(&id)?).await?.ok_or_else(ApiError::missing)?;
+    let who = phone_of(&operator)?;
+    let queues = api.sv.acd.view().await;
+    let serves = queues.iter().find(|q| q.operators.iter().any(|o| o.id == who.id)).map(|q| q.name.clone());
+    let queue = serves.unwrap_or_else(|| api.sv.config.first_queue());
+    let registered = !api.sv.sip.bindings(&who.sip_user).is_empty();
+    audit(&api.sv, &user.0, "force_state", &format!("user:{id}"), Some(reason)).await?;
+    let now = api.sv.acd.want(&queue, who, registered, form.state, reason).await;
+    let state = now.map_err(|e| ApiError::bad(e.to_string()))?;
+    let data = json!({ "operator": id, "state": form.state.as_str(), "by": user.0.name, "reason": reason });
+    api.sv.events.publish("state_forced", Audience::PersonAndLeaders(operator.id), None, data);
+    Ok(Json(StateView::new(state, queue, registered)))
+}
+
+/// Words for everybody on duty.
+#[derive(Deserialize, utoipa::ToSchema)]
+pub(crate) struct BroadcastForm {
+    /// 1 to 200 characters.
+    text: String,
+}
+
+/// 广播:发给所有受理员
+#[utoipa::path(post, path = "/api/v1/broadcasts", request_body = BroadcastForm, responses((status = 204), (status = 400), (status = 403)))]
+pub(crate) async fn broadcast(
+    State(api): State<Api>,
+    user: User,
+    body: Result<Json<BroadcastForm>, JsonRejection>,
+) -> Result<StatusCode, ApiError> {
+    user.need(&[Role::Leader, Role::Manager])?;
+    let Json(form) = body?;
+    let text = form.text.trim();
+    if !(1..=TEXT_CHARS_MAX).contains(&text.chars().count()) {
+        return Err(ApiError::bad(format!("text: 1–{TEXT_CHARS_MAX} 字 / characters")));
+    }
+    audit(&api.sv, &user.0, "broadcast", "staff", Some(text)).await?;
+    let data = json!({ "text": text, "from": user.0.name });
+    api.sv.events.publish("broadcast", Audience::Staff, None, data);
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// 当前告警
+#[utoipa::path(get, path = "/api/v1/alarms", responses((status = 200, description = "`wait`, `wrap_up`, `away`, `signed_out` with queue or operator"), (status = 403)))]
+pub(crate) async fn alarms(State(api): State<Api>, user: User) -> Result<Json<Vec<serde_json::Value>>, ApiError> {
+    user.need(&[Role::Leader, Role::Manager])?;
+    Ok(Json(api.sv.floor.alarms().iter().map(|alarm| json!(alarm)).collect()))
+}
