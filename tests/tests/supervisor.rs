@@ -93,13 +93,17 @@ async fn a_leader_takes_a_call_over_and_the_operator_is_out() {
     assert_eq!(status(desk.api.post(&take, &json!({"reason": ""})).await), 400);
     assert_eq!(audited(&desk.gateway, "supervise_take"), 0);
     let asked = desk.api.post(&take, &json!({"reason": "市民情绪激动"})).await.unwrap();
-    assert_eq!(asked["operator"]["name"], "1002", "until the leader's phone is up the operator stays: {asked}");
+    assert_eq!(asked["operator"]["name"], "受理员1002", "until the leader's phone is up the operator stays: {asked}");
     let leader = leader_phone.next_call(20_000).await.unwrap();
     operator.wait_ended(20_000).await.unwrap();
     hears(&call, LEADER_HZ).await;
     hears(&leader, 440.0).await;
     let again = desk.api.post(&take, &json!({"reason": "市民情绪激动"})).await.unwrap();
-    assert_eq!((again["operator"]["name"].as_str(), again["guests"].clone()), (Some("1001"), json!([])), "{again}");
+    assert_eq!(
+        (again["operator"]["name"].as_str(), again["guests"].clone()),
+        (Some("受理员1001"), json!([])),
+        "{again}"
+    );
     assert_eq!(audited(&desk.gateway, "supervise_take"), 2, "each wish leaves its line");
     call.hang_up().await.unwrap();
     let row = desk.ended(&id).await;
@@ -168,7 +172,7 @@ async fn a_forced_state_and_a_broadcast_reach_the_operator_and_the_audit_chain()
     let ready = told(&mut events, "\"state\":\"ready\"").await;
     assert!(ready.contains("event: snapshot"), "{ready}");
     let queues = desk.api.get("/api/v1/queues").await.unwrap();
-    let seat = queues[0]["operators"].as_array().unwrap().iter().find(|o| o["name"] == "1002").unwrap().clone();
+    let seat = queues[0]["operators"].as_array().unwrap().iter().find(|o| o["name"] == "受理员1002").unwrap().clone();
     let path = format!("/api/v1/operators/{}/state", seat["id"].as_str().unwrap());
     let form = json!({"state": "break", "reason": "连续两小时通话"});
     assert_eq!(status(operator_api.post(&path, &form).await), 403);
