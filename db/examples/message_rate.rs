@@ -36,6 +36,7 @@ fn message(n: usize, at: i64) -> NewMessage {
             act_at: at + 20_000,
         })),
         supplement: None,
+        note: None,
         stops_texts: false,
         answers: Vec::new(),
     }

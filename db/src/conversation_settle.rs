@@ -10,7 +10,7 @@ use crate::{
     conn::Conn,
     conversation::{Conversation, ConversationState, conversation_columns},
     error::{DbError, Result, guarded},
-    handoff::{self, HandoffKind, NewHandoff},
+    handoff::{self, HandoffKind, ItemNote, NewHandoff},
     id::Id,
     incident,
     item::{self, Item, ItemHandoff, ItemWork, NewItem},
@@ -81,6 +81,8 @@ pub struct Settlement {
     pub work: Option<WorkTimes>,
     /// The hand-off of the item, unless it is on its way already.
     pub hand_off: Option<ItemHandoff>,
+    /// What the case core is told when an item it has was added to.
+    pub note: Option<ItemNote>,
     /// Texts about the item.
     pub answers: Option<Answers>,
     /// Texts that need no item.
@@ -107,6 +109,8 @@ pub struct Settled {
     pub item: Option<(Item, bool)>,
     /// Whether the hand-off was written now.
     pub handed_off: bool,
+    /// Whether an item made before became more urgent now.
+    pub raised: bool,
 }
 
 #[derive(FromRow)]
@@ -149,8 +153,14 @@ async fn settle(c: &mut Conn, job: SettleJob) -> Result<Option<Settled>> {
     ));
     let held: Option<Conversation> = c.opt(hold.bind(id).bind(now)).await?;
     let Some(conversation) = held else { return Ok(None) };
-    let messages: Vec<Message> =
+    let mut messages: Vec<Message> =
         c.all(select_message!("WHERE conversation = $1 ORDER BY seq LIMIT $2").bind(id).bind(PARTS_READ_MAX)).await?;
+    if let Some(item) = conversation.item {
+        // With what the citizen added to its item by name: the item says all of it.
+        let named = select_message!("WHERE item = $1 AND conversation IS NULL ORDER BY seq LIMIT $2");
+        messages.extend(c.all::<Message>(named.bind(item).bind(PARTS_READ_MAX)).await?);
+        messages.sort_by_key(|message| message.seq);
+    }
     let media = "SELECT COUNT(*) AS n FROM message_media a JOIN message m ON m.id = a.message \
                  WHERE m.conversation = $1 AND a.state <> '失败'";
     let has_media = count(c, media, id).await? > 0;
@@ -195,7 +205,7 @@ async fn carry_out(c: &mut Conn, on: &mut Carried, step: Settlement, now: i64, o
         let work = step.work.map(|times| ItemWork { red, times, conversation: Some(id) });
         on.item = Some(item::create(c, new, None, work, now, offset_min).await?);
     }
-    let mut handed_off = false;
+    let (mut handed_off, mut raised) = (false, false);
     if let Some((item, is_new)) = &mut on.item {
         for message in &on.messages {
             if Some(message.contact) != item.first_contact && message.item.is_none() {
@@ -212,8 +222,14 @@ async fn carry_out(c: &mut Conn, on: &mut Carried, step: Settlement, now: i64, o
             if let Some(times) = step.work.filter(|_| amendment.urgency < item.urgency) {
                 work::raise(c, item.id, red, amendment.urgency, times, now).await?;
             }
+            let before = item.clone();
             amend(c, item.id, amendment, on.is_handed).await?;
             *item = item::load(c, item.id).await?;
+            raised = item.urgency < before.urgency;
+            if let Some(make) = step.note.filter(|_| on.is_handed && item.detail != before.detail) {
+                let payload = guarded(|| make(item))?;
+                handoff::note(c, item, payload, raised, now).await?;
+            }
             incident::index(c, item).await?;
         }
         if let Some(send) = step.hand_off.filter(|_| !on.is_handed) {
@@ -249,7 +265,7 @@ async fn carry_out(c: &mut Conn, on: &mut Carried, step: Settlement, now: i64, o
     .bind(step.receipt)
     .bind(now);
     let conversation = c.one(query).await?;
-    Ok(Settled { conversation, item: on.item.clone(), handed_off })
+    Ok(Settled { conversation, item: on.item.clone(), handed_off, raised })
 }
 
 /// The call a link was asked for in is part of what was reported by it. It said nothing of the matter itself,
@@ -319,7 +335,7 @@ impl Store {
     ) -> Result<Option<Settled>> {
         let job = SettleJob { id, now, offset_min: utc_offset_min, settler };
         match self.steps_gathered() {
-            Some(gather) => gather.take(job).await,
+            Some(gather) => gather.take(job, None).await,
             None => self.write(move |c| Box::pin(settle(c, job))).await,
         }
     }
@@ -329,7 +345,7 @@ impl Store {
     /// # Errors
     /// As any write.
     pub async fn conversation_postpone(&self, id: Id, at: i64) -> Result<()> {
-        let query = sql("UPDATE conversation SET act_at = $2 WHERE id = $1 AND act_at IS NOT NULL").bind(id).bind(at);
+        let query = sql("UPDATE conversation SET act_at = $2 WHERE id = $1 AND act_at < $2").bind(id).bind(at);
         self.write(|c| Box::pin(async move { c.run(query).await.map(|_| ()) })).await
     }
 

@@ -57,9 +57,68 @@ impl DbError {
         match self {
             Self::Busy | Self::Deadlock | Self::Commit(_) => true,
             Self::Sqlx(error) => {
-                matches!(error, sqlx::Error::Io(_) | sqlx::Error::WorkerCrashed)
+                matches!(
+                    error,
+                    sqlx::Error::Io(_)
+                        | sqlx::Error::WorkerCrashed
+                        | sqlx::Error::PoolTimedOut
+                        | sqlx::Error::PoolClosed
+                )
             }
             _ => false,
+        }
+    }
+
+    /// Whether the request itself is at fault: it would be refused again.
+    #[must_use]
+    pub fn is_lasting(&self) -> bool {
+        match self {
+            Self::NotFound | Self::Conflict(_) | Self::Invalid { .. } | Self::Exhausted(_) => true,
+            Self::Sqlx(sqlx::Error::Database(database)) => has_class(database.code().as_deref(), &["22", "23"]),
+            Self::Sqlx(sqlx::Error::Encode(_)) => true,
+            Self::Sqlite(error) => error.sqlite_error_code().is_none_or(|code| {
+                matches!(
+                    code,
+                    rusqlite::ErrorCode::ConstraintViolation
+                        | rusqlite::ErrorCode::TypeMismatch
+                        | rusqlite::ErrorCode::TooBig
+                )
+            }),
+            _ => false,
+        }
+    }
+
+    /// Whether the database, its disk or the way there is at fault, whatever is asked.
+    #[must_use]
+    pub fn is_away(&self) -> bool {
+        match self {
+            Self::Closed => true,
+            // Connection, resources, operator, system.
+            Self::Sqlx(sqlx::Error::Database(database)) => {
+                has_class(database.code().as_deref(), &["08", "53", "57", "58"])
+            }
+            Self::Sqlx(error) => matches!(
+                error,
+                sqlx::Error::Io(_)
+                    | sqlx::Error::Tls(_)
+                    | sqlx::Error::Protocol(_)
+                    | sqlx::Error::WorkerCrashed
+                    | sqlx::Error::PoolTimedOut
+                    | sqlx::Error::PoolClosed
+            ),
+            Self::Sqlite(error) => error.sqlite_error_code().is_some_and(|code| {
+                matches!(
+                    code,
+                    rusqlite::ErrorCode::DiskFull
+                        | rusqlite::ErrorCode::SystemIoFailure
+                        | rusqlite::ErrorCode::CannotOpen
+                        | rusqlite::ErrorCode::ReadOnly
+                        | rusqlite::ErrorCode::OutOfMemory
+                        | rusqlite::ErrorCode::DatabaseCorrupt
+                        | rusqlite::ErrorCode::NotADatabase
+                )
+            }),
+            _ => self.is_transient(),
         }
     }
 
@@ -91,6 +150,11 @@ impl From<sqlx::Error> for DbError {
             _ => Self::Sqlx(error),
         }
     }
+}
+
+/// Of PostgreSQL's error codes (appendix A of its manual).
+fn has_class(code: Option<&str>, classes: &[&str]) -> bool {
+    code.is_some_and(|code| code.len() == 5 && classes.iter().any(|class| code.starts_with(class)))
 }
 
 /// SQLITE_BUSY and SQLITE_LOCKED with their extended codes; lock timeout, too many connections, shutdown and start of PostgreSQL (appendix A of its manual).

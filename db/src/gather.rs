@@ -11,11 +11,34 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     conn::Conn,
     error::{DbError, Result},
+    fence::Slip,
     limits::WRITE_QUEUE_LEN_MAX,
     writer::Fut,
 };
 
-type Waiting<J, T> = (J, oneshot::Sender<Result<T>>);
+/// A job, the leave it has where it needs one, and who waits for its fate.
+struct Waiting<J, T> {
+    job: J,
+    slip: Option<Slip>,
+    tell: oneshot::Sender<Result<T>>,
+}
+
+impl<J, T> Waiting<J, T> {
+    /// Whether it may be done: an earlier one of its door may have gone elsewhere by now.
+    fn is_valid(&self) -> bool {
+        self.slip.as_ref().map_or_else(|| !self.tell.is_closed(), Slip::is_valid)
+    }
+
+    /// Its fate; what is to be tried again elsewhere takes those behind it along.
+    fn answer(self, fate: Result<T>) {
+        if let Some(slip) = self.slip.filter(|_| fate.as_ref().err().is_none_or(DbError::is_lasting)) {
+            slip.done();
+        }
+        // A caller that went away needs no answer.
+        let _ = self.tell.send(fate);
+    }
+}
+
 /// Does all jobs of a group in one transaction; an answer for each, in their order.
 pub(crate) type Work<J, T> = for<'c> fn(&'c mut Conn, Vec<J>) -> Fut<'c, Result<Vec<T>>>;
 
@@ -33,19 +56,18 @@ impl<J: Clone + Send + 'static, T: Send + 'static> Gather<J, T> {
             while waiting.recv_many(&mut group, group_len_max).await > 0 {
                 if !take(&pool, work, std::mem::take(&mut group)).await {
                     // The same fate for all that wait: a later one must not get in ahead of these.
-                    while let Ok((_, tell)) = waiting.try_recv() {
-                        let _ = tell.send(Err(DbError::Busy));
-                    }
+                    refuse(std::iter::from_fn(|| waiting.try_recv().ok()));
                 }
             }
         });
         Self { inbox }
     }
 
-    /// Does a job with whatever else waits; whose caller went away before its turn is left out.
-    pub(crate) async fn take(&self, job: J) -> Result<T> {
+    /// Does a job with whatever else waits; one whose leave has ended, or whose caller went away, before its turn
+    /// is left out.
+    pub(crate) async fn take(&self, job: J, slip: Option<Slip>) -> Result<T> {
         let (tell, told) = oneshot::channel();
-        let queued = self.inbox.send_timeout((job, tell), crate::limits::ACQUIRE_TIMEOUT);
+        let queued = self.inbox.send_timeout(Waiting { job, slip, tell }, crate::limits::ACQUIRE_TIMEOUT);
         queued.await.map_err(|error| match error {
             mpsc::error::SendTimeoutError::Timeout(_) => DbError::Busy,
             mpsc::error::SendTimeoutError::Closed(_) => DbError::Closed,
@@ -64,14 +86,11 @@ fn is_away(error: &DbError) -> bool {
 
 /// Does a group; `false` if the database is away.
 async fn take<J: Clone, T>(pool: &PgPool, work: Work<J, T>, mut group: Vec<Waiting<J, T>>) -> bool {
-    // Who went away has done something else with its job.
-    group.retain(|(_, tell)| !tell.is_closed());
     if group.len() > 1 {
         match commit(pool, work, &mut group).await {
             Ok(taken) => {
-                for ((_, tell), taken) in group.into_iter().zip(taken) {
-                    // A caller that went away needs no answer.
-                    let _ = tell.send(Ok(taken));
+                for (waiting, taken) in group.into_iter().zip(taken) {
+                    waiting.answer(Ok(taken));
                 }
                 return true;
             }
@@ -89,8 +108,8 @@ async fn take<J: Clone, T>(pool: &PgPool, work: Work<J, T>, mut group: Vec<Waiti
         let mut alone = vec![waiting];
         let taken = commit(pool, work, &mut alone).await;
         let away = taken.as_ref().err().is_some_and(is_away);
-        if let Some((_, tell)) = alone.pop() {
-            let _ = tell.send(taken.and_then(|taken| taken.into_iter().next().ok_or(DbError::NotFound)));
+        if let Some(waiting) = alone.pop() {
+            waiting.answer(taken.and_then(|taken| taken.into_iter().next().ok_or(DbError::NotFound)));
         }
         if away {
             refuse(left);
@@ -101,17 +120,20 @@ async fn take<J: Clone, T>(pool: &PgPool, work: Work<J, T>, mut group: Vec<Waiti
 }
 
 fn refuse<J, T>(group: impl IntoIterator<Item = Waiting<J, T>>) {
-    for (_, tell) in group {
-        let _ = tell.send(Err(DbError::Busy));
+    for waiting in group {
+        waiting.answer(Err(DbError::Busy));
     }
 }
 
-/// Does the jobs whose callers still wait; the others leave the group.
+/// Does the jobs that still may be done; the others are told and leave the group.
 async fn commit<J: Clone, T>(pool: &PgPool, work: Work<J, T>, group: &mut Vec<Waiting<J, T>>) -> Result<Vec<T>> {
     let mut conn = Conn::PgTx(pool.begin().await?);
     // Looked at only now: the connection may have been long in coming.
-    group.retain(|(_, tell)| !tell.is_closed());
-    let done = work(&mut conn, group.iter().map(|(job, _)| job.clone()).collect()).await?;
+    refuse(group.extract_if(.., |waiting| !waiting.is_valid()));
+    if group.is_empty() {
+        return Ok(Vec::new());
+    }
+    let done = work(&mut conn, group.iter().map(|waiting| waiting.job.clone()).collect()).await?;
     if let Conn::PgTx(tx) = conn {
         tx.commit().await.map_err(|error| DbError::Commit(error.to_string()))?;
     }

@@ -12,7 +12,7 @@ use crate::{
     conn::Conn,
     error::{DbError, Result},
     id::Id,
-    item::{self, ItemState},
+    item::{self, Item, ItemState},
     limits::{self, SHORT_TEXT_CHARS_MAX},
     pool::Store,
     sql::{sql, sql_claim},
@@ -291,6 +291,49 @@ pub(crate) async fn was_sent(c: &mut Conn, item: Id) -> Result<bool> {
         .bind(HandoffKind::Create)
         .bind(HandoffState::Withdrawn);
     Ok(c.opt::<IdRow>(query).await?.is_some())
+}
+
+/// What the case core is told of an item that has grown; asked inside the transaction.
+pub type ItemNote = fn(&Item) -> Value;
+
+/// How long a note waits for more of what it tells (ms).
+const NOTE_QUIET_MS: i64 = 30_000;
+/// Merges one above the other at most.
+const MERGES_MAX: usize = 16;
+
+/// Tells the case core what an item says now, behind what it was told before. One note waits at most
+/// and is written anew meanwhile; nothing is said of an item the case core never hears of.
+pub(crate) async fn note(c: &mut Conn, item: &Item, payload: Value, is_urgent: bool, now: i64) -> Result<()> {
+    let (mut whose, mut above) = (item.id, item.merged_into);
+    for _ in 0..MERGES_MAX {
+        if is_known(c, whose).await? {
+            break;
+        }
+        let Some(next) = above else { return Ok(()) };
+        (whose, above) = (next, item::load(c, next).await?.merged_into);
+    }
+    if !is_known(c, whose).await? {
+        return Ok(());
+    }
+    c.lock(format!("item:{whose}")).await?;
+    let at = if is_urgent { now } else { now + NOTE_QUIET_MS };
+    let text = limits::json("payload", &payload)?;
+    let waiting = sql("UPDATE handoff SET payload = $3, payload_hash = $4, \
+         next_at = CASE WHEN next_at > $5 THEN $5 ELSE next_at END \
+         WHERE item = $1 AND idempotency_key LIKE $2 AND state = '待发' AND attempts = 0 AND lease_until IS NULL")
+    .bind(whose)
+    .bind(format!("note:{}:%", item.id))
+    .bind(text.as_str())
+    .bind(audit::hex(Sha256::new_with_prefix(text.as_bytes())))
+    .bind(at);
+    if c.run(waiting).await? > 0 {
+        return Ok(());
+    }
+    let key = format!("note:{}:{}", item.id, Id::new());
+    // The target is the one that has the case.
+    let new = NewHandoff { target: String::new(), kind: HandoffKind::Remind, payload, idempotency_key: Some(key) };
+    let id = insert(c, whose, new, now).await?;
+    c.run(sql("UPDATE handoff SET next_at = $2 WHERE id = $1").bind(id).bind(at)).await.map(|_| ())
 }
 
 impl Store {

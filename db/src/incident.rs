@@ -132,6 +132,10 @@ crate::lite::row!(Reporter {
 
 /// Makes an item findable, by what is known of it now, and due to be compared.
 pub(crate) async fn index(c: &mut Conn, item: &Item) -> Result<()> {
+    if item.source == SOURCE_TEST {
+        // A self-test is no incident, nor part of one.
+        return Ok(());
+    }
     let arrived = sql("SELECT arrived_at FROM contact WHERE id = $1").bind(item.first_contact);
     let at = c.opt::<(i64,)>(arrived).await?.map_or(item.created_at, |(at,)| at);
     let cell = item.lon.zip(item.lat).map(|(lon, lat)| incident_key::cell_at(lon, lat));
@@ -146,6 +150,9 @@ pub(crate) async fn index(c: &mut Conn, item: &Item) -> Result<()> {
     let query = sql("INSERT INTO incident_due (item, at) VALUES ($1, $2) ON CONFLICT (item) DO NOTHING");
     c.run(query.bind(item.id).bind(item.created_at)).await.map(|_| ())
 }
+
+/// `source` of an item a self-test led to.
+pub const SOURCE_TEST: &str = "test";
 
 /// The item all of an incident were merged into.
 pub(crate) async fn root(c: &mut Conn, id: Id) -> Result<Item> {

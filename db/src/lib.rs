@@ -30,6 +30,7 @@ mod dialout;
 mod error;
 #[cfg(test)]
 mod explain;
+mod fence;
 mod gather;
 mod handoff;
 mod id;
@@ -96,9 +97,10 @@ pub use conversation::{Conversation, ConversationPlan, ConversationPlanner, Conv
 pub use conversation_settle::{Amendment, Answers, Settled, Settlement, Settler, Settling};
 pub use dialout::{DialoutCap, DialoutCaps, NewDialout};
 pub use error::{DbError, Result};
-pub use handoff::{Handoff, HandoffBacklog, HandoffCounts, HandoffKind, HandoffState, NewHandoff};
+pub use fence::{Fence, Pass};
+pub use handoff::{Handoff, HandoffBacklog, HandoffCounts, HandoffKind, HandoffState, ItemNote, NewHandoff};
 pub use id::{Id, ParseIdError};
-pub use incident::{IncidentCandidate, Probe, Reporter};
+pub use incident::{IncidentCandidate, Probe, Reporter, SOURCE_TEST};
 pub use incident_link::{ItemLink, LinkAction, LinkDecision, LinkNote, NewSplit};
 pub use inspection::{Inspection, NewInspection};
 pub use item::{Item, ItemHandoff, ItemState, ItemWork, NewItem, PayloadBuilder};

@@ -5,16 +5,19 @@ use sqlx::FromRow;
 
 use crate::{
     call::Direction,
+    claim::IdRow,
     conn::Conn,
     contact::{self, NewContact},
     conversation::{self, Arriving, ConversationPlanner},
     error::{DbError, Result, guarded},
+    fence::{Pass, Slip},
+    handoff::{self, ItemNote},
     id::Id,
     item_list::{self, ContactRole},
     limits::{self, LONG_TEXT_CHARS_MAX, SHORT_TEXT_CHARS_MAX},
     message_group,
     message_media::{self, NewMedia},
-    outgoing::{self, NewOutgoing},
+    outgoing::{self, NewOutgoing, OutgoingPurpose},
     party::{self, Address, AddressKind},
     pool::Store,
     sql::{Sql, sql},
@@ -165,6 +168,8 @@ pub struct NewMessage {
     pub planner: Option<ConversationPlanner>,
     /// The item it adds to.
     pub supplement: Option<Supplement>,
+    /// What the case core is told when the item it adds to was handed off.
+    pub note: Option<ItemNote>,
     /// The citizen wants no texts from now on.
     pub stops_texts: bool,
     /// Texts that answer it; the citizen and, unless set, the item are filled in.
@@ -199,6 +204,8 @@ pub enum MessageTaken {
         party: Option<Id>,
         /// The conversation it is part of.
         conversation: Option<Id>,
+        /// The item it was added to.
+        item: Option<Id>,
         /// When that one's timer runs out.
         act_at: Option<i64>,
     },
@@ -306,6 +313,22 @@ pub(crate) fn state_of(new: &NewMessage, is_blocked: bool, is_echo: bool) -> Mes
     }
 }
 
+/// Takes a message if it still may be; its slip comes back with what waits for the commit.
+async fn take_one(c: &mut Conn, new: NewMessage, slip: Option<Slip>) -> Result<(MessageTaken, Option<Slip>)> {
+    if slip.as_ref().is_some_and(|slip| !slip.is_valid()) {
+        return Err(DbError::Busy);
+    }
+    match take_all(c, vec![new]).await {
+        Ok(taken) => Ok((taken.into_iter().next().ok_or(DbError::NotFound)?, slip)),
+        Err(error) => {
+            if let Some(slip) = slip.filter(|_| error.is_lasting()) {
+                slip.done();
+            }
+            Err(error)
+        }
+    }
+}
+
 /// Takes one message under a number from [`contact::next_seqs`].
 pub(crate) async fn take(c: &mut Conn, new: NewMessage, seq: i64) -> Result<MessageTaken> {
     let known: Known = c.one(known(&new)).await?;
@@ -344,10 +367,11 @@ pub(crate) async fn take(c: &mut Conn, new: NewMessage, seq: i64) -> Result<Mess
             to_read(c, &new, item, (contact, seq), times).await?;
         }
     }
-    if state != MessageState::Refused {
+    // Our own text that came back, and who isn't heard, get none.
+    if matches!(state, MessageState::Taken | MessageState::Command) {
         answer(c, new, party, item).await?;
     }
-    Ok(MessageTaken::New { contact, seq, message: id, state, party, conversation, act_at })
+    Ok(MessageTaken::New { contact, seq, message: id, state, party, conversation, item, act_at })
 }
 
 /// What a citizen added is read by a person; danger moves all work about the item up.
@@ -460,20 +484,43 @@ async fn answer(c: &mut Conn, new: NewMessage, party: Option<Id>, item: Option<I
         .bind(new.red)
         .bind(DETAIL_CHARS_MAX);
         c.run(grow).await?;
+        if let Some(make) = new.note {
+            let item = crate::item::load(c, item).await?;
+            let payload = guarded(|| make(&item))?;
+            handoff::note(c, &item, payload, new.red, new.at).await?;
+        }
     }
     for mut text in new.answers {
-        text.party = party;
+        let is_page = text.purpose == OutgoingPurpose::Page;
+        if is_page && item.is_none() {
+            // It went to a conversation, which pages for its own item.
+            continue;
+        }
+        text.party = party.filter(|_| !is_page);
         text.item = text.item.or(item);
         outgoing::insert(c, text, new.at).await?;
     }
     if let Some(party) = party.filter(|_| new.stops_texts) {
         let stop = sql("UPDATE party SET texts_stopped_at = COALESCE(texts_stopped_at, $2) WHERE id = $1");
         c.run(stop.bind(party).bind(new.at)).await?;
-        let cancel = sql("UPDATE outgoing SET state = '取消' WHERE party = $1 AND state = '待发' \
-             AND purpose NOT IN ('progress', 'stop', 'page', 'test')");
+        // The first condition is that of the index on what is still to be sent.
+        let cancel = sql(
+            "UPDATE outgoing SET state = '取消' WHERE state IN ('待发', '发送中') AND state = '待发' AND party = $1 \
+             AND purpose NOT IN ('progress', 'stop', 'page', 'test')",
+        );
         c.run(cancel.bind(party)).await?;
     }
     Ok(())
+}
+
+async fn drop_all(c: &mut Conn, ids: Vec<IdRow>) -> Result<u64> {
+    let mut dropped = 0;
+    for IdRow { id } in ids {
+        c.run(sql("DELETE FROM voice_job WHERE message = $1").bind(id)).await?;
+        c.run(sql("DELETE FROM message_media WHERE message = $1").bind(id)).await?;
+        dropped += c.run(sql("DELETE FROM message WHERE id = $1").bind(id)).await?;
+    }
+    Ok(dropped)
 }
 
 /// An item's text grows by supplements up to about so many characters; all of them stay messages.
@@ -489,13 +536,28 @@ impl Store {
     /// unknown item.
     pub async fn message_take(&self, new: NewMessage) -> Result<MessageTaken> {
         check(&new)?;
-        match self.messages_gathered() {
-            Some(gather) => gather.take(new).await,
-            None => {
-                let taken = self.write(move |c| Box::pin(take_all(c, vec![new]))).await?;
-                taken.into_iter().next().ok_or(DbError::NotFound)
-            }
+        self.take_message(new, None).await
+    }
+
+    /// As [`Store::message_take`], unless the pass is void by the time its turn has come. Once asked for
+    /// the first time, it is queued behind those asked for before.
+    ///
+    /// # Errors
+    /// As [`Store::message_take`]; [`DbError::Busy`] when one that came before wasn't stored.
+    pub async fn message_take_in_order(&self, new: NewMessage, pass: &Pass) -> Result<MessageTaken> {
+        check(&new)?;
+        self.take_message(new, Some(pass.slip())).await
+    }
+
+    async fn take_message(&self, new: NewMessage, slip: Option<Slip>) -> Result<MessageTaken> {
+        if let Some(gather) = self.messages_gathered() {
+            return gather.take(new, slip).await;
         }
+        let (taken, slip) = self.write(move |c| Box::pin(take_one(c, new, slip))).await?;
+        if let Some(slip) = slip {
+            slip.done();
+        }
+        Ok(taken)
     }
 
     /// Takes messages in their order, all in one transaction or none.
@@ -505,6 +567,24 @@ impl Store {
     pub async fn messages_take(&self, new: Vec<NewMessage>) -> Result<Vec<MessageTaken>> {
         new.iter().try_for_each(check)?;
         self.write(move |c| Box::pin(take_all(c, new))).await
+    }
+
+    /// Drops messages of senders who weren't heard, older than `before`, at most 1,000 a call; how many.
+    /// Their contacts stay: the order of arrival has no holes.
+    ///
+    /// # Errors
+    /// As any write.
+    pub async fn messages_refused_prune(&self, before: i64) -> Result<u64> {
+        // Looked for by a reader: the writer mustn't wait for a walk through all messages.
+        let pick = sql("SELECT id FROM message WHERE state = $1 AND at < $2 LIMIT $3")
+            .bind(MessageState::Refused)
+            .bind(before)
+            .bind(limits::PRUNE_LEN_MAX);
+        let ids: Vec<IdRow> = self.reader().await?.all(pick).await?;
+        if ids.is_empty() {
+            return Ok(0);
+        }
+        self.write(move |c| Box::pin(async move { drop_all(c, ids).await })).await
     }
 
     /// A message by id.

@@ -77,6 +77,8 @@ fn stands_by_itself(new: &NewMessage) -> bool {
         link,
         planner: _,
         supplement,
+        // Only what adds to an item has one.
+        note: _,
         stops_texts,
         answers,
     } = new;
@@ -269,6 +271,7 @@ async fn store(c: &mut Conn, mut group: Vec<One>, taken: &mut [Option<MessageTak
             state,
             party: *party,
             conversation: row.conversation,
+            item: None,
             act_at: row.act_at,
         });
         rows.push(row);
@@ -384,6 +387,7 @@ mod tests {
                 act_at: 1,
             })),
             supplement: None,
+            note: None,
             stops_texts: false,
             answers: Vec::new(),
         }

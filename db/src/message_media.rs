@@ -110,6 +110,18 @@ macro_rules! select_media {
 /// Things that come with one message at most; more are left out.
 const MEDIA_MAX: usize = 20;
 
+/// What a stored file is: its own row knows best.
+async fn kind_of(c: &mut Conn, media: &NewMedia) -> Result<MediaKind> {
+    let Some(sha256) = media.sha256.as_deref().filter(|_| media.kind == MediaKind::File) else { return Ok(media.kind) };
+    let stored: Option<(String,)> = c.opt(sql("SELECT kind FROM attachment WHERE sha256 = $1").bind(sha256)).await?;
+    Ok(match stored.as_ref().map(|(kind,)| kind.as_str()) {
+        Some("image/jpeg" | "image/png" | "image/webp") => MediaKind::Image,
+        Some(kind) if kind.starts_with("audio/") => MediaKind::Voice,
+        Some(kind) if kind.starts_with("video/") => MediaKind::Video,
+        _ => MediaKind::File,
+    })
+}
+
 pub(crate) async fn insert(c: &mut Conn, message: Id, new: &NewMessage) -> Result<()> {
     for (n, media) in (1_i64..).zip(new.media.iter().take(MEDIA_MAX)) {
         let text = media.sha256.as_deref().or(media.reference.as_deref()).unwrap_or_default();
@@ -122,7 +134,7 @@ pub(crate) async fn insert(c: &mut Conn, message: Id, new: &NewMessage) -> Resul
         .bind(n)
         .bind(new.channel.as_str())
         .bind(new.line.as_str())
-        .bind(media.kind)
+        .bind(kind_of(c, media).await?)
         .bind(media.sha256.as_deref())
         .bind(media.reference.as_deref())
         .bind(state)

@@ -313,29 +313,34 @@ impl Store {
         self.write(move |c| Box::pin(claim(c, channel, now, lease_ms, limit))).await
     }
 
-    /// Gives a text back for another attempt at `next_at`: it certainly hasn't left. `false` when
-    /// it isn't leased any more.
+    /// Gives a claimed text back for another attempt at `next_at`: it certainly hasn't left. Who wants no texts
+    /// by now gets none. `false` when it isn't leased any more, or to somebody else by now.
     ///
     /// # Errors
     /// As any write.
-    pub async fn outgoing_retry(&self, id: Id, next_at: i64, error: &str) -> Result<bool> {
-        let query = sql("UPDATE outgoing SET state = '待发', next_at = $2, lease_until = NULL, last_error = $3 \
-             WHERE id = $1 AND state = '发送中'")
-        .bind(id)
+    pub async fn outgoing_retry(&self, row: &Outgoing, next_at: i64, error: &str) -> Result<bool> {
+        let query = sql("UPDATE outgoing SET next_at = $2, lease_until = NULL, last_error = $3, \
+             state = CASE WHEN $5 AND EXISTS (SELECT 1 FROM party p WHERE p.id = outgoing.party \
+                 AND p.texts_stopped_at IS NOT NULL) THEN '取消' ELSE '待发' END \
+             WHERE id = $1 AND state = '发送中' AND attempts = $4")
+        .bind(row.id)
         .bind(next_at)
-        .bind(limits::error_text(error));
+        .bind(limits::error_text(error))
+        .bind(row.attempts)
+        .bind(!row.purpose.ignores_stop());
         self.write(|c| Box::pin(async move { Ok(c.run(query).await? > 0) })).await
     }
 
-    /// Gives a text up; `false` when its fate was known before.
+    /// Gives a claimed text up; `false` when its fate was known before, or is somebody else's by now.
     ///
     /// # Errors
     /// As any write.
-    pub async fn outgoing_failed(&self, id: Id, error: &str) -> Result<bool> {
+    pub async fn outgoing_failed(&self, row: &Outgoing, error: &str) -> Result<bool> {
         let query = sql("UPDATE outgoing SET state = '失败', lease_until = NULL, last_error = $2 \
-             WHERE id = $1 AND state IN ('待发', '发送中', '已提交', '未知')")
-        .bind(id)
-        .bind(limits::error_text(error));
+             WHERE id = $1 AND attempts = $3 AND state IN ('待发', '发送中', '已提交', '未知')")
+        .bind(row.id)
+        .bind(limits::error_text(error))
+        .bind(row.attempts);
         self.write(|c| Box::pin(async move { Ok(c.run(query).await? > 0) })).await
     }
 

@@ -123,10 +123,9 @@ async fn held(c: &mut Conn, query: Sql) -> Result<()> {
 struct Owner {
     item: Option<Id>,
     conversation: Option<Id>,
-    of_conversation: Option<Id>,
 }
 
-crate::lite::row!(Owner { item, conversation, of_conversation });
+crate::lite::row!(Owner { item, conversation });
 
 async fn done(c: &mut Conn, job: VoiceJob, heard: VoiceText, at: i64) -> Result<()> {
     let update = fenced(
@@ -146,7 +145,9 @@ async fn done(c: &mut Conn, job: VoiceJob, heard: VoiceText, at: i64) -> Result<
     say(c, job.message, &heard, at).await
 }
 
-/// The words take the placeholder's place: in the message, and in its item unless that is made anew anyway.
+/// The words take the placeholder's place in the message. A conversation's next step, due now, takes them into its
+/// item, also when the conversation is over: what follows from them is decided there. An item without one is
+/// added to here.
 async fn say(c: &mut Conn, message: Id, heard: &VoiceText, at: i64) -> Result<()> {
     let words = format!("[语音] {}", heard.text);
     let text = sql("UPDATE message SET red = (red OR $4), text = REPLACE(text, $5, $2), \
@@ -157,13 +158,19 @@ async fn say(c: &mut Conn, message: Id, heard: &VoiceText, at: i64) -> Result<()
     .bind(heard.red)
     .bind(VOICE_WAITING);
     c.run(text).await?;
-    let owner = sql("SELECT m.item, m.conversation, c.item AS of_conversation FROM message m \
-         LEFT JOIN conversation c ON c.id = m.conversation WHERE m.id = $1")
-    .bind(message);
+    let owner = sql("SELECT item, conversation FROM message WHERE id = $1").bind(message);
     let Some(owner) = c.opt::<Owner>(owner).await? else {
         return Ok(());
     };
-    if let Some(item) = owner.item.or(owner.of_conversation) {
+    if let Some(conversation) = owner.conversation {
+        let told = sql("UPDATE conversation SET told_at = COALESCE(told_at, $2), red = (red OR $3), act_at = $2 \
+             WHERE id = $1 AND (item IS NOT NULL AND (act_at IS NULL OR act_at > $2) \
+                 OR act_at > $2 AND (told_at IS NULL OR $3))")
+        .bind(conversation)
+        .bind(at)
+        .bind(heard.red);
+        c.run(told).await?;
+    } else if let Some(item) = owner.item {
         c.lock(format!("item:{item}")).await?;
         let (detail,): (String,) = c.one(sql("SELECT detail FROM item WHERE id = $1").bind(item)).await?;
         let detail = match detail.contains(VOICE_WAITING) {
@@ -177,15 +184,6 @@ async fn say(c: &mut Conn, message: Id, heard: &VoiceText, at: i64) -> Result<()
         .bind(detail)
         .bind(heard.red);
         c.run(grow).await?;
-    }
-    if let Some(conversation) = owner.conversation {
-        // Danger heard, or a voice that was the whole report: its next step is due now.
-        let told = sql("UPDATE conversation SET told_at = COALESCE(told_at, $2), red = (red OR $3), act_at = $2 \
-             WHERE id = $1 AND act_at IS NOT NULL AND act_at > $2 AND (told_at IS NULL OR $3)")
-        .bind(conversation)
-        .bind(at)
-        .bind(heard.red);
-        c.run(told).await?;
     }
     Ok(())
 }

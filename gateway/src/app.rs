@@ -375,6 +375,7 @@ fn spawn_workers(sv: &Arc<Services>, core: &Arc<Core>) {
     tokio::spawn(crate::intake::from_call::run(Arc::clone(sv), done_rx));
     tokio::spawn(crate::intake::settle::run(Arc::clone(sv)));
     tokio::spawn(crate::intake::replay::run(Arc::clone(sv)));
+    tokio::spawn(crate::intake::prune::run(Arc::clone(sv)));
 }
 
 fn spawn_calls(sv: &Arc<Services>, mut events: SipEvents) {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use hotline_db::{
     Address, AddressKind, Amendment, ConversationPlan, ConversationState, DbError, ItemHandoff, MediaKind, MediaState,
-    MessageState, MessageTaken, NewMedia, NewMessage, NewOutgoing, NewPlace, OutgoingPurpose, OutgoingState,
-    Settlement, Supplement,
+    MessageState, MessageTaken, NewAttachment, NewMedia, NewMessage, NewOutgoing, NewPlace, OutgoingPurpose,
+    OutgoingState, Settlement, Supplement,
 };
 use serde_json::json;
 
@@ -40,6 +40,7 @@ pub(crate) fn new_message(n: u32, key: &str, text: &str, at: i64) -> NewMessage 
             act_at: at + 20_000,
         })),
         supplement: None,
+        note: None,
         stops_texts: false,
         answers: Vec::new(),
     }
@@ -71,6 +72,7 @@ pub(crate) fn nothing() -> Settlement {
         amend: None,
         work: None,
         hand_off: None,
+        note: None,
         answers: None,
         notices: Vec::new(),
         asked: None,
@@ -247,6 +249,9 @@ story!(our_own_text_come_back_is_known_and_td_stops_all_but_answers, |s: Stage| 
     let party = store.party_known(AddressKind::Phone, "hash-1").await.unwrap().unwrap();
     let mut receipt = answer(1, OutgoingPurpose::Receipt, "已收到您的反映", T0);
     receipt.party = Some(party.id);
+    let leaving = NewOutgoing { text: "请补充地点".into(), ..receipt.clone() };
+    store.outgoing_add(leaving, T0).await.unwrap().unwrap();
+    let leaving = store.outgoing_claim("sms", T0, 1_000, 10).await.unwrap().remove(0);
     let waiting = store.outgoing_add(receipt.clone(), T0).await.unwrap().unwrap();
     let echo = store.message_take(new_message(1, "k1", "已收到您的反映", T0 + 5)).await.unwrap();
     assert!(matches!(echo, MessageTaken::New { state: MessageState::Automatic, conversation: None, .. }), "{echo:?}");
@@ -256,6 +261,9 @@ story!(our_own_text_come_back_is_known_and_td_stops_all_but_answers, |s: Stage| 
     stop.answers = vec![answer(1, OutgoingPurpose::Stop, "已退订", T0 + 10)];
     store.message_take(stop).await.unwrap();
     assert_eq!(store.outgoing_get(waiting).await.unwrap().unwrap().state, OutgoingState::Cancelled);
+    assert!(store.outgoing_retry(&leaving, T0 + 15, "no link").await.unwrap());
+    let left = store.outgoing_get(leaving.id).await.unwrap().unwrap();
+    assert_eq!(left.state, OutgoingState::Cancelled, "not tried again");
     let later = store.outgoing_add(receipt, T0 + 20).await.unwrap().unwrap();
     assert_eq!(store.outgoing_get(later).await.unwrap().unwrap().state, OutgoingState::Cancelled);
     let mut progress = answer(1, OutgoingPurpose::Progress, "办理中", T0 + 30);
@@ -273,6 +281,8 @@ story!(a_supplement_reaches_its_item_and_what_came_with_it_too, |s: Stage| async
     new.supplement = Some(Supplement { item: item.id, named: false, work: None });
     new.red = true;
     new.place = Some(NewPlace { lon: 120.0, lat: 31.0, datum: "gcj02".into(), label: Some("人民路".into()) });
+    let photo = NewAttachment { sha256: "ab".repeat(32), kind: "image/jpeg".into(), bytes: 1, ..Default::default() };
+    store.attachment_put(photo).await.unwrap();
     new.media = vec![
         NewMedia { kind: MediaKind::File, sha256: Some("ab".repeat(32)), reference: None },
         NewMedia { kind: MediaKind::Image, sha256: None, reference: Some("media-1".into()) },
@@ -286,6 +296,7 @@ story!(a_supplement_reaches_its_item_and_what_came_with_it_too, |s: Stage| async
     assert_eq!(store.item_contacts(item.id).await.unwrap().len(), 2);
 
     let media = store.media_of_item(item.id).await.unwrap();
+    assert_eq!(media[0].kind, MediaKind::Image, "the file's own row tells");
     assert_eq!((media.len(), media[0].state, media[1].state), (2, MediaState::Here, MediaState::Wanted));
     assert!(store.media_claim("wechat", T0 + 10, 1_000, 10).await.unwrap().is_empty());
     let claimed = store.media_claim("sms", T0 + 10, 1_000, 10).await.unwrap();

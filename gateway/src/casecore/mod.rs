@@ -15,4 +15,4 @@ pub use deliver::run as deliver;
 pub use events::{apply, poll};
 pub use http::HttpCore;
 pub use ledger::Ledger;
-pub use payload::{item_payload, link_payload, void_payload};
+pub use payload::{item_payload, link_payload, supplement_payload, void_payload};

@@ -21,6 +21,20 @@ pub fn item_payload(item: &Item) -> Value {
     })
 }
 
+/// The note that an item has been added to (`remind`): what it says now.
+#[must_use]
+pub fn supplement_payload(item: &Item) -> Value {
+    json!({
+        "note": "补充",
+        "acceptance_no": item.acceptance_no,
+        "urgency": item.urgency,
+        "title": redact(&item.title),
+        "detail": redact(&item.detail),
+        "location": { "text": item.location_text.as_deref().map(redact), "lon": item.lon, "lat": item.lat },
+        "accepted_at": item.created_at,
+    })
+}
+
 /// The note about an item and the one it was merged into or split from (`remind`).
 #[must_use]
 pub fn link_payload(action: LinkAction, item: &Item, target: &Item) -> Value {

@@ -37,6 +37,8 @@ pub struct Intake {
     /// Largest size of the journal that takes over while the database is away, MiB; then channels hold back
     /// their acknowledgement.
     pub journal_mb: u64,
+    /// Messages of blocked senders and carriers' reports without a text are dropped after so many days.
+    pub refused_days: u64,
     /// A database that doesn't answer for so long is away.
     pub store_timeout_ms: u64,
 }
@@ -58,6 +60,7 @@ impl Default for Intake {
             signature: "城管热线".into(),
             leader_numbers: Vec::new(),
             journal_mb: 256,
+            refused_days: 30,
             store_timeout_ms: 3_000,
         }
     }
@@ -75,6 +78,7 @@ impl Intake {
             // GB/T 33358: a message is answered within three minutes.
             ("intake.receipt_latest_s", self.receipt_latest_s, self.receipt_quiet_s, 170),
             ("intake.supplement_hours", self.supplement_hours, 0, 720),
+            ("intake.refused_days", self.refused_days, 1, 3_650),
             ("intake.journal_mb", self.journal_mb, 1, 65_536),
             ("intake.store_timeout_ms", self.store_timeout_ms, 100, 60_000),
         ] {

@@ -4,7 +4,7 @@
 use std::task::Poll;
 use std::time::Duration;
 
-use hotline_db::{Address, Arrived, DbError, Direction, Id, MessageState, MessageTaken, NewCall, Party};
+use hotline_db::{Address, Arrived, DbError, Direction, Id, MessageState, MessageTaken, NewCall, Party, Pass};
 use tracing::{info, warn};
 
 use super::draft;
@@ -15,9 +15,16 @@ use super::record;
 use super::turns::Turn;
 use crate::app::Services;
 use crate::privacy::{Pii, SealError, mask_phone};
+use crate::worklist;
 
 /// Stands for the number of a caller who withheld it.
 pub const WITHHELD: &str = "号码保密";
+
+/// On its way into the journal a message waits at most so long for those before it. They wait for the database
+/// no longer than it does itself: only one whose channel doesn't carry it on takes longer.
+const OTHERS_PATIENCE: Duration = Duration::from_secs(2);
+/// An acknowledgement waits at most so long for the consoles to be told.
+const TELL_PATIENCE: Duration = Duration::from_secs(1);
 
 /// Why a contact wasn't taken.
 #[derive(Debug, thiserror::Error)]
@@ -41,15 +48,29 @@ impl AcceptError {
     #[must_use]
     pub fn is_transient(&self) -> bool {
         match self {
-            Self::Store(e) => Self::from_ref(e),
+            // Whatever the database doesn't explain may be over soon.
+            Self::Store(e) => e.is_transient() || matches!(e, DbError::Sqlx(_) | DbError::Sqlite(_) | DbError::Closed),
             Self::Flood | Self::Away => true,
             Self::Seal(_) => false,
         }
     }
 
-    /// Whether the store may take the same later: it is away, or its disk is.
-    pub(super) fn from_ref(e: &DbError) -> bool {
-        e.is_transient() || matches!(e, DbError::Sqlx(_) | DbError::Sqlite(_) | DbError::Closed)
+    /// Whether the store is away, whatever it is given.
+    pub(super) fn is_away(&self) -> bool {
+        match self {
+            Self::Store(e) => e.is_away(),
+            Self::Flood | Self::Away => true,
+            Self::Seal(_) => false,
+        }
+    }
+
+    /// Whether this message would be refused again.
+    pub(super) fn is_lasting(&self) -> bool {
+        match self {
+            Self::Store(e) => e.is_lasting(),
+            Self::Flood | Self::Away => false,
+            Self::Seal(_) => true,
+        }
     }
 }
 
@@ -94,7 +115,8 @@ pub async fn message(sv: &Services, mut e: Envelope) -> Result<Taken, AcceptErro
     e.check()?;
     let sign = crate::robot::recognise(sv, &mut e);
     let taken = admitted(sv, e).await?;
-    if let Some(nonce) = sign {
+    // A journal isn't the database: a self-test that ended there has shown nothing.
+    if let Some(nonce) = sign.filter(|_| matches!(taken, Taken::New { .. } | Taken::Duplicate { .. })) {
         crate::robot::arrived(sv, &nonce);
     }
     Ok(taken)
@@ -110,20 +132,26 @@ async fn admitted(sv: &Services, e: Envelope) -> Result<Taken, AcceptError> {
         warn!(channel = e.channel.as_str(), sender = %shown_sender(&e), "limit of messages an hour reached: kept without an item");
     }
     let is_limited = matches!(verdict, Admission::Limited { .. });
-    let turn = sv.intake.turns.take(e.channel, &e.line);
-    taken_in_turn(sv, &e, is_limited, turn).await
+    let turn = sv.intake.turns.take();
+    let taken = taken_in_turn(sv, &e, is_limited, turn).await?;
+    if matches!(taken, Taken::Duplicate { .. }) && !e.test {
+        // A carrier that says it again is no citizen who writes too much.
+        sv.intake.limits().repeated(e.at, e.channel, draft::hash_of(sv, &e.sender).as_deref());
+    }
+    Ok(taken)
 }
 
-/// The message in the database, or while that is away in the journal; never ahead of the line's earlier ones.
+/// The message in the database, or while that is away in the journal; never ahead of those that came before it.
 async fn taken_in_turn(sv: &Services, e: &Envelope, is_limited: bool, mut turn: Turn) -> Result<Taken, AcceptError> {
     let journal = &sv.intake.journal;
+    let mut pass = None;
     // Behind what waits: nobody overtakes.
     if !journal.is_active() {
         let patience = Duration::from_millis(sv.config.intake.store_timeout_ms);
-        match tokio::time::timeout(patience, stored(sv, e, is_limited, &mut turn)).await {
-            Ok(Ok(Some(taken))) => {
-                turn.may_settle().await;
-                return Ok(taken);
+        match tokio::time::timeout(patience, stored(sv, e, is_limited, &mut turn, &mut pass)).await {
+            Ok(Ok(Some((red, taken)))) => {
+                drop((turn, pass));
+                return Ok(follow(sv, e, red, taken).await);
             }
             Ok(Ok(None)) => {}
             Ok(Err(error)) if error.is_transient() => {
@@ -134,9 +162,16 @@ async fn taken_in_turn(sv: &Services, e: &Envelope, is_limited: bool, mut turn: 
             Err(_) => {}
         }
     }
+    // Nobody behind it is stored from here on; and once the room is taken, nobody new is.
+    if let Some(pass) = &pass {
+        pass.give_up();
+    }
     let room = journal.reserve();
+    drop(pass);
     turn.queued();
-    turn.may_settle().await;
+    if tokio::time::timeout(OTHERS_PATIENCE, turn.may_settle()).await.is_err() {
+        warn!(channel = e.channel.as_str(), "a message before this one isn't carried on: journaled ahead of it");
+    }
     journaled(sv, e, is_limited, room, turn).await
 }
 
@@ -167,15 +202,24 @@ fn shown_sender(e: &Envelope) -> String {
     draft::address_of(&e.sender).map_or_else(String::new, |(_, pii)| pii.to_string())
 }
 
-/// The message in the tables; `None` if others wait in the journal by now.
-async fn stored(sv: &Services, e: &Envelope, is_limited: bool, turn: &mut Turn) -> Result<Option<Taken>, AcceptError> {
+/// The message in the tables, and whether it reports danger; `None` if others wait in the journal by now.
+async fn stored(
+    sv: &Services,
+    e: &Envelope,
+    is_limited: bool,
+    turn: &mut Turn,
+    pass: &mut Option<Pass>,
+) -> Result<Option<(bool, MessageTaken)>, AcceptError> {
     let new = draft::draft(sv, e, is_limited).await?;
     let red = new.red;
     turn.may_queue().await;
+    // The pass first: who lost theirs before is in the journal by the time it is looked at.
+    let Some(given) = sv.intake.fence.pass() else { return Ok(None) };
+    let pass = pass.insert(given);
     if sv.intake.journal.is_active() {
         return Ok(None);
     }
-    let mut taking = std::pin::pin!(sv.store.message_take(new));
+    let mut taking = std::pin::pin!(sv.store.message_take_in_order(new, pass));
     // Asked once, it is in the database's queue; the commit it waits for is everybody's.
     let at_once = std::future::poll_fn(|cx| Poll::Ready(taking.as_mut().poll(cx))).await;
     turn.queued();
@@ -183,11 +227,28 @@ async fn stored(sv: &Services, e: &Envelope, is_limited: bool, turn: &mut Turn) 
         Poll::Ready(taken) => taken?,
         Poll::Pending => taking.await?,
     };
+    Ok(Some((red, taken)))
+}
+
+/// What follows a stored message.
+async fn follow(sv: &Services, e: &Envelope, red: bool, taken: MessageTaken) -> Taken {
     if let (true, MessageTaken::New { contact, seq, message, .. }) = (e.test, taken) {
         // A self-test is in no figure.
-        return Ok(Some(Taken::New { contact, seq, message }));
+        return Taken::New { contact, seq, message };
     }
-    Ok(Some(note(sv, e.channel, red, taken)))
+    tell_of_danger(sv, red, &taken).await;
+    note(sv, e.channel, red, taken)
+}
+
+/// Danger in what was added to an item: the consoles hear of it at once, if the database answers.
+pub(super) async fn tell_of_danger(sv: &Services, red: bool, taken: &MessageTaken) {
+    if let MessageTaken::New { item: Some(item), state: MessageState::Taken, .. } = taken
+        && red
+    {
+        warn!(%item, "紧急 / red lane: a supplement reports danger");
+        sv.metrics.red_lane.inc();
+        let _ = tokio::time::timeout(TELL_PATIENCE, worklist::tell_of_item(sv, *item)).await;
+    }
 }
 
 /// Counts it, and rings for the worker where something is due at once.

@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use hotline_db::{
-    Address, AddressKind, Item, MediaKind, MessageState, NewMedia, NewMessage, NewOutgoing, NewPlace, Supplement,
+    Address, AddressKind, Item, ItemNote, MediaKind, MessageState, NewMedia, NewMessage, NewOutgoing, NewPlace,
+    Supplement,
 };
 use hotline_transcription::fields::urgency;
 use hotline_transcription::text::redact;
@@ -11,10 +12,11 @@ use hotline_transcription::text::redact;
 use super::accept::AcceptError;
 use super::command::{self, Command};
 use super::conversation::{Part, Rules, View, plan};
-use super::envelope::{Datum, Envelope, Place, Sender};
+use super::envelope::{Channel, Datum, Envelope, Place, Sender};
 use super::machine::is_machine;
-use super::reply::{Pen, Text, recipient};
+use super::reply::{Pen, Recipient, Text, recipient};
 use crate::app::Services;
+use crate::casecore::supplement_payload;
 use crate::clock::local_date;
 use crate::geo;
 use crate::privacy::{Pii, mask_phone, normalize_phone};
@@ -96,9 +98,11 @@ pub(super) async fn draft(sv: &Services, e: &Envelope, is_limited: bool) -> Resu
         Some((kind, value)) => address(sv, kind, value.reveal())?.map(|to| (kind, to)),
         None => None,
     };
+    // Danger is heard from whoever wrote too much, and so is their wish to be left alone.
+    let is_heard = || is_red(&e.text) || matches!(command::command(&e.text), Some(Command::Stop));
     let state = match () {
         () if e.automatic || is_from_machine(sv, &e.sender) => MessageState::Automatic,
-        () if is_limited => MessageState::Limited,
+        () if is_limited && !is_heard() => MessageState::Limited,
         () => MessageState::Taken,
     };
     let mut new = plain(e, sender, state);
@@ -106,10 +110,15 @@ pub(super) async fn draft(sv: &Services, e: &Envelope, is_limited: bool) -> Resu
         return Ok(new);
     }
     let reading = read(sv, e, new.sender.as_ref().map(|(_, to)| to.hash.as_str())).await?;
+    let mut pages = Vec::new();
     let answer = match reading {
         Reading::Report => None,
         Reading::Adds(item, supplement) => {
             new.supplement = Some(supplement);
+            new.note = (!e.test).then_some(supplement_payload as ItemNote);
+            if new.red && !e.test {
+                pages = page(sv, e, &item)?;
+            }
             pen(sv).supplement(&item, e.at)
         }
         Reading::Command { answer, stops } => {
@@ -122,8 +131,28 @@ pub(super) async fn draft(sv: &Services, e: &Envelope, is_limited: bool) -> Resu
         let part = Part { at: e.at, tells: new.red || command::tells(&e.text), red: new.red };
         new.planner = Some(Arc::new(move |open| plan(open.map(View::of), part, &rules)));
     }
-    new.answers = answer.into_iter().filter_map(|text| addressed(e, new.sender.clone()?, text)).collect();
+    let answer = answer.and_then(|text| addressed(e, new.sender.clone()?, text));
+    new.answers = answer.into_iter().chain(pages).collect();
     Ok(new)
+}
+
+/// Danger in what is added to an item: the leaders hear of it, once an item.
+fn page(sv: &Services, e: &Envelope, item: &Item) -> Result<Vec<NewOutgoing>, AcceptError> {
+    let head: Vec<char> = e.text.chars().take(RED_CHARS_MAX).collect();
+    let words: Vec<String> = urgency::find(&head).into_iter().map(|hit| hit.word).collect();
+    let mut pages = Vec::new();
+    for number in &sv.config.intake.leader_numbers {
+        let Some(to) = address(sv, AddressKind::Phone, number)? else { continue };
+        let page = pen(sv).page(item, &words.join("、"), item.location_text.as_deref(), &to.hash);
+        let to = Recipient { channel: Channel::Sms, line: None, to };
+        pages.extend(page.map(|page| page.to(to, e.at, false)));
+    }
+    Ok(pages)
+}
+
+fn is_red(text: &str) -> bool {
+    let head: Vec<char> = text.chars().take(RED_CHARS_MAX).collect();
+    !urgency::find(&head).is_empty()
 }
 
 fn addressed(e: &Envelope, (kind, to): (AddressKind, Address), text: Text) -> Option<NewOutgoing> {
@@ -159,7 +188,6 @@ fn is_from_machine(sv: &Services, sender: &Sender) -> bool {
 fn plain(e: &Envelope, sender: Option<(AddressKind, Address)>, state: MessageState) -> NewMessage {
     // PostgreSQL has no NUL in text.
     let text = e.text.replace('\0', "");
-    let head: Vec<char> = text.chars().take(RED_CHARS_MAX).collect();
     let place = e.place.as_ref().and_then(|place| {
         let (lon, lat) = true_position(place)?;
         let label = place.label.as_deref().map(|l| l.chars().filter(|c| *c != '\0').take(LABEL_CHARS_MAX).collect());
@@ -179,7 +207,7 @@ fn plain(e: &Envelope, sender: Option<(AddressKind, Address)>, state: MessageSta
         at: e.at,
         state,
         redacted_text: redact(&text),
-        red: state == MessageState::Taken && !urgency::find(&head).is_empty(),
+        red: state == MessageState::Taken && is_red(&text),
         text,
         place,
         media: here.chain(wanted).collect(),
@@ -187,6 +215,7 @@ fn plain(e: &Envelope, sender: Option<(AddressKind, Address)>, state: MessageSta
         link: e.link.clone(),
         planner: None,
         supplement: None,
+        note: None,
         stops_texts: false,
         answers: Vec::new(),
     }

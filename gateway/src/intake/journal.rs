@@ -1,27 +1,25 @@
 //! Messages that arrive while the database is away: an append-only file, synced before anyone is
 //! told. What is in it is replayed in order, before anything newer, as soon as the database is back.
 //!
-//! A record is its length and its CRC-32 (little-endian, four bytes each) and the sealed envelope.
-//! A torn last record was never acknowledged and is cut off. Replaying twice does no harm: a message
+//! What a record is: `frame`. A torn last record was never acknowledged and is cut off. Replaying twice does no harm: a message
 //! is known by its key.
 
 use std::fs::{File, OpenOptions};
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::{mpsc, oneshot};
 use tracing::{error, warn};
 
+use super::frame::{HEAD, RECORD_BYTES_MAX, head, next, survey};
+
 /// Records waiting to be written; further senders wait.
 const QUEUE_MAX: usize = 1_024;
 /// Records written with one sync.
 const GROUP_MAX: usize = 256;
-/// Longest record; an envelope is far shorter.
-const RECORD_BYTES_MAX: usize = 4 * 1024 * 1024;
-/// Bytes before a record's body.
-const HEAD: usize = 8;
 
 /// Why a record wasn't kept.
 #[derive(Debug, thiserror::Error)]
@@ -53,8 +51,15 @@ enum Order {
 pub struct Journal {
     path: std::path::PathBuf,
     orders: mpsc::Sender<Order>,
+    counts: Arc<Counts>,
+}
+
+#[derive(Default)]
+struct Counts {
     /// Records that are, or are about to be, in the file and not yet in the database.
     pending: AtomicU64,
+    /// Length of what is on disk.
+    durable: AtomicU64,
 }
 
 impl Journal {
@@ -89,28 +94,30 @@ impl Journal {
             File::open(folder)?.sync_all()?;
         }
         let (orders, inbox) = mpsc::channel(QUEUE_MAX);
+        let counts = Arc::new(Counts { pending: AtomicU64::new(records), durable: AtomicU64::new(whole) });
+        let shared = Arc::clone(&counts);
         std::thread::Builder::new()
             .name("intake-journal".into())
-            .spawn(move || Keeper { file, length: whole, bytes_max }.serve(inbox))?;
-        Ok(Self { path: path.to_owned(), orders, pending: AtomicU64::new(records) })
+            .spawn(move || Keeper { file, length: whole, bytes_max, counts: shared }.serve(inbox))?;
+        Ok(Self { path: path.to_owned(), orders, counts })
     }
 
     /// Whether records wait for the database: then everything newer has to come here too.
     #[must_use]
     pub fn is_active(&self) -> bool {
-        self.pending.load(Ordering::SeqCst) > 0
+        self.pending() > 0
     }
 
     /// Records that wait.
     #[must_use]
     pub fn pending(&self) -> u64 {
-        self.pending.load(Ordering::SeqCst)
+        self.counts.pending.load(Ordering::SeqCst)
     }
 
     /// Room for a record that will come: whoever comes next must queue up behind it.
     pub(super) fn reserve(&self) -> Room<'_> {
-        self.pending.fetch_add(1, Ordering::SeqCst);
-        Room { journal: self, is_written: false }
+        self.counts.pending.fetch_add(1, Ordering::SeqCst);
+        Room { journal: self, is_queued: false }
     }
 
     /// The records from `offset` on, at most `most`, and the offset behind them.
@@ -118,11 +125,13 @@ impl Journal {
     /// # Errors
     /// When the file can't be read.
     pub fn read(&self, offset: u64, most: usize) -> std::io::Result<(Vec<Vec<u8>>, u64)> {
+        let end = self.counts.durable.load(Ordering::SeqCst);
         let mut file = File::open(&self.path)?;
         file.seek(SeekFrom::Start(offset))?;
         let mut reader = std::io::BufReader::new(file);
         let (mut records, mut at) = (Vec::new(), offset);
-        while records.len() < most {
+        // What isn't synced yet may still be cut off again.
+        while records.len() < most && at < end {
             let Some(body) = next(&mut reader)? else { break };
             at += (HEAD + body.len()) as u64;
             records.push(body);
@@ -138,18 +147,19 @@ impl Journal {
     pub async fn replayed(&self, count: u64, offset: u64) -> std::io::Result<bool> {
         let (tell, told) = oneshot::channel();
         let emptied = match self.orders.send(Order::Clear(offset, tell)).await {
-            Ok(()) => told.await.unwrap_or(Ok(false))?,
-            Err(_) => false,
+            Ok(()) => told.await.unwrap_or(Ok(false)),
+            Err(_) => Ok(false),
         };
-        self.pending.fetch_sub(count, Ordering::SeqCst);
-        Ok(emptied)
+        // They are stored, whatever became of the file.
+        self.counts.pending.fetch_sub(count, Ordering::SeqCst);
+        emptied
     }
 }
 
-/// A place in the journal; given up when it is dropped before the record is written.
+/// A place in the journal; given up when it is dropped before the record is with the keeper.
 pub(super) struct Room<'a> {
     journal: &'a Journal,
-    is_written: bool,
+    is_queued: bool,
 }
 
 impl Room<'_> {
@@ -165,18 +175,16 @@ impl Room<'_> {
         let (tell, told) = oneshot::channel();
         self.journal.orders.send(Order::Append(body, tell)).await.map_err(|_| JournalError::Closed)?;
         queued();
-        // From here on the record is in the file, whether or not somebody waits for it.
-        self.is_written = true;
-        let outcome = told.await.unwrap_or(Err(JournalError::Closed));
-        self.is_written = outcome.is_ok();
-        outcome
+        // From here on the keeper counts it, whether or not somebody waits for it.
+        self.is_queued = true;
+        told.await.unwrap_or(Err(JournalError::Closed))
     }
 }
 
 impl Drop for Room<'_> {
     fn drop(&mut self) {
-        if !self.is_written {
-            self.journal.pending.fetch_sub(1, Ordering::SeqCst);
+        if !self.is_queued {
+            self.journal.counts.pending.fetch_sub(1, Ordering::SeqCst);
         }
     }
 }
@@ -186,6 +194,7 @@ struct Keeper {
     file: File,
     length: u64,
     bytes_max: u64,
+    counts: Arc<Counts>,
 }
 
 impl Keeper {
@@ -223,6 +232,7 @@ impl Keeper {
         for (body, tell) in group {
             let size = (HEAD + body.len()) as u64;
             if self.length + bytes.len() as u64 + size > self.bytes_max {
+                self.counts.pending.fetch_sub(1, Ordering::SeqCst);
                 let _ = tell.send(Err(JournalError::Full));
                 continue;
             }
@@ -233,6 +243,7 @@ impl Keeper {
         let written = self.write(&bytes);
         if let Err(e) = &written {
             error!(error = %e, "the journal could not be written");
+            self.counts.pending.fetch_sub(kept.len() as u64, Ordering::SeqCst);
         }
         for tell in kept {
             let answer = match &written {
@@ -250,7 +261,10 @@ impl Keeper {
             .and_then(|_| self.file.write_all(bytes))
             .and_then(|()| self.file.sync_data());
         match outcome {
-            Ok(()) => self.length += bytes.len() as u64,
+            Ok(()) => {
+                self.length += bytes.len() as u64;
+                self.counts.durable.store(self.length, Ordering::SeqCst);
+            }
             // Half a group must not stand before the next one.
             Err(_) => self.file.set_len(self.length).and_then(|()| self.file.sync_data()).unwrap_or_else(|e| {
                 error!(error = %e, "the journal's end could not be cut off");
@@ -266,69 +280,9 @@ impl Keeper {
         self.file.set_len(0)?;
         self.file.sync_data()?;
         self.length = 0;
+        self.counts.durable.store(0, Ordering::SeqCst);
         Ok(true)
     }
-}
-
-fn head(body: &[u8]) -> [u8; HEAD] {
-    let mut head = [0; HEAD];
-    head[..4].copy_from_slice(&u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes());
-    head[4..].copy_from_slice(&crc32(body).to_le_bytes());
-    head
-}
-
-/// The next whole record; `None` at the end or where the rest is torn.
-fn next(reader: &mut impl Read) -> std::io::Result<Option<Vec<u8>>> {
-    let mut head = [0; HEAD];
-    if !filled(reader, &mut head)? {
-        return Ok(None);
-    }
-    let word = |from: usize| u32::from_le_bytes([head[from], head[from + 1], head[from + 2], head[from + 3]]);
-    let length = word(0) as usize;
-    if length == 0 || length > RECORD_BYTES_MAX {
-        return Ok(None);
-    }
-    let mut body = vec![0; length];
-    Ok((filled(reader, &mut body)? && crc32(&body) == word(4)).then_some(body))
-}
-
-fn filled(reader: &mut impl Read, into: &mut [u8]) -> std::io::Result<bool> {
-    match reader.read_exact(into) {
-        Ok(()) => Ok(true),
-        Err(e) if e.kind() == std::io::ErrorKind::UnexpectedEof => Ok(false),
-        Err(e) => Err(e),
-    }
-}
-
-/// Where the last whole record ends, and how many there are.
-fn survey(file: &mut File) -> std::io::Result<(u64, u64)> {
-    file.seek(SeekFrom::Start(0))?;
-    let mut reader = std::io::BufReader::new(file);
-    let (mut at, mut count) = (0, 0);
-    while let Some(body) = next(&mut reader)? {
-        at += (HEAD + body.len()) as u64;
-        count += 1;
-    }
-    Ok((at, count))
-}
-
-/// CRC-32 (ISO 3309, reflected, polynomial 0xEDB88320).
-fn crc32(bytes: &[u8]) -> u32 {
-    const TABLE: [u32; 256] = {
-        let mut table = [0; 256];
-        let mut n = 0;
-        while n < 256 {
-            let (mut value, mut bit) = (n as u32, 0);
-            while bit < 8 {
-                value = if value & 1 == 1 { (value >> 1) ^ 0xedb8_8320 } else { value >> 1 };
-                bit += 1;
-            }
-            table[n] = value;
-            n += 1;
-        }
-        table
-    };
-    !bytes.iter().fold(u32::MAX, |crc, byte| (crc >> 8) ^ TABLE[((crc ^ u32::from(*byte)) & 0xff) as usize])
 }
 
 #[cfg(test)]
@@ -345,11 +299,6 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("intake.journal");
         (folder, path)
-    }
-
-    #[test]
-    fn the_checksum_is_the_usual_one() {
-        assert_eq!(crc32(b"123456789"), 0xcbf4_3926);
     }
 
     #[tokio::test]
@@ -410,6 +359,23 @@ mod tests {
         let (_, at) = j.read(0, 9).unwrap();
         assert!(j.replayed(2, at).await.unwrap());
         j.append(vec![3; 10]).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn who_does_not_wait_for_the_answer_leaves_the_count_right() {
+        let (_folder, path) = stage();
+        let j = Journal::open(&path, 40).unwrap();
+        drop(j.reserve());
+        assert!(!j.is_active());
+        for body in [vec![1; 10], vec![2; 100]] {
+            let mut append = std::pin::pin!(j.append(body));
+            // Queued, and its caller gone.
+            let _ = std::future::poll_fn(|cx| std::task::Poll::Ready(append.as_mut().poll(cx))).await;
+        }
+        j.append(vec![3; 10]).await.unwrap();
+        assert_eq!((j.pending(), j.read(0, 9).unwrap().0.len()), (2, 2), "one was kept, one was too much");
+        let (_, at) = j.read(0, 9).unwrap();
+        assert!(j.replayed(2, at).await.unwrap() && !j.is_active());
     }
 
     #[tokio::test]

@@ -42,6 +42,12 @@ impl Window {
         self.count = self.count.saturating_add(1);
         self.count
     }
+
+    fn less(&mut self, now: i64, length: i64) {
+        if now.saturating_sub(self.from) < length {
+            self.count = self.count.saturating_sub(1);
+        }
+    }
 }
 
 /// The counts.
@@ -75,15 +81,31 @@ impl Limits {
         if self.per_second > 0 && self.all.add(now, SECOND_MS) > self.per_second {
             return Admission::Flood;
         }
-        let mut verdict = Admission::Free;
-        if self.per_channel > 0 {
-            let count = self.channels.entry(channel).or_default().add(now, HOUR_MS);
-            verdict = over(count, self.per_channel);
+        if let Some(sender) = sender.filter(|_| self.per_sender > 0) {
+            let own = counted(&mut self.senders, sender, now).map(|count| over(count, self.per_sender));
+            if let Some(own @ Admission::Limited { .. }) = own {
+                // One sender's excess must not use up what the others may send.
+                return own;
+            }
         }
-        let Some(sender) = sender.filter(|_| self.per_sender > 0) else { return verdict };
-        match counted(&mut self.senders, sender, now).map(|count| over(count, self.per_sender)) {
-            Some(own @ Admission::Limited { .. }) => own,
-            _ => verdict,
+        if self.per_channel == 0 {
+            return Admission::Free;
+        }
+        over(self.channels.entry(channel).or_default().add(now, HOUR_MS), self.per_channel)
+    }
+
+    /// Takes a message back that was only said again by its carrier.
+    pub fn repeated(&mut self, now: i64, channel: Channel, sender: Option<&str>) {
+        if let Some(window) = sender.and_then(|sender| self.senders.get_mut(sender)) {
+            let was_own_excess = self.per_sender > 0 && window.count > self.per_sender;
+            window.less(now, HOUR_MS);
+            if was_own_excess {
+                // The channel didn't count it.
+                return;
+            }
+        }
+        if let Some(window) = self.channels.get_mut(&channel) {
+            window.less(now, HOUR_MS);
         }
     }
 
@@ -138,11 +160,28 @@ mod tests {
         assert_eq!(l.admit(0, Channel::Sms, Some("a")), Admission::Free);
         assert_eq!(l.admit(0, Channel::Sms, Some("a")), Admission::Limited { first: true });
         assert_eq!(l.admit(0, Channel::Sms, Some("a")), Admission::Limited { first: false });
-        assert_eq!(l.admit(0, Channel::Sms, Some("b")), Admission::Limited { first: true }, "the channel's");
+        assert_eq!(l.admit(0, Channel::Sms, Some("b")), Admission::Free, "a's excess is a's alone");
         assert_eq!(l.admit(0, Channel::Mail, None), Admission::Free);
         assert_eq!(l.admit(0, Channel::Mail, None), Admission::Flood);
-        assert_eq!(l.admit(1_000, Channel::Mail, Some("b")), Admission::Free);
+        assert_eq!(l.admit(1_000, Channel::Sms, Some("b")), Admission::Free);
+        assert_eq!(l.admit(1_000, Channel::Sms, Some("c")), Admission::Limited { first: true }, "the channel's");
+        assert_eq!(l.admit(1_000, Channel::Mail, Some("d")), Admission::Free);
         assert_eq!(l.admit(3_600_000, Channel::Sms, Some("a")), Admission::Free, "a new hour");
+    }
+
+    #[test]
+    fn a_repetition_is_taken_back_from_those_who_counted_it() {
+        let mut l = limits();
+        for _ in 0..2 {
+            l.admit(0, Channel::Sms, Some("a"));
+        }
+        assert_eq!(l.admit(0, Channel::Sms, Some("a")), Admission::Limited { first: true });
+        l.repeated(0, Channel::Sms, Some("a"));
+        assert_eq!((l.senders["a"].count, l.channels[&Channel::Sms].count), (2, 2), "the channel never counted it");
+        l.repeated(0, Channel::Sms, Some("a"));
+        assert_eq!((l.senders["a"].count, l.channels[&Channel::Sms].count), (1, 1));
+        l.repeated(3_600_000, Channel::Sms, Some("a"));
+        assert_eq!(l.senders["a"].count, 1, "another hour");
     }
 
     #[test]

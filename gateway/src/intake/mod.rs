@@ -5,11 +5,13 @@ pub mod command;
 pub mod conversation;
 pub mod draft;
 pub mod envelope;
+mod frame;
 pub mod from_call;
 pub mod item;
 pub mod journal;
 pub mod limit;
 pub mod machine;
+pub mod prune;
 pub mod record;
 pub mod replay;
 pub mod reply;
@@ -18,5 +20,6 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod turns;
+pub mod unread;
 
 pub use state::Intake;

@@ -19,7 +19,7 @@ use super::draft;
 use super::envelope::Channel;
 use super::reply::{Missing, Pen, Recipient, recipient_of};
 use crate::app::Services;
-use crate::casecore::item_payload;
+use crate::casecore::{item_payload, supplement_payload};
 use crate::channels::template::Templates;
 use crate::clock::now_ms;
 use crate::worklist;
@@ -34,6 +34,8 @@ const SWEEP: Duration = Duration::from_secs(2);
 const PAUSE: Duration = Duration::from_millis(10);
 /// A step that failed is tried again after so long.
 const AGAIN_MS: i64 = 60_000;
+/// … and after so long where the database was only busy.
+const AGAIN_SOON_MS: i64 = 1_000;
 /// Characters of an item's detail and place.
 const DETAIL_CHARS_MAX: usize = 5_000;
 const PLACE_CHARS_MAX: usize = 256;
@@ -123,8 +125,10 @@ async fn step(sv: &Services, site: Site, id: Id) {
         Ok(Some(settled)) => tell(sv, &settled).await,
         Ok(None) => {}
         Err(e) => {
-            error!(conversation = %id, error = %e, "a conversation could not become an item: tried again in a minute");
-            if let Err(e) = sv.store.conversation_postpone(id, now_ms() + AGAIN_MS).await {
+            // A database that was busy for a moment must not keep danger waiting.
+            let again_ms = if e.is_transient() { AGAIN_SOON_MS } else { AGAIN_MS };
+            error!(conversation = %id, error = %e, again_ms, "a conversation's step failed: tried again");
+            if let Err(e) = sv.store.conversation_postpone(id, now_ms() + again_ms).await {
                 warn!(conversation = %id, error = %e, "not put off");
             }
         }
@@ -146,9 +150,11 @@ async fn tell(sv: &Services, settled: &Settled) {
     if let Some((item, _)) = &settled.item {
         crate::incident::compare(sv, item).await;
     }
-    if let Some((item, true)) = &settled.item {
-        info!(item = item.acceptance_no, channel = settled.conversation.channel, "item made from messages");
-        if settled.conversation.red {
+    if let Some((item, created)) = &settled.item {
+        if *created {
+            info!(item = item.acceptance_no, channel = settled.conversation.channel, "item made from messages");
+        }
+        if settled.conversation.red && (*created || settled.raised) {
             warn!(item = item.acceptance_no, "紧急 / red lane: a message reports danger");
             sv.metrics.red_lane.inc();
         }
@@ -241,7 +247,7 @@ fn decide(site: &Site, s: &Settling<'_>, now: i64) -> Settlement {
     let due = due(&view, now, &rules);
     let story = Story::of(s.messages);
     // A number typed into the page may be anybody's: the page shows the numbers, nothing is sent.
-    let is_typed = channel == Channel::Web && s.messages.iter().any(|m| m.link.is_none());
+    let is_typed = channel == Channel::Web && s.messages.iter().any(|m| m.conversation.is_some() && m.link.is_none());
     let to = s.party.filter(|_| !is_typed).and_then(|party| recipient_of(channel, &row.line, party));
     let holds = story.tells || s.has_media || story.position.is_some();
     let is_new = due.item && holds && s.item.is_none();
@@ -253,6 +259,7 @@ fn decide(site: &Site, s: &Settling<'_>, now: i64) -> Settlement {
         work: (!row.test).then(|| times(site, channel, to.is_some())),
         hand_off: (exists && due.hand_off && !row.test)
             .then(|| ItemHandoff { target: site.target.clone(), payload: Box::new(item_payload) }),
+        note: Some(supplement_payload),
         answers: None,
         notices: Vec::new(),
         asked: None,
@@ -267,7 +274,9 @@ fn decide(site: &Site, s: &Settling<'_>, now: i64) -> Settlement {
     if is_new || (s.item.is_some() && row.red) {
         answer(site, s, &story, Answering { is_new, channel, to, now }, &mut out);
     }
-    if due == (Due { ask: false, item: false, hand_off: false, close: false, next_at: due.next_at }) {
+    if s.item.is_some_and(|item| item.detail == story.text)
+        && due == (Due { ask: false, item: false, hand_off: false, close: false, next_at: due.next_at })
+    {
         // A message moved the timer: nothing is rewritten for that.
         out.amend = None;
     }
@@ -304,7 +313,7 @@ fn new_item(site: &Site, s: &Settling<'_>, story: &Story, channel: Channel) -> N
         location_text: a.location_text,
         lon: a.lon,
         lat: a.lat,
-        source: if row.test { "test" } else { "message" }.into(),
+        source: if row.test { hotline_db::SOURCE_TEST } else { "message" }.into(),
         first_contact: Some(row.first_contact),
         party: row.party,
         created_by: None,

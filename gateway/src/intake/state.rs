@@ -1,14 +1,16 @@
 //! What the door keeps in memory.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use anyhow::Context;
+use hotline_db::Fence;
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 use tokio::sync::Notify;
 
 use super::journal::Journal;
 use super::limit::Limits;
 use super::turns::Turns;
+use super::unread::Unread;
 use crate::config::Config;
 
 /// The door's memory: counts of the current hour, and a bell for the worker behind it.
@@ -18,8 +20,12 @@ pub struct Intake {
     pub bell: Notify,
     /// What arrived while the database was away.
     pub journal: Journal,
-    /// Places of the messages under way in their lines.
+    /// What of it can't be stored.
+    pub unread: Unread,
+    /// Places of the messages under way, in their order of arrival.
     pub(super) turns: Turns,
+    /// Messages that wait for the database fall out of its queue together.
+    pub(super) fence: Arc<Fence>,
     /// Rung when something is in it.
     pub journal_bell: Notify,
     /// Counters.
@@ -70,13 +76,17 @@ impl Intake {
     /// With the site's limits, and what the journal still holds.
     pub fn new(config: &Config, registry: &Registry) -> anyhow::Result<Self> {
         let path = config.storage.data_dir.join("intake.journal");
-        let journal = Journal::open(&path, config.intake.journal_mb.saturating_mul(1024 * 1024))
-            .with_context(|| format!("消息日志 / journal of messages {}", path.display()))?;
+        let bytes_max = config.intake.journal_mb.saturating_mul(1024 * 1024);
+        let what = || format!("消息日志 / journal of messages {}", path.display());
+        let journal = Journal::open(&path, bytes_max).with_context(what)?;
+        let unread = Unread::open(&path.with_extension("unread"), bytes_max).with_context(what)?;
         Ok(Self {
             limits: Mutex::new(Limits::of(&config.intake)),
             bell: Notify::new(),
             journal,
+            unread,
             turns: Turns::default(),
+            fence: Arc::default(),
             journal_bell: Notify::new(),
             counters: Counters::new(registry)?,
         })

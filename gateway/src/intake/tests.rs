@@ -1,15 +1,20 @@
 //! The door with its tables and workers: what citizens write becomes items and answers; nothing is
 //! lost or doubled while the database is away.
 
+mod absence;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use hotline_db::{AddressKind, HandoffState, Item, LinkPurpose, MessageState, NewWebLink, Outgoing, OutgoingPurpose};
+use hotline_db::{
+    AddressKind, HandoffKind, HandoffState, Item, MediaKind, MessageState, NewVoiceJob, Outgoing, OutgoingPurpose,
+    VOICE_WAITING, VoiceText,
+};
 use tokio_util::sync::CancellationToken;
 
 use super::accept::{Refusal, Taken, message};
 use super::draft;
-use super::envelope::{Channel, Envelope, Sender};
+use super::envelope::{Channel, Envelope, Fetch, Sender};
 use crate::app::{Services, build};
 use crate::clock::now_ms;
 use crate::config::Config;
@@ -74,15 +79,15 @@ fn sms(number: &str, key: &str, text: &str) -> Envelope {
     Envelope::text(Channel::Sms, "carrier", key.into(), sender, text.into(), now_ms())
 }
 
-/// Looks until there is an answer; ten seconds at most.
+/// Looks until there is an answer; thirty seconds at most.
 async fn until<T, F: Future<Output = Option<T>>>(mut look: impl FnMut() -> F) -> T {
-    for _ in 0..1_000 {
+    for _ in 0..3_000 {
         if let Some(found) = look().await {
             return found;
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("nothing came of it in ten seconds");
+    panic!("nothing came of it in thirty seconds");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -156,69 +161,17 @@ async fn danger_goes_out_at_once_and_machines_and_the_blocked_get_nothing() {
     assert_eq!(state("m1").await, MessageState::Automatic);
     assert_eq!(state("x1").await, MessageState::Refused);
     assert_eq!((state("l2").await, state("l3").await), (MessageState::Taken, MessageState::Limited));
+    // Danger is heard from whoever wrote too much.
+    door.writes("13500000000", "l9", "人民路90号燃气泄漏").await;
+    let item = door.item_of("l9").await;
+    assert_eq!((state("l9").await, item.urgency), (MessageState::Taken, 2));
+    assert_eq!(door.sv.store.handoffs_of_item(item.id).await.unwrap().len(), 1);
+    let pages = door.texts("13900000000", 2).await;
+    assert!(pages[1].text.contains(&item.acceptance_no), "{}", pages[1].text);
+
     for number in ["106901234567", "13700000000"] {
         assert!(door.texts(number, 0).await.is_empty(), "{number}");
     }
-    door.close().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn while_the_database_is_locked_messages_wait_in_the_journal_in_order_and_once() {
-    let folder = tempfile::tempdir().unwrap();
-    let quick = |c: &mut Config| {
-        c.intake.store_timeout_ms = 200;
-        c.intake.receipt_quiet_s = 60;
-    };
-    let door = Door::open(folder.path(), quick).await;
-    assert!(matches!(door.writes("13812345678", "k0", "路灯不亮了").await, Taken::New { seq: 1, .. }));
-    let link = NewWebLink {
-        token_hash: "link".into(),
-        purpose: LinkPurpose::Report,
-        party: None,
-        contact: None,
-        call: None,
-        item: None,
-        task: None,
-        created_by: None,
-        at: now_ms(),
-        expires_at: now_ms() + 60_000,
-    };
-    door.sv.store.web_link_add(link).await.unwrap();
-    let thief = rusqlite::Connection::open(folder.path().join("hotline.db")).unwrap();
-    thief.execute_batch("BEGIN IMMEDIATE").unwrap();
-    for n in 1..=30 {
-        let link = (n == 15).then(|| "link".to_owned());
-        let e = Envelope { link, ..sms("13812345678", &format!("k{n}"), "路灯不亮了") };
-        assert_eq!(message(&door.sv, e).await.unwrap(), Taken::Journaled);
-        // The carrier didn't hear us.
-        if n % 3 == 0 {
-            assert_eq!(door.writes("13812345678", &format!("k{n}"), "路灯不亮了").await, Taken::Journaled);
-        }
-    }
-    // The gateway dies and comes back while the database is still away for others' sake.
-    let Door { sv, workers } = door;
-    sv.cancel.cancel();
-    for worker in workers {
-        worker.abort();
-    }
-    thief.execute_batch("ROLLBACK").unwrap();
-    sv.store.close().await;
-    drop(sv);
-
-    let door = Door::open(folder.path(), quick).await;
-    // Whatever comes now stands behind all of them.
-    let after = door.writes("13812345678", "k31", "路灯不亮了").await;
-    assert!(matches!(after, Taken::Journaled | Taken::New { .. }), "{after:?}");
-    until(|| async { (!door.sv.intake.journal.is_active()).then_some(()) }).await;
-    let mut keys: Vec<String> =
-        door.sv.store.messages(None, 200).await.unwrap().into_iter().map(|m| m.dedup_key).collect();
-    keys.reverse();
-    assert_eq!(keys, (0..=31).map(|n| format!("k{n}")).collect::<Vec<_>>());
-    let link = door.sv.store.web_link_get("link").await.unwrap().unwrap();
-    let through = door.sv.store.message_by_key("sms", "k15").await.unwrap().unwrap();
-    assert!(link.used_at.is_some() && link.message == Some(through.id), "a link of the journal is used up too");
-    assert_eq!(std::fs::metadata(folder.path().join("intake.journal")).unwrap().len(), 0);
-    assert!(matches!(door.writes("13812345678", "k32", "路灯不亮了").await, Taken::New { .. }));
     door.close().await;
 }
 
@@ -269,5 +222,139 @@ async fn a_number_typed_into_the_page_commands_nothing_and_gets_nothing() {
     let linked = item_of("w3").await;
     let receipt = &door.texts("13812345678", 2).await[1];
     assert_eq!(receipt.item, Some(linked.id), "by a link it is theirs, and texts are not stopped");
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_added_reaches_the_case_core_in_one_note_and_danger_in_it_the_leader() {
+    let folder = tempfile::tempdir().unwrap();
+    let door = Door::open(folder.path(), |c| c.intake.gap_s = 1).await;
+    door.writes("13812345678", "s0", "人民路88号路灯不亮了").await;
+    let item = door.item_of("s0").await;
+    let handoffs = || door.sv.store.handoffs_of_item(item.id);
+    let names = |text: &str| format!("补充{}:{text}", item.acceptance_no);
+    // What names the item while its conversation is open is in the case from the first.
+    door.writes("13812345678", "s00", &names("在3号楼后面")).await;
+    until(|| async { (handoffs().await.unwrap().len() == 1).then_some(()) }).await;
+    let first = handoffs().await.unwrap()[0].payload.0.to_string();
+    assert!(first.contains("路灯不亮了") && first.contains("3号楼后面"), "{first}");
+    door.writes("13812345678", "s1", &names("联系电话13912345678")).await;
+    door.writes("13812345678", "s2", &names("井盖也坏了")).await;
+    let rows = handoffs().await.unwrap();
+    assert_eq!((rows.len(), rows[1].kind), (2, HandoffKind::Remind));
+    assert!(rows[1].next_at > now_ms(), "it waits for more");
+    let told = rows[1].payload.0.to_string();
+    assert!(told.contains("井盖也坏了") && !told.contains("13912345678"), "{told}");
+    assert!(door.texts("13900000000", 0).await.is_empty());
+
+    door.writes("13812345678", "s3", &names("燃气泄漏")).await;
+    let rows = handoffs().await.unwrap();
+    assert!(rows.len() == 2 && rows[1].next_at <= now_ms(), "danger waits for nothing");
+    let page = &door.texts("13900000000", 1).await[0];
+    assert!(page.text.contains(&item.acceptance_no) && page.text.contains("燃气泄漏"), "{}", page.text);
+    assert_eq!(page.party, None);
+    assert_eq!(door.sv.metrics.red_lane.get(), 1);
+    assert_eq!(door.sv.store.item_get(item.id).await.unwrap().unwrap().urgency, 2);
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_self_test_is_no_incident() {
+    let folder = tempfile::tempdir().unwrap();
+    let door = Door::open(folder.path(), |_| {}).await;
+    let mut test = sms("13812345678", "t1", "人民路88号路灯不亮了");
+    test.test = true;
+    // The door believes a signature of the robot only; this one is past that.
+    let new = draft::draft(&door.sv, &test, false).await.unwrap();
+    door.sv.store.message_take(new).await.unwrap();
+    door.sv.intake.bell.notify_one();
+    let item = door.item_of("t1").await;
+    assert_eq!(item.source, hotline_db::SOURCE_TEST);
+    let look = rusqlite::Connection::open(folder.path().join("hotline.db")).unwrap();
+    let count = |table: &str| -> i64 {
+        look.query_row(&format!("SELECT COUNT(*) FROM {table}"), [], |row| row.get(0)).unwrap()
+    };
+    assert_eq!((count("incident_key"), count("incident_due"), count("handoff"), count("work")), (0, 0, 0, 0));
+    // A citizen's report of the same is one.
+    door.writes("13600000001", "c1", "人民路88号路灯不亮了").await;
+    let other = door.item_of("c1").await;
+    assert!(count("incident_key") > 0 && other.merged_into.is_none());
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refused_messages_and_reports_without_a_text_are_dropped_in_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let door = Door::open(folder.path(), |c| c.intake.refused_days = 2).await;
+    let blocked = draft::address(&door.sv, AddressKind::Phone, "13700000000").unwrap().unwrap();
+    door.sv.store.block_add(blocked, "骚扰", None, "leader", now_ms()).await.unwrap();
+    door.writes("13700000000", "x1", "路灯不亮了").await;
+    door.writes("13812345678", "k1", "路灯不亮了").await;
+    let report = door.sv.store.outgoing_report("carrier", "p1", hotline_db::OutgoingState::Delivered, "0", now_ms());
+    report.await.unwrap();
+    super::prune::once(&door.sv, now_ms()).await;
+    assert!(door.sv.store.message_by_key("sms", "x1").await.unwrap().is_some(), "not yet");
+    super::prune::once(&door.sv, now_ms() + 3 * 86_400_000).await;
+    assert!(door.sv.store.message_by_key("sms", "x1").await.unwrap().is_none());
+    assert!(door.sv.store.message_by_key("sms", "k1").await.unwrap().is_some());
+    assert_eq!(door.sv.store.outgoing_orphans_prune(i64::MAX).await.unwrap(), 0, "it went too");
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn danger_heard_in_a_voice_after_its_conversation_raises_the_item_and_pages_the_leader() {
+    let folder = tempfile::tempdir().unwrap();
+    let door = Door::open(folder.path(), |c| c.intake.gap_s = 1).await;
+    let sender = Sender::Openid(Pii::new("oCitizen".into()));
+    let mut e = Envelope::text(Channel::Wechat, "account", "v1".into(), sender, VOICE_WAITING.into(), now_ms());
+    e.fetch = vec![Fetch { kind: MediaKind::Voice, reference: "media-1".into() }];
+    let Taken::New { message: id, .. } = message(&door.sv, e).await.unwrap() else { panic!("not new") };
+    let store = &door.sv.store;
+    let item = until(|| async {
+        let row = store.message_get(id).await.unwrap()?;
+        let item = row.item?;
+        (!store.handoffs_of_item(item).await.unwrap().is_empty()).then_some(item)
+    })
+    .await;
+    assert_eq!(store.item_get(item).await.unwrap().unwrap().urgency, 4);
+    assert!(door.texts("13900000000", 0).await.is_empty());
+
+    let media = store.media_of_message(id).await.unwrap().remove(0).id;
+    let job = NewVoiceJob { media, message: id, path: "v.wav".into(), duration_ms: 2_000, at: now_ms() };
+    store.voice_job_add(job).await.unwrap();
+    let job = store.voice_job_claim("w", now_ms(), 60_000).await.unwrap().unwrap();
+    let text = "人民路88号燃气泄漏";
+    let (engine, model) = ("fake".into(), "none".into());
+    let heard = VoiceText { text: text.into(), redacted_text: text.into(), red: true, engine, model };
+    store.voice_job_done(&job, heard, now_ms()).await.unwrap();
+    door.sv.intake.bell.notify_one();
+    let page = &door.texts("13900000000", 1).await[0];
+    assert!(page.text.contains("燃气泄漏"), "{}", page.text);
+    let row = store.item_get(item).await.unwrap().unwrap();
+    assert!(row.urgency == 2 && row.detail.contains(text) && !row.detail.contains(VOICE_WAITING), "{}", row.detail);
+    let work = store.work_of_item(item).await.unwrap();
+    assert!(!work.is_empty() && work.iter().all(|w| w.lane == 0), "{work:?}");
+    let told = store.handoffs_of_item(item).await.unwrap();
+    assert!(told.len() == 2 && told[1].kind == HandoffKind::Remind && told[1].next_at <= now_ms());
+    assert!(told[1].payload.0.to_string().contains("燃气泄漏"));
+    until(|| async { (door.sv.metrics.red_lane.get() == 1).then_some(()) }).await;
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_carrier_says_again_uses_up_nobodys_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let door = Door::open(folder.path(), |c| (c.intake.per_sender_hour, c.intake.per_channel_hour) = (2, 3)).await;
+    for _ in 0..5 {
+        door.writes("13812345678", "k1", "路灯不亮了").await;
+    }
+    door.writes("13812345678", "k2", "人民路88号").await;
+    door.writes("13612345678", "k3", "井盖坏了").await;
+    door.writes("13812345678", "k4", "在吗").await;
+    let mut states = Vec::new();
+    for key in ["k1", "k2", "k3", "k4"] {
+        states.push(door.sv.store.message_by_key("sms", key).await.unwrap().unwrap().state);
+    }
+    assert_eq!(states, [MessageState::Taken, MessageState::Taken, MessageState::Taken, MessageState::Limited]);
     door.close().await;
 }

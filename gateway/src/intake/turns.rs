@@ -1,14 +1,11 @@
-//! Messages of one line in the order in which they came, though many are under way at once.
+//! Messages in the order in which they came to the door, over all channels, though many are under way at once.
 //!
 //! Two steps are taken in turn: a message is handed to the database behind the ones before it, and it
 //! is settled (stored, or handed to the journal) behind them. Between the steps nobody waits for anybody.
 
-use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::oneshot;
-
-use super::envelope::Channel;
 
 /// The one before has passed; or it gave up, and then the one before that is to be waited for.
 struct Passed(Option<oneshot::Receiver<Passed>>);
@@ -46,14 +43,14 @@ impl Drop for Step {
     }
 }
 
-/// A message's place in its line. Dropping it lets the others pass.
+/// A message's place. Dropping it lets the others pass.
 pub(super) struct Turn {
     queue: Step,
     settle: Step,
 }
 
 impl Turn {
-    /// Waits until every earlier message of the line is queued for the database.
+    /// Waits until every earlier message is queued for the database, or won't be.
     pub(super) async fn may_queue(&mut self) {
         self.queue.wait().await;
     }
@@ -63,29 +60,28 @@ impl Turn {
         self.queue.pass();
     }
 
-    /// Waits until every earlier message of the line is stored or in the journal's queue.
+    /// Waits until every earlier message is stored or in the journal's queue.
     pub(super) async fn may_settle(&mut self) {
         self.settle.wait().await;
     }
 }
 
-/// Last places of a line.
+/// The last places.
 #[derive(Default)]
-struct Line {
+struct Last {
     queue: Option<oneshot::Receiver<Passed>>,
     settle: Option<oneshot::Receiver<Passed>>,
 }
 
-/// All lines; as many as the configuration names.
+/// The door's row.
 #[derive(Default)]
-pub(super) struct Turns(Mutex<HashMap<(Channel, String), Line>>);
+pub(super) struct Turns(Mutex<Last>);
 
 impl Turns {
-    /// The next place in a line.
-    pub(super) fn take(&self, channel: Channel, line: &str) -> Turn {
-        let mut lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let line = lines.entry((channel, line.to_owned())).or_default();
-        Turn { queue: Step::behind(&mut line.queue), settle: Step::behind(&mut line.settle) }
+    /// The next place.
+    pub(super) fn take(&self) -> Turn {
+        let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Turn { queue: Step::behind(&mut last.queue), settle: Step::behind(&mut last.settle) }
     }
 }
 
@@ -98,14 +94,12 @@ mod tests {
     #[test]
     fn nobody_settles_before_the_ones_before_also_when_one_between_gives_up() {
         let turns = Turns::default();
-        let first = turns.take(Channel::Sms, "mobile");
-        let given_up = turns.take(Channel::Sms, "mobile");
-        let mut third = turns.take(Channel::Sms, "mobile");
-        let mut elsewhere = turns.take(Channel::Sms, "unicom");
+        let first = turns.take();
+        let given_up = turns.take();
+        let mut third = turns.take();
         drop(given_up);
         assert!(third.may_settle().now_or_never().is_none());
         assert!(third.may_queue().now_or_never().is_none());
-        assert!(elsewhere.may_settle().now_or_never().is_some(), "another line waits for nobody here");
         drop(first);
         assert!(third.may_queue().now_or_never().is_some());
         assert!(third.may_settle().now_or_never().is_some());
@@ -114,8 +108,8 @@ mod tests {
     #[test]
     fn who_is_queued_lets_the_next_one_queue_and_not_settle() {
         let turns = Turns::default();
-        let mut first = turns.take(Channel::Sms, "mobile");
-        let mut second = turns.take(Channel::Sms, "mobile");
+        let mut first = turns.take();
+        let mut second = turns.take();
         assert!(first.may_queue().now_or_never().is_some());
         first.queued();
         assert!(second.may_queue().now_or_never().is_some());

@@ -28,6 +28,7 @@ pub async fn check(sv: &Services) -> Health {
     problems.extend(sv.sms.problems());
     problems.extend(sv.metrics.mail.problems());
     problems.extend(sv.robot.problems());
+    problems.extend(sv.intake.unread.problem());
     let status = match (database.is_ok(), problems.is_empty()) {
         (true, true) => "ok",
         (true, false) => "degraded",

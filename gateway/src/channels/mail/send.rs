@@ -138,7 +138,7 @@ async fn written_down(sv: &Services, row: &Outgoing, e: &SendError) -> hotline_d
         Fate::Never => {
             sv.metrics.mail.sent("failed");
             warn!(row = %row.id, why, "mail not sent, and not tried again");
-            return sv.store.outgoing_failed(row.id, &why).await.map(|_| ());
+            return sv.store.outgoing_failed(row, &why).await.map(|_| ());
         }
         Fate::Later => warn!(row = %row.id, why, "the mail server asks to wait"),
         Fate::Ours => alarm(sv, &why),
@@ -147,7 +147,7 @@ async fn written_down(sv: &Services, row: &Outgoing, e: &SendError) -> hotline_d
     if row.once {
         let unsent = matches!(e, SendError::Unsent(_) | SendError::NoTransport | SendError::Store(_));
         // Not so if it stands as submitted, and only the database's answer was lost.
-        if unsent && sv.store.outgoing_retry(row.id, now_ms() + pause, &why).await? {
+        if unsent && sv.store.outgoing_retry(row, now_ms() + pause, &why).await? {
             sv.metrics.mail.sent("retried");
             return Ok(());
         }
@@ -157,7 +157,7 @@ async fn written_down(sv: &Services, row: &Outgoing, e: &SendError) -> hotline_d
         return sv.store.outgoing_report(LINE, &id, state, &why, now_ms()).await.map(|_| ());
     }
     sv.metrics.mail.sent("retried");
-    sv.store.outgoing_retry(row.id, now_ms() + pause, &why).await.map(|_| ())
+    sv.store.outgoing_retry(row, now_ms() + pause, &why).await.map(|_| ())
 }
 
 /// Once when it begins; `/healthz` and the gauge say how long.

@@ -147,11 +147,11 @@ async fn write(sv: &Services, row: &Outgoing, line: &str, fate: Next) {
         Next::OtherLine(why) | Next::Later(why) => {
             let pause = pause_ms(row.attempts, &sv.config.sms, &mut rand::rng());
             info!(text = %row.id, why, pause_ms = pause, "a text will be tried again");
-            patiently("text put back", || sv.store.outgoing_retry(row.id, now_ms() + pause, &why)).await
+            patiently("text put back", || sv.store.outgoing_retry(row, now_ms() + pause, &why)).await
         }
         Next::Failed(why) => {
             warn!(text = %row.id, why, "a text failed");
-            patiently("text failed", || sv.store.outgoing_failed(row.id, &why)).await
+            patiently("text failed", || sv.store.outgoing_failed(row, &why)).await
         }
         Next::Leave => Ok(true),
     };

@@ -321,13 +321,13 @@ async fn sent(sv: &Services, row: &Outgoing, ids: &[String]) {
 }
 
 async fn later(sv: &Services, row: &Outgoing, error: &str) {
-    if let Err(e) = sv.store.outgoing_retry(row.id, now_ms() + pause_ms(row.attempts), error).await {
+    if let Err(e) = sv.store.outgoing_retry(row, now_ms() + pause_ms(row.attempts), error).await {
         warn!(id = %row.id, error = %e, "a text for WeChat wasn't given back: its lease runs out");
     }
 }
 
 async fn failed(sv: &Services, row: &Outgoing, why: &str) {
-    if let Err(e) = sv.store.outgoing_failed(row.id, why).await {
+    if let Err(e) = sv.store.outgoing_failed(row, why).await {
         warn!(id = %row.id, error = %e, "a text for WeChat wasn't given up: its lease runs out");
     }
 }
