@@ -63,6 +63,10 @@ pub const LONG_TEXT_CHARS_MAX: usize = 200_000;
 pub const JSON_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// Characters of an error kept with a row for the operator; longer is cut.
 pub const ERROR_CHARS_KEPT: usize = 1_000;
+/// People planned for one shift; more are [`DbError::Invalid`].
+pub const SHIFT_MEMBERS_MAX: usize = 500;
+/// Pieces of work in one handover; with more it is [`DbError::Conflict`].
+pub const HANDOVER_WORKS_MAX: usize = 500;
 /// Radius in which the same incident is looked for, metres; a larger one is cut to it.
 pub const INCIDENT_RADIUS_M_MAX: f64 = 300.0;
 /// Names of places an item is found by; further ones of its text aren't kept.

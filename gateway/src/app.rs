@@ -97,6 +97,8 @@ pub struct Services {
     pub rules: Rules,
     /// Workdays and holidays.
     pub calendar: Calendar,
+    /// Held while somebody signs in or out.
+    pub duty: tokio::sync::Mutex<()>,
     /// Engine settings with the model's path filled in.
     pub transcription: hotline_transcription::Config,
     /// One task per call; the drain waits for them.
@@ -182,6 +184,7 @@ pub(crate) async fn build(
         wechat: crate::channels::wechat::Wechat::open(&config.wechat)?,
         rules: Rules::new(&config.callback, calendar.clone(), config.site.utc_offset_min),
         calendar,
+        duty: tokio::sync::Mutex::default(),
         transcription: transcription_config(&config),
         store,
         sip,

@@ -16,6 +16,7 @@ pub mod clock;
 pub mod config;
 pub mod console;
 pub mod dialout;
+pub mod duty;
 pub mod events;
 pub mod floor;
 pub mod geo;

@@ -9,46 +9,17 @@
 
 mod common;
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use common::Desk;
-use hmac::{Hmac, Mac};
-use hotline_tests::api::{Api, client};
+use common::hook::{hooked, write};
+use hotline_tests::api::Api;
 use hotline_tests::gateway::{GatewayConfig, NewUser};
 use hotline_tests::{Error, until};
 use reqwest::Method;
 use serde_json::{Value, json};
-use sha2::Sha256;
-
-const SECRET: &str = "s3cret-of-the-mail-hook";
 
 async fn desk() -> Desk {
-    let config = GatewayConfig::default()
-        .with("mail.address", "12319@city.example")
-        .with("mail.hook_secret", SECRET)
-        .with("intake.receipt_quiet_s", 0)
-        .with("intake.receipt_latest_s", 0)
-        .with("worklist.lease_s", 10);
+    let config = hooked(GatewayConfig::default()).with("worklist.lease_s", 10);
     Desk::open(config).await
-}
-
-async fn write(desk: &Desk, citizen: &str, text: &str) {
-    let raw = format!(
-        "From: {citizen}@citizen.example\r\nTo: 12319@city.example\r\nMessage-ID: <{citizen}-{}@x>\r\n\
-         Content-Type: text/plain; charset=utf-8\r\n\r\n{text}\r\n",
-        text.len()
-    );
-    let body = json!({"raw": STANDARD.encode(raw)}).to_string();
-    let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-    let mut mac = <Hmac<Sha256> as Mac>::new_from_slice(SECRET.as_bytes()).unwrap();
-    mac.update(format!("{time}.{body}").as_bytes());
-    let sign: String = mac.finalize().into_bytes().iter().map(|b| format!("{b:02x}")).collect();
-    let request = client().unwrap().post(format!("http://{}/hooks/mail", desk.gateway.http())).body(body);
-    let request = request.header("x-hotline-timestamp", time.to_string());
-    let answer = request.header("x-hotline-signature", format!("sha256={sign}")).send().await.unwrap();
-    assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
 }
 
 /// The queue once it holds `n` pieces.
@@ -73,8 +44,8 @@ async fn what_citizens_write_is_worked_off_one_by_one() {
     let colleague = desk.gateway.sign_in(&NewUser::operator("1002")).await.unwrap();
     let events = desk.api.send(Method::GET, "/api/v1/events", None, &[]).await.unwrap();
     assert_eq!(events.headers()["content-type"], "text/event-stream");
-    write(&desk, "zhang", "人民路88号门前路灯不亮").await;
-    write(&desk, "li", "和平桥头燃气泄漏,味道很大").await;
+    write(&desk.gateway, "zhang", "人民路88号门前路灯不亮").await;
+    write(&desk.gateway, "li", "和平桥头燃气泄漏,味道很大").await;
     let works = queue(&desk.api, 2).await;
     assert_eq!(
         (works[0]["lane"].as_i64(), works[0]["kind"].as_str()),
@@ -143,7 +114,7 @@ async fn void_and_merged_work_voids_and_merges_the_items() {
     for (citizen, text) in
         [("zhang", "人民路88号门前路灯不亮"), ("li", "和平桥头井盖缺失"), ("wang", "误发请忽略,学院路1号")]
     {
-        write(&desk, citizen, text).await;
+        write(&desk.gateway, citizen, text).await;
     }
     queue(&desk.api, 3).await;
     let mut works = Vec::new();

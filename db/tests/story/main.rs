@@ -15,6 +15,7 @@ mod calls;
 mod cases;
 mod crash;
 mod dialouts;
+mod duty;
 mod groups;
 mod incidents;
 mod items;

@@ -9,6 +9,7 @@ mod call;
 mod callback;
 mod casecore;
 mod desk;
+mod duty;
 mod error;
 mod events;
 mod floor;
@@ -139,6 +140,7 @@ fn router(sv: Arc<Services>) -> Router {
         .merge(desk::routes())
         .merge(floor::routes())
         .merge(guest::routes())
+        .merge(duty::routes())
         .merge(incident::routes())
         .merge(reward::routes())
         .merge(crate::channels::web::routes(&api.sv))

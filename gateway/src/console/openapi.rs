@@ -4,7 +4,7 @@ use axum::Json;
 use utoipa::OpenApi;
 
 use super::{
-    attachment, auth, ban, block, call, callback, casecore, desk, events, floor, guest, incident, item, message,
+    attachment, auth, ban, block, call, callback, casecore, desk, duty, events, floor, guest, incident, item, message,
     operator, recording, reward, robot, system, trace, trunk, web, work,
 };
 
@@ -97,6 +97,15 @@ use super::{
         message::list,
         message::show,
         message::reply,
+        duty::shifts,
+        duty::plan,
+        duty::cancel,
+        duty::me,
+        duty::allow,
+        duty::handovers,
+        duty::handover,
+        duty::give,
+        duty::end,
         robot::show,
         casecore::stage,
         casecore::webhook,
@@ -123,6 +132,7 @@ mod tests {
             include_str!("desk.rs"),
             include_str!("floor.rs"),
             include_str!("guest.rs"),
+            include_str!("duty.rs"),
             include_str!("incident.rs"),
             include_str!("reward.rs")
         );

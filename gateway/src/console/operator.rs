@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Api;
 use super::auth::{Role, User};
+use super::duty;
 use super::error::ApiError;
 use crate::acd::{OperatorRef, OperatorState, QueueView};
 use crate::app::Services;
@@ -61,12 +62,16 @@ pub(crate) async fn set_state(
         return Err(ApiError::forbidden("该队列只由值班长受理 / only shift leaders serve this queue"));
     }
     let registered = !api.sv.sip.bindings(&who.sip_user).is_empty();
+    // One at a time: two people can't both leave because the other stays.
+    let turn = api.sv.duty.lock().await;
+    duty::judge(&api, &user, form.state).await?;
     let state = api
         .sv
         .acd
         .want(&queue, who, registered, form.state, form.reason.trim())
         .await
         .map_err(|e| ApiError::bad(e.to_string()))?;
+    drop(turn);
     Ok(Json(StateView::new(state, queue, registered)))
 }
 

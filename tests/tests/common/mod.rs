@@ -1,6 +1,7 @@
 //! One gateway with one operator: what most whole-call tests begin with.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub(crate) mod hook;
 pub(crate) mod messages;
 pub(crate) mod picture;
 pub(crate) mod post;
