@@ -176,6 +176,7 @@ impl Store {
                 if c.run(query).await? == 0 {
                     return Err(DbError::NotFound);
                 }
+                c.run(sql("DELETE FROM phone_key WHERE account = $1").bind(id)).await?;
                 c.run(sql("DELETE FROM session WHERE account = $1").bind(id)).await.map(|_| ())
             })
         })
@@ -194,6 +195,7 @@ impl Store {
                     return Err(DbError::NotFound);
                 }
                 if !active {
+                    c.run(sql("DELETE FROM phone_key WHERE account = $1").bind(id)).await?;
                     c.run(sql("DELETE FROM session WHERE account = $1").bind(id)).await?;
                 }
                 Ok(())

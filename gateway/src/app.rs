@@ -232,9 +232,13 @@ fn observer(config: &Config, trace: &Arc<Trace>, metrics: &Metrics, cancel: &Can
 /// The phones the endpoint knows.
 pub async fn sip_users(store: &Store) -> Result<Vec<hotline_sip::User>, hotline_db::DbError> {
     let users = store.users().await?;
-    Ok(users
-        .into_iter()
-        .filter(|u| u.active)
+    let of_shift = store.phone_keys(now_ms()).await?;
+    let active = || users.iter().filter(|u| u.active);
+    let web = of_shift.into_iter().filter_map(|key| {
+        let name = active().find(|u| u.id == key.account)?.sip_user.clone()?;
+        Some(hotline_sip::User { name, ha1_md5: key.ha1_md5.expose().to_owned(), ha1_sha256: String::new() })
+    });
+    Ok(active()
         .filter_map(|u| {
             let of = |secret: &Option<hotline_db::Secret>| {
                 secret.as_ref().map_or_else(String::new, |s| s.expose().to_owned())
@@ -245,6 +249,7 @@ pub async fn sip_users(store: &Store) -> Result<Vec<hotline_sip::User>, hotline_
                 ha1_sha256: of(&u.ha1_sha256),
             })
         })
+        .chain(web)
         .collect())
 }
 
@@ -314,6 +319,9 @@ fn sip_config(config: &Config) -> hotline_sip::Config {
     c.advertised = crate::trunk::advertised(config);
     // What doesn't parse was refused when the configuration was read.
     c.phone_networks = config.sip.phone_networks.iter().filter_map(|n| n.parse().ok()).collect();
+    if config.web_phone.enabled {
+        c.web_listeners = vec![config.http.listen];
+    }
     c.trunks = crate::trunk::core_trunks(config);
     c.algorithms = config.sip.digest.iter().filter_map(|a| crate::config::digest_algorithm(a)).collect();
     c.session_count_max = config.sip.sessions_max;

@@ -1,6 +1,6 @@
 //! Accounts, sign-in, settings, audit, opening.
 
-use hotline_db::{ChainCheck, DbError, Kind, NewAudit, NewUser, Store};
+use hotline_db::{ChainCheck, DbError, Kind, NewAudit, NewUser, PhoneKey, Store};
 use serde_json::json;
 
 use crate::stage::{Stage, story};
@@ -16,6 +16,29 @@ fn operator(login: &str) -> NewUser {
         ha1_sha256: None,
     }
 }
+
+story!(a_browser_phones_password_lasts_a_shift_and_no_longer_than_its_account, |s: Stage| async move {
+    let store = &s.store;
+    let user = store.user_add(operator("8001")).await.unwrap();
+    let key = |secret: &str, expires_at| PhoneKey { account: user.id, ha1_md5: secret.into(), expires_at };
+    let secrets = async |now| {
+        let keys = store.phone_keys(now).await.unwrap();
+        keys.iter().map(|key| key.ha1_md5.expose().to_owned()).collect::<Vec<_>>()
+    };
+    store.phone_key_put(key("one", 1_000), 0).await.unwrap();
+    store.phone_key_put(key("two", 1_000), 0).await.unwrap();
+    assert_eq!((secrets(999).await, secrets(1_000).await), (vec!["two".to_owned()], Vec::new()));
+    store.phone_key_end(user.id).await.unwrap();
+    assert_eq!(secrets(0).await, Vec::<String>::new());
+    for end in [true, false] {
+        store.phone_key_put(key("again", 5_000), 1_000).await.unwrap();
+        match end {
+            true => store.user_set_password(user.id, "$new".into(), None, None).await.unwrap(),
+            false => store.user_set_active(user.id, false).await.unwrap(),
+        }
+        assert_eq!(secrets(1_000).await, Vec::<String>::new());
+    }
+});
 
 story!(an_operator_signs_in_until_the_password_changes, |s: Stage| async move {
     let store = &s.store;

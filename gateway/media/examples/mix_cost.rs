@@ -55,6 +55,7 @@ fn engine(codecs: &[Codec], start: Instant) -> (Engine, Vec<Vec<Vec<u8>>>) {
             send: true,
             recv: true,
             srtp: None,
+            rtc: None,
             xr: XrWish::default(),
         };
         engine.handle_input(start, Input::Command(Command::Configure { leg: LegId(n), params }));

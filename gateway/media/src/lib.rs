@@ -19,6 +19,7 @@ pub mod mixer;
 pub mod player;
 pub mod quality;
 pub mod recorder;
+pub mod rtc;
 pub mod rtcp;
 pub mod rtp;
 pub mod sdp;

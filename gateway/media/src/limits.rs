@@ -207,3 +207,17 @@ pub const MIX_CATCH_UP_MS_MAX: u64 = 200;
 pub const AGC_TARGET_DBFS: f32 = -20.0;
 /// Most that automatic gain raises or lowers.
 pub const AGC_GAIN_DB_MAX: f32 = 12.0;
+
+/// Bytes of a STUN message; longer ones are malformed. Browsers' checks have some 110.
+pub const STUN_LEN_MAX: usize = 576;
+/// Attributes of a STUN message; one with more is malformed.
+pub const STUN_ATTRIBUTES_MAX: usize = 24;
+/// Addresses of one browser that count as proven; the one checked longest ago makes room.
+pub const ICE_PATHS_MAX: usize = 8;
+/// An address not checked for so long is proven no more, and nothing is sent there (RFC 7675 §5.1).
+pub const ICE_CONSENT_MS: u64 = 30_000;
+/// Bytes of a DTLS datagram; longer ones are dropped.
+pub const DTLS_LEN_MAX: usize = 1500;
+/// DTLS datagrams taken of a browser that comes to no keys, and again after it has; further ones are dropped.
+/// A handshake has some ten.
+pub const DTLS_DATAGRAMS_MAX: u32 = 200;

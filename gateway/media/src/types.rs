@@ -1,11 +1,12 @@
 //! The plain types shared by the core, its driver and the call logic.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use crate::{
     latch::Trust,
     limits::{OTHER_AUDIO_MAX, OTHER_EVENTS_MAX},
     quality::LegQuality,
+    rtc::RtcParams,
     srtp::{SrtpParams, Suite},
 };
 
@@ -179,6 +180,9 @@ pub struct LegParams {
     pub xr: XrWish,
     /// Encryption; `None` is plain RTP. Equal keys go on, others begin anew with the next packet.
     pub srtp: Option<SrtpParams>,
+    /// A browser's leg: ICE-lite on one port, and keys that come out of a DTLS handshake, for which `srtp` is
+    /// `None` here. Nothing is sent before there are any.
+    pub rtc: Option<Arc<RtcParams>>,
 }
 
 /// Counters of one leg, for the call's record.

@@ -94,7 +94,7 @@ impl Talk {
             match output {
                 Output::Packet { .. } => self.sent += 1,
                 Output::Recorder(_) => self.stored += 1,
-                Output::Event(_) | Output::Listen { .. } => {}
+                Output::Event(_) | Output::Listen { .. } | Output::Dtls { .. } => {}
             }
         }
     }
@@ -133,6 +133,7 @@ fn params(remote: SocketAddr) -> LegParams {
         inband_dtmf: false,
         xr: XrWish::default(),
         srtp: None,
+        rtc: None,
     }
 }
 

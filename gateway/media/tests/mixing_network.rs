@@ -64,7 +64,7 @@ fn what_a_bad_network_leaves_is_heard_without_holes() {
 fn an_encrypted_member_hears_and_is_heard() {
     let mut room = Room::new(3);
     let (own, theirs) = (MasterKey::new([1; 30]), MasterKey::new([2; 30]));
-    let suite = Suite::ALL[0];
+    let suite = Suite::SDES[0];
     let keys = SrtpParams { suite, local: theirs.clone(), remote: own.clone() };
     let params = LegParams { srtp: Some(keys), ..params("10.0.0.2:4000", Codec::Pcma) };
     let (leg, address) = (room.leg(1), room.parties[1].phone.address);

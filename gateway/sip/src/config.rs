@@ -21,6 +21,9 @@ pub struct Config {
     pub trunks: Vec<Trunk>,
     /// Where operators' phones live: only from here may a phone register or call
     pub phone_networks: Vec<IpNet>,
+    /// Listeners of phones alone, wherever they are: the driver has checked who connects there
+    /// (WebSockets on the console's port)
+    pub web_listeners: Vec<SocketAddr>,
     /// (listener, networks it hears); a listener that isn't listed hears everybody
     pub listeners: Vec<(SocketAddr, Vec<IpNet>)>,
     /// Rates before parsing, failures and bans
@@ -59,6 +62,7 @@ impl Config {
             advertised: Vec::new(),
             trunks: Vec::new(),
             phone_networks: Vec::new(),
+            web_listeners: Vec::new(),
             listeners: Vec::new(),
             guard: GuardConfig::default(),
             register_s_max: crate::limits::REGISTER_EXPIRES_S_MAX_DEFAULT,

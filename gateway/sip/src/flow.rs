@@ -13,23 +13,34 @@ pub enum Transport {
     Tcp,
     /// TLS over TCP (RFC 3261 §26.2); the driver has the handshake
     Tls,
+    /// WebSocket: one message a frame (RFC 7118); only phones use it, and only they open connections
+    Ws,
+    /// The same through HTTPS
+    Wss,
 }
 
 impl Transport {
-    /// The token in a `Via` header: `UDP`, `TCP` or `TLS`
+    /// The token in a `Via` header: `UDP`, `TCP`, `TLS`, `WS` or `WSS`
     #[must_use]
     pub fn via_token(self) -> &'static str {
         match self {
             Self::Udp => "UDP",
             Self::Tcp => "TCP",
             Self::Tls => "TLS",
+            Self::Ws => "WS",
+            Self::Wss => "WSS",
         }
     }
 
     /// The port where a URI names none (RFC 3261 §19.1.2)
     #[must_use]
     pub fn default_port(self) -> u16 {
-        if self == Self::Tls { 5061 } else { 5060 }
+        match self {
+            Self::Udp | Self::Tcp => 5060,
+            Self::Tls => 5061,
+            Self::Ws => 80,
+            Self::Wss => 443,
+        }
     }
 
     /// The URI parameter that leads back to this transport; UDP needs none
@@ -39,6 +50,8 @@ impl Transport {
             Self::Udp => "",
             Self::Tcp => ";transport=tcp",
             Self::Tls => ";transport=tls",
+            // Both have this one name (RFC 7118 §5.2.4)
+            Self::Ws | Self::Wss => ";transport=ws",
         }
     }
 
@@ -46,6 +59,12 @@ impl Transport {
     #[must_use]
     pub fn is_reliable(self) -> bool {
         !matches!(self, Self::Udp)
+    }
+
+    /// Whether only the peer can open a connection
+    #[must_use]
+    pub fn is_web(self) -> bool {
+        matches!(self, Self::Ws | Self::Wss)
     }
 }
 

@@ -23,6 +23,10 @@ pub const CLIENT_TRANSACTION_COUNT_MAX: usize = 65_536;
 pub const RING_TIMEOUT_MS_DEFAULT: u64 = 180_000;
 /// Contacts of one phone; the binding that lapses first makes room
 pub const BINDINGS_PER_USER_MAX: usize = 8;
+/// A browser phone that lost its WebSocket has so long to refresh its calls once their timer is due
+pub const RECONNECT_GRACE_MS: u64 = 64_000;
+/// Passwords of one phone account: its own and those of one shift; further ones don't count
+pub const PASSWORDS_PER_USER_MAX: usize = 4;
 /// Contacts in one REGISTER; more is answered with 400
 pub const CONTACTS_PER_REGISTER_MAX: usize = 8;
 /// Bytes of a contact URI; a longer one is answered with 400

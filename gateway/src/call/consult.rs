@@ -61,7 +61,7 @@ impl Driver {
             return Err(busy("one at a time"));
         }
         let offer = new.invite.sdp.take().ok_or_else(|| (488, "no offer".to_owned()))?;
-        let security = self.phone_security(&operator.who).map_err(|e| (488, e))?;
+        let security = self.security_over(new.invite.flow.transport).map_err(|e| (488, e.to_string()))?;
         let from = operator.who.id.clone();
         let who = self.colleague(&new.invite.request_user).await.ok_or_else(|| busy("nobody's phone"))?;
         let media = self.sv.media.open_leg_beside(self.citizen.id()).map_err(|e| (503, e.to_string()))?;

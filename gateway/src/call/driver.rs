@@ -152,6 +152,8 @@ pub(crate) struct Driver {
     pub(crate) released_legs: Vec<LegId>,
     pub(crate) sound: Sound,
     pub(crate) dead_at: Option<Instant>,
+    /// When the operator's phone on this leg is given up.
+    pub(crate) phone_dead_at: Option<(LegId, Instant)>,
     /// The last words are being said until then.
     pub(crate) farewell_until: Option<(Instant, &'static str)>,
     pub(crate) news_tx: mpsc::Sender<CallNews>,
@@ -191,7 +193,7 @@ impl Driver {
             Woken::Media(Some(event)) => self.on_media(*event).await,
             Woken::News(Some(CallNews::Offer(operator))) => self.ring(*operator).await,
             Woken::Control(Some(control)) => self.on_control(*control).await,
-            Woken::Timer => self.on_timer(),
+            Woken::Timer => self.on_timer().await,
             // The driver holds a sender of each channel itself, so these can't close before it.
             Woken::Sip(None) | Woken::Media(None) | Woken::News(None) | Woken::Control(None) => {
                 self.end_line(Side::System, "mailbox closed");
@@ -202,7 +204,8 @@ impl Driver {
 
     async fn wait(&mut self) -> Woken {
         let farewell = self.farewell_until.map(|(at, _)| at);
-        let deadlines = [self.machine.poll_timeout(), self.dead_at, farewell, self.pause_ends()];
+        let phone_dead = self.phone_dead_at.map(|(_, at)| at);
+        let deadlines = [self.machine.poll_timeout(), self.dead_at, phone_dead, farewell, self.pause_ends()];
         let deadline = deadlines.into_iter().flatten().min();
         let sleep = async {
             match deadline {
@@ -225,8 +228,11 @@ impl Driver {
         self.machine.handle_input(Instant::now(), input);
     }
 
-    fn on_timer(&mut self) {
+    async fn on_timer(&mut self) {
         let now = Instant::now();
+        if let Some((leg, _)) = self.phone_dead_at.take_if(|(_, at)| *at <= now) {
+            self.phone_died(leg).await;
+        }
         if self.dead_at.is_some_and(|at| at <= now) {
             self.dead_at = None;
             self.end_line(Side::Network, "no RTP from the citizen");
@@ -292,7 +298,11 @@ impl Driver {
                 error!(call = %self.call, %reason, "the media threads refused a mix");
                 self.story.event("mix_refused", serde_json::json!({ "reason": reason.to_string() }));
             }
-            MediaEvent::Audio { leg, fault, lasted_ms } => self.on_audio(leg, fault, lasted_ms),
+            MediaEvent::Audio { leg, fault, lasted_ms } => {
+                self.watch_phone(leg, fault, lasted_ms.is_none());
+                self.on_audio(leg, fault, lasted_ms);
+            }
+            MediaEvent::SecureFailed { leg, why } => self.secure_failed(leg, why).await,
             MediaEvent::LegClosed { stats, leg } => self.leg_closed(leg, &stats),
             _ => {}
         }

@@ -4,12 +4,12 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hotline_media::latch::Trust;
-use hotline_media::sdp::{self, Agreed, AnswerError, LocalAudio, SdpError, Security};
+use hotline_media::sdp::{self, Agreed, AnswerError, LocalAudio, Sdp, SdpError, Security};
 use hotline_media::{Codec, LegId, LegParams};
 use hotline_sip::{Dial, DialError, Event, SessionId};
 use tokio::sync::mpsc;
 
-use super::security::renewed;
+use super::security::{browser, renewed};
 use crate::config::{CodecName, Config, TrunkDtmf};
 use crate::net::media::{LegInfo, Media};
 use crate::net::sip::Sip;
@@ -84,6 +84,8 @@ pub(crate) struct Leg {
     security: Mutex<Security>,
     /// An offer of ours goes out encrypted: the first one did, or the last exchange settled it.
     encrypted: AtomicBool,
+    /// Of a browser's last description: another one is an ICE restart.
+    remote_ufrag: Mutex<Option<String>>,
     standing: Mutex<Standing>,
     /// The same call with a plain offer, where encryption was only preferred.
     fallback: Option<Box<Fallback>>,
@@ -130,6 +132,7 @@ impl Leg {
             version: AtomicU64::new(0),
             security: Mutex::new(security),
             encrypted,
+            remote_ufrag: Mutex::default(),
             standing: Standing::new(trust),
             fallback: None,
         }
@@ -156,8 +159,8 @@ impl Leg {
         let encrypted = AtomicBool::new(security != Security::Plain);
         let session = sip.dial(dial, events)?;
         let (codec, version, standing) = (Mutex::new(None), AtomicU64::new(1), Standing::new(trust));
-        let security = Mutex::new(security);
-        Ok(Self { session, media, speaks, codec, version, security, encrypted, standing, fallback })
+        let (security, remote_ufrag) = (Mutex::new(security), Mutex::default());
+        Ok(Self { session, media, speaks, codec, version, security, encrypted, remote_ufrag, standing, fallback })
     }
 
     /// Where the peer refused our encrypted offer with `code` and encryption was only preferred: the
@@ -192,17 +195,37 @@ impl Leg {
     /// Answers the peer's offer and sets the media leg up accordingly.
     pub(crate) fn answer(&self, threads: &Media, offer: &[u8]) -> Result<(Vec<u8>, Settled), NegotiationError> {
         let mut local = self.describe();
+        let offer = sdp::parse(offer)?;
+        self.follow_restart(&offer);
         local.security = self.security().clone();
-        let negotiated = sdp::answer(&sdp::parse(offer)?, &local)?;
+        let negotiated = sdp::answer(&offer, &local)?;
         let settled = self.apply(threads, &negotiated.agreed);
         Ok((negotiated.sdp, settled))
+    }
+
+    /// A browser that begins its ICE anew has to be answered with credentials that are new too (RFC 8839 §4.4.1.1.1).
+    fn follow_restart(&self, offer: &Sdp) {
+        let mut last = self.remote_ufrag.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(ufrag) = offer.ice_ufrag() else { return };
+        let before = last.replace(ufrag.to_owned());
+        let mut security = self.security();
+        if let Security::Dtls(local) = &mut *security
+            && before.is_some_and(|before| before != ufrag)
+            && let Ok(Security::Dtls(fresh)) = browser(local.fingerprint)
+        {
+            *local = fresh;
+        }
     }
 
     /// Takes the peer's answer to our offer.
     pub(crate) fn take_answer(&self, threads: &Media, answer: &[u8]) -> Result<Settled, NegotiationError> {
         let security = self.offered();
         let local = LocalAudio { security, ..self.speaks.describe(&self.media) };
-        let agreed = sdp::accept_answer(&sdp::parse(answer)?, &local)?;
+        let answer = sdp::parse(answer)?;
+        let agreed = sdp::accept_answer(&answer, &local)?;
+        if let Some(ufrag) = answer.ice_ufrag() {
+            *self.remote_ufrag.lock().unwrap_or_else(PoisonError::into_inner) = Some(ufrag.to_owned());
+        }
         Ok(self.apply(threads, &agreed))
     }
 
@@ -237,8 +260,9 @@ impl Leg {
         params.inband_dtmf = self.speaks.dtmf != TrunkDtmf::Rfc4733;
         standing.settled = (!standing.trust.is_confirmed()).then(|| params.clone());
         drop(standing);
-        let was_encrypted = self.encrypted.swap(params.srtp.is_some(), Ordering::Relaxed);
-        if was_encrypted && params.srtp.is_none() {
+        let is_encrypted = params.srtp.is_some() || params.rtc.is_some();
+        let was_encrypted = self.encrypted.swap(is_encrypted, Ordering::Relaxed);
+        if was_encrypted && !is_encrypted {
             // Encrypted again, the packet indices begin anew: never under the same key (RFC 3711 §9.1).
             let mut security = self.security();
             *security = renewed(&security);
@@ -246,7 +270,10 @@ impl Leg {
         *self.codec.lock().unwrap_or_else(PoisonError::into_inner) = Some(params.codec);
         let settled = Settled {
             codec: params.codec.encoding_name(),
-            srtp: params.srtp.as_ref().map(|srtp| srtp.suite.name()),
+            srtp: match &params.rtc {
+                Some(_) => Some("DTLS-SRTP"),
+                None => params.srtp.as_ref().map(|srtp| srtp.suite.name()),
+            },
             they_hold: !params.send,
         };
         threads.configure(self.media.id, params);

@@ -20,6 +20,7 @@ mod leg;
 mod live;
 mod operator;
 mod outside;
+mod phone_media;
 mod quality;
 mod recording;
 mod recover;

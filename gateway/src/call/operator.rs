@@ -9,7 +9,6 @@ use tracing::info;
 
 use super::driver::{Driver, Side, Stage};
 use super::leg::{Leg, Settled, Speaks};
-use super::security::security;
 use super::trust::trust_in_account;
 use crate::acd::{Decline, OperatorRef};
 use crate::clock::now_ms;
@@ -144,10 +143,14 @@ impl Driver {
 
     /// A phone's keys travel over TLS only if all its bindings do: any of them may be rung.
     pub(crate) fn phone_security(&self, who: &OperatorRef) -> Result<hotline_media::sdp::Security, String> {
-        let sip = &self.sv.config.sip;
         let bindings = self.sv.sip.bindings(&who.sip_user);
-        let clear = bindings.iter().map(|binding| binding.flow.transport).find(|t| *t != Transport::Tls);
-        security(sip.phone_srtp, clear.unwrap_or(Transport::Tls), sip.srtp_keys_in_clear).map_err(|e| e.to_string())
+        let transports = || bindings.iter().map(|binding| binding.flow.transport);
+        // The first is the one that rings.
+        let transport = match transports().next().filter(|first| first.is_web()) {
+            Some(web) => web,
+            None => transports().find(|t| *t != Transport::Tls && !t.is_web()).unwrap_or(Transport::Tls),
+        };
+        self.security_over(transport).map_err(|e| e.to_string())
     }
 
     pub(crate) async fn on_operator(&mut self, event: Event) {

@@ -1,6 +1,9 @@
 //! Encryption of one leg: what the site wants of it, and what its signalling permits.
 
-use hotline_media::sdp::{LocalKeys, Security};
+use std::sync::Arc;
+
+use hotline_media::rtc::{Fingerprint, IceCredentials};
+use hotline_media::sdp::{LocalKeys, LocalRtc, Security};
 use hotline_sip::Transport;
 use rand::TryRngCore;
 use rand::rngs::OsRng;
@@ -35,7 +38,14 @@ pub(crate) fn renewed(security: &Security) -> Security {
         Security::Plain => Security::Plain,
         Security::Preferred(_) => fresh().map_or(Security::Plain, Security::Preferred),
         Security::Required(keys) => Security::Required(fresh().unwrap_or_else(|_| keys.clone())),
+        Security::Dtls(local) => Security::Dtls(local.clone()),
     }
+}
+
+/// A browser's leg, with fresh ICE credentials; `fingerprint` is of our certificate.
+pub(crate) fn browser(fingerprint: Fingerprint) -> Result<Security, SecurityError> {
+    let ice = IceCredentials::generate(|bytes| OsRng.try_fill_bytes(bytes)).map_err(|_| SecurityError::NoRandomness)?;
+    Ok(Security::Dtls(LocalRtc { ice: Arc::new(ice), fingerprint }))
 }
 
 fn fresh() -> Result<LocalKeys, SecurityError> {

@@ -292,6 +292,7 @@ fn build(
         released_legs: Vec::new(),
         sound: Sound::default(),
         dead_at: None,
+        phone_dead_at: None,
         farewell_until: None,
         news_tx,
         news,

@@ -12,7 +12,6 @@ use super::control::Control;
 use super::driver::Driver;
 use super::leg::{Leg, Settled, Speaks};
 use super::operator::HeldBy;
-use super::security::security;
 use super::trust::trust_in_phone;
 use crate::app::Services;
 use crate::clock::now_ms;
@@ -47,9 +46,9 @@ impl Driver {
         if own.is_none() || self.transfer.is_some() || self.consult.is_some() || self.line_ended_by.is_some() {
             return Err(FOREIGN);
         }
-        let sip = &self.sv.config.sip;
         // The answer's keys travel where the INVITE came from, whatever the account's other phones use.
-        let security = security(sip.phone_srtp, invite.flow.transport, sip.srtp_keys_in_clear)
+        let security = self
+            .security_over(invite.flow.transport)
             .map_err(|_| (488, "302 hotline \"SRTP keys need TLS\""))?;
         let media = self.sv.media.open_leg_beside(self.citizen.id()).map_err(|_| (503, "No media resources"))?;
         self.sv.media_routes.add(media.id, self.media_tx.clone());

@@ -25,6 +25,7 @@ impl Config {
             .and_then(|()| self.mail.judge())
             .and_then(|()| self.judge_robot())
             .and_then(|()| self.judge_web())
+            .and_then(|()| self.web_phone.judge())
             .and_then(|()| self.judge_wechat());
         judged.map_err(|Fault { key, problem, remedy }| ConfigError::Value {
             path: path.into(),
@@ -115,6 +116,7 @@ impl Config {
         within("media.threads", self.media.threads as u64, 1, 64)?;
         within("media.rtp_silence_ms", self.media.rtp_silence_ms, 1_000, 60_000)?;
         within("media.rtp_dead_ms", self.media.rtp_dead_ms, self.media.rtp_silence_ms, 600_000)?;
+        within("media.phone_dead_ms", self.media.phone_dead_ms, self.media.rtp_silence_ms, 600_000)?;
         within("callback.ring_s", self.callback.ring_s, 1, 120)?;
         within("callback.retry_s", self.callback.retry_s, 1, 604_800)?;
         within("callback.missed_retry_s", self.callback.missed_retry_s, 1, 604_800)?;

@@ -28,6 +28,7 @@ mod texts;
 mod trace;
 mod trunk;
 mod web;
+mod web_phone;
 mod wechat;
 mod worklist;
 
@@ -54,6 +55,7 @@ pub use trunk::{
     TrunkTls,
 };
 pub use web::Web;
+pub use web_phone::WebPhone;
 pub use wechat::{Wechat, WechatKf, WechatTemplate};
 pub use worklist::Worklist;
 
@@ -141,6 +143,8 @@ pub struct Config {
     pub wechat: Wechat,
     /// The citizens' report page.
     pub web: Web,
+    /// Browser phones.
+    pub web_phone: WebPhone,
     /// Mail, in and out.
     pub mail: Mail,
     /// The self-test.
@@ -307,6 +311,8 @@ pub struct Media {
     pub rtp_silence_ms: u64,
     /// No RTP for so long ends the call (the network did).
     pub rtp_dead_ms: u64,
+    /// No RTP from an operator's phone for so long puts the citizen back to the queue's head.
+    pub phone_dead_ms: u64,
     /// Extended RTCP reports (RFC 3611) to every peer; otherwise to those whose SDP asks for them.
     pub rtcp_xr: bool,
     /// Automatic gain in conferences of three and more: quiet voices are raised, loud ones lowered. A
@@ -326,6 +332,7 @@ impl Default for Media {
             rtp_silence_ms: 4_000,
             recording_format: RecordingFormat::Pcm16,
             rtp_dead_ms: 30_000,
+            phone_dead_ms: 15_000,
             rtcp_xr: false,
             agc: false,
         }

@@ -20,6 +20,7 @@ mod message;
 mod openapi;
 pub mod operator;
 mod page;
+mod phone;
 mod recording;
 mod recusal;
 mod reward;
@@ -105,6 +106,8 @@ fn router(sv: Arc<Services>) -> Router {
         .route("/api/v1/calls/{id}/link", post(web::send_link))
         .route("/api/v1/qr", get(web::qr_code))
         .route("/api/v1/operators/me/state", post(operator::set_state))
+        .route("/api/v1/operators/me/phone", post(phone::key).delete(phone::end_key))
+        .route("/ws/sip", get(phone::connect))
         .route("/api/v1/sip/bans", get(ban::list))
         .route("/api/v1/sip/bans/{source}", delete(ban::lift))
         .route("/api/v1/queues", get(operator::queues))

@@ -5,7 +5,7 @@ use utoipa::OpenApi;
 
 use super::{
     attachment, auth, ban, block, call, callback, casecore, desk, duty, events, floor, guest, incident, item, message,
-    operator, recording, reward, robot, system, trace, trunk, web, work,
+    operator, phone, recording, reward, robot, system, trace, trunk, web, work,
 };
 
 #[derive(OpenApi)]
@@ -55,6 +55,8 @@ use super::{
         web::qr_code,
         operator::set_state,
         operator::queues,
+        phone::key,
+        phone::end_key,
         trunk::list,
         item::list,
         item::create,

@@ -83,6 +83,7 @@ pub struct Metrics {
     rtp_other: IntGauge,
     rtp_malformed: IntGauge,
     srtp_refused: IntGauge,
+    stun_refused: IntGauge,
     recordings_refused: IntGauge,
 }
 
@@ -239,6 +240,7 @@ impl Metrics {
             )?,
             rtp_malformed: gauge(&r, "hotline_rtp_malformed", "Malformed RTP dropped since start")?,
             srtp_refused: gauge(&r, "hotline_srtp_refused", "Unauthentic or replayed SRTP dropped since start")?,
+            stun_refused: gauge(&r, "hotline_stun_refused", "Browsers' checks without our password since start")?,
             registry: r,
         })
     }
@@ -278,6 +280,7 @@ impl Metrics {
         self.recordings_refused.set(signed(media.recordings_refused));
         self.rtp_malformed.set(signed(media.malformed));
         self.srtp_refused.set(signed(media.srtp_refused));
+        self.stun_refused.set(signed(media.stun_refused));
         let mut out = Vec::new();
         if TextEncoder::new().encode(&self.registry.gather(), &mut out).is_err() {
             return String::new();

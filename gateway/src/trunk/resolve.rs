@@ -113,7 +113,8 @@ impl Asking<'_> {
         let (wanted, usual) = match transport {
             Transport::Udp => (&b"SIP+D2U"[..], "_sip._udp"),
             Transport::Tcp => (&b"SIP+D2T"[..], "_sip._tcp"),
-            Transport::Tls => (&b"SIPS+D2T"[..], "_sips._tcp"),
+            // No carrier speaks SIP over WebSocket.
+            Transport::Tls | Transport::Ws | Transport::Wss => (&b"SIPS+D2T"[..], "_sips._tcp"),
         };
         // Servers that can't NAPTR are common: the usual name then.
         let records = self.ask(host, RecordType::NAPTR).await.unwrap_or_default();

@@ -2,6 +2,7 @@
 //! sipvicious, PostgreSQL, SMPP, and libraries from npm and PyPI.
 
 mod baresip;
+mod browser;
 mod dovecot;
 mod kamailio;
 mod linphone;
@@ -13,6 +14,7 @@ mod smpp;
 mod smtp_sink;
 
 pub use baresip::{Baresip, BaresipConfig};
+pub use browser::BrowserPhone;
 pub use dovecot::{Dovecot, IMAP_PASSWORD};
 pub use kamailio::{Kamailio, KamailioConfig};
 pub use linphone::{Linphone, LinphoneConfig};

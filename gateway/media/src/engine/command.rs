@@ -3,12 +3,13 @@
 
 use std::{path::PathBuf, sync::Arc, time::Instant};
 
-use super::{AudioFault, Engine, Event, MixRow, RecorderOp, output::Port, receive::report_digits};
+use super::{AudioFault, DtlsOp, Engine, Event, MixRow, RecorderOp, output::Port, receive::report_digits};
 use crate::{
     Clip, LegId, LegParams, RecordingId,
     latch::Latch,
     player::Player,
     recorder::{Recording, RecordingKey, RecordingSpec},
+    srtp::SrtpParams,
 };
 
 /// What to record, and where.
@@ -46,6 +47,12 @@ pub enum Command {
     PauseRecord { leg: LegId, paused: bool },
     /// Send a digit.
     SendDigit { leg: LegId, digit: char, ms: u32 },
+    /// Send a datagram of the leg's DTLS.
+    SendDtls { leg: LegId, bytes: Vec<u8> },
+    /// Take the keys of the leg's handshake.
+    Secure { leg: LegId, srtp: SrtpParams },
+    /// The leg's handshake has failed.
+    SecureFailed { leg: LegId, why: &'static str },
     /// Close the leg.
     CloseLeg { leg: LegId },
 }
@@ -76,14 +83,18 @@ impl Engine {
                     self.pace(now, leg);
                 }
             }
+            Command::SendDtls { leg, bytes } => self.send_dtls(leg, &bytes),
+            Command::Secure { leg, srtp } => self.secure_rtc(now, leg, srtp),
+            Command::SecureFailed { leg, why } => self.fail_rtc(leg, why),
             Command::CloseLeg { leg } => self.close_leg(now, leg),
         }
     }
 
-    fn configure(&mut self, now: Instant, id: LegId, params: LegParams) {
+    fn configure(&mut self, now: Instant, id: LegId, mut params: LegParams) {
         let Some(leg) = self.legs.get_mut(&id) else {
             return;
         };
+        leg.keep_dtls_keys(&mut params, &mut self.out);
         match &mut leg.latch {
             Some(latch) => {
                 if latch.update(params.remote, params.trust.clone(), params.srtp.is_some()) {
@@ -113,6 +124,8 @@ impl Engine {
         leg.codec_in = params.codec;
         leg.is_fickle = false;
         leg.params = Some(params);
+        leg.settle_path();
+        leg.settle_urgency(&mut self.out);
         self.reroute(now, id);
     }
 
@@ -171,6 +184,9 @@ impl Engine {
         };
         if let Some(phase) = leg.phase {
             self.wheel.remove(phase, id);
+        }
+        if leg.rtc.is_some() {
+            self.out.dtls(id, DtlsOp::End);
         }
         let digit = leg.dtmf.flush();
         report_digits(id, [leg.digit(digit), leg.inband.flush()], &mut self.out);

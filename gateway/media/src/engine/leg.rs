@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{AudioFault, Random, inband::Inband, mix::Playout, output::Outbox, secure::Secured, watch::Watch};
+use super::{AudioFault, Random, inband::Inband, mix::Playout, output::Outbox, rtc::Rtc, secure::Secured, watch::Watch};
 use crate::{
     Codec, LegId, LegParams, LegStats,
     codec::{self, Decoder, Encoder},
@@ -49,6 +49,8 @@ pub(super) struct Leg {
     pub(super) stale: Option<Stale>,
     pub(super) source: Option<Source>,
     pub(super) srtp: Option<Box<Secured>>,
+    /// Of a browser's leg.
+    pub(super) rtc: Option<Box<Rtc>>,
     pub(super) out: Outgoing,
     /// Newest number sent, to tell relayed stragglers.
     pub(super) newest_out: Option<u16>,
@@ -122,6 +124,7 @@ impl Leg {
             stale: None,
             source: None,
             srtp: None,
+            rtc: None,
             // The first number lies in the lower half, so that a peer who misses the first packets of an
             // encrypted stream knows its roll-over count (RFC 3711 §3.3.1).
             out: Outgoing::new(now, ssrc as u32, start as u16 & 0x7FFF, (start >> 32) as u32),

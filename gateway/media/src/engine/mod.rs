@@ -12,6 +12,7 @@ mod mix;
 mod output;
 mod receive;
 mod report;
+mod rtc;
 mod secure;
 mod send;
 mod watch;
@@ -20,6 +21,7 @@ mod wheel;
 pub use command::{Command, RecordSpec};
 pub use mix::MixRow;
 pub use output::{Event, Output, Port, RecorderOp};
+pub use rtc::DtlsOp;
 pub use watch::AudioFault;
 
 use std::{
@@ -101,6 +103,8 @@ pub struct Totals {
     pub dropped_other: u64,
     /// Packets of encrypted legs refused: not authentic, replayed, or a key used up.
     pub srtp_refused: u64,
+    /// STUN requests on browsers' legs without our password.
+    pub stun_refused: u64,
     /// Output dropped because nobody polled it.
     pub output_overflow: u64,
     /// Milliseconds of audio that recordings lost to a stalled disk.

@@ -2,7 +2,7 @@
 
 use std::{collections::VecDeque, net::SocketAddr, path::PathBuf};
 
-use super::AudioFault;
+use super::{AudioFault, DtlsOp};
 use crate::{
     LegId, LegStats, RecordingId,
     latch::Stale,
@@ -18,6 +18,8 @@ pub enum Port {
     Rtp,
     /// The odd port.
     Rtcp,
+    /// The even port, beside the stream: answers and handshakes, whose addresses are no peer's that settles.
+    Aside,
 }
 
 /// One thing to do.
@@ -41,6 +43,13 @@ pub enum Output<'a> {
         leg: LegId,
         /// It is connected with another leg.
         is_urgent: bool,
+    },
+    /// Tell the leg's DTLS.
+    Dtls {
+        /// The leg.
+        leg: LegId,
+        /// What.
+        op: DtlsOp,
     },
     /// Tell the call logic.
     Event(Event),
@@ -110,6 +119,18 @@ pub enum Event {
         fault: AudioFault,
         /// `None`: it begins. Else it is over, after so long.
         lasted_ms: Option<u64>,
+    },
+    /// A browser's leg has its keys: media may go.
+    Secured {
+        /// The leg.
+        leg: LegId,
+    },
+    /// A browser's leg will have no keys.
+    SecureFailed {
+        /// The leg.
+        leg: LegId,
+        /// Why.
+        why: &'static str,
     },
     /// Audio was lost because the writer could not keep up.
     RecordingGap {
@@ -196,6 +217,10 @@ impl Outbox {
 
     pub(super) fn listen(&mut self, leg: LegId, is_urgent: bool) {
         self.other(Output::Listen { leg, is_urgent });
+    }
+
+    pub(super) fn dtls(&mut self, leg: LegId, op: DtlsOp) {
+        self.other(Output::Dtls { leg, op });
     }
 
     pub(super) fn recorder(&mut self, op: RecorderOp) {

@@ -45,6 +45,14 @@ impl Leg {
 impl Engine {
     /// A datagram on a leg's RTP or RTCP port.
     pub(super) fn receive(&mut self, now: Instant, id: LegId, from: SocketAddr, bytes: &[u8], is_rtcp: bool) {
+        if !is_rtcp && self.legs.get(&id).is_some_and(|leg| leg.rtc.is_some()) {
+            return self.receive_rtc(now, id, from, bytes);
+        }
+        self.receive_secured(now, id, from, bytes, is_rtcp);
+    }
+
+    /// Media of a leg, whether it is encrypted or not.
+    pub(super) fn receive_secured(&mut self, now: Instant, id: LegId, from: SocketAddr, bytes: &[u8], is_rtcp: bool) {
         let Some(secured) = self.legs.get_mut(&id).and_then(|leg| leg.srtp.as_mut()) else {
             return self.handle_plain(now, id, from, bytes, is_rtcp);
         };

@@ -84,7 +84,12 @@ pub struct Latch {
     waiting: Option<Waiting>,
     stale: Option<Stale>,
     rtcp: Option<SocketAddr>,
+    /// A browser's leg: its checks prove addresses and choose one, not its packets.
+    path: Option<Path>,
 }
+
+/// Where a browser wants media, once it has said so.
+type Path = Option<SocketAddr>;
 
 impl Latch {
     /// Guards a leg whose peer announced `signalled`. `authentic`: the leg is encrypted. `stale`
@@ -101,7 +106,13 @@ impl Latch {
             waiting: None,
             stale,
             rtcp: None,
+            path: None,
         }
+    }
+
+    /// From now on media goes to `path` alone, or nowhere; who sends is known by keys and checked addresses.
+    pub fn set_path(&mut self, path: Option<SocketAddr>) {
+        self.path = Some(path);
     }
 
     /// Takes a new offer/answer into account. Only a changed address makes us learn again; true if it does.
@@ -141,6 +152,12 @@ impl Latch {
             return Admission::Foreign;
         }
         match self.learnt {
+            // A browser changes its address as it likes, among those it has checked.
+            Some(learnt) if self.path.is_some() && learnt.address != source => {
+                let moved = Learnt { address: source, ..learnt };
+                self.learnt = Some(moved);
+                self.admit_known(moved, ssrc, seq)
+            }
             Some(learnt) if learnt.address == source => self.admit_known(learnt, ssrc, seq),
             // What is exactly as announced beats a guess, and nothing beats it.
             Some(learnt) if learnt.ground == Ground::Exact || source != canonical(self.announced) => Admission::Foreign,
@@ -178,7 +195,7 @@ impl Latch {
     /// Why a source not learnt yet may be the peer, if it may.
     fn ground(&mut self, now: Instant, source: SocketAddr) -> Option<Ground> {
         let announced = canonical(self.announced);
-        if source == announced {
+        if source == announced || self.path.is_some() {
             return Some(Ground::Exact);
         }
         if self.authentic {
@@ -207,6 +224,9 @@ impl Latch {
     /// address has proven itself.
     #[must_use]
     pub fn target(&self) -> Option<SocketAddr> {
+        if let Some(path) = self.path {
+            return path;
+        }
         if !sendable(self.signalled) {
             return None;
         }
@@ -221,7 +241,7 @@ impl Latch {
     /// The peer may be sent to, but no address of it has proven itself yet.
     #[must_use]
     pub fn is_unproven(&self) -> bool {
-        sendable(self.signalled) && self.target().is_none()
+        (self.path.is_some() || sendable(self.signalled)) && self.target().is_none()
     }
 
     /// A peer was learnt.

@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use super::{
     Agreed, Crypto, Direction, LocalAudio, MediaLine, Sdp, Security,
     offer::{Audio, session, write_audio, write_rejected},
+    rtc::{self, Own},
 };
-use crate::{Codec, OtherFormats, srtp::SrtpParams};
+use crate::{Codec, OtherFormats, rtc::Setup, srtp::SrtpParams};
 
 /// Why there is no agreement; the SIP side answers 488 (Not Acceptable Here).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -51,8 +52,16 @@ impl AnswerError {
 pub fn answer(offer: &Sdp, local: &LocalAudio) -> Result<Negotiated, AnswerError> {
     let place = choose(offer, local)?;
     let line = offer.media[place].crypto.first().filter(|_| offer.media[place].is_encrypted());
-    let agreed = agree(offer, &offer.media[place], local, line).ok_or(AnswerError::NoAudio)?;
+    // Who may begin the handshake leaves it to the browser; two that wait would wait for ever.
+    let asked = offer.rtc(&offer.media[place]).setup;
+    let setup = if asked == Some(Setup::Passive) { Setup::Active } else { Setup::Passive };
+    let agreed =
+        agree(offer, &offer.media[place], local, line, setup == Setup::Active).ok_or(AnswerError::NoAudio)?;
     let mut text = session(local);
+    let mid = offer.media[place].mid.as_deref();
+    if agreed.rtc.is_some() {
+        rtc::write_session(&mut text, mid.filter(|mid| offer.bundle.iter().any(|other| other == mid)));
+    }
     for (index, media) in offer.media.iter().enumerate() {
         if index == place {
             let own = line.zip(agreed.srtp.as_ref());
@@ -65,6 +74,7 @@ pub fn answer(offer: &Sdp, local: &LocalAudio) -> Result<Negotiated, AnswerError
                 rtcp_mux: media.rtcp_mux,
                 xr: agreed.xr,
                 crypto: own.as_slice(),
+                rtc: local.security.rtc().map(|local| Own { local, setup, mid }),
             };
             write_audio(&mut text, local, &audio);
         } else {
@@ -78,8 +88,9 @@ pub fn answer(offer: &Sdp, local: &LocalAudio) -> Result<Negotiated, AnswerError
 fn choose(offer: &Sdp, local: &LocalAudio) -> Result<usize, AnswerError> {
     let find = |is_encrypted: bool| {
         offer.media.iter().position(|media| {
-            media.is_usable_audio()
-                && media.is_encrypted() == is_encrypted
+            offer.is_usable_audio(media)
+                && (media.is_encrypted() || media.is_rtc()) == is_encrypted
+                && media.is_rtc() == local.security.rtc().is_some()
                 && common_codec(media, local).is_some()
                 && offer.address(media).is_some()
         })
@@ -88,6 +99,7 @@ fn choose(offer: &Sdp, local: &LocalAudio) -> Result<usize, AnswerError> {
     match &local.security {
         Security::Plain => plain.ok_or(encrypted.map_or(AnswerError::NoAudio, |_| AnswerError::Encrypted)),
         Security::Preferred(_) => encrypted.or(plain).ok_or(AnswerError::NoAudio),
+        Security::Dtls(_) => encrypted.ok_or(AnswerError::NotEncrypted),
         Security::Required(_) => encrypted.ok_or(plain.map_or(AnswerError::NoAudio, |_| AnswerError::NotEncrypted)),
     }
 }
@@ -103,7 +115,11 @@ pub fn accept_answer(answer: &Sdp, local: &LocalAudio) -> Result<Agreed, AnswerE
         return Err(AnswerError::Rejected);
     }
     let line = match local.security.keys() {
-        None if audio.is_encrypted() => return Err(AnswerError::Encrypted),
+        None if local.security.rtc().is_some() => match audio.is_rtc() {
+            true => None,
+            false => return Err(AnswerError::NotEncrypted),
+        },
+        None if audio.is_encrypted() || audio.is_rtc() => return Err(AnswerError::Encrypted),
         None => None,
         Some(keys) => {
             let offered = keys.offered();
@@ -112,10 +128,11 @@ pub fn accept_answer(answer: &Sdp, local: &LocalAudio) -> Result<Agreed, AnswerE
             Some(line.ok_or(AnswerError::NotEncrypted)?)
         }
     };
-    if !audio.is_usable_audio() {
+    if !answer.is_usable_audio(audio) {
         return Err(AnswerError::NoAudio);
     }
-    let agreed = agree(answer, audio, local, line).ok_or(AnswerError::NoAudio)?;
+    let is_client = answer.rtc(audio).setup == Some(Setup::Passive);
+    let agreed = agree(answer, audio, local, line, is_client).ok_or(AnswerError::NoAudio)?;
     Ok(Agreed { others: others(audio, local), ..agreed })
 }
 
@@ -150,8 +167,14 @@ fn common_codec(media: &MediaLine, local: &LocalAudio) -> Option<(u8, Codec)> {
     shared().find(|(_, codec)| Some(*codec) == local.preferred).or_else(|| shared().next())
 }
 
-/// `line`: the peer's line that holds, where audio is encrypted.
-fn agree(remote: &Sdp, media: &MediaLine, local: &LocalAudio, line: Option<&Crypto>) -> Option<Agreed> {
+/// `line`: the peer's line that holds, where audio is encrypted; `is_client`: we begin a browser's handshake.
+fn agree(
+    remote: &Sdp,
+    media: &MediaLine,
+    local: &LocalAudio,
+    line: Option<&Crypto>,
+    is_client: bool,
+) -> Option<Agreed> {
     let address = remote.address(media)?;
     let (payload_type, codec) = common_codec(media, local)?;
     let direction = remote.direction(media);
@@ -181,14 +204,19 @@ fn agree(remote: &Sdp, media: &MediaLine, local: &LocalAudio, line: Option<&Cryp
             }),
             None => None,
         },
+        rtc: match local.security.rtc() {
+            Some(local) => Some(remote.rtc(media).params(local, is_client)?),
+            None => None,
+        },
         version: local.version,
     })
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::{offer, parse, reoffer};
+    use super::super::{LocalRtc, offer, parse, reoffer};
     use super::*;
+    use crate::rtc::{Fingerprint, IceCredentials};
 
     fn local() -> LocalAudio {
         LocalAudio::new("192.0.2.9:30000".parse().unwrap(), 42)
@@ -419,5 +447,67 @@ mod tests {
         assert_eq!(lines, ["m=video 0 RTP/AVP 96", "m=audio 30000 RTP/AVP 98 0 100"]);
         assert!(text.contains("a=sendonly"));
         assert!(text.contains("o=hotline 42 2 "));
+    }
+
+    /// A browser's description, shortened to what counts.
+    const BROWSER: &str = "v=0\r\no=- 1 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE audio0\r\na=msid-semantic: WMS x\r\n\
+        m=audio 9 UDP/TLS/RTP/SAVPF 111 8 126\r\nc=IN IP4 0.0.0.0\r\na=rtcp:9 IN IP4 0.0.0.0\r\n\
+        a=candidate:1 1 udp 2113937151 7f1a.local 50000 typ host\r\na=ice-ufrag:EsAw\r\n\
+        a=ice-pwd:P2uYro0UCOQ4zxjKXaWCBui1\r\na=ice-options:trickle\r\n\
+        a=fingerprint:sha-256 00:01:02:03:04:05:06:07:08:09:0A:0B:0C:0D:0E:0F:10:11:12:13:14:15:16:17:18:19:1A:1B:1C:1D:1E:1F\r\n\
+        a=setup:actpass\r\na=mid:audio0\r\na=sendrecv\r\na=rtcp-mux\r\na=rtpmap:111 opus/48000/2\r\na=rtpmap:8 PCMA/8000\r\n\
+        a=rtpmap:126 telephone-event/8000\r\n";
+
+    fn web() -> LocalAudio {
+        let ice = IceCredentials { ufrag: "ours".into(), pwd: "p".repeat(24) };
+        let local_rtc = LocalRtc { ice: ice.into(), fingerprint: Fingerprint([7; 32]) };
+        LocalAudio { security: Security::Dtls(local_rtc), ..local() }
+    }
+
+    #[test]
+    fn a_browsers_offer_is_answered_on_one_port_with_our_certificate() {
+        let answered = answer(&parse(BROWSER.as_bytes()).unwrap(), &web()).unwrap();
+        let text = String::from_utf8(answered.sdp).unwrap();
+        for line in [
+            "a=ice-lite", "a=group:BUNDLE audio0", "m=audio 30000 UDP/TLS/RTP/SAVPF 8 126", "a=mid:audio0",
+            "a=ice-ufrag:ours", "a=setup:passive", "a=rtcp-mux", "a=sendrecv",
+            "a=candidate:1 1 udp 2130706431 192.0.2.9 30000 typ host",
+        ] {
+            assert!(text.contains(&format!("{line}\r\n")), "{line}: {text}");
+        }
+        let agreed = answered.agreed;
+        let rtc = agreed.rtc.unwrap();
+        assert_eq!((rtc.remote_ufrag.as_str(), rtc.is_client, rtc.fingerprint.0[31]), ("EsAw", false, 31));
+        assert!(agreed.send && agreed.recv && agreed.srtp.is_none(), "0.0.0.0 is no hold here");
+        assert_eq!((agreed.codec, agreed.payload_type, agreed.dtmf_pt), (Codec::Pcma, 8, Some(126)));
+        let waiting = answer(&parse(BROWSER.replace("actpass", "passive").as_bytes()).unwrap(), &web()).unwrap();
+        assert!(waiting.agreed.rtc.unwrap().is_client);
+        assert!(String::from_utf8(waiting.sdp).unwrap().contains("a=setup:active\r\n"));
+    }
+
+    #[test]
+    fn our_offer_to_a_browser_and_its_answer_agree() {
+        let text = String::from_utf8(offer(&web())).unwrap();
+        assert!(text.contains("a=ice-lite\r\na=group:BUNDLE 0\r\nm=audio 30000 UDP/TLS/RTP/SAVPF 8 0 101\r\n"), "{text}");
+        assert!(text.contains("a=mid:0\r\n") && text.contains("a=setup:actpass\r\n"), "{text}");
+        let answered = parse(BROWSER.replace("actpass", "active").as_bytes()).unwrap();
+        let agreed = accept_answer(&answered, &web()).unwrap();
+        assert!(!agreed.rtc.unwrap().is_client);
+        assert_eq!(agreed.remote_rtcp, Some(agreed.remote), "RTCP shares the port");
+    }
+
+    #[test]
+    fn a_browser_without_all_it_needs_and_anybody_else_are_refused() {
+        for missing in ["a=ice-ufrag", "a=ice-pwd", "a=fingerprint", "a=rtcp-mux"] {
+            let text: String = BROWSER.split_inclusive("\r\n").filter(|line| !line.starts_with(missing)).collect();
+            let offered = parse(text.as_bytes()).unwrap();
+            assert_eq!(answer(&offered, &web()).unwrap_err(), AnswerError::NotEncrypted, "{missing}");
+            assert!(accept_answer(&offered, &web()).is_err(), "{missing}");
+        }
+        let plain = sdp("m=audio 4000 RTP/AVP 8\r\n");
+        assert_eq!(answer(&plain, &web()).unwrap_err(), AnswerError::NotEncrypted);
+        assert_eq!(accept_answer(&plain, &web()).unwrap_err(), AnswerError::NotEncrypted);
+        let browser = parse(BROWSER.as_bytes()).unwrap();
+        assert!(answer(&browser, &local()).is_err() && accept_answer(&browser, &local()).is_err());
     }
 }

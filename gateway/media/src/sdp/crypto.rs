@@ -19,7 +19,7 @@ pub struct Crypto {
 
 /// Keys of one leg of ours, one per suite: lines of one offer never share a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LocalKeys([MasterKey; Suite::ALL.len()]);
+pub struct LocalKeys([MasterKey; Suite::SDES.len()]);
 
 impl LocalKeys {
     /// From fresh random bytes: `fill` is the system's randomness.
@@ -39,15 +39,16 @@ impl LocalKeys {
     #[must_use]
     pub const fn of(&self, suite: Suite) -> &MasterKey {
         match suite {
-            Suite::Sha1Tag80 => &self.0[0],
             Suite::Sha1Tag32 => &self.0[1],
+            // The others' keys come out of DTLS.
+            Suite::Sha1Tag80 | Suite::Gcm128 | Suite::Gcm256 => &self.0[0],
         }
     }
 
     /// The lines of an offer, preferred suite first, tags from 1.
     pub(super) fn offered(&self) -> Vec<Crypto> {
         let line = |(tag, suite): (u32, Suite)| Crypto { tag, suite, key: self.of(suite).clone() };
-        (1..).zip(Suite::ALL).map(line).collect()
+        (1..).zip(Suite::SDES).map(line).collect()
     }
 }
 

@@ -1,19 +1,24 @@
 //! SDP (RFC 8866) and offer/answer (RFC 3264) for one audio stream with telephone events,
-//! plain or encrypted (RFC 4568).
+//! plain, encrypted with keys in it (RFC 4568), or a browser's (RFC 8829, one bundled stream).
 
 mod answer;
 mod crypto;
 mod offer;
 mod parse;
+mod rtc;
 
 pub use answer::{AnswerError, Negotiated, accept_answer, answer};
 pub use crypto::{Crypto, LocalKeys, mask_sdp_keys};
 pub use offer::{offer, reoffer};
 pub use parse::{SdpError, parse};
+pub use rtc::{LocalRtc, RtcLines};
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
 
-use crate::{Codec, LegParams, OtherFormats, XrWish, latch::Trust, srtp::SrtpParams};
+use crate::{Codec, LegParams, OtherFormats, XrWish, latch::Trust, rtc::RtcParams, srtp::SrtpParams};
 
 /// Who sends, seen from the side that wrote the attribute.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -92,7 +97,7 @@ pub struct MediaLine {
     pub kind: String,
     /// 0: rejected or switched off.
     pub port: u16,
-    /// `RTP/AVP` and `RTP/SAVP` are the ones we speak.
+    /// `RTP/AVP`, `RTP/SAVP` and `UDP/TLS/RTP/SAVPF` are the ones we speak.
     pub proto: String,
     /// Payload types or other formats, in order of preference.
     pub formats: Vec<String>,
@@ -112,6 +117,10 @@ pub struct MediaLine {
     pub xr: Option<XrWish>,
     /// The `a=crypto` lines we can use, preferred first (RFC 4568 §5.1.1).
     pub crypto: Vec<Crypto>,
+    /// What a browser says about its ICE and DTLS here.
+    pub rtc: RtcLines,
+    /// `a=mid` (RFC 5888).
+    pub mid: Option<String>,
 }
 
 /// A parsed session description.
@@ -125,6 +134,10 @@ pub struct Sdp {
     pub direction: Option<Direction>,
     /// Session-level `a=rtcp-xr`.
     pub xr: Option<XrWish>,
+    /// ICE and DTLS for all descriptions.
+    pub rtc: RtcLines,
+    /// The `a=mid`s of `a=group:BUNDLE` (RFC 9143).
+    pub bundle: Vec<String>,
     /// The media descriptions in order.
     pub media: Vec<MediaLine>,
 }
@@ -136,17 +149,36 @@ impl Sdp {
         media.xr.or(self.xr).unwrap_or_default()
     }
 
-    /// Index of the audio description we would take: audio, port not 0, one of our codecs, over RTP/AVP
-    /// or over RTP/SAVP with a key.
+    /// Index of the audio description we would take: audio, port not 0, one of our codecs, over RTP/AVP,
+    /// over RTP/SAVP with a key, or a browser's with all it needs.
     #[must_use]
     pub fn audio(&self) -> Option<usize> {
-        self.media.iter().position(|media| media.is_usable_audio() && self.address(media).is_some())
+        self.media.iter().position(|media| self.is_usable_audio(media) && self.address(media).is_some())
+    }
+
+    /// The user fragment of the browser's audio.
+    #[must_use]
+    pub fn ice_ufrag(&self) -> Option<&str> {
+        let audio = self.media.iter().find(|media| media.kind == "audio")?;
+        audio.rtc.ufrag.as_deref().or(self.rtc.ufrag.as_deref())
+    }
+
+    fn is_usable_audio(&self, media: &MediaLine) -> bool {
+        media.is_usable_audio() && (!media.is_rtc() || (self.rtc(media).is_whole() && media.rtcp_mux))
+    }
+
+    /// What a browser says about ICE and DTLS of a description.
+    fn rtc(&self, media: &MediaLine) -> RtcLines {
+        media.rtc.or(&self.rtc)
     }
 
     /// The peer's RTP address for a description.
     #[must_use]
     pub fn address(&self, media: &MediaLine) -> Option<SocketAddr> {
-        let ip = media.connection.or(self.connection).filter(|ip| !ip.is_multicast())?;
+        let ip = media.connection.or(self.connection);
+        // A browser's address is what it checks from; it may well write a name or none.
+        let ip = ip.or(media.is_rtc().then_some(IpAddr::V4(Ipv4Addr::UNSPECIFIED)));
+        let ip = ip.filter(|ip| !ip.is_multicast())?;
         Some(SocketAddr::new(ip, media.port))
     }
 
@@ -154,7 +186,7 @@ impl Sdp {
     #[must_use]
     pub fn direction(&self, media: &MediaLine) -> Direction {
         let written = media.direction.or(self.direction).unwrap_or(Direction::SendRecv);
-        let held = media.connection.or(self.connection).is_some_and(|ip| ip.is_unspecified());
+        let held = !media.is_rtc() && media.connection.or(self.connection).is_some_and(|ip| ip.is_unspecified());
         Direction::new(written.sends(), written.receives() && !held)
     }
 
@@ -204,10 +236,15 @@ impl MediaLine {
         self.proto.eq_ignore_ascii_case("RTP/SAVP")
     }
 
+    /// DTLS-SRTP with feedback, as browsers have it (RFC 5764 §8); what there is without it serves too.
+    pub(crate) fn is_rtc(&self) -> bool {
+        ["UDP/TLS/RTP/SAVPF", "UDP/TLS/RTP/SAVP"].iter().any(|proto| self.proto.eq_ignore_ascii_case(proto))
+    }
+
     fn is_usable_audio(&self) -> bool {
         self.kind == "audio"
             && self.port != 0
-            && (self.is_plain() || (self.is_encrypted() && !self.crypto.is_empty()))
+            && (self.is_plain() || self.is_rtc() || (self.is_encrypted() && !self.crypto.is_empty()))
             && self.formats.iter().any(|format| self.codec(format).is_some())
     }
 }
@@ -222,13 +259,22 @@ pub enum Security {
     Preferred(LocalKeys),
     /// RTP/SAVP only.
     Required(LocalKeys),
+    /// A browser's: ICE-lite and DTLS-SRTP only.
+    Dtls(LocalRtc),
 }
 
 impl Security {
     const fn keys(&self) -> Option<&LocalKeys> {
         match self {
-            Self::Plain => None,
+            Self::Plain | Self::Dtls(_) => None,
             Self::Preferred(keys) | Self::Required(keys) => Some(keys),
+        }
+    }
+
+    const fn rtc(&self) -> Option<&LocalRtc> {
+        match self {
+            Self::Dtls(local) => Some(local),
+            Self::Plain | Self::Preferred(_) | Self::Required(_) => None,
         }
     }
 }
@@ -302,6 +348,8 @@ pub struct Agreed {
     pub xr: XrWish,
     /// How it is encrypted.
     pub srtp: Option<SrtpParams>,
+    /// A browser's leg.
+    pub rtc: Option<Arc<RtcParams>>,
     /// Our SDP that was sent or will be; the next one of the session has version + 1.
     pub version: u64,
 }
@@ -324,6 +372,7 @@ impl Agreed {
             recv: self.recv,
             xr: self.xr,
             srtp: self.srtp.clone(),
+            rtc: self.rtc.clone(),
         }
     }
 }

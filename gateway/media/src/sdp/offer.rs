@@ -2,8 +2,16 @@
 
 use std::fmt::Write as _;
 
-use super::{Direction, LocalAudio, MediaLine, Sdp, crypto, crypto::Crypto, ip_text};
-use crate::{Codec, XrWish};
+use super::{
+    Direction, LocalAudio, MediaLine, Sdp, crypto,
+    crypto::Crypto,
+    ip_text,
+    rtc::{self, Own},
+};
+use crate::{Codec, XrWish, rtc::Setup};
+
+/// `mid` of the one description in our own offers.
+const MID: &str = "0";
 
 /// Payload types of telephone events in our own offers, by clock (RFC 4733 §2.1).
 const TELEPHONE_EVENTS: [(u8, u32); 2] = [(101, 8000), (102, 48_000)];
@@ -15,6 +23,9 @@ const OPUS_FMTP: &str = "maxplaybackrate=8000;sprop-maxcapturerate=8000;stereo=0
 #[must_use]
 pub fn offer(local: &LocalAudio) -> Vec<u8> {
     let mut text = session(local);
+    if local.security.rtc().is_some() {
+        rtc::write_session(&mut text, Some(MID));
+    }
     write_own(&mut text, local);
     text.into_bytes()
 }
@@ -32,9 +43,10 @@ fn write_own(text: &mut String, local: &LocalAudio) {
             formats: &formats,
             events: &events,
             direction,
-            rtcp_mux: false,
+            rtcp_mux: local.security.rtc().is_some(),
             xr: XrWish::default(),
             crypto: &crypto,
+            rtc: offered_rtc(local, Some(MID)),
         },
     );
 }
@@ -56,6 +68,10 @@ fn events(local: &LocalAudio, number: impl Fn(u32, u8) -> u8) -> Vec<(u8, u32)> 
 pub fn reoffer(local: &LocalAudio, remote: &Sdp) -> Vec<u8> {
     let place = remote.media.iter().position(|media| media.kind == "audio");
     let mut text = session(local);
+    if local.security.rtc().is_some() {
+        let mid = place.and_then(|place| remote.media[place].mid.as_deref());
+        rtc::write_session(&mut text, mid.filter(|mid| remote.bundle.iter().any(|other| other == mid)));
+    }
     for (index, media) in remote.media.iter().enumerate() {
         if Some(index) != place {
             write_rejected(&mut text, media);
@@ -73,7 +89,15 @@ pub fn reoffer(local: &LocalAudio, remote: &Sdp) -> Vec<u8> {
         write_audio(
             &mut text,
             local,
-            &Audio { formats: &formats, events: &events, direction, rtcp_mux, xr: remote.xr(media), crypto: &crypto },
+            &Audio {
+                formats: &formats,
+                events: &events,
+                direction,
+                rtcp_mux,
+                xr: remote.xr(media),
+                crypto: &crypto,
+                rtc: offered_rtc(local, media.mid.as_deref()),
+            },
         );
     }
     if place.is_none() {
@@ -92,6 +116,11 @@ fn offered_keys(local: &LocalAudio) -> Vec<Crypto> {
     local.security.keys().map(super::LocalKeys::offered).unwrap_or_default()
 }
 
+/// The other side decides who begins (RFC 5763 §5).
+fn offered_rtc<'a>(local: &'a LocalAudio, mid: Option<&'a str>) -> Option<Own<'a>> {
+    local.security.rtc().map(|local| Own { local, setup: Setup::ActPass, mid })
+}
+
 /// What our audio description says.
 pub(super) struct Audio<'a> {
     pub(super) formats: &'a [(u8, Codec)],
@@ -103,12 +132,18 @@ pub(super) struct Audio<'a> {
     pub(super) xr: XrWish,
     /// With any: RTP/SAVP.
     pub(super) crypto: &'a [Crypto],
+    /// A browser's: UDP/TLS/RTP/SAVPF.
+    pub(super) rtc: Option<Own<'a>>,
 }
 
 /// Our audio description.
 pub(super) fn write_audio(text: &mut String, local: &LocalAudio, audio: &Audio<'_>) {
-    let Audio { formats, events, direction, rtcp_mux, xr, crypto } = *audio;
-    let profile = if crypto.is_empty() { "RTP/AVP" } else { "RTP/SAVP" };
+    let Audio { formats, events, direction, rtcp_mux, xr, crypto, rtc } = *audio;
+    let profile = match rtc {
+        Some(_) => "UDP/TLS/RTP/SAVPF",
+        None if crypto.is_empty() => "RTP/AVP",
+        None => "RTP/SAVP",
+    };
     let _ = write!(text, "m=audio {} {profile}", local.address.port());
     for payload_type in formats.iter().map(|(pt, _)| *pt).chain(events.iter().map(|(pt, _)| *pt)) {
         let _ = write!(text, " {payload_type}");
@@ -131,6 +166,9 @@ pub(super) fn write_audio(text: &mut String, local: &LocalAudio, audio: &Audio<'
     }
     for line in crypto {
         crypto::write(text, line);
+    }
+    if let Some(own) = &rtc {
+        rtc::write(text, local.address, own);
     }
     let _ = write!(text, "a=ptime:20\r\na={}\r\n", direction.name());
     if rtcp_mux {

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Direction, MediaLine, RtpMap, Sdp, crypto};
+use super::{Direction, MediaLine, RtpMap, Sdp, crypto, rtc};
 use crate::XrWish;
 use crate::limits::{SDP_CRYPTO_MAX, SDP_FORMATS_MAX, SDP_LEN_MAX, SDP_LINES_MAX, SDP_MEDIA_MAX};
 
@@ -148,6 +148,8 @@ fn media(value: &str) -> Result<MediaLine, &'static str> {
         rtcp_mux: false,
         xr: None,
         crypto: Vec::new(),
+        rtc: super::RtcLines::default(),
+        mid: None,
     })
 }
 
@@ -162,8 +164,12 @@ fn attribute(sdp: &mut Sdp, value: &str) -> Result<(), &'static str> {
     };
     let Some(media) = sdp.media.last_mut() else {
         sdp.direction = direction.or(sdp.direction);
-        if name == "rtcp-xr" {
-            sdp.xr = Some(xr(rest));
+        match name {
+            "rtcp-xr" => sdp.xr = Some(xr(rest)),
+            "group" => sdp.bundle.extend(bundle(rest)),
+            _ => {
+                sdp.rtc.take(name, rest);
+            }
         }
         return Ok(());
     };
@@ -175,9 +181,21 @@ fn attribute(sdp: &mut Sdp, value: &str) -> Result<(), &'static str> {
         "rtcp-xr" => media.xr = Some(xr(rest)),
         "crypto" if media.crypto.len() < SDP_CRYPTO_MAX => media.crypto.extend(crypto::parse(rest)),
         "rtcp" => media.rtcp = Some(rtcp(rest)?),
-        _ => {}
+        "mid" => media.mid = rtc::mid(rest),
+        _ => {
+            media.rtc.take(name, rest);
+        }
     }
     Ok(())
+}
+
+/// `BUNDLE 0 1`; other groups mean nothing to us.
+fn bundle(value: &str) -> Vec<String> {
+    let mut words = value.split_ascii_whitespace();
+    if words.next() != Some("BUNDLE") {
+        return Vec::new();
+    }
+    words.take(SDP_MEDIA_MAX).filter_map(rtc::mid).collect()
 }
 
 /// `8 PCMA/8000[/1]`, `111 opus/48000/2`; a malformed one is as good as none.

@@ -2,9 +2,9 @@
 
 use super::{
     MasterKey, SrtpError, Suite,
-    session::{RTCP, RTP, Session},
+    session::{Number, RTCP, RTP, Session},
     stream::Window,
-    unprotect::{RTCP_HEAD_LEN, RTCP_TAG_LEN, head_len, word},
+    unprotect::{RTCP_HEAD_LEN, head_len, word},
 };
 use crate::limits::SRTP_RTCP_INDEX_MAX;
 
@@ -24,8 +24,8 @@ impl Protector {
     #[must_use]
     pub fn new(suite: Suite, master: &MasterKey) -> Self {
         Self {
-            rtp: Session::new(master, RTP, suite.rtp_tag_len()),
-            rtcp: Session::new(master, RTCP, RTCP_TAG_LEN),
+            rtp: Session::new(suite, master, RTP, suite.rtp_tag_len()),
+            rtcp: Session::new(suite, master, RTCP, suite.rtcp_tag_len()),
             ssrc: None,
             sent: Window::default(),
             rtcp_next: 0,
@@ -34,8 +34,8 @@ impl Protector {
 
     /// Goes on with another suite or key; the indices go on too (RFC 3711 §3.3.1).
     pub fn rekey(&mut self, suite: Suite, master: &MasterKey) {
-        self.rtp = Session::new(master, RTP, suite.rtp_tag_len());
-        self.rtcp = Session::new(master, RTCP, RTCP_TAG_LEN);
+        self.rtp = Session::new(suite, master, RTP, suite.rtp_tag_len());
+        self.rtcp = Session::new(suite, master, RTCP, suite.rtcp_tag_len());
     }
 
     fn claim(&mut self, ssrc: u32) -> Result<(), SrtpError> {
@@ -54,8 +54,8 @@ impl Protector {
         self.claim(ssrc)?;
         let index = self.sent.estimate(seq)?;
         self.sent.check(index)?;
-        self.rtp.crypt(ssrc, index, &mut packet[head_len..]);
-        let tag = self.rtp.tag(packet, &roc(index));
+        let (head, body) = packet.split_at_mut(head_len);
+        let tag = self.rtp.seal(Number { ssrc, index }, head, body, &roc(index)).ok_or(SrtpError::Exhausted)?;
         buffer.extend_from_slice(&tag[..self.rtp.tag_len]);
         self.sent.note(index);
         Ok(())
@@ -75,11 +75,22 @@ impl Protector {
             return Err(SrtpError::Exhausted);
         }
         self.rtcp_next = index + 1;
-        self.rtcp.crypt(ssrc, u64::from(index), &mut packet[RTCP_HEAD_LEN..]);
         // The E bit: this one is encrypted (RFC 3711 §3.4).
-        buffer.extend_from_slice(&(index | 1 << 31).to_be_bytes());
-        let tag = self.rtcp.tag(&buffer[start..], &[]);
-        buffer.extend_from_slice(&tag[..self.rtcp.tag_len]);
+        let trailer = (index | 1 << 31).to_be_bytes();
+        let (head, body) = packet.split_at_mut(RTCP_HEAD_LEN);
+        let number = Number { ssrc, index: u64::from(index) };
+        if self.rtcp.is_aead() {
+            let mut known = [0; RTCP_HEAD_LEN + 4];
+            known[..RTCP_HEAD_LEN].copy_from_slice(head);
+            known[RTCP_HEAD_LEN..].copy_from_slice(&trailer);
+            let tag = self.rtcp.seal(number, &known, body, &[]).ok_or(SrtpError::Exhausted)?;
+            buffer.extend_from_slice(&tag[..self.rtcp.tag_len]);
+            buffer.extend_from_slice(&trailer);
+        } else {
+            let tag = self.rtcp.seal(number, head, body, &trailer).ok_or(SrtpError::Exhausted)?;
+            buffer.extend_from_slice(&trailer);
+            buffer.extend_from_slice(&tag[..self.rtcp.tag_len]);
+        }
         Ok(())
     }
 }

@@ -3,15 +3,13 @@
 use super::{
     MasterKey, SrtpError, Suite,
     protect::roc,
-    session::{RTCP, RTP, Session},
+    session::{Number, RTCP, RTP, Session},
     stream::Window,
 };
 use crate::{limits::SRTP_STREAMS_MAX, rtp::HEADER_LEN};
 
 /// Header and SSRC of the first RTCP packet stay readable (RFC 3711 §3.4).
 pub(super) const RTCP_HEAD_LEN: usize = 8;
-/// SRTCP has the long tag in both suites (RFC 4568 §6.2).
-pub(super) const RTCP_TAG_LEN: usize = 10;
 const RTCP_INDEX_LEN: usize = 4;
 
 #[derive(Debug)]
@@ -38,8 +36,8 @@ impl Unprotector {
     #[must_use]
     pub fn new(suite: Suite, master: &MasterKey) -> Self {
         Self {
-            rtp: Session::new(master, RTP, suite.rtp_tag_len()),
-            rtcp: Session::new(master, RTCP, RTCP_TAG_LEN),
+            rtp: Session::new(suite, master, RTP, suite.rtp_tag_len()),
+            rtcp: Session::new(suite, master, RTCP, suite.rtcp_tag_len()),
             streams: Vec::with_capacity(SRTP_STREAMS_MAX),
             uses: 0,
         }
@@ -48,8 +46,8 @@ impl Unprotector {
     /// The peer changes its key. RFC 3711 §3.3.1 lets its roll-over counts go on; many begin at 0
     /// again, so the first packet of each stream may prove either.
     pub fn rekey(&mut self, suite: Suite, master: &MasterKey) {
-        self.rtp = Session::new(master, RTP, suite.rtp_tag_len());
-        self.rtcp = Session::new(master, RTCP, RTCP_TAG_LEN);
+        self.rtp = Session::new(suite, master, RTP, suite.rtp_tag_len());
+        self.rtcp = Session::new(suite, master, RTCP, suite.rtcp_tag_len());
         for stream in &mut self.streams {
             stream.rekeyed = true;
             stream.rtp.rekey();
@@ -79,14 +77,14 @@ impl Unprotector {
             None => (seq < 0x8000).then_some(1 << 16 | u64::from(seq)),
         };
         let mut index = window.estimate(seq).and_then(|index| window.check(index).map(|()| index));
-        let proves = |index: u64| self.rtp.is_authentic(message, &roc(index), tag);
-        if !index.is_ok_and(proves) {
+        let (head, body) = message.split_at_mut(head_len);
+        let mut opens = |index: u64| self.rtp.open(Number { ssrc, index }, head, body, &roc(index), tag);
+        if !index.is_ok_and(&mut opens) {
             let failed = index.err().unwrap_or(SrtpError::Unauthentic);
-            index = second.filter(|index| proves(*index)).ok_or(failed);
+            index = second.filter(|index| opens(*index)).ok_or(failed);
             window = Window::default();
         }
         let index = index?;
-        self.rtp.crypt(ssrc, index, &mut message[head_len..]);
         window.note(index);
         let stream = self.stream(place, ssrc);
         stream.rtp = window;
@@ -99,29 +97,47 @@ impl Unprotector {
     /// # Errors
     /// See [`SrtpError`]; the bytes and all state are as they were.
     pub fn unprotect_rtcp(&mut self, packet: &mut [u8]) -> Result<usize, SrtpError> {
-        let whole = packet.len().checked_sub(RTCP_TAG_LEN).ok_or(SrtpError::Malformed)?;
-        let len = whole.checked_sub(RTCP_INDEX_LEN).filter(|len| *len >= RTCP_HEAD_LEN);
+        let tag_len = self.rtcp.tag_len;
+        let len = packet.len().checked_sub(tag_len + RTCP_INDEX_LEN).filter(|len| *len >= RTCP_HEAD_LEN);
         let len = len.ok_or(SrtpError::Malformed)?;
-        let (message, tag) = packet.split_at_mut(whole);
-        if message[0] >> 6 != 2 {
+        if packet[0] >> 6 != 2 {
             return Err(SrtpError::Malformed);
         }
-        let (Some(ssrc), Some(trailer)) = (word(message, 4), word(message, len)) else {
+        // The index stands before the tag, under GCM behind it (RFC 7714 §9).
+        let (trailer_at, tag_at) = if self.rtcp.is_aead() { (len + tag_len, len) } else { (len, len + RTCP_INDEX_LEN) };
+        let (Some(ssrc), Some(trailer)) = (word(packet, 4), word(packet, trailer_at)) else {
             return Err(SrtpError::Malformed);
         };
         let (is_encrypted, index) = (trailer >> 31 == 1, u64::from(trailer & !(1 << 31)));
         let place = self.streams.iter().position(|stream| stream.ssrc == ssrc);
         let mut window = place.map_or(Window::default(), |at| self.streams[at].rtcp);
         window.check(index)?;
-        if !self.rtcp.is_authentic(message, &[], tag) {
+        let is_authentic = if is_encrypted {
+            self.open_rtcp(packet, len, tag_at, Number { ssrc, index }, trailer)
+        } else {
+            let (message, tag) = packet.split_at(tag_at);
+            self.rtcp.is_authentic_in_clear(message, &tag[..tag_len])
+        };
+        if !is_authentic {
             return Err(SrtpError::Unauthentic);
-        }
-        if is_encrypted {
-            self.rtcp.crypt(ssrc, index, &mut message[RTCP_HEAD_LEN..len]);
         }
         window.note(index);
         self.stream(place, ssrc).rtcp = window;
         Ok(len)
+    }
+
+    fn open_rtcp(&self, packet: &mut [u8], len: usize, tag_at: usize, number: Number, trailer: u32) -> bool {
+        let (head, rest) = packet.split_at_mut(RTCP_HEAD_LEN);
+        let (body, behind) = rest.split_at_mut(len - RTCP_HEAD_LEN);
+        let tag = &behind[tag_at - len..][..self.rtcp.tag_len];
+        let trailer = trailer.to_be_bytes();
+        if !self.rtcp.is_aead() {
+            return self.rtcp.open(number, head, body, &trailer, tag);
+        }
+        let mut known = [0; RTCP_HEAD_LEN + RTCP_INDEX_LEN];
+        known[..RTCP_HEAD_LEN].copy_from_slice(head);
+        known[RTCP_HEAD_LEN..].copy_from_slice(&trailer);
+        self.rtcp.open(number, &known, body, &[], tag)
     }
 
     /// The stream's state, made if it is new: an authentic packet has come.

@@ -21,7 +21,7 @@ use std::{
 use hotline_media::{
     Clip, Codec, LegId, LegParams, RecordingId, XrWish,
     codec::Encoder,
-    engine::{Command, Engine, EngineConfig, Event, Input, Output, Port, RecordSpec, RecorderOp},
+    engine::{Command, DtlsOp, Engine, EngineConfig, Event, Input, Output, Port, RecordSpec, RecorderOp},
     latch::Trust,
     recorder::{BlockPool, Finish, RecordingKey, WavFormat},
     rtp::{Header, Packet},
@@ -49,6 +49,7 @@ pub struct Sim {
     pub now: Instant,
     pub sent: Vec<Sent>,
     pub events: Vec<(u64, Event)>,
+    pub dtls: Vec<(LegId, DtlsOp)>,
     files: HashMap<RecordingKey, Vec<u8>>,
     /// Finished recordings: what the writer was told, and the stereo frames.
     pub finished: Vec<(Finish, Vec<[i16; 2]>)>,
@@ -86,6 +87,7 @@ impl Sim {
             now,
             sent: Vec::new(),
             events: Vec::new(),
+            dtls: Vec::new(),
             files: HashMap::new(),
             finished: Vec::new(),
         }
@@ -154,6 +156,7 @@ impl Sim {
                     self.sent.push(Sent { leg, port, to, bytes: bytes.to_vec(), at_ms });
                 }
                 Output::Listen { .. } => {}
+                Output::Dtls { leg, op } => self.dtls.push((leg, op)),
                 Output::Event(event) => self.events.push((at_ms, event)),
                 Output::Recorder(RecorderOp::Open { key, .. }) => {
                     self.files.insert(key, Vec::new());
@@ -217,6 +220,7 @@ pub fn params(remote: &str, codec: Codec) -> LegParams {
         recv: true,
         xr: XrWish::default(),
         srtp: None,
+        rtc: None,
     }
 }
 

@@ -10,7 +10,8 @@ use std::net::{IpAddr, SocketAddr};
 /// behind a NAT. So is a peer whose next hop is a name, an unusable address,
 /// or a private address while the peer itself is public.
 pub(crate) fn next_hop(uri: &[u8], flow: Flow, is_phone: bool) -> Flow {
-    if is_phone {
+    // A browser's Contact has a name that leads nowhere (RFC 7118 §5.1).
+    if is_phone || flow.transport.is_web() {
         return flow;
     }
     let Some((uri, ip)) = Uri::parse(uri).ok().and_then(|uri| Some((uri, uri.ip()?.to_canonical()))) else {

@@ -118,6 +118,7 @@ impl Endpoint {
         let id = SessionId(self.next_id());
         let session = Session {
             is_phone: matches!(identity, Identity::Phone(_)),
+            account: invite.user.clone(),
             ring_until: Some(now + Duration::from_millis(self.config.ring_timeout_ms)),
             reliable,
             allows_update,

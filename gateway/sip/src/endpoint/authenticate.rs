@@ -44,6 +44,11 @@ pub(super) enum Identity {
 }
 
 impl Endpoint {
+    /// Browsers' libraries know MD5 and no other; there the password is random and HTTPS is around it
+    fn algorithms_at(&self, flow: Flow) -> &[Algorithm] {
+        if flow.transport.is_web() { &[Algorithm::Md5] } else { &self.config.algorithms }
+    }
+
     /// The credentials for our realm in a request
     pub(super) fn credentials_of(&self, message: &Message) -> Option<Credentials> {
         message
@@ -73,7 +78,7 @@ impl Endpoint {
         let (Some(name), Some(nonce), Some(uri), Some(answer)) = fields else {
             return fresh;
         };
-        let offered = |a: &Algorithm| self.config.algorithms.contains(a);
+        let offered = |a: &Algorithm| self.algorithms_at(flow).contains(a);
         let Some(algorithm) = Algorithm::of(given.get("algorithm")).filter(offered) else {
             return fresh;
         };
@@ -90,18 +95,22 @@ impl Endpoint {
         if Self::is_for_another(message, uri) {
             return Identity::Mismatch;
         }
-        let (user, identity) = self.account_of(&name, among);
-        let ha1 = match algorithm {
-            Algorithm::Md5 => user.ha1_md5.as_str(),
-            Algorithm::Sha256 => user.ha1_sha256.as_str(),
-            Algorithm::Sha512256 => "",
+        let (users, identity) = self.account_of(&name, among);
+        let answer = answer.to_ascii_lowercase();
+        let is_right = |user: &User| {
+            let ha1 = match algorithm {
+                Algorithm::Md5 => user.ha1_md5.as_str(),
+                Algorithm::Sha256 => user.ha1_sha256.as_str(),
+                Algorithm::Sha512256 => "",
+            };
+            let expected = response(algorithm, &ha1.to_ascii_lowercase(), nonce, message.method_text(), uri, qop);
+            bool::from(expected.as_bytes().ct_eq(answer.as_bytes())) && !ha1.is_empty()
         };
-        let usable = !ha1.is_empty();
-        let expected = response(algorithm, &ha1.to_ascii_lowercase(), nonce, message.method_text(), uri, qop);
-        let same = bool::from(expected.as_bytes().ct_eq(answer.to_ascii_lowercase().as_bytes()));
+        // All of them, whichever is right.
+        let is_right = users.iter().filter(|user| is_right(user)).count() > 0;
         let ip = flow.remote.ip();
         let class = self.class_of(now, flow.local, ip);
-        match identity.filter(|_| usable && same) {
+        match identity.filter(|_| is_right) {
             None => {
                 self.counters.auth_failures += 1;
                 let ban = self.guard.note_failure(now, class, ip, (among.door(), &name));
@@ -138,13 +147,13 @@ impl Endpoint {
         waits
     }
 
-    fn account_of(&self, name: &str, among: Among) -> (&User, Option<Identity>) {
+    fn account_of(&self, name: &str, among: Among) -> (&[User], Option<Identity>) {
         let phone = self.users.get(name).filter(|_| among != Among::Trunks);
         let trunk = self.trunk_users.get(name).filter(|_| among != Among::Phones);
         match (phone, trunk) {
-            (Some(user), _) => (user, Some(Identity::Phone(name.to_owned()))),
-            (None, Some((user, trunk))) => (user, Some(Identity::Trunk(trunk.clone()))),
-            (None, None) => (&self.decoy, None),
+            (Some(users), _) => (users, Some(Identity::Phone(name.to_owned()))),
+            (None, Some((user, trunk))) => (std::slice::from_ref(user), Some(Identity::Trunk(trunk.clone()))),
+            (None, None) => (std::slice::from_ref(&self.decoy), None),
         }
     }
 
@@ -156,8 +165,7 @@ impl Endpoint {
         let stale = if stale { ", stale=true" } else { "" };
         let realm = quote(&self.config.realm);
         let values: Vec<String> = self
-            .config
-            .algorithms
+            .algorithms_at(flow)
             .iter()
             .map(|a| format!("Digest realm={realm}, nonce=\"{nonce}\", algorithm={}, qop=\"auth\"{stale}", a.text()))
             .collect();

@@ -29,7 +29,8 @@ impl Endpoint {
         if self.sessions.len() >= self.config.session_count_max || !self.has_client_room() {
             return Err(DialError::TooManySessions);
         }
-        let (uri, flow, is_phone) = self.resolve(now, &dial.target)?;
+        let (uri, flow, account) = self.resolve(now, &dial.target)?;
+        let is_phone = account.is_some();
         let to = dial.to.as_deref().unwrap_or(&uri);
         if Uri::parse(uri.as_bytes()).is_err() || Uri::parse(to.as_bytes()).is_err() {
             return Err(DialError::BadUri);
@@ -62,6 +63,7 @@ impl Endpoint {
         let invite = self.open_client(now, request, order);
         let session = Session {
             is_phone,
+            account,
             credentials,
             ring_until: Some(now + Duration::from_millis(dial.ring_timeout_ms)),
             first_response_until: dial.first_response_ms.map(|ms| now + Duration::from_millis(ms)),
@@ -73,19 +75,19 @@ impl Endpoint {
         Ok(id)
     }
 
-    /// Request-URI, flow, and whether it is a phone
-    fn resolve(&self, now: Instant, target: &Target) -> Result<(String, Flow, bool), DialError> {
+    /// Request-URI, flow, and the account if it is a phone
+    fn resolve(&self, now: Instant, target: &Target) -> Result<(String, Flow, Option<String>), DialError> {
         match target {
             Target::Binding { user } => {
                 let newest = self.registrar.live(now, user).into_iter().next().ok_or(DialError::NotRegistered)?;
                 // Header fields of a contact have no place in a Request-URI (RFC 3261 §19.1.1).
                 let host = newest.contact.find('@').unwrap_or(0);
                 let end = newest.contact[host..].find('?').map_or(newest.contact.len(), |at| host + at);
-                Ok((newest.contact[..end].to_owned(), newest.flow, true))
+                Ok((newest.contact[..end].to_owned(), newest.flow, Some(user.clone())))
             }
             Target::Uri { uri, transport, remote, local } => {
                 let flow = Flow { transport: *transport, local: *local, remote: *remote, conn: None };
-                Ok((uri.clone(), flow, false))
+                Ok((uri.clone(), flow, None))
             }
         }
     }

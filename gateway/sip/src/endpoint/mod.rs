@@ -24,6 +24,7 @@ mod notify;
 mod overload;
 mod prack;
 mod provisional;
+mod reconnect;
 mod redirect;
 mod refer;
 mod refuse;
@@ -48,6 +49,7 @@ use crate::digest::{NonceBook, ha1_md5, ha1_sha256};
 use crate::event::{Event, Output, SessionId};
 use crate::flow::{Flow, Transport};
 use crate::guard::Guard;
+use crate::limits;
 use crate::random::Random;
 use crate::registrar::Registrar;
 use crate::session::{Orphan, Session, Transfer};
@@ -73,7 +75,8 @@ pub struct Endpoint {
     timing: Timing,
     random: Random,
     nonces: NonceBook,
-    users: HashMap<String, User>,
+    /// Each name's passwords
+    users: HashMap<String, Vec<User>>,
     /// Trunks that authenticate, as users: (account, trunk name)
     trunk_users: HashMap<String, (User, String)>,
     /// Stands in for an unknown user's, so that both take the same way
@@ -152,9 +155,16 @@ impl Endpoint {
         }
     }
 
-    /// Replaces the phones' accounts; a phone that is gone loses its bindings
+    /// Replaces the phones' accounts; a phone that is gone loses its bindings. Several of one name are one
+    /// account with several passwords, `limits::PASSWORDS_PER_USER_MAX` at most
     pub fn set_users(&mut self, users: Vec<User>) {
-        self.users = users.into_iter().map(|user| (user.name.clone(), user)).collect();
+        self.users.clear();
+        for user in users {
+            let accounts = self.users.entry(user.name.clone()).or_default();
+            if accounts.len() < limits::PASSWORDS_PER_USER_MAX {
+                accounts.push(user);
+            }
+        }
         let users = &self.users;
         let lost = self.registrar.keep_users(|name| users.contains_key(name));
         self.tell_unregistered(lost);

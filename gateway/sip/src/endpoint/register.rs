@@ -76,6 +76,7 @@ impl Endpoint {
             return;
         }
         if let Wish::Set(changes) = wish {
+            self.take_over_flows(&user, flow, &changes);
             for Change { contact, expires_s, .. } in changes.into_iter().filter(|c| c.expires_s > 0) {
                 self.emit(Event::Registered { user: user.clone(), contact, flow, expires_s });
             }

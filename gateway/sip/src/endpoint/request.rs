@@ -19,9 +19,16 @@ impl Endpoint {
         self.is_phone_network(local, ip) || self.trunk_of(local, ip).is_some()
     }
 
-    /// Phones live on the shared listeners only
+    /// Phones live on the shared listeners only, browsers on listeners of their own
     pub(super) fn is_phone_network(&self, local: SocketAddr, ip: IpAddr) -> bool {
+        if self.is_web(local) {
+            return true;
+        }
         self.config.phone_networks.iter().any(|net| net.contains(ip)) && self.owner_of(local).is_none()
+    }
+
+    fn is_web(&self, local: SocketAddr) -> bool {
+        self.config.web_listeners.contains(&local)
     }
 
     /// The name of the trunk this address belongs to
@@ -33,7 +40,8 @@ impl Endpoint {
     /// The trunks that may be reached at a listener: its owner alone, or all that have none
     fn trunks_at(&self, local: SocketAddr) -> impl Iterator<Item = &Trunk> {
         let owner = self.owner_of(local);
-        self.config.trunks.iter().filter(move |t| t.listen == owner)
+        let is_web = self.is_web(local);
+        self.config.trunks.iter().filter(move |t| t.listen == owner && !is_web)
     }
 
     /// `local`, if it is a trunk's own listener

@@ -94,10 +94,14 @@ impl Endpoint {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        if session.state == State::Confirmed {
+        if session.state == State::Confirmed && !session.is_cut() {
             return self.reoffer_lost(now, id);
         }
-        session.reoffer_out = None;
+        let was_refresh = session.reoffer_out.take().is_some_and(|r| r.is_refresh);
+        if was_refresh && let Some(expiry) = &mut session.expiry {
+            expiry.wait(now, std::time::Duration::from_secs(2));
+            return self.arm_session(id);
+        }
         self.arm_session(id);
         self.emit(Event::ReofferAnswered { id, code, sdp: None });
     }

@@ -93,6 +93,13 @@ impl Endpoint {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
+        if session.is_cut() {
+            // Loss of signalling ends no call: who watches the media does.
+            if let Some(expiry) = &mut session.expiry {
+                expiry.wait(now, Duration::from_secs(2));
+            }
+            return;
+        }
         let is_free = session.state == State::Confirmed && session.is_stable();
         let Some(expiry) = &mut session.expiry else {
             return;

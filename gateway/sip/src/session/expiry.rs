@@ -1,5 +1,6 @@
 //! The session timer (RFC 4028): when to refresh, and when a silent peer is given up
 
+use crate::limits;
 use crate::message::{HeaderName, Message, params};
 use std::time::{Duration, Instant};
 
@@ -21,6 +22,12 @@ impl Expiry {
         let refresh_at = is_ours.then(|| now + Duration::from_secs(u64::from(interval_s / 2)));
         let end_at = now + Duration::from_secs(u64::from(interval_s - early_s));
         Self { interval_s, is_ours, refresh_at, end_at }
+    }
+
+    /// Nobody can refresh now: looks again after `pause`, and leaves the peer time once it is back
+    pub(crate) fn wait(&mut self, now: Instant, pause: Duration) {
+        self.refresh_at = self.is_ours.then(|| now + pause);
+        self.end_at = self.end_at.max(now + pause + Duration::from_millis(limits::RECONNECT_GRACE_MS));
     }
 
     /// A refresh failed but the session lives: once more halfway to its end

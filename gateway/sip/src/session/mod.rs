@@ -92,6 +92,8 @@ pub(crate) struct Session {
     pub(crate) flow: Flow,
     /// Reached over its own flow only (NAT)
     pub(crate) is_phone: bool,
+    /// The phone's account, where it is known by one
+    pub(crate) account: Option<String>,
     /// We placed the call, so we own the Call-ID (glare timers)
     pub(crate) is_caller: bool,
     pub(crate) contact: String,
@@ -129,6 +131,7 @@ impl Session {
             dialog,
             flow,
             is_phone: false,
+            account: None,
             is_caller: matches!(state, State::Dialing { .. }),
             contact,
             credentials: None,
@@ -181,6 +184,11 @@ impl Session {
             State::Accepted | State::Confirmed => true,
             State::Ending => false,
         }
+    }
+
+    /// Its signalling is gone and only the peer can bring it back; media may go on all the same
+    pub(crate) fn is_cut(&self) -> bool {
+        self.flow.transport.is_web() && self.flow.conn.is_none()
     }
 
     /// Neither side has an unanswered offer (RFC 3264 §4)

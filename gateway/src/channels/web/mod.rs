@@ -150,18 +150,8 @@ impl Pages {
 
     /// Who asks: the peer, or what a proxy of ours says about it.
     fn address(&self, peer: SocketAddr, headers: &HeaderMap) -> IpAddr {
-        let trusted = |ip: IpAddr| self.proxies.iter().any(|net| net.contains(ip));
         let told = headers.get_all("x-forwarded-for").iter().filter_map(|v| v.to_str().ok());
-        let chain: Vec<IpAddr> = told.flat_map(|v| v.split(',')).filter_map(|a| a.trim().parse().ok()).collect();
-        let mut address = peer.ip();
-        // From our side outwards; the first that isn't ours is the citizen's.
-        for hop in chain.into_iter().rev() {
-            if !trusted(address) {
-                break;
-            }
-            address = hop;
-        }
-        address
+        crate::net::address::behind_proxies(&self.proxies, peer.ip(), told)
     }
 
     /// Edges of the map, if its picture is there.

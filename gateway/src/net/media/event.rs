@@ -45,6 +45,18 @@ pub enum MediaEvent {
         /// The leg.
         leg: LegId,
     },
+    /// A browser's leg has its keys: media may go.
+    Secured {
+        /// The leg.
+        leg: LegId,
+    },
+    /// A browser's leg will have no keys.
+    SecureFailed {
+        /// The leg.
+        leg: LegId,
+        /// Why.
+        why: &'static str,
+    },
     /// A leg can't be heard, or can again.
     Audio {
         /// The leg.
@@ -123,6 +135,8 @@ impl MediaEvent {
             | Self::FirstPacket { leg }
             | Self::Silent { leg }
             | Self::Resumed { leg }
+            | Self::Secured { leg }
+            | Self::SecureFailed { leg, .. }
             | Self::Audio { leg, .. }
             | Self::RecordingDone { leg, .. }
             | Self::RecordingGap { leg, .. }
@@ -140,6 +154,8 @@ impl MediaEvent {
             Self::FirstPacket { .. } => "FirstPacket",
             Self::Silent { .. } => "Silent",
             Self::Resumed { .. } => "Resumed",
+            Self::Secured { .. } => "Secured",
+            Self::SecureFailed { .. } => "SecureFailed",
             Self::Audio { .. } => "Audio",
             Self::RecordingDone { .. } => "RecordingDone",
             Self::RecordingGap { .. } => "RecordingGap",
@@ -157,6 +173,8 @@ impl From<Event> for MediaEvent {
             Event::FirstPacket { leg } => Self::FirstPacket { leg },
             Event::Silent { leg } => Self::Silent { leg },
             Event::Resumed { leg } => Self::Resumed { leg },
+            Event::Secured { leg } => Self::Secured { leg },
+            Event::SecureFailed { leg, why } => Self::SecureFailed { leg, why },
             Event::Audio { leg, fault, lasted_ms } => Self::Audio { leg, fault, lasted_ms },
             Event::RecordingGap { leg, ms } => Self::RecordingGap { leg, ms },
             Event::RecordingRefused { leg, rec, path, reason } => Self::refused(leg, rec, path, reason),

@@ -14,10 +14,13 @@ use std::{
 use hotline_media::{
     Clip, LegId, LegParams, RecordingId,
     engine::{Command, MixRow, RecordSpec},
+    rtc::Fingerprint,
 };
 use tokio::sync::mpsc;
 
-use super::{MediaConfig, MediaEvent, MediaStats, mailbox::Order, ports::Ports, stats::Shared, threads::Threads};
+use super::{
+    MediaConfig, MediaEvent, MediaStats, dtls::Identity, mailbox::Order, ports::Ports, stats::Shared, threads::Threads,
+};
 
 /// Why a leg could not be opened.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +61,7 @@ struct Inner {
     threads: Threads,
     shared: Arc<Shared>,
     next_leg: AtomicU64,
+    identity: Arc<Identity>,
 }
 
 impl Media {
@@ -70,8 +74,16 @@ impl Media {
         std::fs::create_dir_all(&cfg.recordings_dir)?;
         let ports = Arc::new(Ports::new(cfg.port_min, cfg.port_max)?);
         let shared = Arc::new(Shared::new(cfg.threads.max(1)));
-        let threads = Threads::start(&cfg, &shared, &ports, events)?;
-        Ok(Media { inner: Arc::new(Inner { cfg, ports, threads, shared, next_leg: AtomicU64::new(1) }) })
+        let identity = Arc::new(Identity::generate().map_err(io::Error::other)?);
+        let threads = Threads::start(&cfg, &shared, &ports, &identity, events)?;
+        let next_leg = AtomicU64::new(1);
+        Ok(Media { inner: Arc::new(Inner { cfg, ports, threads, shared, next_leg, identity }) })
+    }
+
+    /// Of the certificate shown to browsers, for the SDP.
+    #[must_use]
+    pub fn fingerprint(&self) -> Fingerprint {
+        self.inner.identity.fingerprint
     }
 
     /// Binds an RTP/RTCP port pair in the caller's thread and hands it to the media thread with the

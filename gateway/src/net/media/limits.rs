@@ -53,3 +53,16 @@ pub(super) const COALESCE_US: u64 = 2000;
 pub(super) const LOAD_MS: u64 = 1000;
 /// Thousandths of a core from which on a media thread is busy: when all are, new calls start another.
 pub(super) const BUSY_PERMILLE: u32 = 600;
+/// Datagrams and orders waiting for the handshakes of browsers; a datagram beyond is dropped, its flight comes again.
+pub(super) const DTLS_QUEUE_MAX: usize = 4096;
+/// The handshakes' thread wakes at least this often.
+pub(super) const DTLS_WAKE_MS_MAX: u64 = 1000;
+/// A handshake that takes longer has failed.
+pub(super) const DTLS_HANDSHAKE_MS: u64 = 20_000;
+/// The first repetition of a flight; browsers on a bad network want it sooner than RFC 6347's second.
+pub(super) const DTLS_RTO_MS: u64 = 250;
+/// Largest datagram of a handshake we send.
+pub(super) const DTLS_MTU: usize = 1200;
+/// What one datagram or certificate of a handshake may need, at first and at most.
+pub(super) const DTLS_BUFFER_LEN: usize = 2048;
+pub(super) const DTLS_BUFFER_LEN_MAX: usize = 16 * 1024;

@@ -7,6 +7,7 @@
 //! Invariant: a media thread never waits, neither for a disk nor for a full channel.
 
 mod config;
+mod dtls;
 mod event;
 mod handle;
 mod limits;

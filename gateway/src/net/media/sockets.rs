@@ -153,8 +153,14 @@ impl Sockets {
 
     /// Sends a datagram; false if the kernel did not take it.
     pub(super) fn send(&mut self, leg: LegId, port: Port, bytes: &[u8], to: SocketAddr, pollers: &Pollers) -> bool {
-        if port == Port::Rtcp {
-            return send(|| self.rtcp.send_to(bytes, to));
+        match port {
+            Port::Rtcp => return send(|| self.rtcp.send_to(bytes, to)),
+            // A connected socket sends to its peer alone, and what goes aside must not unsettle it.
+            Port::Aside => {
+                let socket = self.strangers.as_ref().unwrap_or(&self.rtp);
+                return send(|| socket.send_to(bytes, to));
+            }
+            Port::Rtp => {}
         }
         match self.peer {
             Some(Peer::Connected(peer)) if peer == to => return send(|| self.rtp.send(bytes)),

@@ -24,6 +24,8 @@ pub struct MediaStats {
     pub dropped_other: u64,
     /// Packets of encrypted legs refused: not authentic, replayed, or a key used up.
     pub srtp_refused: u64,
+    /// STUN requests on browsers' legs without our password.
+    pub stun_refused: u64,
     /// Datagrams the kernel did not take.
     pub send_errors: u64,
     /// Legs open now.
@@ -134,6 +136,7 @@ impl Shared {
             stats.malformed += totals.malformed;
             stats.dropped_other += totals.dropped_other + totals.output_overflow;
             stats.srtp_refused += totals.srtp_refused;
+            stats.stun_refused += totals.stun_refused;
             stats.gaps_ms += totals.gaps_ms;
             stats.recordings += totals.recordings;
         }

@@ -18,7 +18,7 @@ use hotline_media::{
 };
 use tokio::sync::mpsc;
 
-use super::*;
+use super::{thread::Ways, *};
 
 mod batch;
 mod mix;
@@ -74,6 +74,7 @@ impl Phone {
             recv: true,
             xr: hotline_media::XrWish::default(),
             srtp: None,
+            rtc: None,
         }
     }
 
@@ -301,7 +302,7 @@ fn a_stuck_writer_refuses_new_recordings_and_takes_them_again_when_it_moves() {
     let queue = 1_000;
     let (writer, ops) = writer::WriterHandle::for_test(queue);
     let (tx, mut rx) = mpsc::channel(64);
-    let (mailbox, join) = thread::start(0, &cfg, &shared, &ports, writer, tx).unwrap();
+    let (mailbox, join) = thread::start(0, &cfg, &shared, &ports, Ways { writer, dtls: std::sync::mpsc::sync_channel(1).0, events: tx }).unwrap();
     let leg = LegId(1);
     let command = |command| assert!(mailbox.post(mailbox::Order::Command(command)));
     let record = |n: usize| {

@@ -10,7 +10,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, TryRecvError, sync_channel},
+        mpsc::{Receiver, TryRecvError, TrySendError, sync_channel},
     },
     thread::JoinHandle,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
@@ -18,12 +18,13 @@ use std::{
 
 use hotline_media::{
     LegId, LegTable,
-    engine::{Command, Engine, EngineConfig, Event, Input, Output, RecordSpec, RecorderOp},
+    engine::{Command, DtlsOp, Engine, EngineConfig, Event, Input, Output, RecordSpec, RecorderOp},
 };
 use tokio::sync::mpsc;
 
 use super::{
     MediaConfig, MediaEvent,
+    dtls::{DtlsOrder, DtlsQueue},
     event::EventSink,
     limits::{
         COMMANDS_MAX, COMMANDS_PER_TURN_MAX, DATAGRAM_LEN_MAX, LOAD_MS, PATIENT_EARLY_MS, PATIENT_MS,
@@ -40,6 +41,14 @@ use super::{
 
 /// Token of the waker; no leg's id gets so far.
 const WAKER_TOKEN: u64 = u64::MAX;
+
+/// An order to give again; none once the handshakes' thread has ended.
+fn refused(error: TrySendError<DtlsOrder>) -> Option<DtlsOrder> {
+    match error {
+        TrySendError::Full(order) => Some(order),
+        TrySendError::Disconnected(_) => None,
+    }
+}
 
 struct MediaThread {
     index: usize,
@@ -58,6 +67,9 @@ struct MediaThread {
     shared: Arc<Shared>,
     events: EventSink,
     writer: WriterHandle,
+    dtls: DtlsQueue,
+    /// Starts and ends of handshakes a full queue refused, in order: at most two a leg.
+    dtls_backlog: VecDeque<DtlsOrder>,
     /// Operations a full writer queue refused, in order; see [`WRITER_BACKLOG_MAX`].
     writer_backlog: VecDeque<RecorderOp>,
     /// A bounded number of orders was taken and more are there.
@@ -73,15 +85,22 @@ struct MediaThread {
     measured: (Instant, Duration),
 }
 
+/// Where a media thread sends what it doesn't do itself.
+pub(super) struct Ways {
+    pub(super) writer: WriterHandle,
+    pub(super) dtls: DtlsQueue,
+    pub(super) events: mpsc::Sender<MediaEvent>,
+}
+
 /// Starts media thread number `index`.
 pub(super) fn start(
     index: usize,
     cfg: &MediaConfig,
     shared: &Arc<Shared>,
     ports: &Arc<Ports>,
-    writer: WriterHandle,
-    events: mpsc::Sender<MediaEvent>,
+    ways: Ways,
 ) -> io::Result<(Mailbox, JoinHandle<()>)> {
+    let Ways { writer, dtls, events } = ways;
     let (tx, orders) = sync_channel(COMMANDS_MAX);
     let signal = Arc::new(Signal { waker: Waker::new()?, awake: AtomicBool::new(false), stop: AtomicBool::new(false) });
     let pollers = Pollers::new()?;
@@ -113,6 +132,8 @@ pub(super) fn start(
         shared: Arc::clone(shared),
         events: EventSink::new(events, Arc::clone(shared)),
         writer,
+        dtls,
+        dtls_backlog: VecDeque::new(),
         writer_backlog: VecDeque::new(),
         more_orders: false,
         stopping: false,
@@ -159,7 +180,8 @@ impl MediaThread {
             }
             let writer_waits = self.retry_writer();
             let events_wait = self.events.retry();
-            self.is_waiting = writer_waits || events_wait;
+            let dtls_waits = self.retry_dtls();
+            self.is_waiting = writer_waits || events_wait || dtls_waits;
             if self.pace.note(now, tokens.len(), again) || self.unpublished {
                 self.publish(now);
             }
@@ -338,6 +360,14 @@ impl MediaThread {
                     }
                     self.patient += usize::from(!sockets.is_urgent());
                 }
+                Output::Dtls { leg, op } => {
+                    let can_wait = !matches!(op, DtlsOp::Packet(_));
+                    let refused = match self.dtls_backlog.is_empty() {
+                        true => self.dtls.try_send(DtlsOrder { leg, op }).err().and_then(refused),
+                        false => Some(DtlsOrder { leg, op }),
+                    };
+                    self.dtls_backlog.extend(refused.filter(|_| can_wait));
+                }
                 Output::Event(event) => {
                     if let Event::LegClosed { leg, stale, .. } = event {
                         if let Some(sockets) = self.sockets.remove(&leg) {
@@ -362,6 +392,17 @@ impl MediaThread {
                 }
             }
         }
+    }
+
+    /// Returns whether orders still wait for the handshakes.
+    fn retry_dtls(&mut self) -> bool {
+        while let Some(order) = self.dtls_backlog.pop_front() {
+            if let Some(order) = self.dtls.try_send(order).err().and_then(refused) {
+                self.dtls_backlog.push_front(order);
+                return true;
+            }
+        }
+        false
     }
 
     /// Returns whether operations still wait for the writer.

@@ -8,22 +8,26 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hotline_media::{LegId, engine::Command};
 use tokio::sync::mpsc;
 
 use super::{
     MediaConfig, MediaEvent,
+    dtls::{self, DtlsQueue, Identity},
     limits::BUSY_PERMILLE,
     mailbox::{Mailbox, Order},
     ports::Ports,
     stats::Shared,
-    thread,
+    thread::{self, Ways},
     writer::{self, WriterHandle},
 };
 
+/// One place for each thread that may run, in the order they start.
+type Mailboxes = Vec<OnceLock<Mailbox>>;
+
 /// See the module's description.
 pub(super) struct Threads {
-    /// One place for each thread that may run, in the order they start.
-    mailboxes: Vec<OnceLock<Mailbox>>,
+    mailboxes: Arc<Mailboxes>,
     shared: Arc<Shared>,
     /// `None` after the shutdown began: the writer ends when nobody can send to it any more.
     starter: Mutex<Option<Starter>>,
@@ -35,6 +39,7 @@ struct Starter {
     cfg: MediaConfig,
     ports: Arc<Ports>,
     writer: WriterHandle,
+    dtls: DtlsQueue,
     events: mpsc::Sender<MediaEvent>,
 }
 
@@ -50,12 +55,17 @@ impl Threads {
         cfg: &MediaConfig,
         shared: &Arc<Shared>,
         ports: &Arc<Ports>,
+        identity: &Arc<Identity>,
         events: mpsc::Sender<MediaEvent>,
     ) -> io::Result<Self> {
-        let (writer, joins) = writer::start(cfg, shared, events.clone())?;
-        let starter = Starter { cfg: cfg.clone(), ports: Arc::clone(ports), writer, events };
+        let (writer, mut joins) = writer::start(cfg, shared, events.clone())?;
+        let mailboxes: Arc<Mailboxes> = Arc::new((0..cfg.threads.max(1)).map(|_| OnceLock::new()).collect());
+        let back = Arc::clone(&mailboxes);
+        let (dtls, join) = dtls::start(Arc::clone(identity), Box::new(move |leg, command| bring(&back, leg, command)))?;
+        joins.push(join);
+        let starter = Starter { cfg: cfg.clone(), ports: Arc::clone(ports), writer, dtls, events };
         let threads = Self {
-            mailboxes: (0..cfg.threads.max(1)).map(|_| OnceLock::new()).collect(),
+            mailboxes,
             shared: Arc::clone(shared),
             starter: Mutex::new(Some(starter)),
             joins: Mutex::new(joins),
@@ -70,8 +80,9 @@ impl Threads {
         let (Some(starter), None) = (&*starter, self.mailboxes[index].get()) else {
             return Ok(());
         };
-        let Starter { cfg, ports, writer, events } = starter;
-        let (mailbox, join) = thread::start(index, cfg, &self.shared, ports, writer.for_thread(index), events.clone())?;
+        let Starter { cfg, ports, writer, dtls, events } = starter;
+        let ways = Ways { writer: writer.for_thread(index), dtls: dtls.clone(), events: events.clone() };
+        let (mailbox, join) = thread::start(index, cfg, &self.shared, ports, ways)?;
         self.joins.lock().unwrap_or_else(PoisonError::into_inner).push(join);
         // Under the lock, so the place is free.
         let _ = self.mailboxes[index].set(mailbox);
@@ -120,6 +131,14 @@ impl Threads {
     pub(super) fn shutdown(&self, wait: Duration) -> bool {
         self.stop();
         join_all(&mut self.joins.lock().unwrap_or_else(PoisonError::into_inner), wait)
+    }
+}
+
+/// Brings a command to a leg's thread.
+fn bring(mailboxes: &Mailboxes, leg: LegId, command: Command) {
+    let index = usize::try_from(leg.0 % mailboxes.len() as u64).unwrap_or(0);
+    if !mailboxes[index].get().is_some_and(|mailbox| mailbox.post(Order::Command(command))) {
+        tracing::error!(%leg, "media thread refuses commands: queue full or thread ended");
     }
 }
 

@@ -13,9 +13,13 @@ mod tests;
 pub mod tls;
 mod transfer;
 mod udp;
+mod web;
+#[cfg(test)]
+mod web_tests;
 
 pub use deliver::session_of;
 pub use lost::Lost;
+pub use web::{MESSAGE_BYTES_MAX, WebPeer};
 
 use std::collections::HashMap;
 use std::io;
@@ -345,7 +349,9 @@ impl Sip {
                     debug!(remote = %flow.remote, error = %e, "datagram not sent");
                 }
             }
-            Transport::Tcp | Transport::Tls => tcp::send(self, endpoint, flow, bytes),
+            Transport::Tcp | Transport::Tls | Transport::Ws | Transport::Wss => {
+                tcp::send(self, endpoint, flow, bytes);
+            }
         }
     }
 

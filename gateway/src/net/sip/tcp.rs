@@ -26,7 +26,7 @@ const CONNECT_S: u64 = 5;
 /// Whoever completes no valid message in this time is cut off, trunks aside; shorter in tests.
 const STRANGER_QUIET_MS: u64 = if cfg!(test) { 1_500 } else { 10_000 };
 /// A peer that takes no bytes for so long is cut off.
-const WRITE_S: u64 = 10;
+pub(super) const WRITE_S: u64 = 10;
 /// Bytes a trunk's peer doesn't acknowledge for so long end the connection (RFC 5482); TCP alone takes minutes.
 const UNACKED: Duration = Duration::from_secs(10);
 /// A silent connection is probed after this, and so often: three lost probes in [`UNACKED`] end it.
@@ -36,7 +36,7 @@ const READ_BUFFER_BYTES: usize = 16 * 1024;
 
 /// Why there is no place for a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-enum NoPlace {
+pub(super) enum NoPlace {
     #[error("{CONN_MAX} connections are open")]
     Full,
     #[error("strangers have {STRANGER_CONN_MAX} connections, or this one {STRANGER_CONN_PER_SOURCE_MAX}")]
@@ -47,7 +47,7 @@ enum NoPlace {
 
 /// Whose connection it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Whose {
+pub(super) enum Whose {
     /// A trunk's, or one we opened.
     Trunk,
     Phone,
@@ -122,7 +122,7 @@ async fn serve_accepted(sip: Sip, stream: TcpStream, flow: Flow, queue: Waiting,
     }
 }
 
-fn register(sip: &Sip, flow: Flow, whose: Whose) -> Result<Waiting, NoPlace> {
+pub(super) fn register(sip: &Sip, flow: Flow, whose: Whose) -> Result<Waiting, NoPlace> {
     let conn = flow.conn.unwrap_or_default();
     let mut conns = sip.conns();
     if conns.by_id.len() >= CONN_MAX {
@@ -169,6 +169,10 @@ pub(super) fn send(sip: &Sip, endpoint: &Endpoint, flow: Flow, bytes: Vec<u8>) {
             tokio::spawn(async move { closed(&sip, gone) });
         }
         return;
+    }
+    // A browser opens its connections itself.
+    if flow.transport.is_web() {
+        return fail(sip, flow);
     }
     // Who asked and hung up is not called back, unless it is somebody we serve: else a stranger
     // could make us open connections by the thousand.
@@ -256,7 +260,7 @@ fn notice_death(stream: &TcpStream) {
 
 /// Tells the endpoint that a connection is gone. Requests of ours that opened it don't carry its number,
 /// so they are failed by where they went, unless a newer connection leads there already.
-fn closed(sip: &Sip, flow: Flow) {
+pub(super) fn closed(sip: &Sip, flow: Flow) {
     let conn = flow.conn.unwrap_or_default();
     sip.with(|core, now| {
         sip.close_conn(conn);

@@ -30,8 +30,8 @@ pub struct MixRow {
 
 impl Leg {
     /// Tells the driver when the leg is connected with somebody, and when it no longer is.
-    fn settle_urgency(&mut self, out: &mut Outbox) {
-        let is_urgent = self.mix.is_some();
+    pub(in crate::engine) fn settle_urgency(&mut self, out: &mut Outbox) {
+        let is_urgent = self.mix.is_some() || self.is_connecting();
         if std::mem::replace(&mut self.is_urgent, is_urgent) != is_urgent {
             out.listen(self.id, is_urgent);
         }

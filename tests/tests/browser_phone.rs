@@ -1,0 +1,100 @@
+//! An operator at a browser: Chromium and JsSIP register over the console's port and talk with a citizen.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends at the first thing that is not as it should be"
+)]
+
+mod common;
+
+use common::sounds::{hears, hears_music, recorded};
+use common::{Desk, NUMBER, call_of};
+use hotline_tests::gateway::GatewayConfig;
+use hotline_tests::peer::BrowserPhone;
+use hotline_tests::sip::{Call, Citizen, CitizenConfig};
+use hotline_tests::until;
+use serde_json::{Value, json};
+
+const CITIZEN: u32 = 440;
+const OPERATOR: u32 = 1_000;
+const TONES: [u32; 2] = [CITIZEN, OPERATOR];
+
+async fn registered(desk: &Desk) -> BrowserPhone {
+    let token = desk.api.token().unwrap();
+    let mut phone = BrowserPhone::open(desk.gateway.http(), token, f64::from(OPERATOR)).await.unwrap();
+    phone.ask("start").await.unwrap();
+    phone.wait("the registration", |state| state["registered"].as_u64() > Some(0)).await.unwrap();
+    phone
+}
+
+/// A talk in which both hear each other.
+async fn talking(desk: &Desk, phone: &mut BrowserPhone) -> Call {
+    desk.ready().await;
+    let citizen = Citizen::start(CitizenConfig::new(desk.gateway.sip(), NUMBER)).await.unwrap();
+    let call = citizen.call_answered("12319", 20_000).await.unwrap();
+    call.rtp().wait_for_tone(f64::from(OPERATOR), 1_000, 40_000).await.unwrap();
+    phone.wait_hears(f64::from(CITIZEN)).await.unwrap();
+    call
+}
+
+async fn has_event(desk: &Desk, call: &str, kind: &str) -> Value {
+    let path = format!("/api/v1/calls/{call}/events");
+    until(kind, 60_000, || async {
+        let events = desk.api.get(&path).await.ok()?;
+        events.as_array()?.iter().find(|event| event["kind"] == kind).cloned()
+    })
+    .await
+    .unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_browser_talks_is_held_without_a_word_and_goes_on_while_its_websocket_is_away() {
+    let desk = Desk::open(GatewayConfig::default()).await;
+    let mut phone = registered(&desk).await;
+    let call = talking(&desk, &mut phone).await;
+    let id = call_of(&desk, 1).await;
+
+    desk.api.post(&format!("/api/v1/calls/{id}/hold"), &json!({ "on": true })).await.unwrap();
+    hears_music(call.rtp(), &TONES).await;
+    desk.api.post(&format!("/api/v1/calls/{id}/hold"), &json!({ "on": false })).await.unwrap();
+    hears(call.rtp(), OPERATOR).await;
+    let state = phone.ask("state").await.unwrap();
+    assert_eq!((&state["offers"], &state["talking"], &state["errors"]), (&json!(1), &json!(true), &json!([])), "{state}");
+
+    phone.ask("cut").await.unwrap();
+    phone.wait("the end of the WebSocket", |state| state["connected"] == false).await.unwrap();
+    call.rtp().clear_heard();
+    call.rtp().wait_for_tone(f64::from(OPERATOR), 2_000, 20_000).await.unwrap();
+    phone.wait_hears(f64::from(CITIZEN)).await.unwrap();
+    phone.ask("mend").await.unwrap();
+    phone.wait("the second registration", |state| state["registered"].as_u64() > Some(1)).await.unwrap();
+    desk.api.end_call(&id, None).await.unwrap();
+    let state = phone.wait("the end by the console", |state| state["talking"] == false).await.unwrap();
+    assert_eq!(state["ended"], json!(["remote: Terminated"]), "{state}");
+    call.hang_up().await.unwrap();
+
+    let (_, wav) = recorded(&desk, &id).await;
+    let [citizen_ms, operator_ms] = [wav.tone_ms(0, f64::from(CITIZEN)), wav.tone_ms(1, f64::from(OPERATOR))];
+    assert!(citizen_ms > 2_000 && operator_ms > 2_000, "{citizen_ms} and {operator_ms} ms");
+    assert_eq!(wav.tone_ms(0, f64::from(OPERATOR)) + wav.tone_ms(1, f64::from(CITIZEN)), 0, "no bleed");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_citizen_goes_back_to_the_queue_when_the_tab_is_killed() {
+    let config = GatewayConfig::default().with("media.rtp_silence_ms", 2_000).with("media.phone_dead_ms", 4_000);
+    let desk = Desk::open(config).await;
+    let mut phone = registered(&desk).await;
+    let call = talking(&desk, &mut phone).await;
+    let id = call_of(&desk, 1).await;
+    let (other, api) = desk.second_operator().await;
+    api.set_state("ready").await.unwrap();
+    phone.ask("kill").await.unwrap();
+    has_event(&desk, &id, "operator_media_lost").await;
+    let second = other.next_call(40_000).await.unwrap();
+    second.wait_answered(10_000).await.unwrap();
+    second.rtp().wait_for_tone(f64::from(CITIZEN), 1_000, 20_000).await.unwrap();
+    call.hang_up().await.unwrap();
+    assert_eq!(desk.ended(&id).await["end_side"], "citizen");
+}
