@@ -61,7 +61,11 @@ async fn a_browser_talks_is_held_without_a_word_and_goes_on_while_its_websocket_
     desk.api.post(&format!("/api/v1/calls/{id}/hold"), &json!({ "on": false })).await.unwrap();
     hears(call.rtp(), OPERATOR).await;
     let state = phone.ask("state").await.unwrap();
-    assert_eq!((&state["offers"], &state["talking"], &state["errors"]), (&json!(1), &json!(true), &json!([])), "{state}");
+    assert_eq!(
+        (&state["offers"], &state["talking"], &state["errors"]),
+        (&json!(1), &json!(true), &json!([])),
+        "{state}"
+    );
 
     phone.ask("cut").await.unwrap();
     phone.wait("the end of the WebSocket", |state| state["connected"] == false).await.unwrap();

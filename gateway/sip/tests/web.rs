@@ -119,7 +119,10 @@ fn a_browser_that_leaves_while_it_rings_has_failed() {
     gateway.ep.conn_closed(gateway.now, 1);
     gateway.drain();
     let events = gateway.take_events();
-    assert!(events.iter().any(|e| matches!(e, Event::Failed { id: failed, code: 503, .. } if *failed == id)), "{events:?}");
+    assert!(
+        events.iter().any(|e| matches!(e, Event::Failed { id: failed, code: 503, .. } if *failed == id)),
+        "{events:?}"
+    );
 }
 
 #[test]

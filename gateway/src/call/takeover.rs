@@ -47,9 +47,8 @@ impl Driver {
             return Err(FOREIGN);
         }
         // The answer's keys travel where the INVITE came from, whatever the account's other phones use.
-        let security = self
-            .security_over(invite.flow.transport)
-            .map_err(|_| (488, "302 hotline \"SRTP keys need TLS\""))?;
+        let security =
+            self.security_over(invite.flow.transport).map_err(|_| (488, "302 hotline \"SRTP keys need TLS\""))?;
         let media = self.sv.media.open_leg_beside(self.citizen.id()).map_err(|_| (503, "No media resources"))?;
         self.sv.media_routes.add(media.id, self.media_tx.clone());
         let speaks = Speaks::phone(&self.sv.config, &self.citizen);

@@ -34,7 +34,11 @@ impl WebPhone {
         };
         if let Some(bad) = self.origins.iter().find(|text| !is_origin(text)) {
             let problem = format!("{bad:?} is no origin");
-            return fault("web_phone.origins", problem, "写作 https://主机,末尾无斜杠 / write https://host without a path");
+            return fault(
+                "web_phone.origins",
+                problem,
+                "写作 https://主机,末尾无斜杠 / write https://host without a path",
+            );
         }
         Ok(())
     }

@@ -50,9 +50,8 @@ pub(crate) async fn key(State(api): State<Api>, user: User, headers: HeaderMap) 
     }
     user.need(&[Role::Operator])?;
     let name = user.0.sip_user.clone();
-    let name = name.ok_or_else(|| {
-        ApiError::bad("该用户没有话机号 / this user has no SIP user: `hotline user add --sip-user`")
-    })?;
+    let name = name
+        .ok_or_else(|| ApiError::bad("该用户没有话机号 / this user has no SIP user: `hotline user add --sip-user`"))?;
     let now = now_ms();
     let expires_at = now + i64::try_from(config.web_phone.key_hours).unwrap_or(12) * 3_600_000;
     let password = random_token();
@@ -89,7 +88,9 @@ pub(crate) async fn connect(
         return Err(ApiError::missing());
     }
     if !is_allowed_origin(&headers, &config.web_phone.origins) {
-        return Err(ApiError::forbidden("不允许的来源页面,请加入 web_phone.origins / this page's origin is not allowed"));
+        return Err(ApiError::forbidden(
+            "不允许的来源页面,请加入 web_phone.origins / this page's origin is not allowed",
+        ));
     }
     if !offers_sip(&headers) {
         return Err(ApiError::bad("WebSocket 子协议应为 sip / ask for the WebSocket subprotocol `sip`"));

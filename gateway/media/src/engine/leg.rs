@@ -5,7 +5,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{AudioFault, Random, inband::Inband, mix::Playout, output::Outbox, rtc::Rtc, secure::Secured, watch::Watch};
+use super::{
+    AudioFault, Random, inband::Inband, mix::Playout, output::Outbox, rtc::Rtc, secure::Secured, watch::Watch,
+};
 use crate::{
     Codec, LegId, LegParams, LegStats,
     codec::{self, Decoder, Encoder},

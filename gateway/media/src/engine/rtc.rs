@@ -2,7 +2,11 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
-use super::{Engine, Event, leg::Leg, output::{Outbox, Port}};
+use super::{
+    Engine, Event,
+    leg::Leg,
+    output::{Outbox, Port},
+};
 use crate::{
     LegId, LegParams,
     limits::{DTLS_DATAGRAMS_MAX, DTLS_LEN_MAX},

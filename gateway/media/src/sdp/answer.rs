@@ -55,8 +55,7 @@ pub fn answer(offer: &Sdp, local: &LocalAudio) -> Result<Negotiated, AnswerError
     // Who may begin the handshake leaves it to the browser; two that wait would wait for ever.
     let asked = offer.rtc(&offer.media[place]).setup;
     let setup = if asked == Some(Setup::Passive) { Setup::Active } else { Setup::Passive };
-    let agreed =
-        agree(offer, &offer.media[place], local, line, setup == Setup::Active).ok_or(AnswerError::NoAudio)?;
+    let agreed = agree(offer, &offer.media[place], local, line, setup == Setup::Active).ok_or(AnswerError::NoAudio)?;
     let mut text = session(local);
     let mid = offer.media[place].mid.as_deref();
     if agreed.rtc.is_some() {
@@ -469,8 +468,14 @@ mod tests {
         let answered = answer(&parse(BROWSER.as_bytes()).unwrap(), &web()).unwrap();
         let text = String::from_utf8(answered.sdp).unwrap();
         for line in [
-            "a=ice-lite", "a=group:BUNDLE audio0", "m=audio 30000 UDP/TLS/RTP/SAVPF 8 126", "a=mid:audio0",
-            "a=ice-ufrag:ours", "a=setup:passive", "a=rtcp-mux", "a=sendrecv",
+            "a=ice-lite",
+            "a=group:BUNDLE audio0",
+            "m=audio 30000 UDP/TLS/RTP/SAVPF 8 126",
+            "a=mid:audio0",
+            "a=ice-ufrag:ours",
+            "a=setup:passive",
+            "a=rtcp-mux",
+            "a=sendrecv",
             "a=candidate:1 1 udp 2130706431 192.0.2.9 30000 typ host",
         ] {
             assert!(text.contains(&format!("{line}\r\n")), "{line}: {text}");
@@ -488,7 +493,10 @@ mod tests {
     #[test]
     fn our_offer_to_a_browser_and_its_answer_agree() {
         let text = String::from_utf8(offer(&web())).unwrap();
-        assert!(text.contains("a=ice-lite\r\na=group:BUNDLE 0\r\nm=audio 30000 UDP/TLS/RTP/SAVPF 8 0 101\r\n"), "{text}");
+        assert!(
+            text.contains("a=ice-lite\r\na=group:BUNDLE 0\r\nm=audio 30000 UDP/TLS/RTP/SAVPF 8 0 101\r\n"),
+            "{text}"
+        );
         assert!(text.contains("a=mid:0\r\n") && text.contains("a=setup:actpass\r\n"), "{text}");
         let answered = parse(BROWSER.replace("actpass", "active").as_bytes()).unwrap();
         let agreed = accept_answer(&answered, &web()).unwrap();

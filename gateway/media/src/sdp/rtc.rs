@@ -26,7 +26,8 @@ pub struct RtcLines {
 impl RtcLines {
     /// Takes an attribute; false if it is none of these.
     pub(super) fn take(&mut self, name: &str, value: &str) -> bool {
-        let is_word = value.len() <= WORD_LEN_MAX && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/".contains(&b));
+        let is_word =
+            value.len() <= WORD_LEN_MAX && value.bytes().all(|b| b.is_ascii_alphanumeric() || b"+/".contains(&b));
         match name {
             "ice-ufrag" => self.ufrag = Some(value).filter(|v| is_word && v.len() >= 4).map(str::to_owned),
             "ice-pwd" => self.has_pwd = is_word && value.len() >= 22,

@@ -85,7 +85,13 @@ impl Session {
     /// `unsent` is authenticated too: the roll-over counter of RTP (RFC 3711 §4.2), SRTCP's index.
     ///
     /// `None`: GCM has failed, which it does for gigabytes only.
-    pub(super) fn seal(&self, number: Number, head: &[u8], body: &mut [u8], unsent: &[u8]) -> Option<[u8; TAG_LEN_MAX]> {
+    pub(super) fn seal(
+        &self,
+        number: Number,
+        head: &[u8],
+        body: &mut [u8],
+        unsent: &[u8],
+    ) -> Option<[u8; TAG_LEN_MAX]> {
         let mut tag = [0; TAG_LEN_MAX];
         let gcm = match &self.cipher {
             Cipher::Counter { .. } => {

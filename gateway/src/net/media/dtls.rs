@@ -98,7 +98,8 @@ impl Worker {
 
     fn serve_timers(&mut self) {
         let now = Instant::now();
-        let due: Vec<LegId> = self.sessions.iter().filter(|(_, s)| s.due().is_some_and(|at| at <= now)).map(|(leg, _)| *leg).collect();
+        let due: Vec<LegId> =
+            self.sessions.iter().filter(|(_, s)| s.due().is_some_and(|at| at <= now)).map(|(leg, _)| *leg).collect();
         for leg in due {
             if let Some(session) = self.sessions.get_mut(&leg) {
                 session.handle_timeout(now);

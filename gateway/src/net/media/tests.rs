@@ -302,7 +302,9 @@ fn a_stuck_writer_refuses_new_recordings_and_takes_them_again_when_it_moves() {
     let queue = 1_000;
     let (writer, ops) = writer::WriterHandle::for_test(queue);
     let (tx, mut rx) = mpsc::channel(64);
-    let (mailbox, join) = thread::start(0, &cfg, &shared, &ports, Ways { writer, dtls: std::sync::mpsc::sync_channel(1).0, events: tx }).unwrap();
+    let (mailbox, join) =
+        thread::start(0, &cfg, &shared, &ports, Ways { writer, dtls: std::sync::mpsc::sync_channel(1).0, events: tx })
+            .unwrap();
     let leg = LegId(1);
     let command = |command| assert!(mailbox.post(mailbox::Order::Command(command)));
     let record = |n: usize| {

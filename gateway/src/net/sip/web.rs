@@ -10,7 +10,7 @@ use tracing::debug;
 
 use super::Sip;
 use super::queue::Waiting;
-use super::tcp::{Whose, WRITE_S, closed, register};
+use super::tcp::{WRITE_S, Whose, closed, register};
 
 /// Longest message taken; a longer one ends the connection. Browsers' session descriptions have some 3 KiB.
 pub const MESSAGE_BYTES_MAX: usize = 64 * 1024;

@@ -102,9 +102,7 @@ async fn a_browser_that_answers_no_ping_is_let_go_and_one_that_does_stays() {
     let mut alive = connect(web).await;
     let quiet = tokio::time::timeout(web::SILENT_FOR * 2, alive.next());
     assert!(quiet.await.is_ok_and(|ping| matches!(ping, Some(Ok(Message::Ping(_))))));
-    let reading = async {
-        while let Some(Ok(Message::Ping(_))) = alive.next().await {}
-    };
+    let reading = async { while let Some(Ok(Message::Ping(_))) = alive.next().await {} };
     assert!(tokio::time::timeout(web::SILENT_FOR * 2, reading).await.is_err(), "it is still served");
     assert_eq!(sip.conns().by_id.len(), 1);
 }

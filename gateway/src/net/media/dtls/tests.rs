@@ -83,5 +83,8 @@ fn a_handshake_nobody_answers_fails_in_time_and_nonsense_harms_nothing() {
     }
     let mut client = Session::new(start, &theirs, &params(ours.fingerprint, true)).unwrap();
     let [at_server, at_client] = carry(start, [&mut server, &mut client]);
-    assert!(matches!((at_server.as_slice(), at_client.as_slice()), ([Step::Keys(_)], [Step::Keys(_)])), "{at_server:?}");
+    assert!(
+        matches!((at_server.as_slice(), at_client.as_slice()), ([Step::Keys(_)], [Step::Keys(_)])),
+        "{at_server:?}"
+    );
 }
