@@ -235,7 +235,11 @@ async fn carry_out(c: &mut Conn, on: &mut Carried, step: Settlement, now: i64, o
         if let Some(send) = step.hand_off.filter(|_| !on.is_handed) {
             let payload = guarded(|| (send.payload)(item))?;
             let new = NewHandoff { target: send.target, kind: HandoffKind::Create, payload, idempotency_key: None };
-            handoff::insert(c, item.id, new, now).await?;
+            if *is_new {
+                handoff::insert_first(c, item.id, new, now).await?;
+            } else {
+                handoff::insert(c, item.id, new, now).await?;
+            }
             handed_off = true;
         }
         let answers = step.answers.map(|make| guarded(|| make(item))).transpose()?;

@@ -168,25 +168,50 @@ pub(crate) async fn insert(c: &mut Conn, item: Id, new: NewHandoff, now: i64) ->
     if let Some(IdRow { id }) = c.opt(known).await? {
         return Ok(id);
     }
-    let payload = limits::json("payload", &new.payload)?;
     // What was merged or void before it was handed off makes no case of its own.
     let out = sql("SELECT id FROM item WHERE id = $1 AND (merged_into IS NOT NULL OR state = $2)");
     let out = out.bind(item).bind(ItemState::Void);
     let withdrawn = new.kind == HandoffKind::Create && c.opt::<IdRow>(out).await?.is_some();
+    let state = if withdrawn { HandoffState::Withdrawn } else { HandoffState::Pending };
+    write(c, item, Row { ord, target, kind: new.kind, key, payload: &new.payload, case_no, state }, now).await
+}
+
+/// As [`insert`], of an item made in this very transaction: nothing else can be there.
+pub(crate) async fn insert_first(c: &mut Conn, item: Id, new: NewHandoff, now: i64) -> Result<Id> {
+    limits::text("target", &new.target, SHORT_TEXT_CHARS_MAX)?;
+    let key = new.idempotency_key.unwrap_or_else(|| format!("{item}:1:{}", new.kind));
+    limits::text("idempotency_key", &key, SHORT_TEXT_CHARS_MAX)?;
+    let (target, kind, payload) = (new.target, new.kind, &new.payload);
+    write(c, item, Row { ord: 1, target, kind, key, payload, case_no: None, state: HandoffState::Pending }, now).await
+}
+
+/// What a row is made of.
+struct Row<'a> {
+    ord: i64,
+    target: String,
+    kind: HandoffKind,
+    key: String,
+    payload: &'a Value,
+    case_no: Option<String>,
+    state: HandoffState,
+}
+
+async fn write(c: &mut Conn, item: Id, row: Row<'_>, now: i64) -> Result<Id> {
+    let payload = limits::json("payload", row.payload)?;
     let id = Id::new();
     let query = sql("INSERT INTO handoff (id, item, ord, target, kind, idempotency_key, payload, \
          payload_hash, case_no, state, attempts, next_at, unknown_outcome, created_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, $11, $12, $11)")
     .bind(id)
     .bind(item)
-    .bind(ord)
-    .bind(target)
-    .bind(new.kind)
-    .bind(key)
+    .bind(row.ord)
+    .bind(row.target)
+    .bind(row.kind)
+    .bind(row.key)
     .bind(payload.as_str())
     .bind(audit::hex(Sha256::new_with_prefix(payload.as_bytes())))
-    .bind(case_no)
-    .bind(if withdrawn { HandoffState::Withdrawn } else { HandoffState::Pending })
+    .bind(row.case_no)
+    .bind(row.state)
     .bind(now)
     .bind(false);
     c.run(query).await?;

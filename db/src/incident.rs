@@ -136,17 +136,31 @@ pub(crate) async fn index(c: &mut Conn, item: &Item) -> Result<()> {
         // A self-test is no incident, nor part of one.
         return Ok(());
     }
-    let arrived = sql("SELECT arrived_at FROM contact WHERE id = $1").bind(item.first_contact);
-    let at = c.opt::<(i64,)>(arrived).await?.map_or(item.created_at, |(at,)| at);
     let cell = item.lon.zip(item.lat).map(|(lon, lat)| incident_key::cell_at(lon, lat));
     let names = incident_key::names(item.location_text.as_deref().unwrap_or_default());
-    if cell.is_none() && names.is_empty() {
+    let keys: Vec<i64> = cell.into_iter().chain(names).collect();
+    if keys.is_empty() {
         return Ok(());
     }
-    for key in cell.into_iter().chain(names) {
-        let query = sql("INSERT INTO incident_key (key, at, item) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING");
-        c.run(query.bind(key).bind(at).bind(item.id)).await?;
+    macro_rules! insert {
+        ($keys:literal) => {
+            concat!(
+                "INSERT INTO incident_key (key, at, item) SELECT k.value, COALESCE((SELECT arrived_at FROM contact \
+                 WHERE id = $2), $3), $4 FROM ",
+                $keys,
+                " WHERE TRUE ON CONFLICT DO NOTHING"
+            )
+        };
     }
+    let query = sql_each(
+        insert!("json_each($1) AS k"),
+        insert!("(SELECT CAST(j AS BIGINT) AS value FROM jsonb_array_elements_text(CAST($1 AS JSONB)) AS j) AS k"),
+    )
+    .bind(serde_json::json!(keys).to_string())
+    .bind(item.first_contact)
+    .bind(item.created_at)
+    .bind(item.id);
+    c.run(query).await?;
     let query = sql("INSERT INTO incident_due (item, at) VALUES ($1, $2) ON CONFLICT (item) DO NOTHING");
     c.run(query.bind(item.id).bind(item.created_at)).await.map(|_| ())
 }

@@ -227,14 +227,18 @@ async fn add_work(c: &mut Conn, item: &Item, new: ItemWork, now: i64) -> Result<
     work::add(c, new, now).await.map(|_| ())
 }
 
+macro_rules! item_columns {
+    () => {
+        "id, acceptance_no, query_code, region, channel, kind, urgency, title, detail, occurred_at, state, state_at, \
+         ledger_flag, source, first_contact, party, class_code, location_text, lon, lat, merged_into, due_at, \
+         created_by, created_at"
+    };
+}
+pub(crate) use item_columns;
+
 macro_rules! select_item {
     ($tail:expr) => {
-        crate::sql::sql(concat!(
-            "SELECT id, acceptance_no, query_code, region, channel, kind, urgency, title, detail, \
-             occurred_at, state, state_at, ledger_flag, source, first_contact, party, class_code, \
-             location_text, lon, lat, merged_into, due_at, created_by, created_at FROM item ",
-            $tail
-        ))
+        crate::sql::sql(concat!("SELECT ", crate::item::item_columns!(), " FROM item ", $tail))
     };
 }
 pub(crate) use select_item;
@@ -279,34 +283,38 @@ pub(crate) fn check(new: &NewItem) -> Result<()> {
     Ok(())
 }
 
-/// The item this request already led to.
+/// The item this request already led to: by its key, else by its contact.
 async fn existing(c: &mut Conn, new: &NewItem) -> Result<Option<Item>> {
-    if let Some(key) = &new.idempotency_key {
-        c.lock(format!("item_key:{key}")).await?;
-        let found = c.opt(select_item!("WHERE idempotency_key = $1").bind(key.as_str())).await?;
-        if found.is_some() {
-            return Ok(found);
-        }
-    }
-    let Some(contact) = new.first_contact else {
+    let key = new.idempotency_key.as_deref();
+    if key.is_none() && new.first_contact.is_none() {
         return Ok(None);
-    };
-    c.lock(format!("item_contact:{contact}")).await?;
-    c.opt(select_item!("WHERE first_contact = $1").bind(contact)).await
+    }
+    let held = [key.map(|key| format!("item_key:{key}")), new.first_contact.map(|id| format!("item_contact:{id}"))];
+    for name in held.into_iter().flatten() {
+        c.lock(name).await?;
+    }
+    let query = select_item!(
+        "WHERE idempotency_key = $1 OR first_contact = $2 \
+         ORDER BY CASE WHEN idempotency_key = $1 THEN 0 ELSE 1 END LIMIT 1"
+    );
+    c.opt(query.bind(key).bind(new.first_contact)).await
 }
 
-async fn insert(c: &mut Conn, new: &NewItem, now: i64, utc_offset_min: i32) -> Result<Id> {
+async fn insert(c: &mut Conn, new: &NewItem, now: i64, utc_offset_min: i32) -> Result<Item> {
     let day = number::yymmdd(now, utc_offset_min);
     let seq = c.next(&format!("item:{}:{day}:{}", new.region, new.channel)).await?;
     let acceptance_no = number::acceptance_no(&new.region, now, utc_offset_min, new.channel, seq)?;
     let id = Id::new();
     for _ in 0..limits::QUERY_CODE_DRAWS_MAX {
-        let query = sql("INSERT INTO item (id, acceptance_no, query_code, region, channel, kind, \
+        let query = sql(concat!(
+            "INSERT INTO item (id, acceptance_no, query_code, region, channel, kind, \
              urgency, title, detail, occurred_at, state, state_at, ledger_flag, source, \
              first_contact, party, class_code, location_text, lon, lat, created_by, created_at, \
              idempotency_key) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
              $14, $15, COALESCE($16, (SELECT party FROM contact WHERE id = $15)), $17, $18, $19, \
-             $20, $21, $12, $22) ON CONFLICT (query_code) DO NOTHING")
+             $20, $21, $12, $22) ON CONFLICT (query_code) DO NOTHING RETURNING ",
+            item_columns!()
+        ))
         .bind(id)
         .bind(acceptance_no.as_str())
         .bind(number::query_code(rand::random()))
@@ -329,8 +337,8 @@ async fn insert(c: &mut Conn, new: &NewItem, now: i64, utc_offset_min: i32) -> R
         .bind(new.lat)
         .bind(new.created_by)
         .bind(new.idempotency_key.clone());
-        if c.run(query).await? > 0 {
-            return Ok(id);
+        if let Some(item) = c.opt(query).await? {
+            return Ok(item);
         }
     }
     Err(DbError::Exhausted("the query codes"))
@@ -348,16 +356,15 @@ pub(crate) async fn create(
     if let Some(item) = existing(c, &new).await? {
         return Ok((item, false));
     }
-    let id = insert(c, &new, now, utc_offset_min).await?;
+    let item = insert(c, &new, now, utc_offset_min).await?;
     if let Some(contact) = new.first_contact {
-        item_list::link(c, id, contact, ContactRole::First, now).await?;
+        item_list::link(c, item.id, contact, ContactRole::First, now).await?;
     }
-    let item = load(c, id).await?;
     incident::index(c, &item).await?;
     if let Some(send) = send {
         let payload = guarded(|| (send.payload)(&item))?;
         let new = NewHandoff { target: send.target, kind: HandoffKind::Create, payload, idempotency_key: None };
-        handoff::insert(c, id, new, now).await?;
+        handoff::insert_first(c, item.id, new, now).await?;
     }
     if let Some(work) = work {
         add_work(c, &item, work, now).await?;

@@ -65,23 +65,15 @@ fn has_login(text: &str, login: &str) -> bool {
 
 /// What the work is about, in the citizens' words.
 async fn text_of(c: &mut Conn, new: &NewWork) -> Result<String> {
-    let mut text = String::new();
-    if let Some(item) = new.item {
-        let query = sql("SELECT title, detail FROM item WHERE id = $1").bind(item);
-        if let Some((title, detail)) = c.opt::<(String, String)>(query).await? {
-            text = format!("{title}\n{detail}");
-        }
-    }
-    let query = sql("SELECT text FROM message WHERE conversation = $1 ORDER BY seq LIMIT 200").bind(new.conversation);
-    let mut texts: Vec<(String,)> = if new.conversation.is_some() { c.all(query).await? } else { Vec::new() };
-    if let Some(contact) = new.contact {
-        texts.extend(c.opt::<(String,)>(sql("SELECT text FROM message WHERE contact = $1").bind(contact)).await?);
-    }
-    for (more,) in texts {
-        text.push('\n');
-        text.push_str(&more);
-    }
-    Ok(text)
+    let query = sql("SELECT text FROM (SELECT 0 AS part, 0 AS seq, title AS text FROM item WHERE id = $1 \
+         UNION ALL SELECT 1, 0, detail FROM item WHERE id = $1 \
+         UNION ALL SELECT 2, seq, text FROM message WHERE conversation = $2 \
+         UNION ALL SELECT 3, seq, text FROM message WHERE contact = $3) AS said ORDER BY part, seq LIMIT 203")
+    .bind(new.item)
+    .bind(new.conversation)
+    .bind(new.contact);
+    let texts: Vec<(String,)> = c.all(query).await?;
+    Ok(texts.into_iter().map(|(text,)| text).collect::<Vec<_>>().join("\n"))
 }
 
 /// Sends new work where it belongs; what is open about the same item goes there too.
