@@ -24,6 +24,7 @@ pub mod gateway;
 pub mod hep;
 pub mod impair;
 pub mod ismg;
+pub mod lan;
 pub mod limits;
 pub mod net;
 pub mod peer;

@@ -13,6 +13,7 @@ use toml::Value;
 use self::settings::{set, settings};
 
 use crate::api::Api;
+use crate::lan::Host;
 use crate::net::{GATEWAY_IP, free_port};
 use crate::process::{Process, Signal};
 use crate::{Error, Result, until};
@@ -29,6 +30,8 @@ pub struct GatewayConfig {
     pub outbound: Option<SocketAddr>,
     /// Where it listens for SIP; `None` takes a free port.
     pub sip: Option<SocketAddr>,
+    /// The host it lives on, with all its usual ports; `None`: this one, on loopback.
+    pub host: Option<Host>,
     /// Dotted keys of the configuration file and their values, e.g.
     /// `("callback.time_factor", 3600.into())`; they replace what is there.
     pub set: Vec<(String, Value)>,
@@ -82,6 +85,7 @@ pub struct Gateway {
     dir: Option<TempDir>,
     root: PathBuf,
     environment: Vec<(String, String)>,
+    host: Option<Host>,
     sip: SocketAddr,
     http: SocketAddr,
 }
@@ -106,11 +110,12 @@ impl Gateway {
         binary()?;
         let dir = TempDir::with_prefix("hotline-").map_err(Error::io("temp dir"))?;
         let root = dir.path().to_path_buf();
-        let sip = match config.sip {
-            Some(address) => address,
-            None => SocketAddr::new(GATEWAY_IP, free_port(GATEWAY_IP)?),
+        let place = |usual: u16| match &config.host {
+            Some(host) => Ok(SocketAddr::new(host.ip(), usual)),
+            None => Ok(SocketAddr::new(GATEWAY_IP, free_port(GATEWAY_IP)?)),
         };
-        let http = SocketAddr::new(GATEWAY_IP, free_port(GATEWAY_IP)?);
+        let sip = config.sip.map_or_else(|| place(5_060), Ok)?;
+        let http = place(8_080)?;
         let mut table = settings(&root, sip, http, &config)?;
         for (key, value) in config.set {
             set(&mut table, &key, value);
@@ -125,7 +130,7 @@ impl Gateway {
         } else {
             Some(dir)
         };
-        Ok(Self { process: None, dir, root, environment: config.environment, sip, http })
+        Ok(Self { process: None, dir, root, environment: config.environment, host: config.host, sip, http })
     }
 
     /// Starts the process (again, on the same data) and waits for `/healthz`.
@@ -133,7 +138,10 @@ impl Gateway {
     /// # Errors
     /// [`Error::Process`].
     pub async fn boot(&mut self) -> Result<()> {
-        let mut command = Command::new(binary()?);
+        let mut command = match &self.host {
+            Some(host) => host.command(binary()?),
+            None => Command::new(binary()?),
+        };
         command.arg("serve").arg("--config").arg(self.config_file());
         command.envs(self.environment.iter().map(|(k, v)| (k, v)));
         let mut process = Process::start("hotline", &mut command, &self.root.join("hotline.log"))?;

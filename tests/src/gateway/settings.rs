@@ -11,12 +11,16 @@ use crate::{Error, Result, repo_root};
 
 /// RTP ports of one gateway: 100 calls with two legs each.
 const RTP_PORTS: u16 = 400;
+/// The first of them on a host of its own.
+const RTP_FIRST: u16 = 20_000;
 
 /// The configuration of a test: loopback networks that tell trunks from phones,
 /// short times, no model.
 pub(super) fn settings(root: &Path, sip: SocketAddr, http: SocketAddr, config: &GatewayConfig) -> Result<Table> {
-    let any: IpAddr = GATEWAY_IP;
-    let rtp_first = free_ports(any, RTP_PORTS)?;
+    let (any, rtp_first): (IpAddr, u16) = match &config.host {
+        Some(host) => (host.ip(), RTP_FIRST),
+        None => (GATEWAY_IP, free_ports(GATEWAY_IP, RTP_PORTS)?),
+    };
     let data = root.join("data");
     std::fs::create_dir_all(&data).map_err(Error::io("create the data folder"))?;
     let mut table = Table::new();

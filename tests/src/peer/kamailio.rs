@@ -5,6 +5,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use crate::lan::Host;
 use crate::process::Process;
 use crate::{Error, Result, until};
 
@@ -42,12 +43,36 @@ impl Kamailio {
     /// [`Error::Missing`] without Kamailio, [`Error::Process`] with its log when it doesn't
     /// start.
     pub async fn start(config: &KamailioConfig) -> Result<Self> {
-        let program = super::program("kamailio")?;
-        let dir = TempDir::with_prefix("kamailio-").map_err(Error::io("temp dir for Kamailio"))?;
         let local = SocketAddr::new(config.ip, config.port);
+        let dir = TempDir::with_prefix("kamailio-").map_err(Error::io("temp dir for Kamailio"))?;
+        Self::run(dir, None, local, &settings(config, local)).await
+    }
+
+    /// Starts the dispatcher of `ops/kamailio` on a host, before these gateways and this carrier.
+    ///
+    /// # Errors
+    /// As [`Kamailio::start`].
+    pub async fn dispatch(host: &Host, gateways: &[SocketAddr], carrier: SocketAddr) -> Result<Self> {
+        let local = SocketAddr::new(host.ip(), 5_060);
+        let dir = TempDir::with_prefix("kamailio-").map_err(Error::io("temp dir for Kamailio"))?;
+        let mut list: String = gateways.iter().map(|g| format!("1 sip:{g}\n")).collect();
+        list.push_str(&format!("2 sip:{carrier}\n"));
+        let list_file = dir.path().join("dispatcher.list");
+        std::fs::write(&list_file, list).map_err(Error::io("write dispatcher.list"))?;
+        let shipped = crate::repo_root().join("ops/kamailio/kamailio.cfg");
+        let text = std::fs::read_to_string(&shipped).map_err(Error::io("read ops/kamailio/kamailio.cfg"))?;
+        let text = text
+            .replace("listen=udp:0.0.0.0:5060", &format!("listen=udp:{local}\nlisten=tcp:{local}"))
+            .replace("/etc/kamailio/dispatcher.list", &list_file.display().to_string())
+            .replace("log_stderror=no", "log_stderror=yes");
+        Self::run(dir, Some(host), local, &text).await
+    }
+
+    async fn run(dir: TempDir, host: Option<&Host>, local: SocketAddr, settings: &str) -> Result<Self> {
+        let program = super::program("kamailio")?;
         let file = dir.path().join("kamailio.cfg");
-        std::fs::write(&file, settings(config, local)).map_err(Error::io("write kamailio.cfg"))?;
-        let mut command = Command::new(program);
+        std::fs::write(&file, settings).map_err(Error::io("write kamailio.cfg"))?;
+        let mut command = host.map_or_else(|| Command::new(&program), |host| host.command(&program));
         // In the foreground, its errors into our log.
         command.args(["-DD", "-E", "-m", MEMORY_MIB[0], "-M", MEMORY_MIB[1], "-f"]).arg(&file);
         command.arg("-Y").arg(dir.path()).arg("-w").arg(dir.path());

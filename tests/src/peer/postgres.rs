@@ -26,6 +26,7 @@ pub struct Postgres {
     process: Option<Process>,
     programs: PathBuf,
     dir: TempDir,
+    ip: IpAddr,
     port: u16,
     run_as: Option<(u32, u32)>,
     environment: Vec<(String, String)>,
@@ -46,6 +47,14 @@ impl Postgres {
     /// # Errors
     /// As [`Postgres::start`].
     pub async fn start_with(environment: Vec<(String, String)>) -> Result<Self> {
+        Self::start_at(IP, environment).await
+    }
+
+    /// The same on another address of this host, open to everybody who reaches it.
+    ///
+    /// # Errors
+    /// As [`Postgres::start`].
+    pub async fn start_at(ip: IpAddr, environment: Vec<(String, String)>) -> Result<Self> {
         let programs = programs()?;
         let dir = TempDir::with_prefix("postgres-").map_err(Error::io("temp dir"))?;
         let run_as = if id("-u", None)? == 0 {
@@ -55,7 +64,7 @@ impl Postgres {
         } else {
             None
         };
-        let mut cluster = Self { process: None, programs, dir, port: free_port(IP)?, run_as, environment };
+        let mut cluster = Self { process: None, programs, dir, ip, port: free_port(ip)?, run_as, environment };
         cluster.create()?;
         cluster.boot().await?;
         Ok(cluster)
@@ -76,7 +85,7 @@ impl Postgres {
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {
-        SocketAddr::new(IP, self.port)
+        SocketAddr::new(self.ip, self.port)
     }
 
     /// Creates an empty database and returns its URL.
@@ -84,7 +93,7 @@ impl Postgres {
     /// # Errors
     /// [`Error::Process`] when the name is taken or not allowed.
     pub fn create_database(&self, name: &str) -> Result<String> {
-        self.run("createdb", &["-h", &IP.to_string(), "-p", &self.port.to_string(), "-U", USER, name])?;
+        self.run("createdb", &["-h", &self.ip.to_string(), "-p", &self.port.to_string(), "-U", USER, name])?;
         Ok(self.url_of(name))
     }
 
@@ -164,7 +173,14 @@ impl Postgres {
         let options = ["-A", "trust", "-U", USER, "-E", "UTF8", "--locale=C", "--no-sync"];
         let mut arguments = vec!["-D", data.as_str()];
         arguments.extend(options);
-        self.run("initdb", &arguments).map(|_| ())
+        self.run("initdb", &arguments)?;
+        if self.ip != IP {
+            let access = data.as_str().to_owned() + "/pg_hba.conf";
+            let rule = format!("host all all {}/24 trust\n", self.ip);
+            let mut file = std::fs::OpenOptions::new().append(true).open(&access).map_err(Error::io(access))?;
+            std::io::Write::write_all(&mut file, rule.as_bytes()).map_err(Error::io("write pg_hba.conf"))?;
+        }
+        Ok(())
     }
 
     async fn boot(&mut self) -> Result<()> {
@@ -173,7 +189,7 @@ impl Postgres {
         let fsync = std::env::var("HOTLINE_TEST_PG_FSYNC").unwrap_or_else(|_| "on".into());
         command.arg("-D").arg(&data).args(["-p", &self.port.to_string()]);
         for setting in [
-            format!("listen_addresses={IP}"),
+            format!("listen_addresses={}", self.ip),
             format!("unix_socket_directories={sockets}"),
             format!("fsync={fsync}"),
             "max_connections=200".into(),
@@ -186,7 +202,7 @@ impl Postgres {
         let address = self.address();
         let ready = until("PostgreSQL", START_MS, || {
             let gone = !process.is_running();
-            let answer = self.run("pg_isready", &["-q", "-h", &IP.to_string(), "-p", &self.port.to_string()]);
+            let answer = self.run("pg_isready", &["-q", "-h", &self.ip.to_string(), "-p", &self.port.to_string()]);
             async move { (gone || answer.is_ok()).then_some(!gone) }
         });
         match ready.await {
