@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use hotline_db::{MessageTaken, NewMessage};
+use hotline_db::{DbError, MessageTaken, NewMessage};
 use tracing::{error, info, warn};
 
 use super::accept::{self, AcceptError};
@@ -12,8 +12,8 @@ use super::envelope::Channel;
 use super::record;
 use crate::app::Services;
 
-/// Records stored in one commit.
-const BATCH: usize = 128;
+/// Records stored in one commit: calls wait for their numbers so long.
+const BATCH: usize = 32;
 /// A database that is away is tried again after so long.
 const AGAIN: Duration = Duration::from_millis(500);
 /// So often the same records are tried together although the database answers; then each alone, and what it
@@ -146,6 +146,8 @@ async fn store(sv: &Services, entries: Vec<Entry>, alone: bool) -> Result<Vec<Ve
             }
             return Ok(Vec::new());
         }
+        // Alone, each needs one conversation at most, and gets by.
+        Err(DbError::Deadlock) => {}
         Err(e) if !e.is_lasting() && (e.is_away() || !alone) => return Err(e.into()),
         Err(e) => warn!(error = %e, "one of the journal's messages is refused: each alone"),
     }
