@@ -118,7 +118,7 @@ pub use outgoing_report::Reported;
 pub use party::{Address, AddressKind, Party};
 pub use phone_key::PhoneKey;
 pub use pool::{Kind, Store};
-pub use queue::{AgentState, OperatorState, QueueEntry, QueueRow};
+pub use queue::{AgentState, OperatorSkill, OperatorState, QueueEntry, QueueRow};
 pub use recording::{NewRecording, Recording, RecordingDone, RecordingKind, RecordingState};
 pub use registration::Registration;
 pub use reward::{

@@ -6,9 +6,10 @@ use sqlx::FromRow;
 use crate::{
     error::{DbError, Result},
     id::Id,
+    limits,
     pool::Store,
     sql::{Sql, sql},
-    text::words,
+    text::{Json, words},
 };
 
 words! {
@@ -26,6 +27,10 @@ words! {
         Break = "break",
         /// 离席
         Away = "away",
+        /// 示忙
+        Busy = "busy",
+        /// 设备异常
+        DeviceFault = "device_fault",
         /// 签退
         Off = "off",
     }
@@ -86,6 +91,27 @@ pub enum QueueRow {
     /// A call leaves.
     Leave(Id),
 }
+
+/// What an operator can do.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, FromRow)]
+pub struct OperatorSkill {
+    /// Its name, e.g. `方言`.
+    pub skill: String,
+    /// 1 (some) to 9 (best).
+    pub level: i64,
+}
+
+crate::lite::row!(OperatorSkill { skill, level });
+
+#[derive(Debug, FromRow)]
+struct Seat {
+    queues: Json,
+}
+
+crate::lite::row!(Seat { queues });
+
+/// Skills of one person; more are refused.
+const SKILLS_PER_OPERATOR_MAX: usize = 32;
 
 fn enter(entry: QueueEntry) -> Sql {
     sql("INSERT INTO queue_entry (call, queue, lane, node, entered_at, state, \
@@ -259,5 +285,73 @@ impl Store {
         .bind(from_at)
         .bind(to_at);
         self.reader().await?.all(query).await
+    }
+
+    /// An operator's skills by name.
+    ///
+    /// # Errors
+    /// As any read.
+    pub async fn operator_skills(&self, operator: Id) -> Result<Vec<OperatorSkill>> {
+        let query = sql("SELECT skill, level FROM operator_skill WHERE operator = $1 ORDER BY skill").bind(operator);
+        self.reader().await?.all(query).await
+    }
+
+    /// Replaces an operator's skills.
+    ///
+    /// # Errors
+    /// [`DbError::Invalid`] for a level outside 1 to 9, a name that is empty, too long or named twice, or too many;
+    /// [`DbError::NotFound`] when there is no such account.
+    pub async fn operator_skills_set(&self, operator: Id, skills: Vec<OperatorSkill>) -> Result<()> {
+        let invalid = |why: &str| Err(DbError::Invalid { field: "skills", why: why.into() });
+        if skills.len() > SKILLS_PER_OPERATOR_MAX {
+            return invalid("最多 32 项 / at most 32");
+        }
+        for (n, skill) in skills.iter().enumerate() {
+            limits::text("skill", &skill.skill, limits::SHORT_TEXT_CHARS_MAX)?;
+            if skill.skill.trim().is_empty() || skills[..n].iter().any(|s| s.skill == skill.skill) {
+                return invalid("名称为空或重复 / a name is empty or stands twice");
+            }
+            if !(1..=9).contains(&skill.level) {
+                return invalid("等级为 1–9 / levels are 1 to 9");
+            }
+        }
+        self.write(move |c| {
+            Box::pin(async move {
+                c.run(sql("DELETE FROM operator_skill WHERE operator = $1").bind(operator)).await?;
+                for skill in skills {
+                    let add = sql("INSERT INTO operator_skill (operator, skill, level) VALUES ($1, $2, $3)")
+                        .bind(operator)
+                        .bind(skill.skill)
+                        .bind(skill.level);
+                    c.run(add).await?;
+                }
+                Ok(())
+            })
+        })
+        .await
+    }
+
+    /// Keeps which queues an operator serves, for the next start.
+    ///
+    /// # Errors
+    /// [`DbError::NotFound`] when there is no such account.
+    pub async fn operator_seat_set(&self, operator: Id, queues: &[String], at: i64) -> Result<()> {
+        let query = sql("INSERT INTO operator_seat (operator, queues, updated_at) VALUES ($1, $2, $3) \
+             ON CONFLICT (operator) DO UPDATE SET queues = excluded.queues, updated_at = excluded.updated_at")
+        .bind(operator)
+        .bind(Json(serde_json::json!(queues)))
+        .bind(at);
+        self.write(|c| Box::pin(async move { c.run(query).await.map(|_| ()) })).await
+    }
+
+    /// The queues an operator served last; none if they never signed in.
+    ///
+    /// # Errors
+    /// As any read.
+    pub async fn operator_seat(&self, operator: Id) -> Result<Vec<String>> {
+        let query = sql("SELECT queues FROM operator_seat WHERE operator = $1").bind(operator);
+        let row: Option<Seat> = self.reader().await?.opt(query).await?;
+        let names = row.and_then(|seat| seat.queues.as_array().cloned()).unwrap_or_default();
+        Ok(names.iter().filter_map(|n| n.as_str().map(str::to_owned)).collect())
     }
 }

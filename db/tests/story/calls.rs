@@ -2,7 +2,7 @@
 
 use hotline_db::{
     AgentState, CallFilter, CallLine, CallPatch, CallbackFilter, CallbackKind, CallbackState, DbError, Direction,
-    EndSide, Id, LegQuality, NewCallback, NewContact, QueueEntry,
+    EndSide, Id, LegQuality, NewCallback, NewContact, OperatorSkill, QueueEntry,
 };
 use serde_json::json;
 
@@ -219,6 +219,27 @@ story!(the_queue_is_rows_and_an_ended_call_leaves_it, |s: Stage| async move {
     assert!(store.queue_set_lane(calls[1], "red").await.unwrap());
     assert!(store.queue_leave(calls[1]).await.unwrap());
     assert!(!store.queue_leave(calls[1]).await.unwrap());
+});
+
+story!(an_operators_skills_and_queues_are_replaced_as_a_whole, |s: Stage| async move {
+    let store = &s.store;
+    let operator = store.user_add(crate::people::operator("1001")).await.unwrap().id;
+    let skill = |name: &str, level| OperatorSkill { skill: name.into(), level };
+    store.operator_skills_set(operator, vec![skill("方言", 9), skill("english", 3)]).await.unwrap();
+    store.operator_skills_set(operator, vec![skill("涉企", 5), skill("english", 4)]).await.unwrap();
+    assert_eq!(store.operator_skills(operator).await.unwrap(), [skill("english", 4), skill("涉企", 5)]);
+    for bad in [vec![skill("", 1)], vec![skill("a", 0)], vec![skill("a", 10)], vec![skill("a", 1), skill("a", 2)]] {
+        let outcome = store.operator_skills_set(operator, bad).await;
+        assert!(matches!(outcome, Err(DbError::Invalid { .. })), "{outcome:?}");
+    }
+    assert_eq!(store.operator_skills(operator).await.unwrap().len(), 2, "what was refused changed nothing");
+    let nobody = store.operator_skills_set(Id::new(), vec![skill("a", 1)]).await;
+    assert!(matches!(nobody, Err(DbError::NotFound)), "{nobody:?}");
+
+    assert!(store.operator_seat(operator).await.unwrap().is_empty());
+    store.operator_seat_set(operator, &["main".into(), "night".into()], 1).await.unwrap();
+    store.operator_seat_set(operator, &["night".into()], 2).await.unwrap();
+    assert_eq!(store.operator_seat(operator).await.unwrap(), ["night"]);
 });
 
 story!(operator_states_are_intervals_without_gaps, |s: Stage| async move {

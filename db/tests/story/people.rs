@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::stage::{Stage, story};
 
-fn operator(login: &str) -> NewUser {
+pub(crate) fn operator(login: &str) -> NewUser {
     NewUser {
         login: login.into(),
         name: "王芳".into(),

@@ -1,11 +1,15 @@
-//! Queues and operators. `assign` and `core` decide and are pure; `owner` is the one task per queue
-//! that feeds them, rings the calls' drivers and writes the rows.
+//! Queues and operators. `hotline_acd` decides and is pure; `owner` is the one task that feeds it, rings the calls'
+//! drivers and hands the rows to `rows`; what outlives the task stands in `mirror`.
 
-pub mod assign;
-mod core;
+mod handle;
+mod mirror;
 mod owner;
 mod rows;
+#[cfg(test)]
+mod tests;
+mod views;
 
-pub use assign::Lane;
-pub use core::{Decline, OperatorRef, OperatorState};
-pub use owner::{Acd, AcdError, CallNews, OperatorView, QueueView};
+pub use handle::{Acd, AcdError, Change};
+pub use hotline_acd::{Decline, Entry, Lane, Move, OperatorRef, OperatorState, Profile, Refused, Standing};
+pub use mirror::CallNews;
+pub use views::{CallerView, OperatorView, QueueView};

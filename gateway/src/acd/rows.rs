@@ -1,91 +1,215 @@
-//! The queue's decisions as rows.
+//! The queues' decisions as rows, off the owner's path: a database that is slow or gone never holds up a call.
+//!
+//! Of a waiting call only the newest row counts; operators' states are intervals and are written one by one, in
+//! their order. What can't be written now stays here and is tried again.
 
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use hotline_acd::{CallerRow, OperatorState};
 use hotline_db::{DbError, Id, QueueEntry, QueueRow, Store};
-use tokio::sync::mpsc;
+use tokio::sync::Notify;
 use tracing::warn;
 
-/// Row changes waiting for the database; beyond it the oldest state of a row is simply overwritten later.
-const ROWS_QUEUE_MAX: usize = 16_384;
+/// Calls whose rows wait for the database; beyond it the row of the newcomer is left out: after a restart it would
+/// be deleted anyway.
+const CALLS_MAX: usize = 65_536;
+/// States that wait for the database; beyond it each operator's earlier ones are left out.
+const STATES_MAX: usize = 16_384;
 /// Changes gathered into one commit.
-const ROWS_GATHERED_MAX: usize = 256;
+const GATHERED_MAX: usize = 256;
+/// A database that failed is asked again after so long.
+const RETRY: Duration = Duration::from_millis(500);
 
-pub(super) enum Row {
-    Enter { call: String, queue: String, lane: &'static str, at: i64 },
-    Update { call: String, state: &'static str },
-    Leave { call: String },
-    State { operator: String, state: &'static str, reason: String, at: i64 },
+/// What a call's row shall be; `None`: none.
+struct CallRow {
+    entry: Option<QueueEntry>,
+    /// No version of it was ever handed to the database.
+    is_new: bool,
 }
 
-/// Rows follow the decisions in order, off the owner's path: a slow database never holds up a call.
-pub(super) fn write_rows(store: Store, node: String) -> mpsc::Sender<Row> {
-    let (tx, mut rx) = mpsc::channel::<Row>(ROWS_QUEUE_MAX);
-    tokio::spawn(async move {
-        let mut gathered = Vec::with_capacity(ROWS_GATHERED_MAX);
-        while rx.recv_many(&mut gathered, ROWS_GATHERED_MAX).await > 0 {
-            let mut of_calls = Vec::new();
-            for row in gathered.drain(..) {
-                if let Row::State { operator, state, reason, at } = row {
-                    // An operator's state keeps its place among the calls it came from.
-                    write_calls(&store, &mut of_calls).await;
-                    report(write_state(&store, &operator, state, &reason, at).await);
-                } else {
-                    match of_call(&node, row) {
-                        Ok(row) => of_calls.extend(row),
-                        Err(e) => report(Err(e)),
-                    }
-                }
-            }
-            write_calls(&store, &mut of_calls).await;
+#[derive(Clone)]
+struct StateRow {
+    operator: String,
+    state: OperatorState,
+    reason: String,
+    at: i64,
+}
+
+#[derive(Default)]
+struct Pending {
+    calls: BTreeMap<String, CallRow>,
+    states: VecDeque<StateRow>,
+}
+
+/// Rows not yet written.
+pub(super) struct Rows {
+    node: String,
+    pending: Mutex<Pending>,
+    wake: Notify,
+}
+
+impl Rows {
+    /// Starts the writer.
+    pub(super) fn start(store: Store, node: String) -> Arc<Self> {
+        let rows = Arc::new(Self { node, pending: Mutex::default(), wake: Notify::new() });
+        tokio::spawn(write(store, Arc::clone(&rows)));
+        rows
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Pending> {
+        self.pending.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn caller(&self, row: &CallerRow, is_new: bool) {
+        let Ok(call) = row.entry.call.parse::<Id>() else { return };
+        let entry = QueueEntry {
+            call,
+            queue: row.queue.to_string(),
+            lane: row.lane.as_str().into(),
+            state: if row.ringing.is_some() { "ringing" } else { "waiting" }.into(),
+            entered_at: row.entered_at,
+            node: self.node.clone(),
+            operator: row.ringing.as_ref().and_then(|o| o.parse().ok()),
+        };
+        let mut pending = self.lock();
+        if pending.calls.len() >= CALLS_MAX && !pending.calls.contains_key(&row.entry.call) {
+            warn!(call = row.entry.call, "queue row left out: the database has been away too long");
+            return;
         }
-    });
-    tx
+        let is_new = pending.calls.get(&row.entry.call).map_or(is_new, |old| old.is_new);
+        pending.calls.insert(row.entry.call.clone(), CallRow { entry: Some(entry), is_new });
+        drop(pending);
+        self.wake.notify_one();
+    }
+
+    pub(super) fn gone(&self, call: &str) {
+        let mut pending = self.lock();
+        if pending.calls.get(call).is_some_and(|row| row.is_new) {
+            pending.calls.remove(call);
+        } else {
+            pending.calls.insert(call.to_owned(), CallRow { entry: None, is_new: false });
+        }
+        drop(pending);
+        self.wake.notify_one();
+    }
+
+    pub(super) fn state(&self, operator: &str, state: OperatorState, reason: &str, at: i64) {
+        let mut pending = self.lock();
+        if pending.states.len() >= STATES_MAX {
+            coalesce(&mut pending.states);
+        }
+        pending.states.push_back(StateRow { operator: operator.into(), state, reason: reason.into(), at });
+        drop(pending);
+        self.wake.notify_one();
+    }
+
+    fn take(&self) -> (BTreeMap<String, CallRow>, Vec<StateRow>) {
+        let mut pending = self.lock();
+        let mut calls = BTreeMap::new();
+        while calls.len() < GATHERED_MAX
+            && let Some((call, row)) = pending.calls.pop_first()
+        {
+            calls.insert(call, row);
+        }
+        let n = pending.states.len().min(GATHERED_MAX);
+        (calls, pending.states.drain(..n).collect())
+    }
+
+    /// What couldn't be written waits on, unless something newer does already.
+    fn put_back(&self, calls: BTreeMap<String, CallRow>, states: Vec<StateRow>) {
+        let mut pending = self.lock();
+        for (call, row) in calls {
+            // A commit that failed may have been one: the row could be there.
+            pending.calls.entry(call).or_insert(CallRow { is_new: false, ..row });
+        }
+        for row in states.into_iter().rev() {
+            pending.states.push_front(row);
+        }
+    }
 }
 
-fn of_call(node: &str, row: Row) -> Result<Option<QueueRow>, DbError> {
-    Ok(match row {
-        Row::Enter { call, queue, lane, at } => Some(QueueRow::Enter(QueueEntry {
-            call: parse(&call)?,
-            queue,
-            lane: lane.into(),
-            state: "waiting".into(),
-            entered_at: at,
-            node: node.to_owned(),
-            operator: None,
-        })),
-        Row::Update { call, state } => Some(QueueRow::Update { call: parse(&call)?, state: state.into() }),
-        Row::Leave { call } => Some(QueueRow::Leave(parse(&call)?)),
-        Row::State { .. } => None,
-    })
+/// Of every operator the newest state alone.
+fn coalesce(states: &mut VecDeque<StateRow>) {
+    let mut newest: BTreeMap<String, StateRow> = BTreeMap::new();
+    for row in states.drain(..) {
+        newest.insert(row.operator.clone(), row);
+    }
+    warn!(operators = newest.len(), "operators' states not written: the database has been away too long");
+    states.extend(newest.into_values());
 }
 
-async fn write_calls(store: &Store, rows: &mut Vec<QueueRow>) {
-    let rows = std::mem::take(rows);
+async fn write(store: Store, rows: Arc<Rows>) {
+    loop {
+        let (calls, mut states) = rows.take();
+        if calls.is_empty() && states.is_empty() {
+            rows.wake.notified().await;
+            continue;
+        }
+        if let Err(e) = write_calls(&store, &calls).await {
+            warn!(error = %e, rows = calls.len() + states.len(), "queue rows wait for the database");
+            rows.put_back(calls, states);
+            tokio::time::sleep(RETRY).await;
+            continue;
+        }
+        let mut written = 0;
+        let failed = loop {
+            let Some(row) = states.get(written) else { break None };
+            match write_state(&store, row).await {
+                Err(e) if may_succeed(&e) => break Some(e),
+                outcome => report(outcome),
+            }
+            written += 1;
+        };
+        if let Some(e) = failed {
+            warn!(error = %e, rows = states.len() - written, "operators' states wait for the database");
+            rows.put_back(BTreeMap::new(), states.split_off(written));
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+}
+
+fn may_succeed(e: &DbError) -> bool {
+    e.is_transient() || matches!(e, DbError::Conflict(_))
+}
+
+fn of_call(call: &str, row: &CallRow) -> Option<QueueRow> {
+    match &row.entry {
+        Some(entry) => Some(QueueRow::Enter(entry.clone())),
+        None => call.parse().ok().map(QueueRow::Leave),
+    }
+}
+
+async fn write_calls(store: &Store, calls: &BTreeMap<String, CallRow>) -> Result<(), DbError> {
+    let rows: Vec<QueueRow> = calls.iter().filter_map(|(call, row)| of_call(call, row)).collect();
     if rows.is_empty() {
-        return;
+        return Ok(());
     }
     match store.queue_rows(rows.clone()).await {
-        // One call nobody knows must not take the others along.
-        Err(DbError::NotFound) => {
-            for row in rows {
-                report(store.queue_rows(vec![row]).await);
-            }
-        }
-        outcome => report(outcome),
+        Err(e) if may_succeed(&e) => return Err(e),
+        Ok(()) => return Ok(()),
+        Err(_) => {}
     }
+    // One call nobody knows must not take the others along.
+    for row in rows {
+        match store.queue_rows(vec![row]).await {
+            Err(e) if may_succeed(&e) => return Err(e),
+            outcome => report(outcome),
+        }
+    }
+    Ok(())
 }
 
-async fn write_state(store: &Store, operator: &str, state: &'static str, reason: &str, at: i64) -> Result<(), DbError> {
-    let state = state.parse().map_err(|_| DbError::NotFound)?;
-    let reason = Some(reason).filter(|r| !r.is_empty());
-    store.operator_state_set(parse(operator)?, state, reason, at).await.map(drop)
+async fn write_state(store: &Store, row: &StateRow) -> Result<(), DbError> {
+    let operator = row.operator.parse().map_err(|_| DbError::NotFound)?;
+    let state = row.state.as_str().parse().map_err(|_| DbError::NotFound)?;
+    let reason = Some(row.reason.as_str()).filter(|r| !r.is_empty());
+    store.operator_state_set(operator, state, reason, row.at).await.map(drop)
 }
 
 fn report(outcome: Result<(), DbError>) {
     if let Err(e) = outcome {
         warn!(error = %e, "queue row");
     }
-}
-
-fn parse(id: &str) -> Result<Id, DbError> {
-    id.parse().map_err(|_| DbError::NotFound)
 }

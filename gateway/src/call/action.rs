@@ -109,7 +109,7 @@ impl Driver {
     }
 
     async fn announce_position(&self) -> (&'static str, Vars) {
-        let Some((position, estimate_s)) = self.sv.acd.position(&self.queue, &self.call.to_string()).await else {
+        let Some((position, estimate_s)) = self.sv.acd.position(&self.call.to_string()).await else {
             return ("none", Vars::new());
         };
         let vars = [

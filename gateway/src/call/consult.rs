@@ -90,6 +90,7 @@ impl Driver {
         self.sv.sip.ringing(new.id);
         self.story.event("consult_ring", json!({ "from": from, "to": who.id }));
         self.sound.consults.insert(target.id());
+        self.sv.acd.engaged(&self.call.to_string(), &who.id);
         self.consult = Some(Box::new(Consult { caller, answer, target, who, talking: false }));
         Ok(())
     }
@@ -160,6 +161,7 @@ impl Driver {
         self.sv.sip.hang_up(consult.target.session, "consultation over");
         self.release_leg(&consult.caller);
         self.release_leg(&consult.target);
+        self.sv.acd.disengaged(&self.call.to_string(), &consult.who.id);
         self.story.event("consult_end", json!({ "to": consult.who.id }));
     }
 

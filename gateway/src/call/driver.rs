@@ -191,7 +191,7 @@ impl Driver {
         match woken {
             Woken::Sip(Some(event)) => self.on_sip(*event).await,
             Woken::Media(Some(event)) => self.on_media(*event).await,
-            Woken::News(Some(CallNews::Offer(operator))) => self.ring(*operator).await,
+            Woken::News(Some(news)) => self.on_news(news).await,
             Woken::Control(Some(control)) => self.on_control(*control).await,
             Woken::Timer => self.on_timer().await,
             // The driver holds a sender of each channel itself, so these can't close before it.

@@ -138,6 +138,8 @@ impl Driver {
         self.await_legs().await;
         let end = self.end_row(ended_at, line_side, &line_reason, stage_at_end);
         self.tell_talk_survey(ended_at);
+        // Before the rows: a database that is away must hold no operator.
+        self.sv.acd.ended(&self.call.to_string()).await;
         self.story.end(end).await;
         for leg in self.released_legs.iter().chain([&self.citizen.id()]) {
             self.sv.media_routes.remove(*leg);

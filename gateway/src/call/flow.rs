@@ -10,7 +10,7 @@ use tracing::warn;
 
 use super::driver::{Driver, Side, Stage};
 use super::recording::Purpose;
-use crate::acd::{AcdError, Lane};
+use crate::acd::{AcdError, CallNews, Entry, Lane, Refused};
 use crate::clock::now_ms;
 
 impl Driver {
@@ -89,11 +89,9 @@ impl Driver {
         let call = self.call.to_string();
         // Handed back after a talk: hanging up on them would lose who was already served.
         let returns = self.times.operator_answer_at.is_some();
-        let entered = self
-            .sv
-            .acd
-            .enter(&self.queue, &call, self.lane, returns, self.excluded.clone(), self.news_tx.clone())
-            .await;
+        let declined = self.excluded.iter().cloned().collect();
+        let entry = Entry { returns, declined, ..Entry::new(&call, &self.queue, self.lane) };
+        let entered = self.sv.acd.enter(entry, self.news_tx.clone()).await;
         match entered {
             Ok(()) => {
                 self.waiting = true;
@@ -104,7 +102,7 @@ impl Driver {
                 self.story.patch(patch);
                 self.story.event("queue_enter", serde_json::json!({ "queue": self.queue, "lane": self.lane.as_str() }));
             }
-            Err(AcdError::Full) => {
+            Err(AcdError::Refused(Refused::Full | Refused::Closed)) => {
                 self.story.event("queue_full", serde_json::json!({ "queue": self.queue }));
                 self.farewell("callback_done", "queue full");
             }
@@ -112,6 +110,30 @@ impl Driver {
                 warn!(call = %self.call, error = %e, "queue");
                 self.end_line(Side::System, "no queue");
             }
+        }
+    }
+
+    /// The queue's owner has something to say.
+    pub(crate) async fn on_news(&mut self, news: CallNews) {
+        match news {
+            CallNews::Offer(operator) => self.ring(*operator).await,
+            CallNews::Withdraw { operator } => self.stop_ringing(&operator),
+            CallNews::Moved { queue } => self.queue_is(queue),
+            CallNews::WaitedTooLong if self.waiting => {
+                self.leave_queue().await;
+                self.story.event("waited_too_long", serde_json::json!({ "queue": self.queue }));
+                self.farewell("callback_done", "waited too long");
+            }
+            CallNews::WaitedTooLong => {}
+        }
+    }
+
+    /// The caller waits in this queue now.
+    pub(crate) fn queue_is(&mut self, queue: String) {
+        if self.waiting && queue != self.queue {
+            self.story.patch(CallPatch { queue: Some(queue.clone()), ..CallPatch::default() });
+            self.queue = queue;
+            self.set_stage(self.stage);
         }
     }
 
@@ -134,7 +156,7 @@ impl Driver {
     pub(crate) async fn set_lane(&mut self, lane: Lane) {
         self.lane = lane;
         if self.waiting {
-            self.sv.acd.set_lane(&self.queue, &self.call.to_string(), lane).await;
+            self.sv.acd.set_lane(&self.call.to_string(), lane).await;
         }
         if lane == Lane::Red {
             self.danger();
@@ -147,7 +169,7 @@ impl Driver {
             return;
         }
         self.waiting = false;
-        self.sv.acd.leave(&self.queue, &self.call.to_string()).await;
+        self.sv.acd.leave(&self.call.to_string()).await;
         if let Some(operator) = self.operator.take_if(|o| !o.talking) {
             self.sv.sip.hang_up(operator.leg.session, "caller left");
             self.release_leg(&operator.leg);

@@ -139,6 +139,7 @@ impl Driver {
 
     pub(crate) fn add_guest(&mut self, guest: Guest) {
         self.sound.guests.insert(guest.leg.id());
+        self.sv.acd.engaged(&self.call.to_string(), &guest.who.id);
         self.story.event("guest_ring", json!({ "user": guest.who.id, "part": guest.part.as_str() }));
         let part = guest.part;
         self.guests.push(guest);
@@ -170,6 +171,7 @@ impl Driver {
         let guest = self.guests.remove(index);
         self.sv.sip.hang_up(guest.leg.session, why);
         self.release_leg(&guest.leg);
+        self.sv.acd.disengaged(&self.call.to_string(), &guest.who.id);
         self.story.event("guest_left", json!({ "user": guest.who.id, "part": guest.part.as_str(), "why": why }));
         self.connect();
         self.tell_guests(guest.part);

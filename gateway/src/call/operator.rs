@@ -77,7 +77,7 @@ impl Driver {
     /// The queue offers an operator: ring their phone.
     pub(crate) async fn ring(&mut self, who: OperatorRef) {
         if !self.waiting || self.operator.is_some() || self.line_ended_by.is_some() {
-            self.sv.acd.declined(&self.queue, &self.call.to_string(), &who.id, Decline::CallerLeft).await;
+            self.sv.acd.declined(&self.call.to_string(), &who.id, Decline::CallerLeft).await;
             return;
         }
         match self.dial_operator(&who) {
@@ -90,8 +90,19 @@ impl Driver {
             Err(RingError { why, is_ours }) => {
                 info!(call = %self.call, operator = %who.name, why, "operator's phone can't be rung");
                 self.story.event("operator_unreachable", serde_json::json!({ "operator": who.id, "why": why }));
-                self.sv.acd.declined(&self.queue, &self.call.to_string(), &who.id, blame(is_ours)).await;
+                self.sv.acd.declined(&self.call.to_string(), &who.id, blame(is_ours)).await;
             }
+        }
+    }
+
+    /// The queue took the offer back: it knows already that this ring is over.
+    pub(crate) fn stop_ringing(&mut self, operator: &str) {
+        if let Some(operator) = self.operator.take_if(|o| !o.talking && o.who.id == operator) {
+            self.sv.sip.hang_up(operator.leg.session, "offer withdrawn");
+            self.release_leg(&operator.leg);
+            self.story
+                .event("operator_ring_end", serde_json::json!({ "operator": operator.who.id, "why": "withdrawn" }));
+            self.set_stage(self.stage);
         }
     }
 
@@ -217,7 +228,7 @@ impl Driver {
         #[allow(clippy::cast_precision_loss, reason = "a histogram of seconds")]
         let waited_s = (at - self.times.queue_at.unwrap_or(at)).max(0) as f64 / 1000.0;
         self.sv.metrics.queue_wait_seconds.observe(waited_s);
-        self.sv.acd.connected(&self.queue, &self.call.to_string(), &id).await;
+        self.sv.acd.connected(&self.call.to_string(), &id).await;
         // The flow stops its prompt first: recording and bridge begin with the talk.
         self.input(Input::OperatorFree);
         self.drain_flow().await;
@@ -243,7 +254,7 @@ impl Driver {
             _ => Decline::Device,
         };
         self.story.event("operator_declined", serde_json::json!({ "operator": operator.who.id, "code": code }));
-        self.sv.acd.declined(&self.queue, &self.call.to_string(), &operator.who.id, why).await;
+        self.sv.acd.declined(&self.call.to_string(), &operator.who.id, why).await;
         self.set_stage(self.stage);
         self.tell_left(&operator.who.id, "declined");
     }
@@ -263,7 +274,7 @@ impl Driver {
         if self.talk_ended_by.is_none() {
             self.talk_ended_by = Some((side, how));
         }
-        self.sv.acd.released(&self.queue, &operator.who.id).await;
+        self.sv.acd.released(&self.call.to_string(), &operator.who.id).await;
         self.story.event(
             "talk_end",
             serde_json::json!({ "by": side.row().as_str(), "how": how, "operator": operator.who.id }),
@@ -285,7 +296,7 @@ impl Driver {
         self.dismiss_guests();
         self.stop_talk_recording();
         self.release_leg(&operator.leg);
-        self.sv.acd.released(&self.queue, &operator.who.id).await;
+        self.sv.acd.released(&self.call.to_string(), &operator.who.id).await;
         self.tell_left(&operator.who.id, "phone_lost");
         self.story.event("operator_lost", serde_json::json!({ "operator": operator.who.id }));
         self.wait_again(self.queue.clone()).await;

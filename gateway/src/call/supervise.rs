@@ -5,7 +5,7 @@ use serde_json::json;
 use super::control::{ControlError, LeaderWish};
 use super::driver::{Driver, Side};
 use super::guest::Part;
-use crate::acd::{Lane, OperatorRef};
+use crate::acd::{Lane, Move, OperatorRef};
 
 impl Driver {
     pub(crate) async fn leader_wish(&mut self, user: &str, wish: LeaderWish) -> Result<(), ControlError> {
@@ -67,13 +67,17 @@ impl Driver {
             return Err(ControlError::NoQueue(to));
         }
         self.story.event("moved", json!({ "by": user, "queue": to, "front": front }));
-        if to == self.queue {
-            if lane != self.lane {
-                self.set_lane(lane).await;
-            }
-        } else {
-            self.leave_queue().await;
-            self.enter_queue(to, lane).await;
+        if lane != self.lane {
+            self.set_lane(lane).await;
+        }
+        // The time they have waited moves with them; a phone that rings for them goes on ringing.
+        let call = self.call.to_string();
+        if to != self.queue {
+            self.sv.acd.move_caller(&call, Move::Queue(to.clone())).await.map_err(|_| ControlError::NotWaiting)?;
+            self.queue_is(to);
+        }
+        if front {
+            self.sv.acd.move_caller(&call, Move::Front).await.map_err(|_| ControlError::NotWaiting)?;
         }
         self.tell_call();
         Ok(())

@@ -165,6 +165,7 @@ impl Driver {
         }
         let from = self.operator.as_ref().map(|o| o.who.id.clone());
         self.story.event("transfer_ring", json!({ "from": from, "to": transfer.who.id, "name": transfer.who.name }));
+        self.sv.acd.engaged(&self.call.to_string(), &transfer.who.id);
         self.transfer = Some(Box::new(transfer));
         self.connect();
         self.play_music();
@@ -269,6 +270,7 @@ impl Driver {
     pub(crate) async fn transfer_failed(&mut self, transfer: Transfer, code: u16) {
         self.release_leg(&transfer.leg);
         self.tell_referrer(transfer.referrer, code);
+        self.sv.acd.disengaged(&self.call.to_string(), &transfer.who.id);
         self.story.event("transfer_failed", json!({ "to": transfer.who.id, "code": code }));
         match self.operator.as_ref() {
             Some(operator) if operator.holds.any() => {}
@@ -297,7 +299,7 @@ impl Driver {
         }
         self.connect();
         if !id.is_empty() {
-            self.sv.acd.connected(&self.queue, &self.call.to_string(), &id).await;
+            self.sv.acd.connected(&self.call.to_string(), &id).await;
         }
         self.set_stage(Stage::Talk);
         self.story.patch(CallPatch { operator: id.parse().ok(), ..CallPatch::default() });
@@ -314,7 +316,7 @@ impl Driver {
         self.sv.sip.hang_up(operator.leg.session, how);
         self.release_leg(&operator.leg);
         self.desk.operator_left(&operator.who.id);
-        self.sv.acd.released(&self.queue, &operator.who.id).await;
+        self.sv.acd.released(&self.call.to_string(), &operator.who.id).await;
         self.tell_left(&operator.who.id, how);
     }
 
@@ -339,6 +341,7 @@ impl Driver {
             self.tell_referrer(transfer.referrer, 487);
             self.sv.sip.hang_up(transfer.leg.session, "caller left");
             self.release_leg(&transfer.leg);
+            self.sv.acd.disengaged(&self.call.to_string(), &transfer.who.id);
         }
         self.end_consult(487);
     }

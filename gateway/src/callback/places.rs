@@ -65,7 +65,7 @@ impl Places {
             .filter(|o| {
                 // A phone that rings for a callback is the operator that callback was promised.
                 let promised = o.state == "ringing" && o.call.as_ref().is_some_and(|c| dialled.contains(c));
-                o.registered && (o.state == "ready" || promised)
+                o.registered && !o.engaged && (o.state == "ready" || promised)
             })
             .count();
         if free <= owed {
@@ -99,11 +99,15 @@ mod tests {
             since: 0,
             registered: true,
             call: call.map(|c| c.to_string()),
+            next: None,
+            engaged: false,
+            wrap_until: None,
+            skills: Vec::new(),
         }
     }
 
     fn queue(operators: Vec<OperatorView>) -> QueueView {
-        QueueView { name: "main".into(), waiting: 0, operators }
+        QueueView { name: "main".into(), open: true, waiting: 0, operators }
     }
 
     fn outbound(id: Id, party: Id, talks: bool) -> Call {

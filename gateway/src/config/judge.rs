@@ -12,6 +12,7 @@ impl Config {
             .and_then(|()| self.judge_sip())
             .and_then(|()| self.judge_trunks())
             .and_then(|()| self.judge_bounds())
+            .and_then(|()| self.judge_queues())
             .and_then(|()| self.judge_names())
             .and_then(|()| self.judge_casecore())
             .and_then(|()| self.judge_callback())
@@ -141,11 +142,26 @@ impl Config {
         for (name, queue) in &self.queues {
             within(&format!("queue.{name}.ring_timeout_s"), queue.ring_timeout_s, 3, 180)?;
             within(&format!("queue.{name}.wrap_s"), queue.wrap_s, 0, 3_600)?;
+            within(&format!("queue.{name}.wait_max_s"), queue.wait_max_s, 0, 86_400)?;
+            within(&format!("queue.{name}.device_failures"), u64::from(queue.device_failures), 1, 100)?;
         }
         for hotline in &self.hotlines {
             within("hotline.ring_ms", hotline.ring_ms, 0, 10_000)?;
         }
         Ok(())
+    }
+
+    /// What the queues' own machine would refuse.
+    fn judge_queues(&self) -> Result<(), Fault> {
+        let settings = self.queue_names().iter().map(|name| self.queue(name).settings(name)).collect();
+        match hotline_acd::Core::new(settings) {
+            Ok(_) => Ok(()),
+            Err(e) => fault(
+                "queue",
+                e.to_string(),
+                "队列和技能各不超过 64 个,widen.help 只写已有队列 / at most 64 queues and 64 skills; widen.help names queues that exist",
+            ),
+        }
     }
 
     fn judge_names(&self) -> Result<(), Fault> {

@@ -17,6 +17,7 @@ mod intake;
 mod judge;
 mod judge_trunk;
 mod mail;
+mod queue;
 mod recording;
 mod reward;
 mod robot;
@@ -41,6 +42,7 @@ pub use incident::{Incident, Merging};
 pub use intake::Intake;
 pub use judge::digest_algorithm;
 pub use mail::{Imap, Mail, MailTls, Smtp};
+pub use queue::{Queue, Widen};
 pub use recording::{Record, RecordingFormat};
 pub use reward::Reward;
 pub use robot::Robot;
@@ -364,26 +366,6 @@ fn main_queue() -> String {
 }
 fn hotline_flow() -> String {
     "hotline".into()
-}
-
-/// One queue.
-#[derive(Clone, Debug, Deserialize, Serialize, PartialEq)]
-#[serde(default, deny_unknown_fields)]
-pub struct Queue {
-    /// An operator's phone rings at most so long.
-    pub ring_timeout_s: u64,
-    /// 话后: time after a talk before the operator is ready again.
-    pub wrap_s: u64,
-    /// Callers waiting at most; further ones hear that we call them back.
-    pub waiting_max: usize,
-    /// Only shift leaders serve it: the queue of a supervision number.
-    pub leaders_only: bool,
-}
-
-impl Default for Queue {
-    fn default() -> Self {
-        Self { ring_timeout_s: 15, wrap_s: 30, waiting_max: 1_000, leaders_only: false }
-    }
 }
 
 /// Prompts and flows.

@@ -12,9 +12,9 @@ use serde_json::json;
 use super::auth::{Role, User};
 use super::desk::phone_of;
 use super::error::ApiError;
-use super::operator::{StateView, from_a_call};
+use super::operator::{StateView, from_a_call, profile};
 use super::{Api, audit, id_of, reason_of};
-use crate::acd::OperatorState;
+use crate::acd::{AcdError, OperatorState, Refused};
 use crate::events::Audience;
 
 /// Characters of a broadcast.
@@ -51,16 +51,24 @@ pub(crate) async fn force_state(
     from_a_call(form.state)?;
     let operator = api.sv.store.user_by_id(id_of(&id)?).await?.ok_or_else(ApiError::missing)?;
     let who = phone_of(&operator)?;
-    let queues = api.sv.acd.view().await;
-    let serves = queues.iter().find(|q| q.operators.iter().any(|o| o.id == who.id)).map(|q| q.name.clone());
-    let queue = serves.unwrap_or_else(|| api.sv.config.first_queue());
+    let view = api.sv.acd.view().await;
+    let serves = view.iter().filter(|q| q.operators.iter().any(|o| o.id == who.id)).map(|q| q.name.clone());
+    let mut queues: Vec<String> = serves.collect();
     let registered = !api.sv.sip.bindings(&who.sip_user).is_empty();
     audit(&api.sv, &user.0, "force_state", &format!("user:{id}"), Some(reason)).await?;
-    let now = api.sv.acd.want(&queue, who, registered, form.state, reason).await;
-    let state = now.map_err(|e| ApiError::bad(e.to_string()))?;
+    let now = match api.sv.acd.force_state(&who.id, form.state, reason).await {
+        // Never signed in: as if they did so themselves.
+        Err(AcdError::Refused(Refused::NoOperator)) => {
+            queues = vec![api.sv.config.first_queue()];
+            let profile = profile(&api.sv, operator.id, queues.clone(), registered).await?;
+            api.sv.acd.want(who, profile, form.state, reason).await
+        }
+        now => now,
+    };
+    let standing = now.map_err(|e| ApiError::bad(e.to_string()))?;
     let data = json!({ "operator": id, "state": form.state.as_str(), "by": user.0.name, "reason": reason });
     api.sv.events.publish("state_forced", Audience::PersonAndLeaders(operator.id), None, data);
-    Ok(Json(StateView::new(state, queue, registered)))
+    Ok(Json(StateView::new(&standing, queues, registered)))
 }
 
 /// Words for everybody on duty.

@@ -111,6 +111,7 @@ fn router(sv: Arc<Services>) -> Router {
         .route("/api/v1/sip/bans", get(ban::list))
         .route("/api/v1/sip/bans/{source}", delete(ban::lift))
         .route("/api/v1/queues", get(operator::queues))
+        .route("/api/v1/users/{id}/skills", get(operator::skills).put(operator::set_skills))
         .route("/api/v1/trunks", get(trunk::list))
         .route("/api/v1/robot", get(robot::show))
         .route("/hooks/mail", post(crate::channels::mail::hook::push))

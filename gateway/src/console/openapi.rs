@@ -57,6 +57,8 @@ use super::{
         operator::queues,
         phone::key,
         phone::end_key,
+        operator::skills,
+        operator::set_skills,
         trunk::list,
         item::list,
         item::create,

@@ -1,44 +1,62 @@
 //! Operators: their state, and the queues they serve.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
 use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State};
+use hotline_db::OperatorSkill;
 use serde::{Deserialize, Serialize};
 
-use super::Api;
 use super::auth::{Role, User};
 use super::duty;
 use super::error::ApiError;
-use crate::acd::{OperatorRef, OperatorState, QueueView};
+use super::{Api, audit, id_of};
+use crate::acd::{OperatorRef, OperatorState, Profile, QueueView, Refused, Standing};
 use crate::app::Services;
+use crate::clock::now_ms;
+
+/// Queues of one operator.
+const QUEUES_MAX: usize = 64;
 
 /// What the operator wants to be.
 #[derive(Deserialize, utoipa::ToSchema)]
 pub(crate) struct StateForm {
-    /// `ready`, `break`, `away` or `off`.
+    /// `ready`, `busy`, `break`, `away` or `off`.
     #[schema(value_type = String)]
     state: OperatorState,
     /// Reason of a break.
     #[serde(default)]
     reason: String,
-    /// Queue to serve; absent: the first.
+    /// Queue to serve; absent: see `queues`.
     queue: Option<String>,
+    /// Queues to serve; absent with `queue`: the first.
+    queues: Option<Vec<String>>,
 }
 
 /// What holds now.
 #[derive(Serialize, utoipa::ToSchema)]
 pub(crate) struct StateView {
     state: String,
+    /// What comes after the call at hand.
+    next: Option<String>,
     queue: String,
+    /// All queues served.
+    queues: Vec<String>,
     /// Whether the operator's phone is registered: no call comes before it is.
     phone_registered: bool,
 }
 
 impl StateView {
-    pub(super) fn new(state: OperatorState, queue: String, phone_registered: bool) -> Self {
-        Self { state: state.as_str().into(), queue, phone_registered }
+    pub(super) fn new(standing: &Standing, queues: Vec<String>, phone_registered: bool) -> Self {
+        Self {
+            state: standing.state.as_str().into(),
+            next: standing.next.map(|s| s.as_str().to_owned()),
+            queue: queues.first().cloned().unwrap_or_default(),
+            queues,
+            phone_registered,
+        }
     }
 }
 
@@ -57,32 +75,87 @@ pub(crate) async fn set_state(
     }
     let who = reference(&user.0)
         .ok_or_else(|| ApiError::bad("该用户没有话机 / this user has no SIP phone: `hotline user add --sip-user`"))?;
-    let queue = form.queue.unwrap_or_else(|| api.sv.config.first_queue());
-    if api.sv.config.queue(&queue).leaders_only && !user.has(&[Role::Leader]) {
+    let queues = form.queues.or(form.queue.map(|q| vec![q])).unwrap_or_else(|| vec![api.sv.config.first_queue()]);
+    if !(1..=QUEUES_MAX).contains(&queues.len()) {
+        return Err(ApiError::bad(format!("queues: 1–{QUEUES_MAX}")));
+    }
+    let for_leaders = queues.iter().any(|q| api.sv.config.queue(q).leaders_only);
+    if for_leaders && !user.has(&[Role::Leader]) {
         return Err(ApiError::forbidden("该队列只由值班长受理 / only shift leaders serve this queue"));
     }
     let registered = !api.sv.sip.bindings(&who.sip_user).is_empty();
+    let profile = profile(&api.sv, user.0.id, queues.clone(), registered).await?;
     // One at a time: two people can't both leave because the other stays.
     let turn = api.sv.duty.lock().await;
     duty::judge(&api, &user, form.state).await?;
-    let state = api
+    api.sv.store.operator_seat_set(user.0.id, &queues, now_ms()).await?;
+    let standing = api
         .sv
         .acd
-        .want(&queue, who, registered, form.state, form.reason.trim())
+        .want(who, profile, form.state, form.reason.trim())
         .await
         .map_err(|e| ApiError::bad(e.to_string()))?;
     drop(turn);
-    Ok(Json(StateView::new(state, queue, registered)))
+    Ok(Json(StateView::new(&standing, queues, registered)))
 }
 
 /// A state nobody chooses.
 pub(super) fn from_a_call(state: OperatorState) -> Result<(), ApiError> {
-    if matches!(state, OperatorState::Ringing | OperatorState::Talking | OperatorState::WrapUp) {
-        return Err(ApiError::bad(
-            "该状态由通话决定 / that state follows from a call: choose ready, break, away or off",
-        ));
-    }
-    Ok(())
+    if state.may_be_chosen() { Ok(()) } else { Err(ApiError::bad(Refused::StateOfACall.to_string())) }
+}
+
+pub(super) async fn profile(
+    sv: &Services,
+    operator: hotline_db::Id,
+    queues: Vec<String>,
+    registered: bool,
+) -> Result<Profile, hotline_db::DbError> {
+    let skills = sv.store.operator_skills(operator).await?;
+    Ok(Profile { queues, skills: skills.into_iter().map(level).collect(), registered, node: String::new() })
+}
+
+fn level(row: OperatorSkill) -> (String, u8) {
+    // The table takes 1 to 9.
+    (row.skill, u8::try_from(row.level).unwrap_or(1))
+}
+
+/// What somebody can do.
+#[derive(Deserialize, Serialize, utoipa::ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SkillsForm {
+    /// Name → level, 1 (some) to 9 (best).
+    skills: BTreeMap<String, i64>,
+}
+
+/// 技能
+#[utoipa::path(get, path = "/api/v1/users/{id}/skills", responses((status = 200, body = SkillsForm), (status = 403)))]
+pub(crate) async fn skills(
+    State(api): State<Api>,
+    user: User,
+    Path(id): Path<String>,
+) -> Result<Json<SkillsForm>, ApiError> {
+    user.staff()?;
+    let rows = api.sv.store.operator_skills(id_of(&id)?).await?;
+    Ok(Json(SkillsForm { skills: rows.into_iter().map(|r| (r.skill, r.level)).collect() }))
+}
+
+/// 设置技能
+#[utoipa::path(put, path = "/api/v1/users/{id}/skills", request_body = SkillsForm, responses((status = 200, body = SkillsForm), (status = 400), (status = 403), (status = 404)))]
+pub(crate) async fn set_skills(
+    State(api): State<Api>,
+    user: User,
+    Path(id): Path<String>,
+    body: Result<Json<SkillsForm>, JsonRejection>,
+) -> Result<Json<SkillsForm>, ApiError> {
+    let Json(form) = body?;
+    user.need(&[Role::Leader, Role::Manager])?;
+    let id = id_of(&id)?;
+    let rows: Vec<_> =
+        form.skills.iter().map(|(skill, level)| OperatorSkill { skill: skill.clone(), level: *level }).collect();
+    audit(&api.sv, &user.0, "skills_set", &format!("user:{id}"), None).await?;
+    api.sv.store.operator_skills_set(id, rows.clone()).await?;
+    api.sv.acd.set_skills(&id.to_string(), rows.into_iter().map(level).collect()).await;
+    Ok(Json(form))
 }
 
 /// 队列
@@ -98,18 +171,24 @@ fn reference(user: &hotline_db::User) -> Option<OperatorRef> {
 
 /// After a restart operators are what they were before it; their calls come once their phones register again.
 pub async fn restore(sv: &Arc<Services>) -> Result<(), hotline_db::DbError> {
-    let queue = sv.config.first_queue();
     for row in sv.store.operator_states().await? {
         let state = match OperatorState::parse(row.state.as_str()) {
             Some(OperatorState::Off) | None => continue,
             // A call of before the restart is over.
-            Some(OperatorState::Ringing | OperatorState::Talking | OperatorState::WrapUp) => OperatorState::Ready,
-            Some(state) => state,
+            Some(state) if state.may_be_chosen() => state,
+            Some(_) => OperatorState::Ready,
         };
         let Some(user) = sv.store.user_by_id(row.operator).await? else { continue };
-        if let Some(who) = reference(&user)
-            && let Err(e) = sv.acd.want(&queue, who, false, state, row.reason.as_deref().unwrap_or_default()).await
-        {
+        let Some(who) = reference(&user) else { continue };
+        // A queue may have been taken out of the configuration meanwhile.
+        let known = sv.config.queue_names();
+        let mut queues = sv.store.operator_seat(user.id).await?;
+        queues.retain(|q| known.contains(q));
+        if queues.is_empty() {
+            queues.push(sv.config.first_queue());
+        }
+        let profile = profile(sv, user.id, queues, false).await?;
+        if let Err(e) = sv.acd.want(who, profile, state, row.reason.as_deref().unwrap_or_default()).await {
             tracing::warn!(error = %e, "operator's state not restored");
         }
     }

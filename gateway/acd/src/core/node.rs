@@ -122,6 +122,7 @@ impl Core {
         if !lost && let Some(o) = self.operators.get_mut(key) {
             (o.since, o.idle_since) = (row.since, row.idle_since);
             self.operators.refresh(key);
+            self.update(now, key, |_| ());
         }
     }
 

@@ -101,6 +101,16 @@ impl Core {
         });
     }
 
+    /// What a signed-in operator can do from now on; a call at hand isn't touched.
+    pub fn set_skills(&mut self, now: i64, operator: &str, skills: Vec<(String, u8)>) {
+        let Some(key) = self.people.find(operator) else { return };
+        let Some((who, profile)) = self.operators.get(key).map(|o| ((*o.who).clone(), (*o.profile).clone())) else {
+            return;
+        };
+        self.know(now, key, who, Profile { skills, ..profile });
+        self.match_up(now);
+    }
+
     /// 话后 lasts so much longer, half an hour in all at most. Returns its new end.
     ///
     /// # Errors
