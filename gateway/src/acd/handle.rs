@@ -256,8 +256,13 @@ impl Acd {
         self.see(views::callers).await.unwrap_or_default()
     }
 
-    async fn see<T: Send + 'static>(&self, look: impl FnOnce(&Core) -> T + Send + 'static) -> Result<T, AcdError> {
-        self.ask(move |_, core| Ok(look(core))).await
+    async fn see<T: Send + 'static>(&self, look: impl Fn(&Core) -> T + Clone + Send + 'static) -> Result<T, AcdError> {
+        let again = look.clone();
+        // An owner that dies over another's job must not look like an empty floor.
+        match self.ask(move |_, core| Ok(look(core))).await {
+            Err(AcdError::Unavailable) => self.ask(move |_, core| Ok(again(core))).await,
+            seen => seen,
+        }
     }
 
     async fn ask<T: Send + 'static>(
