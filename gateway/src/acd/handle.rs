@@ -1,6 +1,5 @@
 //! The way to the owner's task, for everybody else.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use hotline_acd::{Core, Decline, Entry, Lane, Move, OperatorRef, OperatorState, Profile, Refused, Standing};
@@ -65,7 +64,7 @@ pub struct Acd {
     mirror: Arc<Mirror>,
     changes: broadcast::Sender<Change>,
     node: Arc<str>,
-    ring_ms: Arc<BTreeMap<String, u64>>,
+    queues: Arc<[String]>,
 }
 
 impl Acd {
@@ -80,20 +79,13 @@ impl Acd {
         let rows = Rows::start(store.clone(), node.to_owned());
         let shared = Shared { settings, mirror: Arc::clone(&mirror), rows, changes: changes.clone() };
         tokio::spawn(supervise(Arc::new(shared), to_do));
-        let ring_ms = names.into_iter().map(|name| (name.clone(), config.queue(&name).ring_timeout_s * 1000)).collect();
-        Self { jobs, mirror, changes, node: node.into(), ring_ms: Arc::new(ring_ms) }
+        Self { jobs, mirror, changes, node: node.into(), queues: names.into() }
     }
 
     /// What changes from now on. A listener that lags gets `Lagged` and should read [`Self::view`].
     #[must_use]
     pub fn changes(&self) -> broadcast::Receiver<Change> {
         self.changes.subscribe()
-    }
-
-    /// An operator's phone rings so long for a caller of this queue.
-    #[must_use]
-    pub fn ring_ms(&self, queue: &str) -> u64 {
-        self.ring_ms.get(queue).copied().unwrap_or(15_000)
     }
 
     /// A caller joins a queue; offers come through `news`.
@@ -176,7 +168,7 @@ impl Acd {
         state: OperatorState,
         reason: &str,
     ) -> Result<Standing, AcdError> {
-        if let Some(unknown) = profile.queues.iter().find(|q| !self.ring_ms.contains_key(*q)) {
+        if let Some(unknown) = profile.queues.iter().find(|q| !self.queues.contains(q)) {
             return Err(Refused::NoQueue(unknown.clone()).into());
         }
         profile.node = self.node.to_string();
