@@ -47,6 +47,11 @@ fn reports() {
 }
 
 #[test]
+fn checks_of_browsers() {
+    replay("fuzz/corpus/stun", 4, media::stun);
+}
+
+#[test]
 fn files_a_crash_left() {
     replay("fuzz/corpus/wav", 8, media::wav);
 }

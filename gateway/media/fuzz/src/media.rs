@@ -7,6 +7,7 @@ use hotline_media::engine::Command;
 use hotline_media::jitter::{Decode, JitterBuffer, JitterPacket};
 use hotline_media::limits::FRAME_SAMPLES;
 use hotline_media::recorder::WavFormat;
+use hotline_media::rtc::{self, IceCredentials, RtcParams};
 use hotline_media::{Codec, LegId, LegParams, codec, dtmf, repair, rtcp, rtp};
 
 use super::common::{Sim, addr, params};
@@ -208,4 +209,45 @@ pub fn jitter(data: &[u8]) {
 #[allow(clippy::disallowed_methods)] // some instant to begin at
 fn start() -> Instant {
     Instant::now()
+}
+
+/// Any datagrams on a browser's leg, authentic checks among them: nothing goes to an address that has not
+/// answered with the password, and no media anywhere, for there are no keys
+pub fn stun(data: &[u8]) {
+    let own = IceCredentials { ufrag: "ours".into(), pwd: "secret".into() };
+    let (checked, stranger) = (addr("10.0.0.7:50000"), addr("198.51.100.7:4000"));
+    if let Ok(taken) = rtc::check(data, stranger, &own, "theirs") {
+        assert!(taken.bytes.len() <= 256, "an answer is no amplifier");
+    }
+    let mut sim = Sim::new();
+    let leg = LegId(7);
+    assert!(sim.engine.open_leg(sim.now, leg));
+    let params = RtcParams {
+        local: std::sync::Arc::new(own),
+        remote_ufrag: "theirs".into(),
+        fingerprint: rtc::Fingerprint([1; 32]),
+        is_client: false,
+    };
+    let params = LegParams { rtc: Some(std::sync::Arc::new(params)), ..params_of("0.0.0.0:9") };
+    sim.command(Command::Configure { leg, params });
+    let mut bytes = Bytes(data);
+    for n in 0..STEPS_MAX {
+        let Some(op) = bytes.byte() else { break };
+        let from = if op & 1 == 0 { checked } else { stranger };
+        if op & 2 == 0 {
+            let Some(piece) = bytes.piece() else { break };
+            sim.rtp(leg, from, piece);
+        } else {
+            let transaction = [n as u8; 12];
+            sim.rtp(leg, checked, &rtc::request(transaction, "ours:theirs", "secret", op & 4 == 0));
+        }
+    }
+    let foreign = sim.sent.iter().filter(|sent| sent.to != checked).count();
+    assert_eq!(foreign, 0, "to nobody who has not proven himself");
+    sim.command(Command::CloseLeg { leg });
+    assert_eq!(sim.engine.totals().legs, 0);
+}
+
+fn params_of(remote: &str) -> LegParams {
+    params(remote, Codec::Pcma)
 }

@@ -78,7 +78,10 @@ impl Suite {
 
 /// A master key with its salt. Debug shows nothing of it; dropping it wipes it.
 #[derive(Clone, PartialEq, Eq)]
-pub struct MasterKey {
+pub struct MasterKey(Box<Secret>);
+
+#[derive(Clone, PartialEq, Eq)]
+struct Secret {
     /// The first `key_len` bytes count.
     key: [u8; KEY_LEN_MAX],
     key_len: usize,
@@ -93,7 +96,7 @@ impl MasterKey {
         let (mut key, mut salt) = ([0; KEY_LEN_MAX], [0; SALT_LEN]);
         key[..KEY_LEN].copy_from_slice(&bytes[..KEY_LEN]);
         salt.copy_from_slice(&bytes[KEY_LEN..]);
-        Self { key, key_len: KEY_LEN, salt }
+        Self(Box::new(Secret { key, key_len: KEY_LEN, salt }))
     }
 
     /// Key and salt as a suite has them; `None` for other lengths.
@@ -102,26 +105,26 @@ impl MasterKey {
         if (key.len(), salt.len()) != suite.key_lens() {
             return None;
         }
-        let mut own = Self { key: [0; KEY_LEN_MAX], key_len: key.len(), salt: [0; SALT_LEN] };
+        let mut own = Box::new(Secret { key: [0; KEY_LEN_MAX], key_len: key.len(), salt: [0; SALT_LEN] });
         own.key[..key.len()].copy_from_slice(key);
         own.salt[..salt.len()].copy_from_slice(salt);
-        Some(own)
+        Some(Self(own))
     }
 
     /// As `inline:` carries it.
     pub(crate) fn bytes(&self) -> [u8; MASTER_LEN] {
         let mut bytes = [0; MASTER_LEN];
-        bytes[..KEY_LEN].copy_from_slice(&self.key[..KEY_LEN]);
-        bytes[KEY_LEN..].copy_from_slice(&self.salt);
+        bytes[..KEY_LEN].copy_from_slice(&self.0.key[..KEY_LEN]);
+        bytes[KEY_LEN..].copy_from_slice(&self.0.salt);
         bytes
     }
 
     /// RFC 3711 §4.3 with a key derivation rate of 0: the first bytes of a key stream per label. A key of
     /// 256 bits has AES-256 for it (RFC 6188 §2).
     pub(super) fn derive<const N: usize>(&self, label: u8) -> [u8; N] {
-        match self.key_len {
-            KEY_LEN_MAX => self.stream(&Aes256Enc::new(&self.key.into()), label),
-            _ => self.stream(&Aes128Enc::new(self.key[..KEY_LEN].into()), label),
+        match self.0.key_len {
+            KEY_LEN_MAX => self.stream(&Aes256Enc::new(&self.0.key.into()), label),
+            _ => self.stream(&Aes128Enc::new(self.0.key[..KEY_LEN].into()), label),
         }
     }
 
@@ -130,7 +133,7 @@ impl MasterKey {
         C: BlockEncrypt + aes::cipher::BlockSizeUser<BlockSize = aes::cipher::consts::U16>,
     {
         let mut counter = [0; 16];
-        counter[..SALT_LEN].copy_from_slice(&self.salt);
+        counter[..SALT_LEN].copy_from_slice(&self.0.salt);
         counter[7] ^= label;
         let mut derived = [0; N];
         for (block, part) in derived.chunks_mut(16).enumerate() {
@@ -151,8 +154,8 @@ impl std::fmt::Debug for MasterKey {
 
 impl Drop for MasterKey {
     fn drop(&mut self) {
-        self.key.zeroize();
-        self.salt.zeroize();
+        self.0.key.zeroize();
+        self.0.salt.zeroize();
     }
 }
 

@@ -34,8 +34,8 @@ enum Cipher {
         /// Keyed once; a packet clones the state of two blocks.
         hash: Hmac<Sha1>,
     },
-    Gcm128(Box<Aes128Gcm>),
-    Gcm256(Box<Aes256Gcm>),
+    Gcm128(Aes128Gcm),
+    Gcm256(Aes256Gcm),
 }
 
 /// A packet's number, and the 32 bits of it the tag covers although they aren't sent.
@@ -63,13 +63,13 @@ impl Session {
             }
             Suite::Gcm128 => {
                 let mut key = master.derive::<16>(labels[0]);
-                let cipher = Cipher::Gcm128(Box::new(Aes128Gcm::new(&key.into())));
+                let cipher = Cipher::Gcm128(Aes128Gcm::new(&key.into()));
                 key.zeroize();
                 Self { cipher, salt, tag_len }
             }
             Suite::Gcm256 => {
                 let mut key = master.derive::<32>(labels[0]);
-                let cipher = Cipher::Gcm256(Box::new(Aes256Gcm::new(&key.into())));
+                let cipher = Cipher::Gcm256(Aes256Gcm::new(&key.into()));
                 key.zeroize();
                 Self { cipher, salt, tag_len }
             }
@@ -223,12 +223,12 @@ mod tests {
         let plain = b"Gallia est omnis divisa in partes tres";
         let expected = [
             (
-                Cipher::Gcm128(Box::new(Aes128Gcm::new(&short.into()))),
+                Cipher::Gcm128(Aes128Gcm::new(&short.into())),
                 "f24de3a3fb34de6cacba861c9d7e4bcabe633bd50d294e6f42a5f47a51c7d19b36de3adf8833",
                 "899d7f27beb16a9152cf765ee4390cce",
             ),
             (
-                Cipher::Gcm256(Box::new(Aes256Gcm::new(&key.into()))),
+                Cipher::Gcm256(Aes256Gcm::new(&key.into())),
                 "32b1de78a822fe12ef9f78fa332e33aab18012389a58e2f3b50b2a0276ffae0f1ba63799b87b",
                 "7aa3db36dfffd6b0f9bb7878d7a76c13",
             ),
