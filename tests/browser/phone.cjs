@@ -50,9 +50,12 @@ function bundle() {
 function page() {
   const state = (window.state = { registered: 0, unregistered: 0, calls: 0, talking: false, offers: 0, connected: false, ended: [] });
   const Socket = window.WebSocket;
-  window.WebSocket = function (url, protocol) {
-    // While it is cut off every attempt leads to a port where nobody is.
-    return (window.socket = new Socket(window.blocked ? "ws://127.0.0.1:2/" : url, protocol));
+  window.WebSocket = function (...all) {
+    if (!window.blocked) return (window.socket = new Socket(...all));
+    // While it is cut off every attempt fails soon.
+    const lost = { CONNECTING: 0, OPEN: 1, readyState: 0, close() {}, send() {} };
+    setTimeout(() => { lost.readyState = 3; lost.onclose({ wasClean: false, code: 1006, reason: "" }); }, 50);
+    return lost;
   };
   Object.assign(window.WebSocket, { CONNECTING: 0, OPEN: 1, CLOSING: 2, CLOSED: 3 });
   window.start = async () => {
