@@ -22,6 +22,7 @@ pub mod floor;
 pub mod geo;
 pub mod incident;
 pub mod intake;
+pub mod measure;
 pub mod net;
 pub mod observe;
 mod patience;

@@ -19,6 +19,7 @@ mod duty;
 mod groups;
 mod incidents;
 mod items;
+mod measures;
 mod messages;
 mod outbox;
 mod people;

@@ -16,6 +16,7 @@ mod floor;
 mod guest;
 mod incident;
 mod item;
+mod measure;
 mod message;
 mod openapi;
 pub mod operator;
@@ -145,6 +146,7 @@ fn router(sv: Arc<Services>) -> Router {
         .merge(floor::routes())
         .merge(guest::routes())
         .merge(duty::routes())
+        .merge(measure::routes())
         .merge(incident::routes())
         .merge(reward::routes())
         .merge(crate::channels::web::routes(&api.sv))

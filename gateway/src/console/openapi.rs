@@ -4,8 +4,8 @@ use axum::Json;
 use utoipa::OpenApi;
 
 use super::{
-    attachment, auth, ban, block, call, callback, casecore, desk, duty, events, floor, guest, incident, item, message,
-    operator, phone, recording, reward, robot, system, trace, trunk, web, work,
+    attachment, auth, ban, block, call, callback, casecore, desk, duty, events, floor, guest, incident, item, measure,
+    message, operator, phone, recording, reward, robot, system, trace, trunk, web, work,
 };
 
 #[derive(OpenApi)]
@@ -98,6 +98,8 @@ use super::{
         work::transfer,
         work::done,
         events::stream,
+        measure::calls,
+        measure::care,
         message::list,
         message::show,
         message::reply,
@@ -138,6 +140,7 @@ mod tests {
             include_str!("guest.rs"),
             include_str!("duty.rs"),
             include_str!("incident.rs"),
+            include_str!("measure.rs"),
             include_str!("reward.rs")
         );
         for line in routes.lines().filter_map(|l| l.trim().strip_prefix(".route(\"")) {

@@ -1,0 +1,107 @@
+//! Figures (domain document §5) from the append-only event log: `facts` reads a call's events, `formula` sums and
+//! divides, both pure; here they are asked for a span of time, by number, queue, operator or interval.
+
+mod facts;
+mod formula;
+
+use std::collections::BTreeMap;
+
+use hotline_db::{DbError, Store};
+
+pub use facts::{CallFacts, End};
+pub use formula::{CallFigures, CareFigures, Figure, Tally, care, figure};
+
+const HOUR_MS: i64 = 3_600_000;
+const DAY_MS: i64 = 24 * HOUR_MS;
+
+/// What figures are grouped by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum By {
+    /// One group.
+    All,
+    /// Hotline number.
+    Number,
+    /// Queue entered first.
+    Queue,
+    /// Who answered first.
+    Operator,
+    /// Local hour of arrival.
+    Hour,
+    /// Local day of arrival.
+    Day,
+}
+
+impl By {
+    /// The group a call belongs to; `None`: to none, as a call nobody answered to no operator. Hours and days are
+    /// named by their beginning (epoch ms).
+    fn key(self, call: &CallFacts, utc_offset_min: i32) -> Option<String> {
+        match self {
+            Self::All => Some(String::new()),
+            Self::Number => Some(call.number.clone()),
+            Self::Queue => call.queue.clone(),
+            Self::Operator => call.operator.clone(),
+            Self::Hour => Some(begin(call.ring_at, HOUR_MS, utc_offset_min).to_string()),
+            Self::Day => Some(begin(call.ring_at, DAY_MS, utc_offset_min).to_string()),
+        }
+    }
+}
+
+fn begin(at: i64, span: i64, utc_offset_min: i32) -> i64 {
+    let offset = i64::from(utc_offset_min) * 60_000;
+    (at + offset).div_euclid(span) * span - offset
+}
+
+/// The figures of inbound calls that arrived in `[from, to)`, by group. 话后 belongs to operators and to the whole.
+///
+/// # Errors
+/// As any read.
+pub async fn calls(
+    store: &Store,
+    (from, to): (i64, i64),
+    by: By,
+    utc_offset_min: i32,
+) -> Result<BTreeMap<String, CallFigures>, DbError> {
+    let mut groups: BTreeMap<String, Tally> = BTreeMap::new();
+    let mut after = None;
+    loop {
+        let page = store.measured_calls(from, to, after).await?;
+        let Some((last, _)) = page.last() else { break };
+        after = Some((last.ring_at, last.id));
+        for (call, events) in &page {
+            let facts = CallFacts::of(call, events);
+            if let Some(key) = by.key(&facts, utc_offset_min) {
+                groups.entry(key).or_default().add(&facts);
+            }
+        }
+    }
+    for wrap in store.measured_wraps(from, to).await? {
+        let ms = wrap.to_at.unwrap_or(to).min(to) - wrap.from_at;
+        let key = match by {
+            By::All => String::new(),
+            By::Operator => wrap.operator.to_string(),
+            By::Hour => begin(wrap.from_at, HOUR_MS, utc_offset_min).to_string(),
+            By::Day => begin(wrap.from_at, DAY_MS, utc_offset_min).to_string(),
+            // Whose call it followed, no event says.
+            By::Number | By::Queue => continue,
+        };
+        if let Some(tally) = groups.get_mut(&key) {
+            tally.add_wrap(ms.max(0));
+        }
+    }
+    Ok(groups.into_iter().map(|(key, tally)| (key, tally.figures())).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_hour_and_a_day_begin_by_the_local_clock() {
+        // 2026-11-20 00:00 in UTC+8.
+        const MIDNIGHT: i64 = 1_795_104_000_000;
+        assert_eq!(begin(MIDNIGHT, DAY_MS, 480), MIDNIGHT);
+        assert_eq!(begin(MIDNIGHT - 1, DAY_MS, 480), MIDNIGHT - DAY_MS);
+        assert_eq!(begin(MIDNIGHT + 90 * 60_000, HOUR_MS, 480), MIDNIGHT + HOUR_MS);
+    }
+}
