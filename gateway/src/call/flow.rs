@@ -87,8 +87,8 @@ impl Driver {
         }
         self.lane = lane.min(self.lane);
         let call = self.call.to_string();
-        // Handed back after a talk: hanging up on them would lose who was already served.
-        let returns = self.times.operator_answer_at.is_some();
+        // Handed back after a talk, or let in before: hanging up on them would lose who was already served.
+        let returns = self.times.operator_answer_at.is_some() || self.stage == Stage::Queue;
         let declined = self.excluded.iter().cloned().collect();
         let entry = Entry { returns, declined, ..Entry::new(&call, &self.queue, self.lane) };
         let entered = self.sv.acd.enter(entry, self.news_tx.clone()).await;

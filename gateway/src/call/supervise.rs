@@ -53,7 +53,12 @@ impl Driver {
     /// 强拆: a person of ours ends the line, so it counts as the operator's side, and nobody is called back for it.
     async fn force_end(&mut self, user: &str, reason: &str) {
         self.story.event("force_end", json!({ "by": user, "reason": reason }));
-        self.talk_over(Side::Operator, "leader_force_end").await;
+        if self.operator.as_ref().is_some_and(|o| o.talking) {
+            self.talk_over(Side::Operator, "leader_force_end").await;
+        } else {
+            self.leave_queue().await;
+            self.served_otherwise = Some("leader_force_end".into());
+        }
         self.end_line(Side::Operator, "leader_force_end");
     }
 

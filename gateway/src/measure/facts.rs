@@ -83,7 +83,8 @@ impl CallFacts {
                 // Whatever they chose before, they wait for a person now.
                 self.served_otherwise = false;
             }
-            "left_queue" => self.served_otherwise = true,
+            // Who was put out by a leader gave nothing up.
+            "left_queue" | "force_end" => self.served_otherwise = true,
             "talk_start" => {
                 self.talk_at.get_or_insert(at);
                 self.operator = self.operator.take().or_else(|| word("operator"));
