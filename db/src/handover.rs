@@ -14,7 +14,7 @@ use crate::{
     pool::Store,
     sql::sql,
     text::words,
-    work::note,
+    work::{WorkDesk, note},
 };
 
 /// The counter that numbers handovers and locks the end of their chain.
@@ -106,6 +106,14 @@ impl Handover {
         hex(hash)
     }
 
+    /// The works it names.
+    #[must_use]
+    pub fn works(&self) -> Vec<Id> {
+        let content: Value = serde_json::from_str(&self.content).unwrap_or_default();
+        let works = content["works"].as_array().into_iter().flatten();
+        works.filter_map(|w| w["id"].as_str()?.parse().ok()).collect()
+    }
+
     fn given_text(&self) -> String {
         format!("handover given {} {}", self.hash, self.giver)
     }
@@ -129,7 +137,8 @@ impl Handover {
     }
 }
 
-/// Work somebody has in hand: what they took and hold, and what was passed to them.
+/// Work somebody has in hand: what they took, also when its lease ran out and nobody else took it since, and
+/// what was passed to them.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, FromRow)]
 pub struct OwnWork {
     /// The work.
@@ -144,29 +153,30 @@ pub struct OwnWork {
     pub urgency: i64,
     /// To be done by then.
     pub due_at: i64,
+    /// Whose work it is.
+    pub desk: WorkDesk,
     /// Who must not see it.
     #[serde(skip)]
     pub excluded: Option<Id>,
 }
 
-crate::lite::row!(OwnWork { id, item, acceptance_no, kind, urgency, due_at, excluded });
+crate::lite::row!(OwnWork { id, item, acceptance_no, kind, urgency, due_at, desk, excluded });
 
-async fn own(c: &mut Conn, who: Id, now: i64) -> Result<Vec<OwnWork>> {
-    // Two indexed halves; what one holds and was given is one row.
-    let query = sql("SELECT w.id, w.item, i.acceptance_no, w.kind, w.urgency, w.due_at, w.excluded FROM work w \
-         LEFT JOIN item i ON i.id = w.item WHERE w.id IN ( \
-             SELECT id FROM work WHERE holder = $1 AND lease_until > $2 AND done_at IS NULL \
+async fn own(c: &mut Conn, who: Id) -> Result<Vec<OwnWork>> {
+    // Two indexed halves; what one holds and was given is one row. What names them is theirs no longer.
+    let query = sql("SELECT w.id, w.item, i.acceptance_no, w.kind, w.urgency, w.due_at, w.desk, w.excluded \
+         FROM work w LEFT JOIN item i ON i.id = w.item WHERE w.id IN ( \
+             SELECT id FROM work WHERE holder = $1 AND done_at IS NULL \
              UNION SELECT id FROM work WHERE assignee = $1 AND done_at IS NULL) \
-         ORDER BY w.lane, w.due_at, w.seq, w.id LIMIT $3")
+         AND (w.excluded IS NULL OR w.excluded <> $1) ORDER BY w.lane, w.due_at, w.seq, w.id LIMIT $2")
     .bind(who)
-    .bind(now)
     .bind(i64::try_from(HANDOVER_WORKS_MAX + 1).unwrap_or(i64::MAX));
     c.all(query).await
 }
 
 async fn give(c: &mut Conn, new: NewHandover, sign: Sign, now: i64) -> Result<Handover> {
     let n = c.next(COUNTER).await?;
-    let works = own(c, new.giver, now).await?;
+    let works = own(c, new.giver).await?;
     if works.len() > HANDOVER_WORKS_MAX {
         return Err(DbError::conflict(
             "待办过多,请先办结或转交一部分 / too much is open: finish or pass on some of it first",
@@ -175,6 +185,11 @@ async fn give(c: &mut Conn, new: NewHandover, sign: Sign, now: i64) -> Result<Ha
     if works.iter().any(|w| w.excluded == Some(new.taker)) {
         return Err(DbError::conflict(
             "其中有接班人须回避的待办,请先转交值班长 / some of it names who is to take it: pass that to the leader",
+        ));
+    }
+    if !new.taker_leads && works.iter().any(|w| w.desk == WorkDesk::Leader) {
+        return Err(DbError::conflict(
+            "其中有值班长的待办,只能交接给值班长 / some of it is the shift leader's: hand over to a leader, or pass it on first",
         ));
     }
     let last = sql("SELECT hash FROM handover ORDER BY n DESC LIMIT 1");
@@ -226,16 +241,17 @@ async fn end(c: &mut Conn, id: Id, by: Id, ending: HandoverEnding, sign: Sign, n
         None => {}
     }
     if ending == HandoverEnding::Accepted {
-        for work in own(c, row.giver, now).await? {
-            if work.excluded == Some(by) {
-                continue;
-            }
+        for work in row.works() {
+            // What has become somebody else's since, or names the taker now, stays where it is.
             let query = sql("UPDATE work SET assignee = $2, holder = NULL, lease_until = NULL \
-                 WHERE id = $1 AND done_at IS NULL")
-            .bind(work.id)
-            .bind(by);
+                 WHERE id = $1 AND done_at IS NULL AND (holder = $3 OR (assignee = $3 AND (lease_until IS NULL \
+                 OR lease_until <= $4))) AND (excluded IS NULL OR excluded <> $2)")
+            .bind(work)
+            .bind(by)
+            .bind(row.giver)
+            .bind(now);
             if c.run(query).await? > 0 {
-                note(c, work.id, now, "handed_over", Some(row.giver), &json!({ "to": by, "handover": id })).await?;
+                note(c, work, now, "handed_over", Some(row.giver), &json!({ "to": by, "handover": id })).await?;
             }
         }
     }
@@ -255,6 +271,8 @@ pub struct NewHandover {
     pub giver: Id,
     /// Who is to take.
     pub taker: Id,
+    /// Whether they lead shifts.
+    pub taker_leads: bool,
     /// What the giver wants known.
     pub note: Option<String>,
     /// Figures of the moment, beside the open work.
@@ -266,14 +284,14 @@ impl Store {
     ///
     /// # Errors
     /// As any read.
-    pub async fn work_own(&self, who: Id, now: i64) -> Result<Vec<OwnWork>> {
-        own(&mut self.reader().await?, who, now).await
+    pub async fn work_own(&self, who: Id) -> Result<Vec<OwnWork>> {
+        own(&mut self.reader().await?, who).await
     }
 
     /// Gives what is open to another person. Until they take it, it stays the giver's.
     ///
     /// # Errors
-    /// [`DbError::Conflict`] when one of theirs is open, too much is, or the taker is excluded from some of it.
+    /// [`DbError::Conflict`] when one of theirs is open, too much is, or the taker may not have some of it.
     pub async fn handover_give(&self, new: NewHandover, sign: Sign, now: i64) -> Result<Handover> {
         limits::text("note", new.note.as_deref().unwrap_or_default(), SHORT_TEXT_CHARS_MAX)?;
         if new.giver == new.taker {

@@ -25,7 +25,13 @@ fn signed(text: &str) -> String {
 }
 
 fn given(giver: Id, taker: Id) -> NewHandover {
-    NewHandover { giver, taker, note: Some("3号线路灯已派修".into()), figures: json!({"waiting": 2}) }
+    NewHandover {
+        giver,
+        taker,
+        taker_leads: false,
+        note: Some("3号线路灯已派修".into()),
+        figures: json!({"waiting": 2}),
+    }
 }
 
 story!(a_shift_is_found_while_any_of_it_lies_in_the_time_asked_for, |s: Stage| async move {
@@ -83,7 +89,7 @@ story!(open_work_passes_to_who_takes_the_handover_and_to_nobody_before, |s: Stag
     store.work_take(passed, who(li), T0, HOUR).await.unwrap();
     store.work_transfer(passed, who(li), WorkTarget::Person(who(zhang)), None, T0).await.unwrap();
     store.work_done(done, who(zhang), hotline_db::WorkResult::Answered, None, T0).await.unwrap();
-    let own = store.work_own(zhang, T0 + 1).await.unwrap();
+    let own = store.work_own(zhang).await.unwrap();
     assert_eq!(own.iter().map(|w| w.id).collect::<Vec<_>>(), [held, passed], "the urgent one first");
 
     let handover = store.handover_give(given(zhang, li), sign(), T0 + 1).await.unwrap();
@@ -91,7 +97,7 @@ story!(open_work_passes_to_who_takes_the_handover_and_to_nobody_before, |s: Stag
     assert_eq!(content["works"].as_array().unwrap().len(), 2);
     assert_eq!(content["figures"]["waiting"], 2);
     assert!(matches!(store.handover_give(given(zhang, li), sign(), T0 + 2).await, Err(DbError::Conflict(_))));
-    assert_eq!(store.work_own(zhang, T0 + 2).await.unwrap().len(), 2, "given isn't taken");
+    assert_eq!(store.work_own(zhang).await.unwrap().len(), 2, "given isn't taken");
     let end = async |by, ending, at| store.handover_end(handover.id, by, ending, sign(), at).await;
     assert!(matches!(end(zhang, HandoverEnding::Accepted, T0 + 3).await, Err(DbError::NotFound)));
     for _ in 0..2 {
@@ -100,8 +106,8 @@ story!(open_work_passes_to_who_takes_the_handover_and_to_nobody_before, |s: Stag
         assert!(taken.is_genuine(signed));
     }
     assert!(matches!(end(zhang, HandoverEnding::Withdrawn, T0 + 4).await, Err(DbError::Conflict(_))));
-    assert!(store.work_own(zhang, T0 + 4).await.unwrap().is_empty());
-    let own = store.work_own(li, T0 + 4).await.unwrap();
+    assert!(store.work_own(zhang).await.unwrap().is_empty());
+    let own = store.work_own(li).await.unwrap();
     assert_eq!(own.iter().map(|w| w.id).collect::<Vec<_>>(), [held, passed]);
     assert_eq!(store.work_get(held).await.unwrap().unwrap().holder, None);
     assert_eq!(store.work_get(others).await.unwrap().unwrap().assignee, None);
@@ -117,7 +123,7 @@ story!(a_handover_nobody_takes_leaves_the_work_where_it_was, |s: Stage| async mo
         let handover = store.handover_give(given(zhang, li), sign(), T0).await.unwrap();
         let ended = store.handover_end(handover.id, by, ending, sign(), T0 + 1).await.unwrap();
         assert!(ended.is_genuine(signed));
-        assert_eq!(store.work_own(zhang, T0 + 2).await.unwrap().len(), 1);
+        assert_eq!(store.work_own(zhang).await.unwrap().len(), 1);
     }
     assert!(matches!(store.handover_give(given(zhang, zhang), sign(), T0).await, Err(DbError::Conflict(_))));
 });
@@ -129,6 +135,43 @@ story!(what_names_its_taker_is_not_handed_over_to_them, |s: Stage| async move {
     let work = add(store, new).await;
     store.work_take(work, WorkPerson { id: zhang, leader: false }, T0, HOUR).await.unwrap();
     assert!(matches!(store.handover_give(given(zhang, li), sign(), T0).await, Err(DbError::Conflict(_))));
+});
+
+story!(exactly_what_was_signed_passes_and_nothing_out_of_somebodys_hands, |s: Stage| async move {
+    let store = &s.store;
+    let (zhang, li, wang) = (person(store, "1001").await, person(store, "1002").await, person(store, "1003").await);
+    let who = |id| WorkPerson { id, leader: false };
+    let mut works = Vec::new();
+    for n in 0..4 {
+        works.push(add(store, new_work(format!("{n}"), 4, n)).await);
+    }
+    for work in &works[..3] {
+        store.work_take(*work, who(zhang), T0, 90_000).await.unwrap();
+    }
+    // The leases run out while it is given: still zhang's, as nobody took them.
+    let late = T0 + 100_000;
+    assert_eq!(store.work_own(zhang).await.unwrap().len(), 3);
+    let handover = store.handover_give(given(zhang, li), sign(), late).await.unwrap();
+    // Meanwhile another takes the second, and zhang begins a fourth.
+    store.work_take(works[1], who(wang), late, HOUR).await.unwrap();
+    store.work_take(works[3], who(zhang), late, HOUR).await.unwrap();
+    store.handover_end(handover.id, li, HandoverEnding::Accepted, sign(), late + 1).await.unwrap();
+    let ids = async |of: Id| store.work_own(of).await.unwrap().into_iter().map(|w| w.id).collect::<Vec<_>>();
+    assert_eq!(ids(li).await, [works[0], works[2]]);
+    assert_eq!(ids(wang).await, [works[1]]);
+    assert_eq!(ids(zhang).await, [works[3]]);
+    assert!(store.work_done(works[3], who(zhang), hotline_db::WorkResult::Answered, None, late + 2).await.is_ok());
+});
+
+story!(the_leaders_work_is_handed_over_to_leaders_only, |s: Stage| async move {
+    let store = &s.store;
+    let (leader, li) = (person(store, "2001").await, person(store, "1002").await);
+    let new = hotline_db::NewWork { desk: hotline_db::WorkDesk::Leader, ..new_work("a complaint", 4, 1) };
+    let work = add(store, new).await;
+    store.work_take(work, WorkPerson { id: leader, leader: true }, T0, HOUR).await.unwrap();
+    assert!(matches!(store.handover_give(given(leader, li), sign(), T0).await, Err(DbError::Conflict(_))));
+    let to_a_leader = NewHandover { taker_leads: true, ..given(leader, li) };
+    store.handover_give(to_a_leader, sign(), T0).await.unwrap();
 });
 
 story!(a_changed_handover_breaks_the_chain, |s: Stage| async move {

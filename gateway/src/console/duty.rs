@@ -58,7 +58,7 @@ pub(super) async fn judge(api: &Api, user: &User, state: OperatorState) -> Resul
     let shifts = store.shifts(now, now + EARLY_MS).await?;
     if leaves {
         let others = operators.iter().filter(is_in).filter(|o| o.id != me).count();
-        let urgent = store.work_own(user.0.id, now).await?.iter().filter(|w| w.urgency <= URGENT).count();
+        let urgent = store.work_own(user.0.id).await?.iter().filter(|w| w.urgency <= URGENT).count();
         let allowed = store.duty_allowed(user.0.id, DutyLeave::SignOut, now).await?.is_some();
         return duty::sign_out(&shifts, urgent, others, allowed, now).map_err(|r| ApiError::conflict(r.to_string()));
     }
@@ -188,7 +188,7 @@ pub(crate) async fn me(State(api): State<Api>, user: User) -> Result<Json<Standi
     let allowed =
         store.duty_allowed(me, DutyLeave::SignIn, now).await?.is_some() || user.has(&[Role::Leader, Role::Manager]);
     let sign_in = duty::sign_in(&shifts, me, allowed, now).err().map(|r| r.to_string());
-    let works = store.work_own(me, now).await?;
+    let works = store.work_own(me).await?;
     let shifts = shifts.into_iter().filter(|s| s.members.iter().any(|m| m.account == me)).collect();
     Ok(Json(Standing { shifts, sign_in, works }))
 }
