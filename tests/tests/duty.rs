@@ -16,7 +16,9 @@ use common::hook::{hooked, write};
 use common::messages::count;
 use hotline_tests::Error;
 use hotline_tests::api::Api;
-use hotline_tests::gateway::{GatewayConfig, NewUser};
+use hotline_tests::gateway::{Gateway, GatewayConfig, NewUser};
+use hotline_tests::sip::{Credentials, Phone, PhoneConfig};
+use hotline_tests::until;
 use serde_json::{Value, json};
 
 const HOUR: i64 = 3_600_000;
@@ -25,10 +27,24 @@ fn now() -> i64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as i64
 }
 
-async fn operator(desk: &Desk, login: &str) -> Api {
-    let user = NewUser::operator(login);
-    desk.gateway.add_user(&user).unwrap();
-    desk.gateway.sign_in(&user).await.unwrap()
+/// A gateway with three operators besides the desk's own people.
+async fn desk(config: GatewayConfig) -> Desk {
+    let mut gateway = Gateway::prepare(config).unwrap();
+    let mut user = NewUser::operator("1001");
+    user.roles = ["operator", "leader"].map(String::from).to_vec();
+    gateway.add_user(&user).unwrap();
+    for login in ["1101", "1102", "1103"] {
+        gateway.add_user(&NewUser::operator(login)).unwrap();
+    }
+    gateway.boot().await.unwrap();
+    Desk { api: gateway.sign_in(&user).await.unwrap(), gateway, user }
+}
+
+/// One of them, with a registered phone.
+async fn operator(desk: &Desk, login: &str) -> (Api, Phone) {
+    let credentials = Credentials::new(login, format!("phone-{login}"));
+    let phone = Phone::start(PhoneConfig::new(desk.gateway.sip(), credentials)).await.unwrap();
+    (desk.gateway.sign_in(&NewUser::operator(login)).await.unwrap(), phone)
 }
 
 fn refused<T: std::fmt::Debug>(answer: Result<T, Error>, word: &str) {
@@ -41,11 +57,21 @@ fn shift(from: i64, members: &[(&str, &str)]) -> Value {
     json!({"name": "早班", "starts_at": now() + from, "ends_at": now() + from + 8 * HOUR, "members": members})
 }
 
+/// Waits until the queue knows whether the second operator's phone is there.
+async fn until_registered(api: &Api, registered: bool) {
+    let look = || async {
+        let queues = api.get("/api/v1/queues").await.ok()?;
+        let operators = queues[0]["operators"].as_array()?.clone();
+        operators.iter().any(|o| o["name"] == "受理员1102" && o["registered"] == registered).then_some(())
+    };
+    until("the phone's state in the queue", 20_000, look).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn operators_sign_in_on_their_shift_and_the_last_one_stays_until_relief_is_in() {
-    let desk = Desk::open(GatewayConfig::default()).await;
+    let desk = desk(GatewayConfig::default()).await;
     let leader = &desk.api;
-    let (zhang, li) = (operator(&desk, "1101").await, operator(&desk, "1102").await);
+    let ((zhang, _phone), (li, phone)) = (operator(&desk, "1101").await, operator(&desk, "1102").await);
 
     // Nobody is planned: anybody may come and go.
     zhang.set_state("ready").await.unwrap();
@@ -60,6 +86,11 @@ async fn operators_sign_in_on_their_shift_and_the_last_one_stays_until_relief_is
     zhang.set_state("break").await.unwrap();
     leader.post("/api/v1/duty/leaves", &json!({"login": "1102", "what": "sign_in", "reason": "替班"})).await.unwrap();
     li.set_state("ready").await.unwrap();
+    phone.unregister().await.unwrap();
+    until_registered(&li, false).await;
+    refused(zhang.set_state("off").await, "最后一名");
+    phone.register(300).await.unwrap();
+    until_registered(&li, true).await;
     zhang.set_state("off").await.unwrap();
     refused(li.set_state("off").await, "最后一名");
     leader
@@ -74,13 +105,13 @@ async fn operators_sign_in_on_their_shift_and_the_last_one_stays_until_relief_is
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn urgent_work_is_handed_over_before_its_owner_signs_out() {
-    let desk = Desk::open(hooked(GatewayConfig::default())).await;
-    let (zhang, li) = (operator(&desk, "1101").await, operator(&desk, "1102").await);
+    let desk = desk(hooked(GatewayConfig::default())).await;
+    let ((zhang, _phone), (li, _other)) = (operator(&desk, "1101").await, operator(&desk, "1102").await);
     for operator in [&zhang, &li] {
         operator.set_state("ready").await.unwrap();
     }
     write(&desk.gateway, "zhao", "人民路88号门前燃气泄漏,有人被困").await;
-    let work = hotline_tests::until("the work", 20_000, || async {
+    let work = until("the work", 20_000, || async {
         zhang.post("/api/v1/work/next", &Value::Null).await.ok().filter(|w| w["id"].is_string())
     });
     let work = work.await.unwrap();
@@ -104,6 +135,6 @@ async fn urgent_work_is_handed_over_before_its_owner_signs_out() {
     zhang.set_state("off").await.unwrap();
     refused(li.set_state("off").await, "1 项紧急待办");
     assert_eq!(li.get("/api/v1/duty/me").await.unwrap()["works"][0]["id"], work["id"]);
-    let stranger = operator(&desk, "1103").await;
+    let (stranger, _phone) = operator(&desk, "1103").await;
     assert!(stranger.get(&format!("/api/v1/handovers/{id}")).await.unwrap_err().to_string().contains("404"));
 }

@@ -1,5 +1,7 @@
 //! 值班: shifts, signing in and out by them, a leader's leave, handovers.
 
+use std::collections::BTreeSet;
+
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
@@ -14,7 +16,7 @@ use serde_json::json;
 use super::auth::{Role, User};
 use super::error::ApiError;
 use super::{Api, audit, id_of, reason_of};
-use crate::acd::OperatorState;
+use crate::acd::{OperatorState, OperatorView};
 use crate::clock::now_ms;
 use crate::duty::{self, EARLY_MS, Grounds, URGENT};
 use crate::events::Audience;
@@ -44,31 +46,65 @@ fn millis(minutes: i64) -> i64 {
     minutes.saturating_mul(MINUTE_MS)
 }
 
-/// Refuses a change of state that duty forbids. The caller holds `Services::duty`, so that two people can't both
-/// leave because of each other.
-pub(super) async fn judge(api: &Api, user: &User, state: OperatorState) -> Result<(), ApiError> {
-    let (store, now, me) = (&api.sv.store, now_ms(), user.0.id.to_string());
-    let is_in = |o: &&crate::acd::OperatorView| o.state != OperatorState::Off.as_str();
-    let operators: Vec<_> = api.sv.acd.view().await.into_iter().flat_map(|q| q.operators).collect();
-    let was_in = operators.iter().filter(is_in).any(|o| o.id == me);
-    let leaves = state == OperatorState::Off;
-    if was_in != leaves {
-        return Ok(());
+/// What counts when somebody signs in or out, read before anybody waits for it.
+pub(super) struct Brief {
+    who: Id,
+    shifts: Vec<Shift>,
+    urgent: usize,
+    has_leave: bool,
+    leaves: bool,
+}
+
+impl Brief {
+    /// For a change of state; `None` when nobody signs in or out by it.
+    pub(super) async fn of(api: &Api, user: &User, state: OperatorState) -> Result<Option<Self>, ApiError> {
+        let (store, now, who) = (&api.sv.store, now_ms(), user.0.id);
+        let me = who.to_string();
+        let leaves = state == OperatorState::Off;
+        let was_in = operators(api).await.iter().any(|o| o.id == me && o.state != OperatorState::Off.as_str());
+        if was_in != leaves {
+            return Ok(None);
+        }
+        let shifts = store.shifts(now, now + EARLY_MS).await?;
+        let (what, leads) = match leaves {
+            true => (DutyLeave::SignOut, false),
+            false => (DutyLeave::SignIn, user.has(&[Role::Leader, Role::Manager])),
+        };
+        let has_leave = leads || store.duty_allowed(who, what, now).await?.is_some();
+        let urgent = match leaves {
+            true => store.work_own(who).await?.iter().filter(|w| w.urgency <= URGENT).count(),
+            false => 0,
+        };
+        Ok(Some(Self { who, shifts, urgent, has_leave, leaves }))
     }
-    let shifts = store.shifts(now, now + EARLY_MS).await?;
-    if leaves {
-        let others = operators.iter().filter(is_in).filter(|o| o.id != me).count();
-        let urgent = store.work_own(user.0.id).await?.iter().filter(|w| w.urgency <= URGENT).count();
-        let allowed = store.duty_allowed(user.0.id, DutyLeave::SignOut, now).await?.is_some();
-        return duty::sign_out(&shifts, urgent, others, allowed, now).map_err(|r| ApiError::conflict(r.to_string()));
+
+    /// Refuses what duty forbids. The caller holds `Services::duty` until the change is made, so that two people
+    /// can't both leave because of each other.
+    pub(super) async fn judge(&self, api: &Api, user: &User) -> Result<(), ApiError> {
+        let refused = |r: duty::Refusal| ApiError::conflict(r.to_string());
+        if self.leaves {
+            let others = relief(&operators(api).await, &self.who.to_string());
+            return duty::sign_out(&self.shifts, self.urgent, others, self.has_leave, now_ms()).map_err(refused);
+        }
+        if duty::sign_in(&self.shifts, self.who, self.has_leave, now_ms()).map_err(refused)? == Grounds::Leave {
+            audit(&api.sv, &user.0, "sign_in_by_leave", &format!("user:{}", self.who), None).await?;
+        }
+        Ok(())
     }
-    let allowed = store.duty_allowed(user.0.id, DutyLeave::SignIn, now).await?.is_some()
-        || user.has(&[Role::Leader, Role::Manager]);
-    let grounds = duty::sign_in(&shifts, user.0.id, allowed, now).map_err(|r| ApiError::conflict(r.to_string()))?;
-    if grounds == Grounds::Leave {
-        audit(&api.sv, &user.0, "sign_in_by_leave", &format!("user:{}", user.0.id), None).await?;
-    }
-    Ok(())
+}
+
+async fn operators(api: &Api) -> Vec<OperatorView> {
+    api.sv.acd.view().await.into_iter().flat_map(|q| q.operators).collect()
+}
+
+/// How many others stay: signed in, with a phone, not away, and not about to leave themselves.
+fn relief(operators: &[OperatorView], me: &str) -> usize {
+    let off = OperatorState::Off.as_str();
+    let gone = [off, OperatorState::Away.as_str(), OperatorState::DeviceFault.as_str()];
+    let stays = |o: &&OperatorView| {
+        o.id != me && o.registered && !gone.contains(&o.state.as_str()) && o.next.as_deref() != Some(off)
+    };
+    operators.iter().filter(stays).map(|o| o.id.as_str()).collect::<BTreeSet<_>>().len()
 }
 
 /// Which time.
@@ -144,7 +180,7 @@ pub(crate) async fn plan(
                 .parse()
                 .map_err(|_: UnknownWord| ApiError::bad("role: 受理员 值班长 备勤 / operator, leader or on_call"))?,
         };
-        members.push((person(&api, &member.login).await?, role));
+        members.push((person(&api, &member.login).await?.id, role));
     }
     let new = NewShift { name: name.into(), starts_at: form.starts_at, ends_at: form.ends_at, members, by: user.0.id };
     let shift = api.sv.store.shift_add(new, now_ms()).await?;
@@ -152,9 +188,9 @@ pub(crate) async fn plan(
     Ok((StatusCode::CREATED, Json(shift)))
 }
 
-async fn person(api: &Api, login: &str) -> Result<Id, ApiError> {
+async fn person(api: &Api, login: &str) -> Result<hotline_db::User, ApiError> {
     let user = api.sv.store.user_by_login(login.trim()).await?.filter(|u| u.active);
-    user.map(|u| u.id).ok_or_else(|| ApiError::bad(format!("没有工号 / nobody has the login {:?}", login.trim())))
+    user.ok_or_else(|| ApiError::bad(format!("没有工号 / nobody has the login {:?}", login.trim())))
 }
 
 /// 取消班次
@@ -226,7 +262,7 @@ pub(crate) async fn allow(
     if !(1..=LEAVE_MIN_MAX).contains(&minutes) {
         return Err(ApiError::bad(format!("minutes: 1–{LEAVE_MIN_MAX}")));
     }
-    let (whose, now) = (person(&api, &form.login).await?, now_ms());
+    let (whose, now) = (person(&api, &form.login).await?.id, now_ms());
     audit(&api.sv, &user.0, &format!("duty_leave_{}", form.what), &format!("user:{whose}"), Some(reason)).await?;
     api.sv.store.duty_allow(whose, what, reason, now + millis(minutes), user.0.id, now).await?;
     Ok(StatusCode::NO_CONTENT)
@@ -317,7 +353,8 @@ pub(crate) async fn give(
     let taker = person(&api, &form.to).await?;
     let queues: Vec<_> = api.sv.acd.view().await;
     let figures = json!(queues.iter().map(|q| json!({"queue": q.name, "waiting": q.waiting})).collect::<Vec<_>>());
-    let new = NewHandover { giver: user.0.id, taker, note, figures };
+    let taker_leads = taker.has_role(Role::Leader.as_str());
+    let new = NewHandover { giver: user.0.id, taker: taker.id, taker_leads, note, figures };
     let row = api.sv.store.handover_give(new, sign(&api), now_ms()).await?;
     audit(&api.sv, &user.0, "handover_give", &format!("handover:{}", row.id), None).await?;
     tell(&api, &row);

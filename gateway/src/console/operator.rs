@@ -85,9 +85,16 @@ pub(crate) async fn set_state(
     }
     let registered = !api.sv.sip.bindings(&who.sip_user).is_empty();
     let profile = profile(&api.sv, user.0.id, queues.clone(), registered).await?;
+    let brief = duty::Brief::of(&api, &user, form.state).await?;
     // One at a time: two people can't both leave because the other stays.
-    let turn = api.sv.duty.lock().await;
-    duty::judge(&api, &user, form.state).await?;
+    let turn = match &brief {
+        Some(brief) => {
+            let turn = api.sv.duty.lock().await;
+            brief.judge(&api, &user).await?;
+            Some(turn)
+        }
+        None => None,
+    };
     api.sv.store.operator_seat_set(user.0.id, &queues, now_ms()).await?;
     let standing = api
         .sv
