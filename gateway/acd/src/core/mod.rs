@@ -131,7 +131,7 @@ impl Core {
         let barred = barred.ok_or(Refused::Full)?;
         // Whoever talked with them doesn't any more.
         if let Some(operator) = self.talks.get(entry.call.as_str()).copied() {
-            self.end_talk(now, operator);
+            self.end_talk(now, &entry.call, operator);
         }
         let key = self.add(now, queue, entry, barred);
         self.match_up(now);
@@ -311,6 +311,10 @@ impl Core {
 
     /// Offers whom there is to offer. Costs nothing while nobody waits or nobody is free.
     fn match_up(&mut self, now: i64) {
+        if self.operators.free.is_empty() || self.line.open.is_empty() {
+            return;
+        }
+        self.second_chances(now);
         let mut scratch = std::mem::take(&mut self.scratch);
         assign(now, &self.line, &self.operators, &mut scratch);
         for (caller, operator) in scratch.pairs.drain(..) {

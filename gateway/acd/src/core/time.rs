@@ -76,6 +76,7 @@ impl Core {
         let new = told & !w.told;
         let announce = w.announce_at.filter(|at| *at <= now).is_some();
         let next = of.settings.announce_ms.map(|(_, every)| now + every.max(1_000));
+        let again = w.again_at.is_some_and(|at| at <= now);
         let (call, red, ringing) = (Arc::clone(&w.call), w.lane == Lane::Red, w.ringing.is_some());
         self.change(key, |w| {
             (w.needs, w.needs_at, w.told) = (needs, now, told);
@@ -84,6 +85,9 @@ impl Core {
                 w.announce_at = next;
             }
         });
+        if again {
+            self.forgive(key);
+        }
         if new & TOLD_OVERFLOW != 0 {
             self.effects.push_back(Effect::Overflow { call: Arc::clone(&call), red });
         }
@@ -96,7 +100,6 @@ impl Core {
         {
             self.effects.push_back(Effect::Announce { call, position, estimate_ms });
         }
-        self.second_chances();
     }
 
     /// The next moment at which time alone changes something for a caller.
@@ -111,6 +114,7 @@ impl Core {
             told(TOLD_TOO_LONG, of.settings.wait_max_ms),
             w.prefer.map(|(_, until)| until),
             w.announce_at,
+            w.again_at,
         ]
         .into_iter()
         .flatten()
