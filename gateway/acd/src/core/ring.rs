@@ -12,7 +12,7 @@ impl Core {
     /// believed before: who had the caller until now is free, and whom this operator's phone rang for waits again.
     /// An operator who talks in another call has both then, and is free once both are over.
     pub fn connected(&mut self, now: i64, call: &str, operator: &str) {
-        let operator = self.people.find(operator).filter(|key| self.operators.get(*key).is_some());
+        let operator = self.people.intern(operator);
         let gone = self.take(now, call, true);
         let mut queue = gone.as_ref().map(|w| w.queue);
         let mut node = gone.as_ref().map(|w| Arc::clone(&w.node));

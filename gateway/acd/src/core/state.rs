@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::Core;
 use crate::assign::fits;
-use crate::limits::{DECLINED_MS, SKILLS_MAX};
+use crate::limits::{DECLINED_MS, ENGAGED_MAX, SKILLS_MAX};
 use crate::model::{OperatorRef, OperatorState, Profile, Refused, Standing};
 use crate::operator::Operator;
 use crate::waiting::Waiting;
@@ -82,7 +82,11 @@ impl Core {
     /// it registered may arrive later, and [`Self::registered`] tells of its end.
     pub(super) fn know(&mut self, now: i64, key: u32, who: OperatorRef, mut profile: Profile) {
         if self.operators.get(key).is_none() {
-            self.operators.put(key, Operator::new(now, Arc::new(who.clone())));
+            let mut operator = Operator::new(now, Arc::new(who.clone()));
+            // A talk may have been handed to them before they signed in.
+            let talks = self.talks.iter().filter(|(_, of)| **of == key).map(|(call, _)| Arc::clone(call));
+            operator.engaged = talks.take(ENGAGED_MAX).collect();
+            self.operators.put(key, operator);
         }
         let queues = profile.queues.iter().filter_map(|q| self.queue_names.find(q)).fold(0, |b, q| b | 1_u64 << q);
         let mut levels = [0; SKILLS_MAX];
@@ -173,7 +177,7 @@ impl Core {
     }
 
     /// Who is at work may be asked again.
-    pub(super) fn forgive(&mut self, key: u32) {
+    fn forgive(&mut self, key: u32) {
         let Some(w) = self.line.get(key) else { return };
         let away = |o: &u32| self.operators.get(*o).is_none_or(|o| !o.comes_soon());
         let declined: Vec<u32> = w.declined.iter().copied().filter(away).collect();

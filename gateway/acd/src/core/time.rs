@@ -84,10 +84,11 @@ impl Core {
             if announce {
                 w.announce_at = next;
             }
+            if again {
+                w.declined.clear();
+                w.again_at = None;
+            }
         });
-        if again {
-            self.forgive(key);
-        }
         if new & TOLD_OVERFLOW != 0 {
             self.effects.push_back(Effect::Overflow { call: Arc::clone(&call), red });
         }

@@ -173,6 +173,18 @@ fn a_call_set_aside_frees_its_operator_when_somebody_else_takes_it_or_it_waits_a
 }
 
 #[test]
+fn who_signs_in_during_a_talk_handed_to_them_is_free_after_it() {
+    let mut core = desk(0);
+    core.connected(0, "t", "x");
+    says(&mut core, 1, "x", OperatorState::Ready);
+    enters(&mut core, 2, "a");
+    assert!(offers(&mut core).is_empty());
+    core.released(3, "t", "x");
+    core.handle_timeout(3);
+    assert_eq!(offers(&mut core), [pair("a", "x")]);
+}
+
+#[test]
 fn whom_the_matter_names_never_gets_the_caller() {
     let mut core = desk(0);
     says(&mut core, 0, "x", OperatorState::Ready);
