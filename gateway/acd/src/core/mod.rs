@@ -54,8 +54,8 @@ enum Timer {
 
 /// All queues of a site and all its operators.
 ///
-/// Every input takes `now` in milliseconds; times never need to be in step with anything else. A clock set back
-/// makes deadlines late, nothing worse.
+/// Every input takes `now` in milliseconds; times never need to be in step with anything else. Of a clock that is
+/// set the machine is told ([`Self::clock_set`]), or every deadline would be off by as much.
 #[derive(Debug)]
 pub struct Core {
     queues: Vec<Queue>,

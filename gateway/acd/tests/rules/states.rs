@@ -1,6 +1,6 @@
 //! Operators' states, rings and talks.
 
-use hotline_acd::{Decline, Entry, Lane, OperatorState, Refused, Standing};
+use hotline_acd::{Core, Decline, Entry, Lane, OperatorState, Refused, Standing};
 
 use crate::{desk, enters, offers, pair, says, says_with, state, withdrawn};
 
@@ -368,4 +368,27 @@ fn a_call_that_ends_without_a_word_of_its_driver_frees_everybody() {
     core.ended(3, "a");
     assert_eq!(state(&core, "x"), OperatorState::Ready);
     core.ended(4, "a");
+}
+
+#[test]
+fn a_clock_that_is_set_changes_nobodys_ring_wrap_up_or_pause() {
+    for by in [-3_600_000, 3_600_000] {
+        let mut core = desk(30_000);
+        let due = |core: &Core| core.poll_timeout().unwrap() - by;
+        says(&mut core, 0, "x", OperatorState::Ready);
+        enters(&mut core, 1, "a");
+        core.clock_set(by);
+        assert_eq!(due(&core), 20_001, "the ring's limit");
+        core.connected(by + 2, "a", "x");
+        core.released(by + 3, "a", "x");
+        core.clock_set(-by);
+        core.clock_set(by);
+        assert_eq!(due(&core), 30_003, "话后");
+        core.handle_timeout(by + 30_003);
+        enters(&mut core, by + 30_004, "b");
+        core.declined(by + 30_005, "b", "x", Decline::NoRoom);
+        core.clock_set(-by);
+        core.handle_timeout(32_005);
+        assert_eq!(offers(&mut core), [pair("a", "x"), pair("b", "x"), pair("b", "x")]);
+    }
 }

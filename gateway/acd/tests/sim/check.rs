@@ -61,6 +61,14 @@ impl Check {
         }
     }
 
+    pub(crate) fn clock_set(&mut self, by: i64) {
+        self.timer = self.timer.map(|at| at + by);
+        self.restarted_at += by;
+        self.beside.values_mut().for_each(|at| *at += by);
+        let idle = std::mem::take(&mut self.idle);
+        self.idle = idle.into_iter().map(|((c, o, since), at)| ((c, o, since + by), at + by)).collect();
+    }
+
     fn unring(&mut self, call: &str, but: Option<&str>) {
         self.rings.retain(|operator, of| of != call || Some(operator.as_str()) == but);
         self.offers.retain(|(of, operator)| of != call || Some(operator.as_str()) == but);

@@ -33,6 +33,7 @@ pub(crate) enum Event {
     Supervisor,
     Timer(i64),
     Kill,
+    ClockSet(i64),
     NodeDies(usize),
     NodeMissed(usize),
     NodeBack(usize),
@@ -90,6 +91,7 @@ pub(crate) struct Tally {
     pub(crate) kills: u64,
     pub(crate) nodes_lost: u64,
     pub(crate) dropped: u64,
+    pub(crate) clock_sets: u64,
     pub(crate) set_aside: u64,
     pub(crate) too_long: u64,
 }
@@ -107,6 +109,7 @@ impl Tally {
         self.kills += o.kills;
         self.nodes_lost += o.nodes_lost;
         self.dropped += o.dropped;
+        self.clock_sets += o.clock_sets;
         self.set_aside += o.set_aside;
         self.too_long += o.too_long;
     }
@@ -189,6 +192,10 @@ impl World {
             let after = world.rng.random_range(10_000..2_000_000);
             world.at(after, Event::Kill);
         }
+        for _ in 0..world.rng.random_range(0..3) {
+            let (after, by) = (world.rng.random_range(0..2_000_000), world.rng.random_range(-4_000_000..4_000_000));
+            world.at(after, Event::ClockSet(by));
+        }
         if world.rng.random_bool(0.5) {
             let (after, node) = (world.rng.random_range(60_000..1_500_000), world.rng.random_range(0..2));
             world.at(after, Event::NodeDies(node));
@@ -253,6 +260,7 @@ impl World {
             Event::Timer(at) => self.check.timer = self.check.timer.filter(|t| *t != at),
             Event::Kill if self.rng.random_bool(0.5) => self.dying = true,
             Event::Kill => self.kill(),
+            Event::ClockSet(by) => self.clock_set(by),
             Event::NodeDies(node) => self.node_dies(node),
             Event::NodeMissed(node) => self.node_missed(node),
             Event::NodeBack(node) => self.node_back(node),
@@ -359,6 +367,25 @@ impl World {
         c.heard_driver = c.heard_driver.max(self.now + delay);
         let after = c.heard_driver - self.now;
         self.at(after, event(call, person));
+    }
+
+    /// The wall clock jumps; everything takes as long as it did.
+    fn clock_set(&mut self, by: i64) {
+        self.tally.clock_sets += 1;
+        self.now += by;
+        let events = std::mem::take(&mut self.events).into_iter();
+        self.events = events
+            .map(|Reverse((at, n, event))| {
+                let event = if let Event::Timer(at) = event { Event::Timer(at + by) } else { event };
+                Reverse((at + by, n, event))
+            })
+            .collect();
+        for c in self.calls.values_mut() {
+            c.heard_core += by;
+            c.heard_driver += by;
+        }
+        self.check.clock_set(by);
+        self.core.clock_set(by);
     }
 
     /// The task that owns the machine dies; a new one begins from the rows.
