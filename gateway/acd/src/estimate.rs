@@ -64,6 +64,13 @@ impl Estimator {
         }
     }
 
+    /// The clock was set by so much.
+    pub(crate) fn clock_set(&mut self, by_ms: i64) {
+        for at in [&mut self.last_start, &mut self.busy_since] {
+            *at = at.map(|at| at + by_ms);
+        }
+    }
+
     /// Place × gap in milliseconds; 0 while nothing was measured.
     #[must_use]
     pub fn product(&self, place: usize) -> i64 {

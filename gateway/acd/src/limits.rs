@@ -16,6 +16,8 @@ pub const ENGAGED_MAX: usize = 8;
 pub const RING_GRACE_MS: i64 = 5_000;
 /// A phone that couldn't be rung for want of room here is tried again after so long
 pub const NO_ROOM_PAUSE_MS: i64 = 2_000;
+/// A caller waits so long for somebody else while one who declined them is back at work; then anybody will do
+pub const DECLINED_MS: i64 = 30_000;
 /// A phone that failed is tried again after so long
 pub const DEVICE_PAUSE_MS: i64 = 2_000;
 /// 话后 ends at the latest so long after the talk, however often it is extended

@@ -224,7 +224,7 @@ pub struct Entry {
     pub skills: Vec<String>,
     /// Who served this citizen within a day.
     pub prefer: Option<String>,
-    /// Who sent them on or declined them: not to them again, unless nobody else is left.
+    /// Who sent them on or declined them: not to them again, unless nobody else comes soon, or for too long.
     pub declined: Vec<String>,
     /// Whom the matter names (回避): never.
     pub barred: Vec<String>,

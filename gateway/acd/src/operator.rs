@@ -106,6 +106,11 @@ impl Operator {
         self.registered && self.state.is_of_a_call() && self.next.as_ref().is_none_or(|n| n.0 == OperatorState::Ready)
     }
 
+    /// At work with a phone, and not about to leave: may be offered a call soon.
+    pub(crate) fn comes_soon(&self) -> bool {
+        self.returns_soon() || (self.registered && self.state == OperatorState::Ready)
+    }
+
     /// The least of their levels in what is asked for.
     pub(crate) fn level(&self, mut skills: u64) -> u8 {
         let mut least = u8::MAX;

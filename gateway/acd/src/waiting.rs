@@ -36,6 +36,8 @@ pub struct Waiting {
     pub(crate) needs_at: i64,
     pub(crate) declined: Vec<u32>,
     pub(crate) barred: Vec<u32>,
+    /// Who declined and is back at work may be asked again then.
+    pub(crate) again_at: Option<i64>,
     /// Waits for this operator until then.
     pub(crate) prefer: Option<(u32, i64)>,
     pub(crate) ringing: Option<u32>,
@@ -64,6 +66,7 @@ impl Waiting {
             needs_at: 0,
             declined,
             barred: Vec::new(),
+            again_at: None,
             prefer: None,
             ringing: None,
             told: 0,

@@ -1,7 +1,7 @@
 //! The task that owns all queues: the only place their state changes, so no lock and no race.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use hotline_acd::{Core, Effect, QueueSettings};
 use tokio::sync::{Mutex, broadcast, mpsc};
@@ -16,6 +16,9 @@ use crate::clock::now_ms;
 const RESTART_PAUSE: Duration = Duration::from_millis(50);
 /// Drivers that ended without a word are looked for so often.
 const SWEEP: Duration = Duration::from_secs(5);
+
+/// A wall clock that is off by more than this from the time that went by was set.
+const CLOCK_STEP_MS: i64 = 1_000;
 
 /// One thing to do to the machine.
 pub(super) type Job = Box<dyn FnOnce(i64, &mut Core) + Send>;
@@ -48,35 +51,72 @@ async fn run(shared: Arc<Shared>, jobs: Arc<Mutex<mpsc::Receiver<Job>>>) {
         // The configuration was judged: this can't be, and without queues there is nothing to own.
         Err(e) => return error!(error = %e, "queues"),
     };
-    let mut owner = Owner { core, shared };
+    let mut owner = Owner { core, shared, clock: Clock { wall: now_ms(), at: Instant::now() } };
     owner.rebuild();
     let mut sweep = tokio::time::interval(SWEEP);
     loop {
+        let now = owner.now();
         let deadline = owner.core.poll_timeout();
         let sleep = async {
             match deadline {
-                Some(at) => tokio::time::sleep(Duration::from_millis(u64::try_from(at - now_ms()).unwrap_or(0))).await,
+                Some(at) => tokio::time::sleep(Duration::from_millis(u64::try_from(at - now).unwrap_or(0))).await,
                 None => std::future::pending().await,
             }
         };
         tokio::select! {
             job = jobs.recv() => match job {
-                Some(job) => job(now_ms(), &mut owner.core),
+                Some(job) => {
+                    let now = owner.now();
+                    job(now, &mut owner.core);
+                }
                 None => return,
             },
-            () = sleep => owner.core.handle_timeout(now_ms()),
+            () = sleep => {
+                let now = owner.now();
+                owner.core.handle_timeout(now);
+            }
             _ = sweep.tick() => owner.sweep(),
         }
         owner.carry_out();
     }
 }
 
+/// Wall time, and the moment it was read at.
+struct Clock {
+    wall: i64,
+    at: Instant,
+}
+
+impl Clock {
+    /// By how much the wall clock was set since the last step.
+    fn step(&mut self, wall: i64, at: Instant) -> Option<i64> {
+        let passed = i64::try_from(at.saturating_duration_since(self.at).as_millis()).unwrap_or(i64::MAX);
+        let by = wall.saturating_sub(self.wall.saturating_add(passed));
+        (by.abs() > CLOCK_STEP_MS).then(|| {
+            *self = Self { wall, at };
+            by
+        })
+    }
+}
+
 struct Owner {
     core: Core,
     shared: Arc<Shared>,
+    clock: Clock,
 }
 
 impl Owner {
+    /// Wall time. If it was set meanwhile, so are all of the machine's times: a step ends no ring and no 话后.
+    fn now(&mut self) -> i64 {
+        let wall = now_ms();
+        if let Some(by_ms) = self.clock.step(wall, Instant::now()) {
+            warn!(by_ms, "系统时间被调整 / the system clock was set: the queues' deadlines move along");
+            self.core.clock_set(by_ms);
+            self.carry_out();
+        }
+        wall
+    }
+
     fn rebuild(&mut self) {
         let (operators, callers) = {
             let kept = self.shared.mirror.lock();
@@ -162,5 +202,21 @@ impl Owner {
             warn!(call, "caller's driver is gone: removed from the queue");
             self.core.ended(now_ms(), call);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_was_set_is_told_from_time_going_by() {
+        let at = Instant::now();
+        let after = |s| at + Duration::from_secs(s);
+        let mut clock = Clock { wall: 1_000_000, at };
+        assert_eq!(clock.step(1_060_400, after(60)), None, "slewed");
+        assert_eq!(clock.step(4_661_000, after(61)), Some(3_600_000));
+        assert_eq!(clock.step(4_662_000, after(62)), None, "told once");
+        assert_eq!(clock.step(1_063_000, after(63)), Some(-3_600_000));
     }
 }

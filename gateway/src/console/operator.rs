@@ -83,8 +83,7 @@ pub(crate) async fn set_state(
     if for_leaders && !user.has(&[Role::Leader]) {
         return Err(ApiError::forbidden("该队列只由值班长受理 / only shift leaders serve this queue"));
     }
-    let registered = !api.sv.sip.bindings(&who.sip_user).is_empty();
-    let profile = profile(&api.sv, user.0.id, queues.clone(), registered).await?;
+    let mut profile = profile(&api.sv, user.0.id, queues.clone(), false).await?;
     let brief = duty::Brief::of(&api, &user, form.state).await?;
     // One at a time: two people can't both leave because the other stays.
     let turn = match &brief {
@@ -96,6 +95,9 @@ pub(crate) async fn set_state(
         None => None,
     };
     api.sv.store.operator_seat_set(user.0.id, &queues, now_ms()).await?;
+    // Last: a phone often registers at the same moment.
+    let registered = !api.sv.sip.bindings(&who.sip_user).is_empty();
+    profile.registered = registered;
     let standing = api
         .sv
         .acd

@@ -54,8 +54,8 @@ enum Timer {
 
 /// All queues of a site and all its operators.
 ///
-/// Every input takes `now` in milliseconds; times never need to be in step with anything else. A clock set back
-/// makes deadlines late, nothing worse.
+/// Every input takes `now` in milliseconds; times never need to be in step with anything else. Of a clock that is
+/// set the machine is told ([`Self::clock_set`]), or every deadline would be off by as much.
 #[derive(Debug)]
 pub struct Core {
     queues: Vec<Queue>,
@@ -107,8 +107,8 @@ impl Core {
         })
     }
 
-    /// A caller joins. One who waits already keeps their place, in the better of both lanes; in another queue if that
-    /// is asked for.
+    /// A caller joins. One who waits already keeps their place, in the better of both lanes, with the wishes and
+    /// exclusions of both entries; in another queue if that is asked for.
     ///
     /// # Errors
     /// [`Refused::NoQueue`], [`Refused::Full`], [`Refused::Closed`]; the last two never for who `returns`, the last
@@ -116,8 +116,7 @@ impl Core {
     pub fn enter(&mut self, now: i64, entry: Entry) -> Result<(), Refused> {
         let queue = self.queue_names.find(&entry.queue).ok_or_else(|| Refused::NoQueue(entry.queue.clone()))?;
         if let Some(key) = self.calls.get(entry.call.as_str()).copied() {
-            self.enter_again(now, key, queue, &entry);
-            return Ok(());
+            return self.enter_again(now, key, queue, entry);
         }
         let of = &self.queues[queue as usize];
         if !entry.returns && !of.open && entry.lane != Lane::Red {
@@ -131,7 +130,7 @@ impl Core {
         let barred = barred.ok_or(Refused::Full)?;
         // Whoever talked with them doesn't any more.
         if let Some(operator) = self.talks.get(entry.call.as_str()).copied() {
-            self.end_talk(now, operator);
+            self.end_talk(now, &entry.call, operator);
         }
         let key = self.add(now, queue, entry, barred);
         self.match_up(now);
@@ -177,19 +176,47 @@ impl Core {
         self.line.change(key, |w| w.guess = Some((place, product)));
     }
 
-    fn enter_again(&mut self, now: i64, key: u32, queue: u32, entry: &Entry) {
+    fn enter_again(&mut self, now: i64, key: u32, queue: u32, entry: Entry) -> Result<(), Refused> {
+        let barred: Option<Vec<u32>> = entry.barred.iter().map(|id| self.people.intern(id)).collect();
+        let barred = barred.ok_or(Refused::Full)?;
+        let declined: Vec<u32> = entry.declined.iter().filter_map(|id| self.people.intern(id)).collect();
+        let asked = entry.skills.iter().filter_map(|s| self.skills.intern(s)).fold(0, |bits, s| bits | 1_u64 << s);
         if self.line.get(key).is_some_and(|w| w.queue != queue) {
             self.requeue(now, key, queue);
+        }
+        // Nobody the matter names goes on ringing.
+        let rings = self.line.get(key).and_then(|w| w.ringing).filter(|o| barred.contains(o));
+        if let Some(operator) = rings {
+            self.let_go(operator, "");
+            self.back_to_work(now, operator);
+        }
+        let Some(w) = self.line.get(key) else { return Ok(()) };
+        let (wanted, waited) = (w.wanted | asked, now - w.entered_at);
+        let needs = self.queues[queue as usize].needs(queue, wanted, waited);
+        let mut of_both = (*w.entry).clone();
+        of_both.barred.extend(entry.barred);
+        of_both.skills.extend(entry.skills);
+        for list in [&mut of_both.barred, &mut of_both.skills] {
+            list.sort_unstable();
+            list.dedup();
         }
         let head = if entry.returns { Some(self.head_next + 1) } else { None };
         self.change(key, |w| {
             w.lane = w.lane.min(entry.lane);
+            (w.wanted, w.needs, w.needs_at) = (wanted, needs, now);
+            for (list, more) in [(&mut w.barred, barred), (&mut w.declined, declined)] {
+                list.extend(more);
+                list.sort_unstable();
+                list.dedup();
+            }
+            w.entry = Arc::new(of_both);
             if let Some(place) = head.filter(|_| !w.head) {
                 (w.head, w.place) = (true, place);
             }
         });
         self.head_next = head.unwrap_or(self.head_next);
         self.match_up(now);
+        Ok(())
     }
 
     /// A caller is gone, for whatever reason; an operator whose phone rings for them is free again.
@@ -311,6 +338,10 @@ impl Core {
 
     /// Offers whom there is to offer. Costs nothing while nobody waits or nobody is free.
     fn match_up(&mut self, now: i64) {
+        if self.operators.free.is_empty() || self.line.open.is_empty() {
+            return;
+        }
+        self.second_chances(now);
         let mut scratch = std::mem::take(&mut self.scratch);
         assign(now, &self.line, &self.operators, &mut scratch);
         for (caller, operator) in scratch.pairs.drain(..) {

@@ -20,20 +20,21 @@ impl Core {
                 self.back_to_work(now, operator);
             }
         }
-        let talking: Vec<u32> = self
+        let talking: Vec<(Arc<str>, u32)> = self
             .operators
             .iter()
             .filter(|(_, o)| o.state == OperatorState::Talking && *o.call_node == *node)
-            .map(|(key, _)| key)
+            .filter_map(|(key, o)| Some((o.call.clone()?, key)))
             .collect();
-        for key in talking {
-            self.end_talk(now, key);
+        for (call, key) in talking {
+            self.end_talk(now, &call, key);
         }
         let theirs: Vec<u32> =
             self.operators.iter().filter(|(_, o)| o.profile.node == node).map(|(key, _)| key).collect();
         for key in theirs {
             let state = self.operators.get(key).map(|o| o.state);
             self.let_go(key, "");
+            self.talks.retain(|_, of| *of != key);
             self.update(now, key, |o| {
                 o.registered = false;
                 let mut profile = (*o.profile).clone();

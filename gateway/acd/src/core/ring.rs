@@ -10,8 +10,9 @@ use crate::model::{Decline, OperatorState};
 impl Core {
     /// The operator's phone answered: the caller waits no longer. What the call's driver says holds, whatever was
     /// believed before: who had the caller until now is free, and whom this operator's phone rang for waits again.
+    /// An operator who talks in another call has both then, and is free once both are over.
     pub fn connected(&mut self, now: i64, call: &str, operator: &str) {
-        let operator = self.people.find(operator).filter(|key| self.operators.get(*key).is_some());
+        let operator = self.people.intern(operator);
         let gone = self.take(now, call, true);
         let mut queue = gone.as_ref().map(|w| w.queue);
         let mut node = gone.as_ref().map(|w| Arc::clone(&w.node));
@@ -26,10 +27,13 @@ impl Core {
             if let Some(o) = self.operators.get(other) {
                 (queue, node) = (queue.or(o.queue), node.or_else(|| Some(Arc::clone(&o.call_node))));
             }
-            self.end_talk(now, other);
+            self.end_talk(now, call, other);
         }
         if let Some(operator) = operator {
-            self.let_go(operator, call);
+            let aside = self.talk_of(operator).filter(|c| **c != *call);
+            if aside.is_none() {
+                self.let_go(operator, call);
+            }
             let call: Arc<str> = call.into();
             self.talks.insert(Arc::clone(&call), operator);
             self.update(now, operator, |o| {
@@ -41,6 +45,10 @@ impl Core {
                 o.state = OperatorState::Talking;
                 o.reason = "".into();
                 o.engaged.retain(|c| *c != call);
+                // Their phone took a second call: the first still lies there until its driver says otherwise.
+                if let Some(aside) = aside.filter(|_| o.engaged.len() < ENGAGED_MAX) {
+                    o.engaged.push(aside);
+                }
                 o.call = Some(call);
                 o.queue = queue.or(o.queue);
                 o.call_node = node.unwrap_or_default();
@@ -49,6 +57,12 @@ impl Core {
             });
         }
         self.match_up(now);
+    }
+
+    /// The call they talk in.
+    fn talk_of(&self, operator: u32) -> Option<Arc<str>> {
+        let call = self.operators.get(operator)?.call.clone()?;
+        (self.talks.get(&call) == Some(&operator)).then_some(call)
     }
 
     /// Whatever else this operator's phone is believed to do, it doesn't.
@@ -135,7 +149,6 @@ impl Core {
                 o.pause_until = None;
             }
         });
-        self.second_chances();
     }
 
     /// A talk is over: 话后, then ready. About another call than the one at hand it changes nothing.
@@ -143,7 +156,7 @@ impl Core {
         if let Some(operator) = self.people.find(operator)
             && self.talks.get(call) == Some(&operator)
         {
-            self.end_talk(now, operator);
+            self.end_talk(now, call, operator);
         }
         self.match_up(now);
     }
@@ -154,7 +167,7 @@ impl Core {
             self.back_to_work(now, operator);
         }
         if let Some(operator) = self.talks.get(call).copied() {
-            self.end_talk(now, operator);
+            self.end_talk(now, call, operator);
         }
         let engaged: Vec<u32> =
             self.operators.iter().filter(|(_, o)| o.engaged.iter().any(|c| **c == *call)).map(|(key, _)| key).collect();
@@ -164,10 +177,13 @@ impl Core {
         self.match_up(now);
     }
 
-    pub(super) fn end_talk(&mut self, now: i64, operator: u32) {
+    pub(super) fn end_talk(&mut self, now: i64, call: &str, operator: u32) {
+        self.talks.remove(call);
         let Some(o) = self.operators.get(operator) else { return };
-        if let Some(call) = o.call.clone() {
-            self.talks.remove(&call);
+        // One they were called away from: the talk at hand goes on.
+        if o.call.as_deref() != Some(call) {
+            self.update(now, operator, |o| o.engaged.retain(|c| **c != *call));
+            return;
         }
         let wrap_ms = o.queue.map_or(0, |q| self.queues[q as usize].settings.wrap_ms);
         if o.next.is_some() || wrap_ms == 0 {
@@ -190,7 +206,6 @@ impl Core {
             o.next_is_forced = false;
             (o.state, o.reason) = o.next.take().unwrap_or_else(|| (OperatorState::Ready, "".into()));
         });
-        self.second_chances();
     }
 
     /// The operator's phone is used in a call that isn't theirs, as guest or consulted colleague: no call is offered
@@ -214,7 +229,8 @@ impl Core {
 
     /// The guest or consultation leg is gone.
     pub fn disengaged(&mut self, now: i64, call: &str, operator: &str) {
-        if let Some(operator) = self.people.find(operator) {
+        // A talk of their own ends otherwise.
+        if let Some(operator) = self.people.find(operator).filter(|key| self.talks.get(call) != Some(key)) {
             self.update(now, operator, |o| o.engaged.retain(|c| **c != *call));
         }
         self.match_up(now);

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 
 use super::Core;
-use crate::limits::SKILLS_MAX;
+use crate::assign::fits;
+use crate::limits::{DECLINED_MS, ENGAGED_MAX, SKILLS_MAX};
 use crate::model::{OperatorRef, OperatorState, Profile, Refused, Standing};
 use crate::operator::Operator;
+use crate::waiting::Waiting;
 
 impl Core {
     /// The operator asks for a state. During a ring or talk it takes effect afterwards, unless a supervisor already
@@ -35,7 +37,6 @@ impl Core {
                 (o.state, o.reason) = (state, reason.into());
             }
         });
-        self.second_chances();
         self.match_up(now);
         Ok(self.standing(key))
     }
@@ -65,7 +66,6 @@ impl Core {
                 o.call = None;
                 (o.state, o.reason) = (state, reason.into());
             });
-            self.second_chances();
         }
         self.match_up(now);
         Ok(self.standing(key))
@@ -78,10 +78,15 @@ impl Core {
         })
     }
 
-    /// Name, phone, queues and skills as of now.
-    pub(super) fn know(&mut self, now: i64, key: u32, who: OperatorRef, profile: Profile) {
+    /// Name, phone, queues and skills as of now. A phone known to be registered stays so: what was read of it before
+    /// it registered may arrive later, and [`Self::registered`] tells of its end.
+    pub(super) fn know(&mut self, now: i64, key: u32, who: OperatorRef, mut profile: Profile) {
         if self.operators.get(key).is_none() {
-            self.operators.put(key, Operator::new(now, Arc::new(who.clone())));
+            let mut operator = Operator::new(now, Arc::new(who.clone()));
+            // A talk may have been handed to them before they signed in.
+            let talks = self.talks.iter().filter(|(_, of)| **of == key).map(|(call, _)| Arc::clone(call));
+            operator.engaged = talks.take(ENGAGED_MAX).collect();
+            self.operators.put(key, operator);
         }
         let queues = profile.queues.iter().filter_map(|q| self.queue_names.find(q)).fold(0, |b, q| b | 1_u64 << q);
         let mut levels = [0; SKILLS_MAX];
@@ -94,6 +99,7 @@ impl Core {
             }
         }
         self.update(now, key, |o| {
+            profile.registered |= o.registered && o.who.sip_user == who.sip_user;
             o.registered = profile.registered;
             (o.queues, o.skills, o.levels) = (queues, skills, levels);
             o.who = Arc::new(who);
@@ -149,27 +155,37 @@ impl Core {
         self.match_up(now);
     }
 
-    /// Callers everybody declined who could take them may be offered once more to those who came back to work.
-    /// Whom the matter names stays out.
-    pub(super) fn second_chances(&mut self) {
-        let lonely: Vec<u32> = self
-            .line
-            .open
-            .iter()
-            .filter_map(|(_, key)| Some((*key, self.line.get(*key)?)))
-            .filter(|(_, w)| !w.declined.is_empty() && !self.somebody_else(w))
-            .map(|(key, _)| key)
-            .collect();
-        for key in lonely {
-            let back: Vec<u32> = self.operators.free.iter().map(|(_, o)| *o).collect();
-            self.change(key, |w| w.declined.retain(|o| !back.contains(o)));
+    /// Callers who were declined by everybody who comes soon may be offered at once to those who came back to work;
+    /// the others wait for somebody else first, [`DECLINED_MS`] at most. Whom the matter names stays out.
+    pub(super) fn second_chances(&mut self, now: i64) {
+        let refused: Vec<u32> =
+            self.line.open.iter().map(|(_, key)| *key).filter(|key| self.was_declined_by_the_free(*key)).collect();
+        for key in refused {
+            let Some(w) = self.line.get(key) else { continue };
+            if !self.somebody_else(w) {
+                self.forgive(key);
+            } else if w.again_at.is_none() {
+                self.change(key, |w| w.again_at = Some(now + DECLINED_MS));
+            }
         }
     }
 
-    /// There is an operator at work, or who may come back to it, who neither declined nor is barred.
-    fn somebody_else(&self, w: &crate::waiting::Waiting) -> bool {
-        self.operators
-            .iter()
-            .any(|(key, o)| o.state != OperatorState::Off && crate::assign::fits(o, w.needs) && !w.excludes(key))
+    fn was_declined_by_the_free(&self, key: u32) -> bool {
+        self.line.get(key).is_some_and(|w| {
+            w.declined.iter().any(|d| self.operators.get(*d).is_some_and(|o| o.is_free() && fits(o, w.needs)))
+        })
+    }
+
+    /// Who is at work may be asked again.
+    fn forgive(&mut self, key: u32) {
+        let Some(w) = self.line.get(key) else { return };
+        let away = |o: &u32| self.operators.get(*o).is_none_or(|o| !o.comes_soon());
+        let declined: Vec<u32> = w.declined.iter().copied().filter(away).collect();
+        self.change(key, |w| (w.declined, w.again_at) = (declined, None));
+    }
+
+    /// There is an operator who comes soon and neither declined nor is barred.
+    fn somebody_else(&self, w: &Waiting) -> bool {
+        self.operators.iter().any(|(key, o)| o.comes_soon() && fits(o, w.needs) && !w.excludes(key))
     }
 }

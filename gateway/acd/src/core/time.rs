@@ -34,6 +34,42 @@ impl Core {
         self.match_up(now);
     }
 
+    /// The clock was set by so much, forwards or (negative) backwards: nobody's ring, talk, wait or 话后 is longer or
+    /// shorter for it. From now on `now` is of the new time.
+    pub fn clock_set(&mut self, by_ms: i64) {
+        let set = |at: &mut Option<i64>| *at = at.map(|at| at + by_ms);
+        for o in self.operators.all.iter_mut().flatten() {
+            for at in [&mut o.since, &mut o.idle_since, &mut o.wrap_limit] {
+                *at += by_ms;
+            }
+            for at in [&mut o.ring_until, &mut o.wrap_until, &mut o.pause_until, &mut o.free_as, &mut o.timer_at] {
+                set(at);
+            }
+        }
+        for w in self.line.all.iter_mut().flatten() {
+            w.entered_at += by_ms;
+            w.needs_at += by_ms;
+            w.prefer = w.prefer.map(|(who, until)| (who, until + by_ms));
+            for at in [&mut w.announce_at, &mut w.again_at, &mut w.timer_at] {
+                set(at);
+            }
+        }
+        let (timers, free) = (std::mem::take(&mut self.timers), std::mem::take(&mut self.operators.free));
+        self.timers = timers.into_iter().map(|(at, timer)| (at + by_ms, timer)).collect();
+        self.operators.free = free.into_iter().map(|(at, key)| (at + by_ms, key)).collect();
+        for queue in &mut self.queues {
+            queue.estimator.clock_set(by_ms);
+        }
+        let operators: Vec<u32> = self.operators.iter().map(|(key, _)| key).collect();
+        let rows = operators.into_iter().filter_map(|key| self.operator_row(key));
+        let rows: Vec<Effect> = rows.map(|row| Effect::Operator { row: Box::new(row), state: false }).collect();
+        self.effects.extend(rows);
+        let callers: Vec<u32> = self.line.iter().map(|(key, _)| key).collect();
+        let rows = callers.into_iter().filter_map(|key| self.caller_row(key));
+        let rows: Vec<Effect> = rows.map(|row| Effect::Caller(Box::new(row))).collect();
+        self.effects.extend(rows);
+    }
+
     fn operator_due(&mut self, now: i64, key: u32) {
         let Some(o) = self.operators.get(key) else { return };
         let is_due = |at: Option<i64>| at.is_some_and(|at| at <= now);
@@ -76,12 +112,17 @@ impl Core {
         let new = told & !w.told;
         let announce = w.announce_at.filter(|at| *at <= now).is_some();
         let next = of.settings.announce_ms.map(|(_, every)| now + every.max(1_000));
+        let again = w.again_at.is_some_and(|at| at <= now);
         let (call, red, ringing) = (Arc::clone(&w.call), w.lane == Lane::Red, w.ringing.is_some());
         self.change(key, |w| {
             (w.needs, w.needs_at, w.told) = (needs, now, told);
             w.prefer = w.prefer.filter(|(_, until)| *until > now);
             if announce {
                 w.announce_at = next;
+            }
+            if again {
+                w.declined.clear();
+                w.again_at = None;
             }
         });
         if new & TOLD_OVERFLOW != 0 {
@@ -96,7 +137,6 @@ impl Core {
         {
             self.effects.push_back(Effect::Announce { call, position, estimate_ms });
         }
-        self.second_chances();
     }
 
     /// The next moment at which time alone changes something for a caller.
@@ -111,6 +151,7 @@ impl Core {
             told(TOLD_TOO_LONG, of.settings.wait_max_ms),
             w.prefer.map(|(_, until)| until),
             w.announce_at,
+            w.again_at,
         ]
         .into_iter()
         .flatten()

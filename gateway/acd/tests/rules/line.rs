@@ -2,7 +2,7 @@
 
 use hotline_acd::{Core, Effect, Entry, Lane, Move, OperatorState, QueueSettings, Refused, Widen};
 
-use crate::{desk, enters, offers, pair, says, says_with, settings, state};
+use crate::{desk, enters, offers, pair, says, says_with, settings, state, withdrawn};
 
 #[test]
 fn one_caller_entered_twice_waits_once() {
@@ -11,6 +11,25 @@ fn one_caller_entered_twice_waits_once() {
     enters(&mut core, 2, "a");
     assert_eq!(core.waiting("main"), 1);
     assert_eq!(core.position("a"), Some((1, None)));
+}
+
+#[test]
+fn who_joins_again_keeps_the_exclusions_and_wishes_of_both_entries() {
+    let mut core = desk(0);
+    says(&mut core, 0, "x", OperatorState::Ready);
+    enters(&mut core, 1, "a");
+    let again =
+        Entry { barred: vec!["x".into()], skills: vec!["english".into()], ..Entry::new("a", "main", Lane::Red) };
+    core.enter(2, again).unwrap();
+    assert_eq!(state(&core, "x"), OperatorState::Ready, "rung no longer");
+    assert_eq!(withdrawn(&mut core), [pair("a", "x")]);
+    enters(&mut core, 3, "a");
+    says(&mut core, 4, "y", OperatorState::Ready);
+    assert!(offers(&mut core).is_empty(), "x is named by the matter, y lacks the skill");
+    core.set_skills(5, "x", vec![("english".into(), 5)]);
+    assert!(offers(&mut core).is_empty());
+    core.set_skills(6, "y", vec![("english".into(), 5)]);
+    assert_eq!(offers(&mut core), [pair("a", "y")]);
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Operators' states, rings and talks.
 
-use hotline_acd::{Decline, Entry, Lane, OperatorState, Refused, Standing};
+use hotline_acd::{Core, Decline, Entry, Lane, OperatorState, Refused, Standing};
 
 use crate::{desk, enters, offers, pair, says, says_with, state, withdrawn};
 
@@ -68,15 +68,119 @@ fn ready_asked_for_while_it_rings_does_not_bring_the_same_caller_back_at_once() 
 }
 
 #[test]
-fn a_declined_caller_is_not_left_when_everybody_else_signs_out() {
+fn a_declined_caller_waits_for_who_comes_soon_and_not_for_who_is_away() {
     let mut core = desk(0);
     says(&mut core, 0, "x", OperatorState::Ready);
-    says(&mut core, 1, "y", OperatorState::Break);
+    says(&mut core, 1, "y", OperatorState::Away);
     enters(&mut core, 2, "a");
     core.declined(3, "a", "x", Decline::NoAnswer);
     says(&mut core, 4, "x", OperatorState::Ready);
-    assert_eq!(offers(&mut core), [pair("a", "x")], "y may come back");
-    says(&mut core, 5, "y", OperatorState::Off);
+    assert_eq!(offers(&mut core), [pair("a", "x"), pair("a", "x")], "y may be away all night");
+    says(&mut core, 5, "x", OperatorState::Ready);
+    core.declined(6, "a", "x", Decline::NoAnswer);
+    core.connected(7, "t", "y");
+    says(&mut core, 8, "y", OperatorState::Ready);
+    says(&mut core, 9, "x", OperatorState::Ready);
+    assert!(offers(&mut core).is_empty(), "y comes after the talk");
+    says(&mut core, 10, "y", OperatorState::Off);
+    assert_eq!(offers(&mut core), [pair("a", "x")], "y leaves after the talk");
+}
+
+#[test]
+fn a_declined_caller_waits_for_a_talking_colleague_half_a_minute_at_most() {
+    let mut core = desk(0);
+    says(&mut core, 0, "x", OperatorState::Ready);
+    enters(&mut core, 1, "a");
+    core.declined(2, "a", "x", Decline::NoAnswer);
+    says(&mut core, 3, "y", OperatorState::Off);
+    core.connected(4, "t", "y");
+    says(&mut core, 5, "y", OperatorState::Ready);
+    says(&mut core, 10, "x", OperatorState::Ready);
+    enters(&mut core, 11, "b");
+    assert_eq!(offers(&mut core), [pair("a", "x"), pair("b", "x")]);
+    core.connected(12, "b", "x");
+    core.handle_timeout(30_010);
+    core.released(30_011, "b", "x");
+    assert_eq!(offers(&mut core), [pair("a", "x")], "not everybody who came later first");
+}
+
+#[test]
+fn a_phone_that_comes_back_is_a_second_chance_too() {
+    let mut core = desk(0);
+    says(&mut core, 0, "x", OperatorState::Ready);
+    enters(&mut core, 1, "a");
+    core.declined(2, "a", "x", Decline::NoAnswer);
+    core.registered(3, "x", false);
+    says_with(&mut core, 4, "x", OperatorState::Ready, false, &["main"]);
+    assert_eq!(offers(&mut core), [pair("a", "x")], "the first offer alone");
+    core.registered(5, "x", true);
+    assert_eq!(offers(&mut core), [pair("a", "x")]);
+    core.declined(6, "a", "x", Decline::NoAnswer);
+    core.engaged(7, "t", "x");
+    says(&mut core, 8, "x", OperatorState::Ready);
+    assert!(offers(&mut core).is_empty());
+    core.disengaged(9, "t", "x");
+    assert_eq!(offers(&mut core), [pair("a", "x")]);
+}
+
+#[test]
+fn old_news_of_a_phone_do_not_undo_its_registration() {
+    let mut core = desk(0);
+    says_with(&mut core, 0, "x", OperatorState::Off, false, &["main"]);
+    core.registered(1, "x", true);
+    says_with(&mut core, 2, "x", OperatorState::Ready, false, &["main"]);
+    enters(&mut core, 3, "a");
+    assert_eq!(offers(&mut core), [pair("a", "x")]);
+    core.leave(4, "a");
+    core.registered(5, "x", false);
+    enters(&mut core, 6, "b");
+    assert!(offers(&mut core).is_empty());
+}
+
+#[test]
+fn who_took_a_second_call_is_free_when_both_are_over() {
+    for first in ["a", "b"] {
+        let mut core = desk(0);
+        says(&mut core, 0, "x", OperatorState::Ready);
+        enters(&mut core, 1, "a");
+        core.connected(2, "a", "x");
+        core.engaged(3, "b", "x");
+        core.connected(4, "b", "x");
+        enters(&mut core, 5, "c");
+        core.released(6, first, "x");
+        core.disengaged(7, "a", "x");
+        core.disengaged(7, "b", "x");
+        assert_eq!(offers(&mut core), [pair("a", "x")], "{first} is over, the other call isn't");
+        core.ended(8, "a");
+        core.ended(9, "b");
+        assert_eq!(offers(&mut core), [pair("c", "x")]);
+    }
+}
+
+#[test]
+fn a_call_set_aside_frees_its_operator_when_somebody_else_takes_it_or_it_waits_again() {
+    let mut core = desk(0);
+    says(&mut core, 0, "x", OperatorState::Ready);
+    says(&mut core, 1, "y", OperatorState::Break);
+    core.connected(2, "a", "x");
+    core.connected(3, "b", "x");
+    core.connected(4, "a", "y");
+    assert_eq!(state(&core, "x"), OperatorState::Talking, "in b");
+    core.connected(5, "c", "x");
+    core.enter(6, Entry { returns: true, ..Entry::new("b", "main", Lane::Normal) }).unwrap();
+    core.released(7, "c", "x");
+    assert_eq!(offers(&mut core), [pair("b", "x")]);
+}
+
+#[test]
+fn who_signs_in_during_a_talk_handed_to_them_is_free_after_it() {
+    let mut core = desk(0);
+    core.connected(0, "t", "x");
+    says(&mut core, 1, "x", OperatorState::Ready);
+    enters(&mut core, 2, "a");
+    assert!(offers(&mut core).is_empty());
+    core.released(3, "t", "x");
+    core.handle_timeout(3);
     assert_eq!(offers(&mut core), [pair("a", "x")]);
 }
 
@@ -264,4 +368,27 @@ fn a_call_that_ends_without_a_word_of_its_driver_frees_everybody() {
     core.ended(3, "a");
     assert_eq!(state(&core, "x"), OperatorState::Ready);
     core.ended(4, "a");
+}
+
+#[test]
+fn a_clock_that_is_set_changes_nobodys_ring_wrap_up_or_pause() {
+    for by in [-3_600_000, 3_600_000] {
+        let mut core = desk(30_000);
+        let due = |core: &Core| core.poll_timeout().unwrap() - by;
+        says(&mut core, 0, "x", OperatorState::Ready);
+        enters(&mut core, 1, "a");
+        core.clock_set(by);
+        assert_eq!(due(&core), 20_001, "the ring's limit");
+        core.connected(by + 2, "a", "x");
+        core.released(by + 3, "a", "x");
+        core.clock_set(-by);
+        core.clock_set(by);
+        assert_eq!(due(&core), 30_003, "话后");
+        core.handle_timeout(by + 30_003);
+        enters(&mut core, by + 30_004, "b");
+        core.declined(by + 30_005, "b", "x", Decline::NoRoom);
+        core.clock_set(-by);
+        core.handle_timeout(32_005);
+        assert_eq!(offers(&mut core), [pair("a", "x"), pair("b", "x"), pair("b", "x")]);
+    }
 }

@@ -46,6 +46,10 @@ fn a_thousand_days_of_faults_break_no_rule_of_the_queue() {
         assert!(total.calls > 50_000 && total.talks > 20_000 && total.abandoned > 5_000, "{total:?}");
         assert!(total.kills > 500 && total.nodes_lost > 200 && total.declines > 2_000, "{total:?}");
         assert!(total.withdrawals > 500 && total.transfers > 500 && total.lost_talks > 500, "{total:?}");
+        assert!(
+            total.dropped > 200 && total.clock_sets > 500 && total.set_aside > 200 && total.too_long > 200,
+            "{total:?}"
+        );
     }
 }
 

@@ -1,5 +1,7 @@
 //! What callers, operators, phones and supervisors do.
 
+use std::collections::BTreeSet;
+
 use hotline_acd::{Entry, Lane, Move, OperatorRef, OperatorState, Profile};
 use rand::Rng;
 use rand::rngs::StdRng;
@@ -17,7 +19,8 @@ pub(crate) struct Person {
     registered: bool,
     /// Calls their phone rings for.
     pub(crate) rings: Vec<u32>,
-    pub(crate) talking: Option<u32>,
+    /// Calls they talk in: a phone may take a second one.
+    pub(crate) talking: BTreeSet<u32>,
 }
 
 impl Person {
@@ -36,8 +39,12 @@ impl Person {
             node: rng.random_range(0..2),
             registered: true,
             rings: Vec::new(),
-            talking: None,
+            talking: BTreeSet::new(),
         }
+    }
+
+    pub(crate) fn serves(&self, queue: &str) -> bool {
+        self.queues.iter().any(|q| q == queue)
     }
 
     fn who(&self) -> OperatorRef {
@@ -137,7 +144,7 @@ impl World {
             return;
         }
         self.stop_ring(call);
-        let busy = self.people[person].talking.is_some();
+        let busy = !self.people[person].talking.is_empty();
         match act {
             Act::Answer | Act::AnswerTwice if !busy => {
                 self.say(call, Say::Connected(person));
@@ -164,9 +171,17 @@ impl World {
         c.at = At::Talking(person);
         c.talk += 1;
         let talk = c.talk;
-        self.people[person].talking = Some(call);
+        self.people[person].talking.insert(call);
         self.tally.talks += 1;
         self.at(length, Event::TalkEnds(call, talk));
+    }
+
+    /// On some days nobody gives up before they are told to.
+    pub(crate) fn has_patience(&mut self, call: u32, most: i64) {
+        let patience = self.rng.random_range(500..most);
+        if !self.endless {
+            self.at(patience, Event::Patience(call));
+        }
     }
 
     pub(crate) fn patience(&mut self, call: u32) {
@@ -189,25 +204,26 @@ impl World {
         let Some(c) = self.calls.get(&call).filter(|c| c.talk == talk && self.node_up[c.node]) else { return };
         let At::Talking(person) = c.at else { return };
         let colleague = self.rng.random_range(0..self.people.len());
+        let aside = !self.people[colleague].talking.is_empty();
         let has_colleague = colleague != person
-            && self.people[colleague].talking.is_none()
+            && (!aside || self.rng.random_bool(0.3))
             && self.node_up[self.people[colleague].node]
             && !self.closing;
         match self.rng.random_range(0..100) {
             0..12 => {
                 self.tally.lost_talks += 1;
-                self.people[person].talking = None;
+                self.people[person].talking.remove(&call);
                 self.say(call, Say::Released(person));
                 if let Some(c) = self.calls.get_mut(&call) {
                     c.at = At::Waiting;
                 }
                 self.say(call, Say::Enter { returns: true });
-                let patience = self.rng.random_range(500..120_000);
-                self.at(patience, Event::Patience(call));
+                self.has_patience(call, 120_000);
             }
             12..24 if has_colleague => {
                 self.tally.transfers += 1;
-                self.people[person].talking = None;
+                self.tally.set_aside += u64::from(aside);
+                self.people[person].talking.remove(&call);
                 self.say(call, Say::Released(person));
                 self.say(call, Say::Connected(colleague));
                 self.talk(call, colleague);
@@ -225,7 +241,7 @@ impl World {
     }
 
     fn finish(&mut self, call: u32, person: usize, orderly: bool) {
-        self.people[person].talking = None;
+        self.people[person].talking.remove(&call);
         self.over(call);
         if orderly {
             self.say(call, Say::Released(person));
@@ -293,6 +309,8 @@ impl World {
             5 => {
                 self.check.pulls(&call, &operator);
                 drop(self.core.pull(now, &call, &operator));
+                self.effects();
+                self.check.pulled = false;
             }
             _ => {
                 let open = self.rng.random_bool(0.8);
@@ -308,8 +326,8 @@ impl World {
         let lost: Vec<u32> = self.calls.iter().filter(|(_, c)| c.node == node).map(|(k, _)| *k).collect();
         for call in lost {
             self.over(call);
-            for p in self.people.iter_mut().filter(|p| p.talking == Some(call)) {
-                p.talking = None;
+            for p in &mut self.people {
+                p.talking.remove(&call);
             }
         }
         let after = self.rng.random_range(0..5_000);
@@ -318,7 +336,11 @@ impl World {
 
     pub(crate) fn node_missed(&mut self, node: usize) {
         self.core.node_lost(self.now, NODES[node]);
+        for p in self.people.iter().filter(|p| p.node == node) {
+            self.check.phone_lost(&format!("o{}", p.id));
+        }
         let lost: Vec<String> = self.calls.iter().filter(|(_, c)| c.node == node).map(|(k, _)| name(*k)).collect();
+        lost.iter().for_each(|call| self.check.heard(call, &Say::Ended));
         self.core.calls_lost(self.now, &lost);
         let after = self.rng.random_range(5_000..60_000);
         self.at(after, Event::NodeBack(node));

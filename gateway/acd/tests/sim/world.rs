@@ -11,6 +11,7 @@ use crate::check::Check;
 use crate::people::Person;
 
 pub(crate) const RING_MS: i64 = 15_000;
+pub(crate) const WAIT_MAX_MS: i64 = 600_000;
 pub(crate) const NODES: [&str; 2] = ["a", "b"];
 
 /// What comes to pass.
@@ -32,6 +33,7 @@ pub(crate) enum Event {
     Supervisor,
     Timer(i64),
     Kill,
+    ClockSet(i64),
     NodeDies(usize),
     NodeMissed(usize),
     NodeBack(usize),
@@ -88,6 +90,10 @@ pub(crate) struct Tally {
     pub(crate) lost_talks: u64,
     pub(crate) kills: u64,
     pub(crate) nodes_lost: u64,
+    pub(crate) dropped: u64,
+    pub(crate) clock_sets: u64,
+    pub(crate) set_aside: u64,
+    pub(crate) too_long: u64,
 }
 
 impl Tally {
@@ -102,6 +108,10 @@ impl Tally {
         self.lost_talks += o.lost_talks;
         self.kills += o.kills;
         self.nodes_lost += o.nodes_lost;
+        self.dropped += o.dropped;
+        self.clock_sets += o.clock_sets;
+        self.set_aside += o.set_aside;
+        self.too_long += o.too_long;
     }
 }
 
@@ -121,6 +131,10 @@ pub(crate) struct World {
     next_offer: u32,
     arrivals_left: u32,
     pub(crate) closing: bool,
+    /// Nobody gives up.
+    pub(crate) endless: bool,
+    /// The machine dies over the next message, which is lost.
+    dying: bool,
 }
 
 pub(crate) fn name(call: u32) -> String {
@@ -132,7 +146,7 @@ pub(crate) fn settings() -> Vec<QueueSettings> {
         waiting_max: 40,
         overflow_ms: Some(60_000),
         overflow_red_ms: Some(10_000),
-        wait_max_ms: Some(600_000),
+        wait_max_ms: Some(WAIT_MAX_MS),
         prefer_ms: 20_000,
         announce_ms: Some((15_000, 30_000)),
         wrap_ms: 20_000,
@@ -165,6 +179,8 @@ impl World {
             next_offer: 0,
             arrivals_left: rng.random_range(40..160),
             closing: false,
+            endless: rng.random_bool(0.2),
+            dying: false,
             rng,
         };
         world.at(0, Event::Arrival);
@@ -175,6 +191,10 @@ impl World {
         for _ in 0..world.rng.random_range(0..3) {
             let after = world.rng.random_range(10_000..2_000_000);
             world.at(after, Event::Kill);
+        }
+        for _ in 0..world.rng.random_range(0..3) {
+            let (after, by) = (world.rng.random_range(0..2_000_000), world.rng.random_range(-4_000_000..4_000_000));
+            world.at(after, Event::ClockSet(by));
         }
         if world.rng.random_bool(0.5) {
             let (after, node) = (world.rng.random_range(60_000..1_500_000), world.rng.random_range(0..2));
@@ -238,7 +258,9 @@ impl World {
             Event::Whim(person) => self.whim(person),
             Event::Supervisor => self.supervise(),
             Event::Timer(at) => self.check.timer = self.check.timer.filter(|t| *t != at),
+            Event::Kill if self.rng.random_bool(0.5) => self.dying = true,
             Event::Kill => self.kill(),
+            Event::ClockSet(by) => self.clock_set(by),
             Event::NodeDies(node) => self.node_dies(node),
             Event::NodeMissed(node) => self.node_missed(node),
             Event::NodeBack(node) => self.node_back(node),
@@ -267,8 +289,7 @@ impl World {
         let c = Call { at: At::Waiting, node, ringing: None, entry, heard_core: 0, heard_driver: 0, talk: 0 };
         self.calls.insert(call, c);
         self.say(call, Say::Enter { returns: false });
-        let patience = self.rng.random_range(500..240_000);
-        self.at(patience, Event::Patience(call));
+        self.has_patience(call, 240_000);
     }
 
     /// The machine hears a driver.
@@ -278,6 +299,11 @@ impl World {
         let Some(c) = self.calls.get(&call) else { return };
         if !self.node_up[c.node] {
             return;
+        }
+        // A caller tries again; of the rest the machine dies over one is lost.
+        if self.dying && !matches!(what, Say::Enter { .. }) {
+            self.tally.dropped += 1;
+            return self.kill();
         }
         self.check.heard(&id, &what);
         match what {
@@ -324,10 +350,11 @@ impl World {
                 Effect::Gone { call, .. } => {
                     self.caller_rows.remove(&*call);
                 }
-                Effect::Moved { .. }
-                | Effect::Overflow { .. }
-                | Effect::WaitedTooLong { .. }
-                | Effect::Announce { .. } => {}
+                Effect::WaitedTooLong { call } => {
+                    self.tally.too_long += 1;
+                    self.at(20, Event::Patience(call[1..].parse().unwrap()));
+                }
+                Effect::Moved { .. } | Effect::Overflow { .. } | Effect::Announce { .. } => {}
             }
         }
     }
@@ -342,8 +369,28 @@ impl World {
         self.at(after, event(call, person));
     }
 
-    /// The task that owns the machine dies, with the message it was at; a new one begins from the rows.
+    /// The wall clock jumps; everything takes as long as it did.
+    fn clock_set(&mut self, by: i64) {
+        self.tally.clock_sets += 1;
+        self.now += by;
+        let events = std::mem::take(&mut self.events).into_iter();
+        self.events = events
+            .map(|Reverse((at, n, event))| {
+                let event = if let Event::Timer(at) = event { Event::Timer(at + by) } else { event };
+                Reverse((at + by, n, event))
+            })
+            .collect();
+        for c in self.calls.values_mut() {
+            c.heard_core += by;
+            c.heard_driver += by;
+        }
+        self.check.clock_set(by);
+        self.core.clock_set(by);
+    }
+
+    /// The task that owns the machine dies; a new one begins from the rows.
     fn kill(&mut self) {
+        self.dying = false;
         self.tally.kills += 1;
         let live: BTreeSet<String> = self
             .calls
@@ -352,7 +399,7 @@ impl World {
             .map(|(k, _)| name(*k))
             .collect();
         self.core = Core::new(settings()).unwrap();
-        self.check.restart(self.now);
+        self.check.restart(self.now, &live);
         let (operators, callers) =
             (self.operator_rows.values().cloned().collect(), self.caller_rows.values().cloned().collect());
         // Rows of callers who are over by now are not of this machine any more.
