@@ -56,13 +56,18 @@ impl PhoneWatch {
         self.heard.contains(&leg)
     }
 
-    /// Nothing comes from a leg any more, or again, or it has ended.
+    /// Nothing comes from a leg any more, or again.
     pub(crate) fn note(&mut self, leg: LegId, is_silent: bool) {
         if is_silent {
             self.silent.insert(leg);
         } else {
             self.silent.remove(&leg);
         }
+    }
+
+    pub(crate) fn forget(&mut self, leg: LegId) {
+        self.silent.remove(&leg);
+        self.heard.remove(&leg);
     }
 
     /// `expected`: whom one should hear now, and for how long they may be silent. The time runs anew when that

@@ -208,7 +208,8 @@ impl Engine {
 impl Leg {
     /// Consent may run out (RFC 7675 §5.1): then nothing is sent any more until the browser checks again.
     pub(super) fn expire_paths(&mut self, now: Instant, out: &mut Outbox) {
-        if !self.rtc.as_mut().is_some_and(|rtc| rtc.paths.expire(now)) {
+        let is_lost = self.rtc.as_mut().is_some_and(|rtc| rtc.paths.expire(now));
+        if !is_lost {
             return;
         }
         self.settle_path();

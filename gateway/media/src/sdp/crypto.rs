@@ -115,8 +115,8 @@ pub fn mask_sdp_keys(message: &[u8]) -> Cow<'_, [u8]> {
         }
         // What follows a bar is a key's lifetime; a password ends with its line.
         let has_bar = ends_with(MARKS[0]);
-        let is_part = |byte: &u8| !byte.is_ascii_whitespace() && !(has_bar && *byte == b'|');
-        let key = message[at..].iter().take_while(|byte| is_part(byte)).count();
+        let ends = |byte: u8| byte.is_ascii_whitespace() || (has_bar && byte == b'|');
+        let key = message[at..].iter().take_while(|byte| !ends(**byte)).count();
         if key > 0 {
             shown.to_mut()[at..at + key].fill(b'*');
         }

@@ -108,7 +108,7 @@ impl Endpoint {
             bool::from(expected.as_bytes().ct_eq(answer.as_bytes())) && !ha1.is_empty()
         };
         // All of them, whichever is right.
-        let mark = users.iter().filter(|user| is_right(user)).map(User::mark).last();
+        let mark = users.iter().fold(None, |mark, user| if is_right(user) { Some(user.mark()) } else { mark });
         let ip = flow.remote.ip();
         let class = self.class_of(now, flow.local, ip);
         match identity.zip(mark) {
