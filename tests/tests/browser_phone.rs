@@ -102,3 +102,23 @@ async fn a_citizen_goes_back_to_the_queue_when_the_tab_is_killed() {
     call.hang_up().await.unwrap();
     assert_eq!(desk.ended(&id).await["end_side"], "citizen");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_held_citizen_goes_back_to_the_queue_when_the_tab_is_killed() {
+    let config = GatewayConfig::default().with("media.rtp_silence_ms", 2_000).with("media.phone_dead_ms", 4_000);
+    let desk = Desk::open(config).await;
+    let mut phone = registered(&desk).await;
+    let call = talking(&desk, &mut phone).await;
+    let id = call_of(&desk, 1).await;
+    let (other, api) = desk.second_operator().await;
+    api.set_state("ready").await.unwrap();
+    desk.api.post(&format!("/api/v1/calls/{id}/hold"), &json!({ "on": true })).await.unwrap();
+    hears_music(call.rtp(), &TONES).await;
+    phone.ask("kill").await.unwrap();
+    has_event(&desk, &id, "operator_media_lost").await;
+    let second = other.next_call(40_000).await.unwrap();
+    second.wait_answered(10_000).await.unwrap();
+    second.rtp().wait_for_tone(f64::from(CITIZEN), 1_000, 20_000).await.unwrap();
+    call.hang_up().await.unwrap();
+    assert_eq!(desk.ended(&id).await["end_side"], "citizen");
+}

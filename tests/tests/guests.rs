@@ -66,7 +66,11 @@ async fn phone(desk: &Desk, user: &str, hz: f64) -> Phone {
 
 impl Talk {
     async fn open() -> Self {
-        let desk = desk(GatewayConfig::default()).await;
+        Self::open_with(GatewayConfig::default()).await
+    }
+
+    async fn open_with(config: GatewayConfig) -> Self {
+        let desk = desk(config).await;
         let first = phone(&desk, "1002", OPERATOR_HZ).await;
         let leader_phone = phone(&desk, "1001", LEADER_HZ).await;
         let operator_api = desk.gateway.sign_in(&NewUser::operator("1002")).await.unwrap();
@@ -309,4 +313,24 @@ async fn sipp_linphonec_and_baresip_hear_the_right_tones_through_whisper_and_thr
     let heard_by_operator = operator.heard();
     assert!(best(&heard_by_operator, [CITIZEN_HZ, LEADER_HZ]) >= 3, "linphonec hears citizen and leader");
     leader.quit().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whom_the_operator_asked_in_goes_on_with_the_citizen_when_the_operators_phone_dies() {
+    let config = GatewayConfig::default().with("media.rtp_silence_ms", 2_000).with("media.phone_dead_ms", 4_000);
+    let talk = Talk::open_with(config).await;
+    let third = phone(&talk.desk, "1003", COLLEAGUE_HZ).await;
+    talk.operator_api.post(&talk.path("guests"), &json!({ "phone": "1003" })).await.unwrap();
+    let colleague = third.next_call(20_000).await.unwrap();
+    hears("the citizen", &talk.citizen, &[OPERATOR_HZ, COLLEAGUE_HZ], &[CITIZEN_HZ]).await;
+    talk.operator.rtp().play(Source::Nothing);
+    talk.operator.wait_ended(30_000).await.unwrap();
+    hears("the citizen afterwards", &talk.citizen, &[COLLEAGUE_HZ], &[OPERATOR_HZ, CITIZEN_HZ]).await;
+    hears("the colleague", &colleague, &[CITIZEN_HZ], &[OPERATOR_HZ]).await;
+    talk.citizen.hang_up().await.unwrap();
+    talk.desk.ended(&talk.id).await;
+    let events = talk.desk.api.get(&talk.path("events")).await.unwrap();
+    let kinds: Vec<&str> = events.as_array().unwrap().iter().filter_map(|event| event["kind"].as_str()).collect();
+    assert!(kinds.contains(&"operator_media_lost") && kinds.contains(&"transferred"), "{kinds:?}");
+    assert!(!kinds.contains(&"operator_lost"), "{kinds:?}");
 }

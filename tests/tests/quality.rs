@@ -138,3 +138,29 @@ async fn baresips_own_reports_tell_how_it_hears_the_citizen() {
     assert!(operator["rtt_ms"].as_i64().unwrap() < 500, "{row}");
     baresip.quit().await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_phone_that_never_sends_anything_gets_one_citizen_and_no_second() {
+    let config = GatewayConfig::default().with("media.rtp_silence_ms", 2_000).with("media.phone_dead_ms", 4_000);
+    let desk = Desk::open(config).await;
+    let credentials = Credentials::new("1001", "phone-1001");
+    let settings = PhoneConfig { source: Source::Nothing, ..PhoneConfig::new(desk.gateway.sip(), credentials) };
+    let phone = Phone::start(settings).await.unwrap();
+    desk.ready().await;
+    let citizen = Citizen::start(CitizenConfig::new(desk.gateway.sip(), NUMBER)).await.unwrap();
+    let call = citizen.call_answered("12319", 20_000).await.unwrap();
+    let operator = phone.next_call(20_000).await.unwrap();
+    let id = call_of(&desk, 1).await;
+    event(&desk, &id, "operator_media_lost", 0).await;
+    operator.wait_ended(10_000).await.unwrap();
+    let seat = until("the operator's seat away", 20_000, || async {
+        let queues = desk.api.get("/api/v1/queues").await.ok()?;
+        let seat = queues[0]["operators"].as_array()?.iter().find(|o| o["state"] == "away")?.clone();
+        Some(seat)
+    })
+    .await
+    .unwrap();
+    assert_eq!(seat["reason"], "no_media", "{seat}");
+    call.hang_up().await.unwrap();
+    assert_eq!(desk.ended(&id).await["end_side"], "citizen");
+}

@@ -8,7 +8,7 @@ use std::{net::SocketAddr, sync::Arc};
 use common::*;
 use hotline_media::{
     Codec, LegId, LegParams,
-    engine::{Command, DtlsOp, Event, Port},
+    engine::{AudioFault, Command, DtlsOp, Event, Port},
     limits::{DTLS_DATAGRAMS_MAX, ICE_CONSENT_MS},
     rtc::{Fingerprint, IceCredentials, RtcParams, request},
     srtp::{MasterKey, Protector, SrtpParams, Suite, Unprotector},
@@ -173,4 +173,35 @@ fn a_browser_that_never_comes_to_keys_is_cut_off() {
     assert_eq!(sim.dtls.len(), 1 + DTLS_DATAGRAMS_MAX as usize);
     sim.command(Command::SecureFailed { leg, why: "test" });
     assert!(matches!(sim.events.last(), Some((_, Event::SecureFailed { why: "test", .. }))));
+}
+
+#[test]
+fn a_browser_on_hold_is_gone_when_its_checks_end_and_back_with_the_next() {
+    let mut sim = Sim::new();
+    let leg = browser_leg(&mut sim);
+    check_from(&mut sim, leg, BROWSER, true);
+    sim.command(Command::Secure { leg, srtp: keys(1, 2) });
+    sim.command(Command::Configure {
+        leg,
+        params: LegParams { recv: false, send: false, ..rtc("secret", "theirs", 1) },
+    });
+    let faults = |sim: &Sim| -> Vec<bool> {
+        let begins = |event: &Event| match event {
+            Event::Audio { fault: AudioFault::NoRtp, lasted_ms, .. } => Some(lasted_ms.is_none()),
+            _ => None,
+        };
+        sim.events.iter().filter_map(|(_, event)| begins(event)).collect()
+    };
+    sim.advance_to(20_000);
+    check_from(&mut sim, leg, BROWSER, true);
+    sim.advance_to(20_000 + ICE_CONSENT_MS - 100);
+    assert_eq!(faults(&sim), [], "a phone on hold may send nothing");
+    sim.advance_to(20_100 + ICE_CONSENT_MS);
+    assert_eq!(faults(&sim), [true]);
+    check_from(&mut sim, leg, BROWSER, true);
+    assert_eq!(faults(&sim), [true, false]);
+    // The hold is over: packets count again.
+    sim.command(Command::Configure { leg, params: rtc("secret", "theirs", 1) });
+    sim.advance_to(90_000);
+    assert_eq!(faults(&sim), [true, false, true]);
 }

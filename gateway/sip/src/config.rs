@@ -4,6 +4,7 @@ use crate::digest::Algorithm;
 use crate::flow::{Flow, IpNet, Transport};
 use crate::guard::GuardConfig;
 use std::fmt;
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
 use std::net::SocketAddr;
 use std::time::Instant;
 
@@ -122,6 +123,17 @@ pub struct User {
     /// Hex SHA-256 of `user:realm:password`; empty where there is none
     pub ha1_sha256: String,
 }
+
+impl User {
+    /// Tells this password from the account's others
+    pub(crate) fn mark(&self) -> PasswordMark {
+        PasswordMark(BuildHasherDefault::<DefaultHasher>::default().hash_one((&self.ha1_md5, &self.ha1_sha256)))
+    }
+}
+
+/// Tells an account's passwords apart; nothing leads back from it to one
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PasswordMark(u64);
 
 // Secrets never reach a log through Debug.
 impl fmt::Debug for Config {

@@ -46,7 +46,8 @@ fn ring(gateway: &mut Gateway) -> (SessionId, String) {
 fn talk(gateway: &mut Gateway) -> SessionId {
     assert_eq!(head(&register(gateway, "1001", 1, CONTACT, 1)), "200");
     let (id, invite) = ring(gateway);
-    feed(gateway, BROWSER, 1, &answer(&invite, 200, "rt", &format!("Contact: {CONTACT}\r\n"), ANSWER));
+    let extra = format!("Contact: {CONTACT}\r\nRequire: timer\r\nSession-Expires: 1800;refresher=uac\r\n");
+    feed(gateway, BROWSER, 1, &answer(&invite, 200, "rt", &extra, ANSWER));
     gateway.take_events();
     id
 }
@@ -111,6 +112,25 @@ fn a_refresh_that_is_cut_off_is_tried_again_after_the_browser_is_back() {
 }
 
 #[test]
+fn a_refresh_into_a_half_open_websocket_ends_no_talk() {
+    let mut gateway = gateway();
+    let id = talk(&mut gateway);
+    let is_refresh = |text: &String| text.starts_with("UPDATE ") || text.starts_with("INVITE ");
+    // Nobody has noticed yet that the connection is dead: it takes what is sent and answers nothing.
+    let sent = gateway.pass(1_000_000);
+    assert!(sent.iter().any(is_refresh), "{sent:?}");
+    assert!(!gateway.take_events().iter().any(|e| matches!(e, Event::Ended { .. })), "signalling ends no talk");
+    // Back over another connection, before the old one is known to be dead, with a refresh under way.
+    register(&mut gateway, "1001", 6, CONTACT, 11);
+    let sent = gateway.pass(60_000);
+    assert!(sent.iter().any(is_refresh), "{sent:?}");
+    assert_eq!(gateway.last_flow().conn, Some(6));
+    assert!(!gateway.take_events().iter().any(|e| matches!(e, Event::Ended { .. })));
+    gateway.ep.hang_up(gateway.now, id, "").unwrap();
+    assert!(gateway.drain().remove(0).starts_with("BYE "));
+}
+
+#[test]
 fn a_browser_that_leaves_while_it_rings_has_failed() {
     let mut gateway = gateway();
     register(&mut gateway, "1001", 1, CONTACT, 1);
@@ -132,4 +152,20 @@ fn each_of_an_accounts_passwords_opens_and_no_other() {
     assert_eq!(head(&register(&mut gateway, "1001", 1, CONTACT, 1)), "200");
     gateway.ep.set_users(vec![user("1001", "desk")]);
     assert_eq!(head(&register(&mut gateway, "1001", 1, CONTACT, 11)), "403");
+}
+
+#[test]
+fn a_browser_is_rung_no_more_once_its_password_is_gone_and_its_talk_goes_on() {
+    let mut gateway = gateway();
+    gateway.ep.set_users(vec![user("1001", "desk"), user("1001", "secret")]);
+    let id = talk(&mut gateway);
+    gateway.ep.set_users(vec![user("1001", "desk"), user("1001", "secret"), user("1002", "other")]);
+    assert_eq!(gateway.ep.bindings(gateway.now, "1001").len(), 1, "its password still holds");
+    gateway.ep.set_users(vec![user("1001", "desk"), user("1001", "next shift's")]);
+    gateway.drain();
+    assert!(gateway.ep.bindings(gateway.now, "1001").is_empty());
+    let events = gateway.take_events();
+    assert!(matches!(events.as_slice(), [Event::Unregistered { user }] if user == "1001"), "{events:?}");
+    gateway.ep.hang_up(gateway.now, id, "").unwrap();
+    assert!(gateway.drain().remove(0).starts_with("BYE "));
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use hotline_db::{CallPatch, Id};
 use hotline_ivr::{Input, Machine};
 use hotline_media::LegId;
+use hotline_media::engine::AudioFault;
 use hotline_sip::Event;
 use tokio::sync::mpsc;
 use tracing::{debug, error};
@@ -18,6 +19,7 @@ use super::finish::Finished;
 use super::guest::Guest;
 use super::leg::Leg;
 use super::operator::OperatorLeg;
+use super::phone_media::PhoneWatch;
 use super::quality::Sound;
 use super::recording::{ActiveRecording, Purpose};
 use super::route::Route;
@@ -152,8 +154,8 @@ pub(crate) struct Driver {
     pub(crate) released_legs: Vec<LegId>,
     pub(crate) sound: Sound,
     pub(crate) dead_at: Option<Instant>,
-    /// When the operator's phone on this leg is given up.
-    pub(crate) phone_dead_at: Option<(LegId, Instant)>,
+    /// Whether the operator's phone is still there.
+    pub(crate) phone_watch: PhoneWatch,
     /// The last words are being said until then.
     pub(crate) farewell_until: Option<(Instant, &'static str)>,
     pub(crate) news_tx: mpsc::Sender<CallNews>,
@@ -200,11 +202,12 @@ impl Driver {
             }
         }
         self.drain_flow().await;
+        self.judge_phone();
     }
 
     async fn wait(&mut self) -> Woken {
         let farewell = self.farewell_until.map(|(at, _)| at);
-        let phone_dead = self.phone_dead_at.map(|(_, at)| at);
+        let phone_dead = self.phone_watch.due();
         let deadlines = [self.machine.poll_timeout(), self.dead_at, phone_dead, farewell, self.pause_ends()];
         let deadline = deadlines.into_iter().flatten().min();
         let sleep = async {
@@ -230,7 +233,7 @@ impl Driver {
 
     async fn on_timer(&mut self) {
         let now = Instant::now();
-        if let Some((leg, _)) = self.phone_dead_at.take_if(|(_, at)| *at <= now) {
+        if let Some(leg) = self.phone_watch.given_up(now) {
             self.phone_died(leg).await;
         }
         if self.dead_at.is_some_and(|at| at <= now) {
@@ -299,9 +302,12 @@ impl Driver {
                 self.story.event("mix_refused", serde_json::json!({ "reason": reason.to_string() }));
             }
             MediaEvent::Audio { leg, fault, lasted_ms } => {
-                self.watch_phone(leg, fault, lasted_ms.is_none());
+                if fault == AudioFault::NoRtp {
+                    self.phone_watch.note(leg, lasted_ms.is_none());
+                }
                 self.on_audio(leg, fault, lasted_ms);
             }
+            MediaEvent::FirstPacket { leg } => self.phone_watch.hear(leg),
             MediaEvent::SecureFailed { leg, why } => self.secure_failed(leg, why).await,
             MediaEvent::LegClosed { stats, leg } => self.leg_closed(leg, &stats),
             _ => {}

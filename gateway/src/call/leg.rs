@@ -238,6 +238,11 @@ impl Leg {
         }
     }
 
+    /// ICE and DTLS-SRTP: it never stops sending by itself, and keeps its consent up on hold (RFC 7675).
+    pub(crate) fn is_browser(&self) -> bool {
+        matches!(*self.security(), Security::Dtls(_))
+    }
+
     fn security(&self) -> MutexGuard<'_, Security> {
         self.security.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -170,12 +170,8 @@ impl Driver {
             Event::Failed { code, .. } if self.ring_plain(code) => {}
             Event::Failed { code, .. } => self.operator_failed(code).await,
             Event::Ended { by, .. } => {
-                // First: two phones must not keep a line of their own beside the citizen's.
-                self.end_consult(487);
-                if self.referrer_left().await {
-                    info!(call = %self.call, ?by, "the operator's phone has left, the transfer goes on");
-                } else if self.hand_over_to_guest().await {
-                    info!(call = %self.call, ?by, "the operator's phone has left, whom they asked in goes on");
+                if self.goes_on_without_operator().await {
+                    info!(call = %self.call, ?by, "the operator's phone has left, others go on with the citizen");
                 } else if by == EndedBy::Remote {
                     self.talk_over(Side::Operator, "operator_bye").await;
                 } else {
@@ -284,6 +280,14 @@ impl Driver {
         if self.line_ended_by.is_none() {
             self.input(Input::TalkEnded);
         }
+    }
+
+    /// The operator's phone is gone, whatever the cause: a transfer that rings goes on, and so does whom they
+    /// asked in. False: nobody is left for the citizen.
+    pub(crate) async fn goes_on_without_operator(&mut self) -> bool {
+        // First: two phones must not keep a line of their own beside the citizen's.
+        self.end_consult(487);
+        self.referrer_left().await || self.hand_over_to_guest().await
     }
 
     /// The phone is gone, the citizen isn't: back to the queue, before everybody who never spoke to anyone.

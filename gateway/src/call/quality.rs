@@ -122,6 +122,7 @@ impl Driver {
     /// A leg has ended: its figures wait for the call's end.
     pub(crate) fn leg_closed(&mut self, leg: LegId, stats: &LegStats) {
         self.sound.closed.insert(leg);
+        self.phone_watch.forget(leg);
         self.sound.faults.retain(|(of, _), _| *of != leg);
         self.show_troubles();
         if stats.packets_in == 0 && stats.packets_out == 0 {

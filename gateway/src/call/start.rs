@@ -16,6 +16,7 @@ use super::finish::Finished;
 use super::leg::{Leg, Speaks};
 use super::live::LiveCall;
 use super::outside;
+use super::phone_media::PhoneWatch;
 use super::quality::Sound;
 use super::security::security;
 use super::story::Story;
@@ -292,7 +293,7 @@ fn build(
         released_legs: Vec::new(),
         sound: Sound::default(),
         dead_at: None,
-        phone_dead_at: None,
+        phone_watch: PhoneWatch::default(),
         farewell_until: None,
         news_tx,
         news,

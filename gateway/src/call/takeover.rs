@@ -119,7 +119,9 @@ impl Driver {
             Err(e) => {
                 info!(call = %self.call, error = %e, "the answer in the phone's ACK can't be used");
                 self.sv.sip.hang_up(operator.leg.session, "488");
-                self.operator_lost().await;
+                if !self.goes_on_without_operator().await {
+                    self.operator_lost().await;
+                }
             }
         }
     }

@@ -292,6 +292,11 @@ impl Driver {
         self.let_operator_go("transferred").await;
         self.sv.media.stop_play(self.citizen.id());
         let id = who.id.clone();
+        // A queue they were put into meanwhile: `connected` below takes them out, for somebody outside we do.
+        if id.is_empty() {
+            self.leave_queue().await;
+        }
+        self.waiting = false;
         self.operator = Some(OperatorLeg { who, leg, talking: true, holds: Holds::default() });
         // Who was only asked has nothing to do with the next operator.
         if let Some(asked) = self.guests.iter().position(|g| g.part == Part::Consult) {

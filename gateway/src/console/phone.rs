@@ -1,6 +1,6 @@
 //! Browser phones: the password of a shift, and the WebSocket their SIP comes over (RFC 7118).
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use axum::Json;
 use axum::extract::ws::WebSocketUpgrade;
@@ -99,7 +99,9 @@ pub(crate) async fn connect(
     let remote = SocketAddr::new(behind_proxies(&nets(&config.web.proxies), peer.ip(), told), peer.port());
     match user {
         Ok(user) => user.need(&[Role::Operator, Role::Leader])?,
-        Err(why) if !nets(&config.sip.phone_networks).iter().any(|net| net.contains(remote.ip())) => return Err(why),
+        Err(why) if !is_in_house(&nets(&config.sip.phone_networks), (peer.ip(), remote.ip()), &headers) => {
+            return Err(why);
+        }
         Err(_) => {}
     }
     let web = WebPeer { local: config.http.listen, remote, is_secure: config.http.secure_cookie };
@@ -111,6 +113,14 @@ pub(crate) async fn connect(
 fn nets(texts: &[String]) -> Vec<IpNet> {
     // What doesn't parse was refused when the configuration was read.
     texts.iter().filter_map(|net| net.parse().ok()).collect()
+}
+
+/// Whether `remote`, as far as our proxies tell of who is behind `peer`, is of a phone network. Behind a proxy nobody
+/// told us of everybody has that proxy's address, often this machine's own: that says nothing.
+fn is_in_house(networks: &[IpNet], (peer, remote): (IpAddr, IpAddr), headers: &HeaderMap) -> bool {
+    const BY_PROXIES: [&str; 3] = ["x-forwarded-for", "forwarded", "x-real-ip"];
+    let is_hidden = peer == remote && BY_PROXIES.into_iter().any(|name| headers.contains_key(name));
+    !is_hidden && networks.iter().any(|net| net.contains(remote))
 }
 
 /// Browsers always say whose page opens a WebSocket, and no rule of theirs keeps another site's from it.
@@ -148,6 +158,21 @@ mod tests {
             assert!(!of(bad), "{bad}");
         }
         assert!(is_allowed_origin(&headers(&[(header::HOST, "h")]), &[]), "no browser");
+    }
+
+    #[test]
+    fn an_address_a_proxy_nobody_told_us_of_has_hidden_is_no_phones() {
+        let networks = ["127.0.0.0/8".parse().unwrap(), "10.0.0.0/8".parse().unwrap()];
+        let of = |peer: &str, remote: &str, name: &'static str| {
+            let headers = headers(&[(HeaderName::from_static(name), "198.51.100.7")]);
+            is_in_house(&networks, (peer.parse().unwrap(), remote.parse().unwrap()), &headers)
+        };
+        assert!(of("127.0.0.1", "127.0.0.1", "accept") && of("10.1.1.1", "10.1.1.1", "accept"));
+        assert!(of("127.0.0.1", "10.1.1.1", "x-forwarded-for"), "through a proxy of ours");
+        assert!(!of("127.0.0.1", "198.51.100.7", "x-forwarded-for"), "a stranger through a proxy of ours");
+        for name in ["x-forwarded-for", "forwarded", "x-real-ip"] {
+            assert!(!of("127.0.0.1", "127.0.0.1", name), "{name}");
+        }
     }
 
     #[test]

@@ -13,7 +13,7 @@ impl Engine {
         let mut reporting: Vec<LegId> = Vec::new();
         let mut looking: Vec<LegId> = Vec::new();
         for (id, leg) in self.legs.iter_mut() {
-            leg.expire_paths(now);
+            leg.expire_paths(now, &mut self.out);
             let digit = leg.dtmf.handle_timeout(now);
             let digit = leg.digit(digit);
             report_digits(id, [digit, leg.inband.handle_timeout(now)], &mut self.out);

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use super::{
-    Engine, Event,
+    AudioFault, Engine, Event,
     leg::Leg,
     output::{Outbox, Port},
 };
@@ -142,6 +142,9 @@ impl Engine {
             self.out.dtls(id, DtlsOp::Start(params));
         }
         leg.settle_path();
+        if nominated && !leg.is_expected_to_send() {
+            leg.watch.restore(now, id, AudioFault::NoRtp, &mut self.out);
+        }
     }
 
     fn take_handshake(&mut self, id: LegId, from: SocketAddr, bytes: &[u8]) {
@@ -204,9 +207,19 @@ impl Engine {
 
 impl Leg {
     /// Consent may run out (RFC 7675 §5.1): then nothing is sent any more until the browser checks again.
-    pub(super) fn expire_paths(&mut self, now: Instant) {
-        if self.rtc.as_mut().is_some_and(|rtc| rtc.paths.expire(now)) {
-            self.settle_path();
+    pub(super) fn expire_paths(&mut self, now: Instant, out: &mut Outbox) {
+        let is_lost = self.rtc.as_mut().is_some_and(|rtc| rtc.paths.expire(now));
+        if !is_lost {
+            return;
         }
+        self.settle_path();
+        // On hold its checks are all that comes from a browser: without them it is as gone as one without packets.
+        if !self.is_expected_to_send() {
+            self.watch.raise(now, self.id, AudioFault::NoRtp, out);
+        }
+    }
+
+    fn is_expected_to_send(&self) -> bool {
+        self.params.as_ref().is_some_and(|params| params.recv)
     }
 }

@@ -13,7 +13,7 @@ use crate::{
 /// What is wrong with a leg's audio.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AudioFault {
-    /// No packets come.
+    /// No packets come; of a browser on hold, none of its checks.
     NoRtp,
     /// Packets come, but since the answer there was no sound in them, while the other side of the talk is heard.
     Muted,

@@ -97,19 +97,26 @@ pub(super) fn write(text: &mut String, line: &Crypto) {
     let _ = write!(text, "a=crypto:{} {} inline:{key}\r\n", line.tag, line.suite.name());
 }
 
-/// A description, or a whole message that carries one, with every key of its `a=crypto` lines
-/// overwritten with stars, for traces and logs; the length stays. Copies only where there is a key.
+/// A description, or a whole message that carries one, with every key of its `a=crypto` lines and every
+/// `a=ice-pwd` overwritten with stars, for traces and logs; the length stays. Copies only where there is one.
 #[must_use]
 pub fn mask_sdp_keys(message: &[u8]) -> Cow<'_, [u8]> {
-    const MARK: &[u8] = b"inline:";
+    const MARKS: [&[u8]; 2] = [b"inline:", b"ice-pwd:"];
     let mut shown = Cow::Borrowed(message);
     let mut at = 0;
     while let Some(found) = message[at..].iter().position(|byte| *byte == b':') {
         at += found + 1;
-        if !message[..at].last_chunk::<{ MARK.len() }>().is_some_and(|mark| mark.eq_ignore_ascii_case(MARK)) {
+        let ends_with = |mark: &[u8]| {
+            let start = at.checked_sub(mark.len());
+            start.is_some_and(|start| message[start..at].eq_ignore_ascii_case(mark))
+        };
+        if !MARKS.into_iter().any(ends_with) {
             continue;
         }
-        let key = message[at..].iter().take_while(|byte| !byte.is_ascii_whitespace() && **byte != b'|').count();
+        // What follows a bar is a key's lifetime; a password ends with its line.
+        let has_bar = ends_with(MARKS[0]);
+        let ends = |byte: u8| byte.is_ascii_whitespace() || (has_bar && byte == b'|');
+        let key = message[at..].iter().take_while(|byte| !ends(**byte)).count();
         if key > 0 {
             shown.to_mut()[at..at + key].fill(b'*');
         }
@@ -183,6 +190,13 @@ mod tests {
             write(&mut text, &line);
             assert_eq!(parse(text.trim().strip_prefix("a=crypto:").unwrap()), Some(line));
         }
+    }
+
+    #[test]
+    fn a_browsers_ice_password_is_masked_and_its_name_stays() {
+        let message = b"a=ice-ufrag:abcd\r\na=ice-pwd:asd88fgpdd777uzjYhagZg\r\nA=ICE-PWD:x|y\na=ice-pwd:";
+        let text = String::from_utf8(mask_sdp_keys(message).into_owned()).unwrap();
+        assert_eq!(text, "a=ice-ufrag:abcd\r\na=ice-pwd:**********************\r\nA=ICE-PWD:***\na=ice-pwd:");
     }
 
     #[test]

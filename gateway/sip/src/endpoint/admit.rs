@@ -36,7 +36,7 @@ impl Endpoint {
             }
             Identity::Mismatch => self.reply(flow, &message, 400, "Digest URI Mismatch", &[]),
             Identity::Paused => {}
-            Identity::Phone(user) if Self::is_borrowed_name(&message, &user) => {
+            Identity::Phone(user, _) if Self::is_borrowed_name(&message, &user) => {
                 self.reply(flow, &message, 403, "", &[]);
             }
             identity => self.admit(now, flow, message, identity),
@@ -74,7 +74,7 @@ impl Endpoint {
                     self.refuse_credentials(flow, &message, user);
                 }
             }
-            Identity::Phone(_) | Identity::Mismatch => self.refuse_stranger(now, flow, &message),
+            Identity::Phone(..) | Identity::Mismatch => self.refuse_stranger(now, flow, &message),
             Identity::Paused => self.counters.refused_strangers += 1,
         }
     }
@@ -117,7 +117,7 @@ impl Endpoint {
         self.respond(now, tx, 100, "", &[], b"");
         let id = SessionId(self.next_id());
         let session = Session {
-            is_phone: matches!(identity, Identity::Phone(_)),
+            is_phone: matches!(identity, Identity::Phone(..)),
             account: invite.user.clone(),
             ring_until: Some(now + Duration::from_millis(self.config.ring_timeout_ms)),
             reliable,
@@ -164,7 +164,7 @@ fn describe(message: &Message, identity: &Identity, trusted: bool, flow: Flow, s
     let from = message.from();
     let (trunk, user) = match identity {
         Identity::Trunk(name) => (Some(name.clone()), None),
-        Identity::Phone(name) => (None, Some(name.clone())),
+        Identity::Phone(name, _) => (None, Some(name.clone())),
         _ => (None, None),
     };
     let told = crate::identity::read(message, trusted);

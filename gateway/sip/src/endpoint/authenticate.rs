@@ -1,7 +1,7 @@
 //! Challenges and their answers, as server
 
 use super::Endpoint;
-use crate::config::User;
+use crate::config::{PasswordMark, User};
 use crate::digest::{Algorithm, Credentials, NonceState, response};
 use crate::flow::Flow;
 use crate::guard::{Door, user_key};
@@ -29,7 +29,8 @@ impl Among {
 /// Who sent a request
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Identity {
-    Phone(String),
+    /// Its account, and which of the account's passwords it knows
+    Phone(String, PasswordMark),
     Trunk(String),
     /// No usable credentials: challenge
     Unknown {
@@ -107,10 +108,10 @@ impl Endpoint {
             bool::from(expected.as_bytes().ct_eq(answer.as_bytes())) && !ha1.is_empty()
         };
         // All of them, whichever is right.
-        let is_right = users.iter().filter(|user| is_right(user)).count() > 0;
+        let mark = users.iter().fold(None, |mark, user| if is_right(user) { Some(user.mark()) } else { mark });
         let ip = flow.remote.ip();
         let class = self.class_of(now, flow.local, ip);
-        match identity.filter(|_| is_right) {
+        match identity.zip(mark) {
             None => {
                 self.counters.auth_failures += 1;
                 let ban = self.guard.note_failure(now, class, ip, (among.door(), &name));
@@ -118,9 +119,12 @@ impl Endpoint {
                 Identity::Wrong(user_key(&name))
             }
             Some(_) if !self.nonces.take(now_ms, nonce_id, count) => Identity::Unknown { stale: true },
-            Some(identity) => {
+            Some((identity, mark)) => {
                 self.guard.note_success(class, ip);
-                identity
+                match identity {
+                    Identity::Phone(name, _) => Identity::Phone(name, mark),
+                    other => other,
+                }
             }
         }
     }
@@ -151,7 +155,7 @@ impl Endpoint {
         let phone = self.users.get(name).filter(|_| among != Among::Trunks);
         let trunk = self.trunk_users.get(name).filter(|_| among != Among::Phones);
         match (phone, trunk) {
-            (Some(users), _) => (users, Some(Identity::Phone(name.to_owned()))),
+            (Some(users), _) => (users, Some(Identity::Phone(name.to_owned(), PasswordMark::default()))),
             (None, Some((user, trunk))) => (std::slice::from_ref(user), Some(Identity::Trunk(trunk.clone()))),
             (None, None) => (std::slice::from_ref(&self.decoy), None),
         }

@@ -155,7 +155,8 @@ impl Endpoint {
         }
     }
 
-    /// Replaces the phones' accounts; a phone that is gone loses its bindings. Several of one name are one
+    /// Replaces the phones' accounts; a phone that is gone loses its bindings, and so does a browser whose password
+    /// is. Several of one name are one
     /// account with several passwords, `limits::PASSWORDS_PER_USER_MAX` at most
     pub fn set_users(&mut self, users: Vec<User>) {
         self.users.clear();
@@ -166,7 +167,7 @@ impl Endpoint {
             }
         }
         let users = &self.users;
-        let lost = self.registrar.keep_users(|name| users.contains_key(name));
+        let lost = self.registrar.keep_known(|name| Some(users.get(name)?.iter().map(User::mark).collect()));
         self.tell_unregistered(lost);
         self.timers.set(TimerKey::Registrar, self.registrar.next_at());
     }

@@ -17,8 +17,8 @@ impl Endpoint {
         if !message.to().and_then(|to| to.parsed_uri()).is_some_and(|uri| uri.is_sip()) {
             return self.reply(flow, &message, 400, "Bad From or To", &[]);
         }
-        let user = match self.authenticate(now, flow, &message, Among::Phones) {
-            Identity::Phone(user) => user,
+        let (user, password) = match self.authenticate(now, flow, &message, Among::Phones) {
+            Identity::Phone(user, password) => (user, password),
             Identity::Wrong(user) => return self.refuse_credentials(flow, &message, user),
             Identity::Unknown { stale } => return self.challenge(now, flow, &message, stale),
             Identity::Trunk(_) | Identity::Mismatch => return self.challenge(now, flow, &message, false),
@@ -39,6 +39,9 @@ impl Endpoint {
                 return self.reply(flow, &message, 423, "Interval Too Brief", &[("Min-Expires", &least)]);
             }
         };
+        if let Wish::Set(changes) = &mut wish {
+            changes.iter_mut().for_each(|change| change.password = password);
+        }
         let is_outbound = has_outbound(&message);
         if let Wish::Set(changes) = &mut wish
             && !is_outbound
@@ -76,7 +79,7 @@ impl Endpoint {
             return;
         }
         if let Wish::Set(changes) = wish {
-            self.take_over_flows(&user, flow, &changes);
+            self.take_over_flows(now, &user, flow, &changes);
             for Change { contact, expires_s, .. } in changes.into_iter().filter(|c| c.expires_s > 0) {
                 self.emit(Event::Registered { user: user.clone(), contact, flow, expires_s });
             }

@@ -46,7 +46,7 @@ impl Endpoint {
         let Some(value) = values.next() else {
             return Ok(None);
         };
-        if !matches!(identity, Identity::Phone(_)) {
+        if !matches!(identity, Identity::Phone(..)) {
             return Err(403);
         }
         if values.next().is_some() {

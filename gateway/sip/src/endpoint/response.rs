@@ -89,12 +89,13 @@ impl Endpoint {
         }
     }
 
-    /// A silent peer ends a call that is up; an early dialog is left to the INVITE's own fate
+    /// A silent peer ends a call that is up; an early dialog is left to the INVITE's own fate. A browser's WebSocket
+    /// may be dead long before that is noticed, and loss of signalling ends no call: who watches the media does
     fn reoffer_unanswered(&mut self, now: Instant, id: SessionId, code: u16) {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        if session.state == State::Confirmed && !session.is_cut() {
+        if session.state == State::Confirmed && !session.flow.transport.is_web() {
             return self.reoffer_lost(now, id);
         }
         let was_refresh = session.reoffer_out.take().is_some_and(|r| r.is_refresh);

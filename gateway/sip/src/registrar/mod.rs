@@ -7,7 +7,7 @@ mod tests;
 
 pub(crate) use wish::{BadWish, Change, Wish, wish_of};
 
-use crate::config::Binding;
+use crate::config::{Binding, PasswordMark};
 use crate::flow::{Flow, Transport};
 use crate::limits;
 use std::collections::{BTreeMap, HashMap};
@@ -23,6 +23,8 @@ struct Entry {
     binding: Binding,
     /// Grows with each refresh: the largest is the newest
     serial: u64,
+    /// What it was registered with; of one restored, nothing
+    password: PasswordMark,
 }
 
 impl Entry {
@@ -86,7 +88,7 @@ impl Registrar {
                 instance: change.instance.clone(),
                 reg_id: change.reg_id,
             };
-            entries.push(Entry { binding, serial: self.serial });
+            entries.push(Entry { binding, serial: self.serial, password: change.password });
         }
         self.settle();
         Ok(())
@@ -98,7 +100,7 @@ impl Registrar {
         let is_new = entries.iter().all(|e| e.binding.contact != binding.contact);
         if is_new && entries.len() < limits::BINDINGS_PER_USER_MAX {
             self.serial += 1;
-            entries.push(Entry { binding, serial: self.serial });
+            entries.push(Entry { binding, serial: self.serial, password: PasswordMark::default() });
             self.settle();
             return true;
         }
@@ -175,11 +177,23 @@ impl Registrar {
         self.sweep(|b| b.flow.conn == Some(conn))
     }
 
-    /// Users that are no longer known lose their bindings
-    pub(crate) fn keep_users(&mut self, is_known: impl Fn(&str) -> bool) -> Vec<String> {
-        let lost: Vec<String> = self.phones.keys().filter(|user| !is_known(user)).cloned().collect();
-        if !lost.is_empty() {
-            self.phones.retain(|user, _| is_known(user));
+    /// Users that are no longer known lose their bindings, and browsers those of a password that is gone: it holds
+    /// for a shift, and whoever had it must not be rung after that. Gives the users left without one
+    pub(crate) fn keep_known(&mut self, known: impl Fn(&str) -> Option<Vec<PasswordMark>>) -> Vec<String> {
+        let mut lost = Vec::new();
+        let mut has_changed = false;
+        for (user, entries) in &mut self.phones {
+            let before = entries.len();
+            match known(user) {
+                None => entries.clear(),
+                Some(marks) => entries.retain(|e| !e.binding.flow.transport.is_web() || marks.contains(&e.password)),
+            }
+            has_changed |= entries.len() < before;
+            if entries.is_empty() {
+                lost.push(user.clone());
+            }
+        }
+        if has_changed {
             self.settle();
         }
         lost

@@ -1,5 +1,6 @@
 //! Reading what a REGISTER wants
 
+use crate::config::PasswordMark;
 use crate::flow::Flow;
 use crate::limits;
 use crate::message::{HeaderName, Message, NameAddr, Uri};
@@ -27,6 +28,8 @@ pub(crate) struct Change {
     pub(crate) instance: Option<String>,
     /// `reg-id`; only beside an instance (RFC 5626 §6)
     pub(crate) reg_id: Option<u32>,
+    /// What the REGISTER was authenticated with
+    pub(crate) password: PasswordMark,
 }
 
 /// Why a REGISTER can't be granted
@@ -79,7 +82,7 @@ fn change_of(text: &[u8], default_s: u32, flow: Flow, longest_s: u32) -> Result<
     let instance = contact.param("+sip.instance").and_then(instance_of);
     let reg_id = contact.param("reg-id").and_then(number).filter(|_| instance.is_some());
     let q = contact.param("q").map_or(1_000, thousandths);
-    Ok(Change { contact: text.to_owned(), expires_s, q, instance, reg_id })
+    Ok(Change { contact: text.to_owned(), expires_s, q, instance, reg_id, password: PasswordMark::default() })
 }
 
 /// A NAT between us and a phone on UDP forgets its mapping: such a phone has to come back soon

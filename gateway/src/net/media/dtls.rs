@@ -11,6 +11,7 @@ pub(super) use certificate::Identity;
 use std::{
     collections::HashMap,
     io,
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel},
@@ -72,6 +73,21 @@ impl Worker {
     }
 
     fn take(&mut self, DtlsOrder { leg, op }: DtlsOrder) {
+        self.guarded(leg, |worker| worker.carry_out(leg, op));
+    }
+
+    /// Strangers' datagrams reach the library here: should it panic over one, that leg's handshake is over and
+    /// nobody else's.
+    fn guarded(&mut self, leg: LegId, work: impl FnOnce(&mut Self)) {
+        if catch_unwind(AssertUnwindSafe(|| work(self))).is_err() {
+            const WHY: &str = "the DTLS library panicked";
+            tracing::error!(%leg, "{WHY}");
+            self.sessions.remove(&leg);
+            (self.back)(leg, Command::SecureFailed { leg, why: WHY });
+        }
+    }
+
+    fn carry_out(&mut self, leg: LegId, op: DtlsOp) {
         let now = Instant::now();
         match op {
             DtlsOp::Start(params) => match Session::new(now, &self.identity, &params) {
@@ -101,10 +117,12 @@ impl Worker {
         let due: Vec<LegId> =
             self.sessions.iter().filter(|(_, s)| s.due().is_some_and(|at| at <= now)).map(|(leg, _)| *leg).collect();
         for leg in due {
-            if let Some(session) = self.sessions.get_mut(&leg) {
-                session.handle_timeout(now);
-            }
-            self.go_on(now, leg);
+            self.guarded(leg, |worker| {
+                if let Some(session) = worker.sessions.get_mut(&leg) {
+                    session.handle_timeout(now);
+                }
+                worker.go_on(now, leg);
+            });
         }
     }
 

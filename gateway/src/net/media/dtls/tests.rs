@@ -88,3 +88,26 @@ fn a_handshake_nobody_answers_fails_in_time_and_nonsense_harms_nothing() {
         "{at_server:?}"
     );
 }
+
+#[test]
+fn a_panic_over_one_leg_ends_its_handshake_and_nobody_elses() {
+    const BROKEN: LegId = LegId(1);
+    const WELL: LegId = LegId(2);
+    let (ours, theirs) = (Arc::new(Identity::generate().unwrap()), Identity::generate().unwrap());
+    let (told, heard) = sync_channel(64);
+    let back = Box::new(move |leg, command| {
+        // In the middle of a leg's step, as the library would.
+        assert!(leg != BROKEN || matches!(command, Command::SecureFailed { .. }), "the first flight");
+        told.send((leg, command)).unwrap();
+    });
+    let (queue, join) = start(ours, back).unwrap();
+    let start = |leg| DtlsOrder { leg, op: DtlsOp::Start(Arc::new(params(theirs.fingerprint, true))) };
+    queue.send(start(BROKEN)).unwrap();
+    queue.send(start(WELL)).unwrap();
+    let first = heard.recv_timeout(Duration::from_secs(20)).unwrap();
+    assert!(matches!(first, (BROKEN, Command::SecureFailed { .. })), "{first:?}");
+    let second = heard.recv_timeout(Duration::from_secs(20)).unwrap();
+    assert!(matches!(second, (WELL, Command::SendDtls { .. })), "{second:?}");
+    drop(queue);
+    join.join().unwrap();
+}
