@@ -125,6 +125,25 @@ async fn hold_and_mute_answer_with_the_new_state_and_asked_twice_change_nothing(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_muted_operator_silences_nobody_else() {
+    let talk = Talk::open().await;
+    assert_eq!(talk.post("mute", &json!({"on": true})).await["muted"], true);
+    lacks(&talk.citizen, OPERATOR_HZ).await;
+    let asked = talk.post("guests", &json!({"phone": "1002"})).await;
+    let guest = asked["guests"][0]["user"].as_str().unwrap().to_owned();
+    let colleague = talk.colleague.next_call(20_000).await.unwrap();
+    hears(&talk.citizen, COLLEAGUE_HZ).await;
+    hears(&colleague, CITIZEN_HZ).await;
+    lacks(&talk.citizen, OPERATOR_HZ).await;
+    let left = talk.delete(&format!("guests/{guest}")).await;
+    assert_eq!((left["muted"].as_bool(), left["guests"].clone()), (Some(true), json!([])), "{left}");
+    lacks(&talk.citizen, COLLEAGUE_HZ).await;
+    assert_eq!(talk.post("mute", &json!({"on": false})).await["muted"], false);
+    hears(&talk.citizen, OPERATOR_HZ).await;
+    talk.citizen.hang_up().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_consultation_keeps_the_citizen_out_until_the_colleague_joins_and_takes_over() {
     let talk = Talk::open().await;
     for _ in 0..2 {
@@ -235,6 +254,7 @@ async fn keys_reach_the_other_side_once_however_often_they_are_asked_for() {
     assert_eq!(talk.citizen.rtp().wait_for_digits(3, 20_000).await.unwrap(), "19#");
     assert_eq!(press("4", "press-002").await, 200);
     assert_eq!(talk.citizen.rtp().wait_for_digits(4, 20_000).await.unwrap(), "19#4");
+    assert_eq!(press("5", "press-002").await, 422, "a key belongs to one wish");
     let events = talk.desk.api.get(&talk.path("events")).await.unwrap().to_string();
     assert!(events.contains("digits_sent") && !events.contains("19#"), "which keys, is nobody's business: {events}");
     talk.citizen.hang_up().await.unwrap();

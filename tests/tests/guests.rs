@@ -50,8 +50,9 @@ async fn desk(config: GatewayConfig) -> Desk {
     let mut user = NewUser::operator("1001");
     user.roles = ["operator", "leader", "qa"].map(String::from).to_vec();
     gateway.add_user(&user).unwrap();
-    for operator in ["1002", "1003"] {
-        gateway.add_user(&NewUser::operator(operator)).unwrap();
+    for (operator, roles) in [("1002", &["operator"][..]), ("1003", &["operator", "qa"])] {
+        let roles = roles.iter().map(|role| (*role).to_owned()).collect();
+        gateway.add_user(&NewUser { roles, ..NewUser::operator(operator) }).unwrap();
     }
     gateway.boot().await.unwrap();
     let api = gateway.sign_in(&user).await.unwrap();
@@ -154,6 +155,23 @@ async fn a_shift_leader_listens_and_nobody_hears_them() {
     hears("the citizen afterwards", &talk.citizen, &[OPERATOR_HZ], &[CITIZEN_HZ]).await;
     talk.citizen.hang_up().await.unwrap();
     assert_eq!(talk.desk.ended(&talk.id).await["end_side"], "citizen");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_in_a_talk_of_their_own_does_not_learn_who_listens() {
+    let talk = Talk::open().await;
+    let reviewer_phone = phone(&talk.desk, "1003", COLLEAGUE_HZ).await;
+    talk.desk.api.post(&talk.path("take"), &json!({ "reason": "市民情绪激动" })).await.unwrap();
+    talk.leader_phone.next_call(20_000).await.unwrap();
+    talk.operator.wait_ended(20_000).await.unwrap();
+    let reviewer = talk.desk.gateway.sign_in(&NewUser::operator("1003")).await.unwrap();
+    let asked = reviewer.post(&talk.path("supervise"), &json!({ "part": "listen" })).await.unwrap();
+    assert_eq!(asked["guests"].as_array().unwrap().len(), 1, "{asked}");
+    let listening = reviewer_phone.next_call(20_000).await.unwrap();
+    hears("the reviewer", &listening, &[CITIZEN_HZ, LEADER_HZ], &[]).await;
+    let own = talk.desk.api.get(&talk.path("state")).await.unwrap();
+    assert_eq!((own["guests"].clone(), own["hears"].as_array().unwrap().len()), (json!([]), 2), "{own}");
+    talk.citizen.hang_up().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

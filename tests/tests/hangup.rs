@@ -9,6 +9,7 @@
 
 mod common;
 
+use common::rows::rows;
 use common::{Desk, NUMBER, call_of};
 use hotline_tests::gateway::GatewayConfig;
 use hotline_tests::sip::{Call, Citizen, CitizenConfig, Phone};
@@ -102,6 +103,14 @@ async fn a_real_hang_up_of_the_operator_needs_a_reason_and_says_it() {
     let (side, reason, owed) = talk.ended().await;
     assert_eq!((side.as_str(), owed), ("operator", false), "{reason}");
     assert!(reason.contains("operator_hang_up") && reason.contains("citizen_request"), "{reason}");
+    let audited = rows(&talk.desk.gateway, "SELECT at, reason FROM audit WHERE action = 'hang_up'");
+    assert_eq!(audited.len(), 1, "what was refused is no hang-up: {audited:?}");
+    assert_eq!(audited[0]["reason"], "citizen_request");
+    let ended = rows(&talk.desk.gateway, "SELECT at FROM call_event WHERE kind = 'talk_end'");
+    assert!(
+        audited[0]["at"].as_i64().unwrap() <= ended[0]["at"].as_i64().unwrap(),
+        "audited first: {audited:?} {ended:?}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -18,7 +18,7 @@ use hotline_tests::Error;
 use hotline_tests::api::Api;
 use hotline_tests::gateway::{Gateway, GatewayConfig, NewUser};
 use hotline_tests::rtp::Source;
-use hotline_tests::sip::{Call, Citizen, CitizenConfig, Credentials, Phone, PhoneConfig};
+use hotline_tests::sip::{Behaviour, Call, Citizen, CitizenConfig, Credentials, Phone, PhoneConfig};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -109,6 +109,31 @@ async fn a_leader_takes_a_call_over_and_the_operator_is_out() {
     let row = desk.ended(&id).await;
     assert_eq!(row["end_side"], "citizen");
     assert_eq!(row["recordings"].as_array().unwrap().len(), 1, "one file for the whole talk: {row}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_a_leader_takes_is_not_sent_elsewhere_while_their_phone_rings() {
+    let (desk, operator_api) = desk(GatewayConfig::default()).await;
+    let leader_phone = phone(&desk.gateway, "1001", LEADER_HZ).await;
+    leader_phone.set_behaviour(Behaviour::Ring);
+    let operator_phone = phone(&desk.gateway, "1002", OPERATOR_HZ).await;
+    operator_api.set_state("ready").await.unwrap();
+    let (_line, call) = citizen(&desk.gateway, NUMBER, "12319").await;
+    hears(&call, OPERATOR_HZ).await;
+    let operator = operator_phone.next_call(5_000).await.unwrap();
+    let id = call_of(&desk, 1).await;
+    let path = |what: &str| format!("/api/v1/calls/{id}/{what}");
+    desk.api.post(&path("take"), &json!({"reason": "市民情绪激动"})).await.unwrap();
+    let leader = leader_phone.next_call(20_000).await.unwrap();
+    for target in [json!({"queue": "help"}), json!({"phone": "1001"})] {
+        assert_eq!(status(operator_api.post(&path("transfer"), &target).await), 409, "{target}");
+    }
+    hears(&call, OPERATOR_HZ).await;
+    leader.accept().unwrap();
+    operator.wait_ended(20_000).await.unwrap();
+    hears(&call, LEADER_HZ).await;
+    hears(&leader, 440.0).await;
+    call.hang_up().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

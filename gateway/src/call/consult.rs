@@ -57,7 +57,7 @@ impl Driver {
         if new.invite.user.as_deref() != Some(operator.who.sip_user.as_str()) {
             return Err(busy("another operator's talk"));
         }
-        if self.consult.is_some() || self.transfer.is_some() {
+        if self.transfer.is_some() || self.is_being_decided() {
             return Err(busy("one at a time"));
         }
         let offer = new.invite.sdp.take().ok_or_else(|| (488, "no offer".to_owned()))?;

@@ -1,5 +1,7 @@
 //! What people can do to a live call through the API.
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 use tokio::sync::oneshot;
 
 use super::driver::{Driver, Side};
@@ -41,7 +43,7 @@ pub enum ControlError {
     #[error("请在话机上接听 / this phone can't be told to answer: pick it up")]
     PickUp,
     /// Something else is going on that has to end first.
-    #[error("请先结束正在进行的咨询或转接 / a consultation or transfer is going on: end it first")]
+    #[error("请先结束正在进行的咨询、转接或接管 / a consultation, transfer or take-over is going on: let it end first")]
     Busy,
     /// No consultation, or nobody has answered yet.
     #[error("没有已接通的咨询 / no consultation with somebody who has answered")]
@@ -58,6 +60,9 @@ pub enum ControlError {
     /// Keys that don't exist, or too many.
     #[error("按键应为 1–32 个 0–9 * # A–D / 1 to 32 keys of 0–9 * # A–D")]
     BadDigits,
+    /// `Idempotency-Key` of another wish.
+    #[error("该 Idempotency-Key 已用于另一请求,请换一个 / this Idempotency-Key was another request's: use a new one")]
+    KeyTaken,
     /// Nobody of this id in the talk.
     #[error("对方不在本通话中 / nobody of this id is in the talk")]
     NoGuest,
@@ -94,6 +99,8 @@ pub enum Wish {
     End,
     /// A real hang-up: `harassment`, `silence` or `citizen_request`.
     HangUp(String),
+    /// Whether a real hang-up would be carried out: nothing happens yet, so that it can be audited first.
+    MayHangUp(String),
     /// Hold, or take back.
     Hold(bool),
     /// 静音: nobody hears the operator, or they do again.
@@ -131,6 +138,18 @@ pub enum Wish {
     Help(bool),
 }
 
+impl Wish {
+    /// Tells wishes apart without keeping what they hold: keys pressed may be a code.
+    pub(crate) fn print(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        match self {
+            Self::MayHangUp(reason) => format!("{:?}", Self::HangUp(reason.clone())).hash(&mut hasher),
+            wish => format!("{wish:?}").hash(&mut hasher),
+        }
+        hasher.finish()
+    }
+}
+
 /// What a shift leader asks of somebody's call.
 #[derive(Debug)]
 pub enum LeaderWish {
@@ -162,7 +181,7 @@ pub enum Control {
         user: String,
         /// What.
         wish: Wish,
-        /// `Idempotency-Key`: the same one again does nothing.
+        /// `Idempotency-Key`: the same wish again does nothing, another one is refused.
         key: Option<String>,
         /// Outcome.
         reply: oneshot::Sender<Outcome>,
@@ -201,20 +220,15 @@ impl Driver {
     pub(crate) async fn on_control(&mut self, control: Control) {
         match control {
             Control::Operator { user, wish, key, reply } => {
-                let done = if self.desk.is_repeated(key.as_deref()) {
-                    Ok(())
-                } else {
-                    let done = Box::pin(self.wish(&user, wish)).await;
-                    if done.is_ok() {
-                        self.desk.remember(key);
-                    }
-                    done
-                };
+                let done = Box::pin(self.wish_once(&user, wish, key)).await;
                 let _ = reply.send(done.map(|()| self.state(View::Operator)));
             }
             Control::Leader { user, wish, reply } => {
                 let done = Box::pin(self.leader_wish(&user, wish)).await;
-                let _ = reply.send(done.map(|()| self.state(View::Leader)));
+                // Who talks themselves doesn't learn of who listens to them.
+                let own = self.operator.as_ref().is_some_and(|o| o.who.id == user);
+                let view = if own { View::Operator } else { View::Leader };
+                let _ = reply.send(done.map(|()| self.state(view)));
             }
             Control::Consult(new) => self.begin_consult(*new).await,
             Control::TakeOver { new, reply } => {

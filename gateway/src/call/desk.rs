@@ -23,24 +23,31 @@ const DIGIT_MS: u32 = 100;
 pub(crate) struct Desk {
     /// Nobody hears the operator.
     pub(crate) muted: bool,
+    /// Silence of ours plays to the citizen, who would hear nobody.
+    pub(crate) silence: bool,
     /// The shift leader was asked for help (epoch ms).
     pub(crate) help_since: Option<i64>,
     /// Who talked last, once they are out.
     last: Option<String>,
-    keys: VecDeque<String>,
+    /// Each with its wish's [`Wish::print`].
+    keys: VecDeque<(String, u64)>,
 }
 
 impl Desk {
-    pub(crate) fn is_repeated(&self, key: Option<&str>) -> bool {
-        key.is_some_and(|key| self.keys.iter().any(|k| k == key))
+    /// Whether this wish was carried out under this key; another one under it is refused.
+    fn is_repeated(&self, key: Option<&str>, print: u64) -> Result<bool, ControlError> {
+        match key.and_then(|key| self.keys.iter().find(|(k, _)| k == key)) {
+            Some((_, known)) if *known != print => Err(ControlError::KeyTaken),
+            known => Ok(known.is_some()),
+        }
     }
 
-    pub(crate) fn remember(&mut self, key: Option<String>) {
+    fn remember(&mut self, key: Option<String>, print: u64) {
         let Some(key) = key else { return };
         if self.keys.len() >= KEYS_MAX {
             self.keys.pop_front();
         }
-        self.keys.push_back(key);
+        self.keys.push_back((key, print));
     }
 
     /// The next operator begins with an open microphone and asks for their own help.
@@ -50,7 +57,22 @@ impl Desk {
 }
 
 impl Driver {
-    pub(crate) async fn wish(&mut self, user: &str, wish: Wish) -> Result<(), ControlError> {
+    /// Carries a wish out, unless its key tells that this was done.
+    pub(crate) async fn wish_once(&mut self, user: &str, wish: Wish, key: Option<String>) -> Result<(), ControlError> {
+        let print = wish.print();
+        if self.desk.is_repeated(key.as_deref(), print)? {
+            // Who sent the citizen on and didn't get the answer asks as the last operator.
+            return if self.desk.last.as_deref() == Some(user) { Ok(()) } else { self.is_theirs(user) };
+        }
+        let is_done = !matches!(wish, Wish::MayHangUp(_));
+        self.wish(user, wish).await?;
+        if is_done {
+            self.desk.remember(key, print);
+        }
+        Ok(())
+    }
+
+    async fn wish(&mut self, user: &str, wish: Wish) -> Result<(), ControlError> {
         match wish {
             Wish::State => return self.is_theirs(user),
             Wish::Answer => return self.pick_up(user),
@@ -60,6 +82,7 @@ impl Driver {
         match wish {
             Wish::State | Wish::Answer => {}
             Wish::End => self.talk_over(Side::Operator, "operator_end").await,
+            Wish::MayHangUp(reason) => self.allow_hang_up(&reason)?,
             Wish::HangUp(reason) => {
                 self.allow_hang_up(&reason)?;
                 self.talk_over(Side::Operator, "operator_hang_up").await;
@@ -115,9 +138,6 @@ impl Driver {
         }
         self.desk.muted = on;
         self.story.event("mute", json!({ "on": on }));
-        if !on && self.operator.as_ref().is_some_and(|o| !o.holds.any()) && self.transfer.is_none() {
-            self.sv.media.stop_play(self.citizen.id());
-        }
         self.connect();
         self.tell_call();
     }
@@ -146,7 +166,7 @@ impl Driver {
         if self.is_part(&who.id, Part::Consult) {
             return Ok(());
         }
-        if self.consult.is_some() || self.transfer.is_some() || self.guests.iter().any(|g| g.part == Part::Consult) {
+        if self.transfer.is_some() || self.is_being_decided() {
             return Err(ControlError::Busy);
         }
         self.admit_guest(who, Part::Consult)?;
@@ -180,12 +200,17 @@ impl Driver {
         Ok(())
     }
 
+    /// Somebody is asked about the citizen, or rung to take them over: whom they talk with next isn't the operator's
+    /// choice alone just now.
+    pub(crate) fn is_being_decided(&self) -> bool {
+        self.consult.is_some() || self.guests.iter().any(|g| g.part == Part::Consult || g.takes)
+    }
+
     async fn send_on(&mut self, target: Target) -> Result<(), ControlError> {
-        let consults = self.consult.is_some() || self.guests.iter().any(|g| g.part == Part::Consult);
         match (&self.transfer, &target) {
             (Some(transfer), Target::Phone(who)) if transfer.who.id == who.id => return Ok(()),
             (Some(_), _) => return Err(ControlError::Busy),
-            (None, _) if consults => return Err(ControlError::Busy),
+            (None, _) if self.is_being_decided() => return Err(ControlError::Busy),
             (None, _) => {}
         }
         match target {
@@ -236,13 +261,26 @@ mod tests {
     #[test]
     fn a_repeated_key_is_known_and_the_oldest_are_forgotten() {
         let mut desk = Desk::default();
-        assert!(!desk.is_repeated(None) && !desk.is_repeated(Some("a")));
-        desk.remember(Some("a".into()));
-        assert!(desk.is_repeated(Some("a")) && !desk.is_repeated(Some("b")));
+        assert_eq!((desk.is_repeated(None, 1), desk.is_repeated(Some("a"), 1)), (Ok(false), Ok(false)));
+        desk.remember(Some("a".into()), 1);
+        assert_eq!((desk.is_repeated(Some("a"), 1), desk.is_repeated(Some("b"), 1)), (Ok(true), Ok(false)));
         for n in 0..KEYS_MAX {
-            desk.remember(Some(n.to_string()));
+            desk.remember(Some(n.to_string()), 1);
         }
-        assert!(!desk.is_repeated(Some("a")));
+        assert_eq!(desk.is_repeated(Some("a"), 1), Ok(false));
         assert_eq!(desk.keys.len(), KEYS_MAX);
+    }
+
+    #[test]
+    fn a_key_belongs_to_one_wish() {
+        let press = |digits: &str| Wish::Digits { to: None, digits: digits.into() };
+        let mut desk = Desk::default();
+        desk.remember(Some("a".into()), press("1").print());
+        assert_eq!(desk.is_repeated(Some("a"), press("1").print()), Ok(true));
+        for other in [press("2"), Wish::End, Wish::Transfer(Target::Queue("main".into()))] {
+            assert_eq!(desk.is_repeated(Some("a"), other.print()), Err(ControlError::KeyTaken), "{other:?}");
+        }
+        let hang_up = Wish::HangUp("harassment".into());
+        assert_eq!(Wish::MayHangUp("harassment".into()).print(), hang_up.print(), "the question is about that wish");
     }
 }

@@ -17,6 +17,12 @@ fn guest_id(number: &str) -> String {
     format!("emergency:{number}")
 }
 
+/// Of guests with their parts, and whether they take the talk over.
+fn spare(guests: &[(Part, bool)]) -> Option<usize> {
+    let last = |part: Part| guests.iter().rposition(|guest| *guest == (part, false));
+    last(Part::Listen).or_else(|| last(Part::Whisper))
+}
+
 impl Driver {
     /// Rings `number` beside the talk; rung or there already, nothing more happens.
     pub(crate) async fn call_emergency(&mut self, user: &str, number: &str) -> Result<(), ControlError> {
@@ -27,7 +33,7 @@ impl Driver {
         if self.guests.iter().any(|g| g.who.id == id) {
             return Ok(());
         }
-        if self.guests.len() >= GUESTS_MAX {
+        if self.guests.len() >= GUESTS_MAX && self.spare_guest().is_none() {
             return Err(ControlError::TooManyGuests);
         }
         outside::has_trunk(&self.sv, Purpose::Emergency, number).map_err(ControlError::Outside)?;
@@ -38,6 +44,11 @@ impl Driver {
             warn!(call = %self.call, number, why, "an emergency service can't be called");
             ControlError::Outside(why)
         })?;
+        if self.guests.len() >= GUESTS_MAX
+            && let Some(index) = self.spare_guest()
+        {
+            self.let_guest_go(index, "emergency");
+        }
         self.story.event("emergency_call", json!({ "number": number, "by": user }));
         let data = json!({ "call": self.call, "number": number, "operator": user });
         self.sv.events.publish("emergency", Audience::Leaders, None, data);
@@ -45,6 +56,13 @@ impl Driver {
         let outside = Some(Box::new((permit, route)));
         self.add_guest(Guest { who, part: Part::Join, leg, talking: false, holding: false, outside, takes: false });
         Ok(())
+    }
+
+    /// Who leaves when an emergency service needs the place: somebody the citizen doesn't hear, and the operator
+    /// can't dismiss.
+    fn spare_guest(&self) -> Option<usize> {
+        let guests: Vec<_> = self.guests.iter().map(|g| (g.part, g.takes)).collect();
+        spare(&guests)
     }
 
     /// As `try_next_trunk`, for a guest outside.
@@ -70,5 +88,20 @@ impl Driver {
                 false
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_only_listens_makes_room_for_an_emergency_service_and_nobody_the_citizen_hears() {
+        let (join, barge) = ((Part::Join, false), (Part::Barge, false));
+        let (listen, whisper) = ((Part::Listen, false), (Part::Whisper, false));
+        assert_eq!(spare(&[listen, whisper, listen, join]), Some(2));
+        assert_eq!(spare(&[join, whisper, barge, barge]), Some(1));
+        assert_eq!(spare(&[join, barge, join, (Part::Consult, false)]), None);
+        assert_eq!(spare(&[(Part::Listen, true), join]), None, "who takes the talk over stays");
     }
 }

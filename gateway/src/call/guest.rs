@@ -257,6 +257,8 @@ impl Driver {
 
     /// A guest whose phone is picked up is the citizen's operator from now on.
     pub(crate) async fn guest_takes_over(&mut self, index: usize) {
+        // What the operator before had begun would take the citizen away again.
+        self.drop_transfer();
         let guest = self.guests.remove(index);
         self.sound.guests.remove(&guest.leg.id());
         if let Some(outside) = guest.outside {

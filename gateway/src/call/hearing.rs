@@ -29,6 +29,11 @@ pub(crate) struct Table {
 }
 
 impl Table {
+    /// The citizen takes part and would hear nobody.
+    fn leaves_citizen_alone(&self) -> bool {
+        self.together && self.muted && !self.guests.iter().any(|(_, part)| part.speaks())
+    }
+
     /// One row per leg. Nobody hears themselves; a whisper reaches the operator's row and no other; who is consulted
     /// hears and is heard while the citizen isn't there, and never hears the citizen.
     pub(crate) fn rows(&self) -> Vec<MixRow> {
@@ -77,19 +82,24 @@ impl Driver {
     }
 
     /// Tells the media thread what now holds. Without guests it is the plain bridge, or none.
-    pub(crate) fn connect(&self) {
+    pub(crate) fn connect(&mut self) {
         let citizen = self.citizen.id();
-        let Some(table) = self.table() else { return self.sv.media.unbridge(citizen) };
+        let table = self.table();
+        let alone = table.as_ref().is_some_and(Table::leaves_citizen_alone);
+        // Whoever hears a prompt hears nobody.
+        if std::mem::replace(&mut self.desk.silence, alone) && !alone {
+            self.sv.media.stop_play(citizen);
+        }
+        let Some(table) = table else { return self.sv.media.unbridge(citizen) };
         match (table.guests.is_empty(), table.together) {
             (true, true) if !table.muted => self.sv.media.bridge(citizen, table.operator),
             (true, false) => self.sv.media.unbridge(citizen),
             _ => {
-                let rows = table.rows();
-                if table.together && rows.iter().any(|row| row.leg == citizen && row.hears.is_empty()) {
+                if alone {
                     // A line without a packet is cut by some carriers.
                     self.sv.media.play(citizen, SILENCE_PLAY, vec![silence()], true);
                 }
-                self.sv.media.mix(rows);
+                self.sv.media.mix(table.rows());
             }
         }
     }
@@ -150,6 +160,26 @@ mod tests {
         assert_eq!(heard_by(true, true, &guests, OPERATOR), [1, 3, 4]);
         assert_eq!(heard_by(true, true, &guests, GUEST), [1]);
         assert_eq!(heard_by(true, true, &[], CITIZEN), [] as [u64; 0]);
+    }
+
+    #[test]
+    fn a_muted_operator_leaves_the_citizen_alone_until_somebody_who_speaks_is_there() {
+        let alone = |together: bool, muted: bool, guests: &[(LegId, Part)]| {
+            let guests = guests.to_vec();
+            let table = Table { citizen: CITIZEN, operator: OPERATOR, together, muted, guests };
+            let hears_nobody = table.rows().iter().any(|row| row.leg == CITIZEN && row.hears.is_empty());
+            assert_eq!(table.leaves_citizen_alone(), together && hears_nobody);
+            table.leaves_citizen_alone()
+        };
+        assert!(alone(true, true, &[]));
+        assert!(!alone(true, false, &[]), "the operator is heard");
+        assert!(!alone(false, true, &[]), "music plays");
+        for part in [Part::Listen, Part::Whisper, Part::Consult] {
+            assert!(alone(true, true, &[(GUEST, part)]), "{part:?} is not heard");
+        }
+        for part in [Part::Join, Part::Barge] {
+            assert!(!alone(true, true, &[(FOURTH, Part::Listen), (GUEST, part)]), "{part:?} is heard");
+        }
     }
 
     #[test]

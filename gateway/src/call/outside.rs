@@ -11,7 +11,7 @@ use crate::app::Services;
 use crate::callback::permit;
 use crate::clock::now_ms;
 use crate::config::Trunk;
-use crate::dialout::{self, Permit, Purpose, Wish, judge};
+use crate::dialout::{self, Permit, Purpose, Wish, is_emergency, judge};
 use crate::privacy::{mask_phone, normalize_phone};
 use crate::trunk::Attempt;
 
@@ -24,31 +24,35 @@ pub(crate) fn shown_number(sv: &Services, trunk: &Trunk) -> String {
 }
 
 /// The trunks a call that `permit` allows may leave by, in order: the one callbacks name, else all that carry
-/// such numbers.
+/// such numbers. A call for help may leave by any.
 pub(crate) fn route(sv: &Services, permit: &Permit) -> Result<Route, String> {
     let digits = permit.digits();
-    let attempts = attempts(sv, digits)?;
+    let attempts = attempts(sv, digits, permit.is_emergency())?;
     let Some(first) = attempts.first() else { return Err("no trunk has room".to_owned()) };
     let shown = shown_number(sv, &first.trunk.config);
-    Ok(Route::new(attempts, digits.to_owned(), shown))
+    Ok(Route::new(attempts, digits.to_owned(), shown, permit.is_emergency()))
 }
 
 /// Whether a call to `number` had a trunk to leave by: asked before a permit, which counts as a call of the day
 /// whether or not it leaves. What may not be called at all passes, so that its refusal is written down.
 pub(crate) fn has_trunk(sv: &Services, purpose: Purpose, number: &str) -> Result<(), String> {
     match judge(&sv.config, &sv.rules, purpose, number, now_ms()) {
-        Ok(digits) => attempts(sv, &digits).map(drop),
+        Ok(digits) => attempts(sv, &digits, is_emergency(&sv.config, purpose, number)).map(drop),
         Err(_) => Ok(()),
     }
 }
 
-fn attempts(sv: &Services, digits: &str) -> Result<Vec<Attempt>, String> {
+fn attempts(sv: &Services, digits: &str, is_emergency: bool) -> Result<Vec<Attempt>, String> {
     let wanted = &sv.config.callback.trunk;
     let carries = |t: &Trunk| {
         (wanted.is_empty() || t.name == *wanted)
             && (t.dial_prefixes.is_empty() || t.dial_prefixes.iter().any(|p| digits.starts_with(p.as_str())))
     };
-    let attempts = sv.trunks.attempts(carries, &mut rand::random);
+    let attempts = if is_emergency {
+        sv.trunks.emergency_attempts(carries, &mut rand::random)
+    } else {
+        sv.trunks.attempts(carries, &mut rand::random)
+    };
     if attempts.is_empty() {
         return Err(permit::trunk(&sv.config).map_or_else(|e| e.to_string(), |_| "no trunk has room".to_owned()));
     }

@@ -23,11 +23,13 @@ pub(crate) struct Route {
     digits: String,
     /// The number we show where a trunk names none of its own.
     shown: String,
+    /// No trunk is too full for it.
+    is_emergency: bool,
 }
 
 impl Route {
-    pub(crate) fn new(attempts: Vec<Attempt>, digits: String, shown: String) -> Self {
-        Self { attempts: attempts.into(), current: None, digits, shown }
+    pub(crate) fn new(attempts: Vec<Attempt>, digits: String, shown: String, is_emergency: bool) -> Self {
+        Self { attempts: attempts.into(), current: None, digits, shown, is_emergency }
     }
 
     /// The trunk being tried, or to be tried first.
@@ -53,7 +55,8 @@ impl Route {
         self.current = None;
         while let Some(attempt) = self.attempts.pop_front() {
             // Between the choice and now another call may have taken the last place.
-            let Some(call) = attempt.trunk.begin_out() else { continue };
+            let place = if self.is_emergency { Some(attempt.trunk.begin_beyond()) } else { attempt.trunk.begin_out() };
+            let Some(call) = place else { continue };
             let config = &attempt.trunk.config;
             let may = sv.config.sip.srtp_keys_in_clear;
             let security = match security(config.srtp, Transport::from(config.transport), may) {

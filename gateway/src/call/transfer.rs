@@ -42,7 +42,7 @@ impl Driver {
         if !self.operator.as_ref().is_some_and(|o| o.talking && o.leg.session == referrer) {
             return self.sv.sip.reject_transfer(referrer, 603);
         }
-        if self.transfer.is_some() || self.consult.is_some() {
+        if self.transfer.is_some() || self.is_being_decided() {
             return self.sv.sip.reject_transfer(referrer, 491);
         }
         if let Some(hotline) = hotline_of(&self.sv.config, std::slice::from_ref(&target.number)) {

@@ -88,13 +88,11 @@ pub(crate) async fn end(
     headers: HeaderMap,
     body: Body<EndForm>,
 ) -> Answer {
-    let reason = body?.0.reason;
-    let wish = reason.clone().map_or(Wish::End, Wish::HangUp);
-    let state = ask(&api, &id, &user, wish, Some(&headers)).await?;
-    if let Some(reason) = reason {
-        audit(&api.sv, &user.0, "hang_up", &format!("call:{id}"), Some(&reason)).await?;
-    }
-    Ok(state)
+    let Some(reason) = body?.0.reason else { return ask(&api, &id, &user, Wish::End, Some(&headers)).await };
+    let _ = ask(&api, &id, &user, Wish::MayHangUp(reason.clone()), Some(&headers)).await?;
+    // Audited first: a citizen hung up on without a trace must be impossible.
+    audit(&api.sv, &user.0, "hang_up", &format!("call:{id}"), Some(&reason)).await?;
+    ask(&api, &id, &user, Wish::HangUp(reason), Some(&headers)).await
 }
 
 /// On or off.

@@ -121,6 +121,7 @@ impl From<ControlError> for ApiError {
             ControlError::Outside(_) => StatusCode::FORBIDDEN,
             ControlError::ReasonNeeded
             | ControlError::NotSilent
+            | ControlError::KeyTaken
             | ControlError::NoQueue(_)
             | ControlError::NoService
             | ControlError::BadDigits => StatusCode::UNPROCESSABLE_ENTITY,

@@ -38,7 +38,7 @@ pub(crate) struct ForceForm {
 }
 
 /// 强制切换坐席状态
-#[utoipa::path(post, path = "/api/v1/operators/{id}/state", params(("id" = String, Path)), request_body = ForceForm, responses((status = 200, body = StateView), (status = 400), (status = 403), (status = 404)))]
+#[utoipa::path(post, path = "/api/v1/operators/{id}/state", params(("id" = String, Path)), request_body = ForceForm, responses((status = 200, body = StateView), (status = 400), (status = 403), (status = 404), (status = 409)))]
 pub(crate) async fn force_state(
     State(api): State<Api>,
     user: User,
@@ -51,6 +51,10 @@ pub(crate) async fn force_state(
     from_a_call(form.state)?;
     let operator = api.sv.store.user_by_id(id_of(&id)?).await?.ok_or_else(ApiError::missing)?;
     let who = phone_of(&operator)?;
+    // Anybody who is in may be sent home.
+    if form.state != OperatorState::Off {
+        may_serve(&operator)?;
+    }
     let view = api.sv.acd.view().await;
     let serves = view.iter().filter(|q| q.operators.iter().any(|o| o.id == who.id)).map(|q| q.name.clone());
     let mut queues: Vec<String> = serves.collect();
@@ -59,7 +63,12 @@ pub(crate) async fn force_state(
     let now = match api.sv.acd.force_state(&who.id, form.state, reason).await {
         // Never signed in: as if they did so themselves.
         Err(AcdError::Refused(Refused::NoOperator)) => {
-            queues = vec![api.sv.config.first_queue()];
+            let queue = api.sv.config.first_queue();
+            may_serve(&operator)?;
+            if api.sv.config.queue(&queue).leaders_only && !operator.has_role(Role::Leader.as_str()) {
+                return Err(ApiError::conflict("该队列只由值班长受理 / only shift leaders serve this queue"));
+            }
+            queues = vec![queue];
             let profile = profile(&api.sv, operator.id, queues.clone(), registered).await?;
             api.sv.acd.want(who, profile, form.state, reason).await
         }
@@ -69,6 +78,14 @@ pub(crate) async fn force_state(
     let data = json!({ "operator": id, "state": form.state.as_str(), "by": user.0.name, "reason": reason });
     api.sv.events.publish("state_forced", Audience::PersonAndLeaders(operator.id), None, data);
     Ok(Json(StateView::new(&standing, queues, registered)))
+}
+
+/// A leader's word makes nobody an operator.
+fn may_serve(user: &hotline_db::User) -> Result<(), ApiError> {
+    if user.active && user.has_role(Role::Operator.as_str()) {
+        return Ok(());
+    }
+    Err(ApiError::conflict("该账号已停用或不是受理员 / this account is deactivated, or no operator's"))
 }
 
 /// Words for everybody on duty.
@@ -102,4 +119,28 @@ pub(crate) async fn broadcast(
 pub(crate) async fn alarms(State(api): State<Api>, user: User) -> Result<Json<Vec<serde_json::Value>>, ApiError> {
     user.need(&[Role::Leader, Role::Manager])?;
     Ok(Json(api.sv.floor.alarms().iter().map(|alarm| json!(alarm)).collect()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hotline_db::{Id, Json as Roles, Secret, User};
+
+    #[test]
+    fn a_leaders_word_makes_nobody_an_operator_who_is_none() {
+        let user = |active: bool, roles: &[&str]| User {
+            id: Id::new(),
+            login: "1001".into(),
+            name: "1001".into(),
+            password_hash: Secret::from(String::new()),
+            roles: Roles(json!(roles)),
+            sip_user: Some("1001".into()),
+            ha1_md5: None,
+            ha1_sha256: None,
+            active,
+        };
+        assert!(may_serve(&user(true, &["operator", "leader"])).is_ok());
+        assert!(may_serve(&user(true, &["qa"])).is_err());
+        assert!(may_serve(&user(false, &["operator"])).is_err());
+    }
 }

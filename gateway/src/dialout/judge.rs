@@ -125,7 +125,7 @@ pub fn judge(config: &Config, rules: &Rules, purpose: Purpose, number: &str, now
 }
 
 /// A citizen handed on to the police, the fire brigade or an ambulance: no rule, cap or want of a row may stop that.
-pub(super) fn is_emergency(config: &Config, purpose: Purpose, number: &str) -> bool {
+pub(crate) fn is_emergency(config: &Config, purpose: Purpose, number: &str) -> bool {
     matches!(purpose, Purpose::Transfer | Purpose::Emergency)
         && domestic(number).is_some_and(|dialled| config.dialout.emergency.contains(&dialled))
 }

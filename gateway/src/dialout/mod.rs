@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use hotline_db::{CallbackTask, DialoutCap, DialoutCaps, Id, NewDialout};
 use tracing::{error, warn};
 
+pub(crate) use judge::is_emergency;
 pub use judge::{Purpose, Refusal, judge};
 
 use crate::app::Services;
@@ -34,6 +35,7 @@ pub struct Wish<'a> {
 /// Leave to call one number once. Only [`permit`] makes one; it counts as a call at once for as long as it lives.
 pub struct Permit {
     digits: Pii<String>,
+    is_emergency: bool,
     _slot: Slot,
 }
 
@@ -42,6 +44,12 @@ impl Permit {
     #[must_use]
     pub fn digits(&self) -> &str {
         self.digits.reveal()
+    }
+
+    /// To the police, the fire brigade or an ambulance: no trunk is too full for it.
+    #[must_use]
+    pub const fn is_emergency(&self) -> bool {
+        self.is_emergency
     }
 }
 
@@ -89,7 +97,7 @@ pub async fn permit(sv: &Services, wish: Wish<'_>) -> Result<Permit, Refusal> {
 }
 
 async fn decide(sv: &Services, wish: &Wish<'_>, now: i64) -> Result<Permit, Refusal> {
-    if judge::is_emergency(&sv.config, wish.purpose, wish.number) {
+    if is_emergency(&sv.config, wish.purpose, wish.number) {
         return emergency(sv, wish, now);
     }
     let early = match judge(&sv.config, &sv.rules, wish.purpose, wish.number, now) {
@@ -108,7 +116,7 @@ async fn decide(sv: &Services, wish: &Wish<'_>, now: i64) -> Result<Permit, Refu
     let written = sv.store.dialout_add(row, caps).await;
     let (digits, slot) = early?;
     match written {
-        Ok(None) => Ok(Permit { digits: Pii::new(digits), _slot: slot }),
+        Ok(None) => Ok(Permit { digits: Pii::new(digits), is_emergency: false, _slot: slot }),
         Ok(Some(DialoutCap::Total)) => Err(Refusal::DailyTotal),
         Ok(Some(DialoutCap::Number)) => Err(Refusal::DailyNumber),
         Ok(Some(DialoutCap::Operator)) => Err(Refusal::DailyOperator),
@@ -129,7 +137,7 @@ fn emergency(sv: &Services, wish: &Wish<'_>, now: i64) -> Result<Permit, Refusal
             error!(error = %e, "emergency call not written down");
         }
     });
-    Ok(Permit { digits: Pii::new(digits), _slot: sv.dialouts.take_beyond() })
+    Ok(Permit { digits: Pii::new(digits), is_emergency: true, _slot: sv.dialouts.take_beyond() })
 }
 
 fn row(sv: &Services, wish: &Wish<'_>, now: i64, refusal: Option<Refusal>) -> NewDialout {

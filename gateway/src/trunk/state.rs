@@ -260,6 +260,12 @@ impl TrunkState {
         Some(call)
     }
 
+    /// A call for help begins, however full the trunk is.
+    pub fn begin_beyond(self: &Arc<Self>) -> TrunkCall {
+        self.lock().calls_out += 1;
+        self.begin(true)
+    }
+
     fn begin(self: &Arc<Self>, is_out: bool) -> TrunkCall {
         self.live(is_out).fetch_add(1, Ordering::Relaxed);
         TrunkCall { trunk: Arc::clone(self), is_out }
@@ -347,10 +353,28 @@ impl Trunks {
 
     /// What a call of ours tries, in order: trunks `allowed` lets pass that are not full.
     pub fn attempts(&self, allowed: impl Fn(&Trunk) -> bool, random: &mut impl FnMut() -> f64) -> Vec<Attempt> {
-        let now = Instant::now();
         let is_full =
             |t: &TrunkState| t.config.calls_out_max > 0 && t.live_out.load(Ordering::Relaxed) >= t.config.calls_out_max;
-        let trunks = self.0.iter().filter(|t| t.config.outbound.is_some() && allowed(&t.config) && !is_full(t));
+        self.ordered(|t| allowed(&t.config) && !is_full(t), random)
+    }
+
+    /// What a call for help tries, in order: those `wanted` lets pass, then every other one, full or not; trunks that
+    /// are down come last.
+    pub fn emergency_attempts(
+        &self,
+        wanted: impl Fn(&Trunk) -> bool,
+        random: &mut impl FnMut() -> f64,
+    ) -> Vec<Attempt> {
+        let mut attempts = self.ordered(|t| wanted(&t.config), random);
+        attempts.extend(self.ordered(|t| !wanted(&t.config), random));
+        let now = Instant::now();
+        attempts.sort_by_cached_key(|a| !a.trunk.lock().is_up(now, true));
+        attempts
+    }
+
+    fn ordered(&self, allowed: impl Fn(&TrunkState) -> bool, random: &mut impl FnMut() -> f64) -> Vec<Attempt> {
+        let now = Instant::now();
+        let trunks = self.0.iter().filter(|t| t.config.outbound.is_some() && allowed(t));
         let candidate = |trunk: &Arc<TrunkState>| Candidate {
             what: Arc::clone(trunk),
             priority: trunk.config.priority,
@@ -438,6 +462,27 @@ mod tests {
         assert_eq!(names(&trunks), ["b"]);
         drop(call);
         assert_eq!(names(&trunks), ["a", "b"]);
+    }
+
+    #[test]
+    fn a_call_for_help_takes_the_wanted_trunk_first_and_any_other_after_it_full_or_not() {
+        let trunks = trunks(|_, t| t.calls_out_max = 1);
+        let first = trunks.named("a").unwrap();
+        let _calls = [first.begin_out().unwrap(), trunks.named("b").unwrap().begin_out().unwrap()];
+        let help = |wanted: &str| -> Vec<String> {
+            let attempts = trunks.emergency_attempts(|t| t.name == wanted, &mut || 0.0);
+            attempts.into_iter().map(|a| a.trunk.config.name.clone()).collect()
+        };
+        assert!(names(&trunks).is_empty(), "other calls have no room");
+        assert_eq!((help("a"), help("b")), (vec!["a".into(), "b".into()], vec!["b".into(), "a".into()]));
+        assert_eq!(help("nothing such").len(), 2);
+        let remote = first.lock().targets[0].address;
+        first.on_failure(remote, 503, "Busy", Some(30));
+        assert_eq!(help("a"), ["b", "a"], "one that answers comes before one that rests");
+        let beyond = first.begin_beyond();
+        assert_eq!(first.view().live_out, 2);
+        drop(beyond);
+        assert_eq!(first.view().live_out, 1);
     }
 
     #[test]

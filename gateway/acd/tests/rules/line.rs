@@ -42,6 +42,19 @@ fn a_full_queue_turns_new_callers_away_but_nobody_who_was_served_before() {
 }
 
 #[test]
+fn who_is_moved_to_a_full_or_closed_queue_goes_on_waiting_there() {
+    let night = QueueSettings { name: "night".into(), waiting_max: 1, ..settings(0) };
+    let mut core = Core::new(vec![settings(0), night]).unwrap();
+    core.enter(1, Entry::new("n", "night", Lane::Normal)).unwrap();
+    core.set_open("night", false);
+    enters(&mut core, 2, "a");
+    core.move_caller(3, "a", &Move::Queue("night".into())).unwrap();
+    assert_eq!((core.waiting("main"), core.waiting("night")), (0, 2));
+    assert_eq!(core.move_caller(4, "a", &Move::Queue("none".into())), Err(Refused::NoQueue("none".into())));
+    assert_eq!(core.waiting("night"), 2, "a place is given up for another one only");
+}
+
+#[test]
 fn a_closed_queue_takes_danger_and_nobody_else() {
     let mut core = desk(0);
     enters(&mut core, 0, "before");
