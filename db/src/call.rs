@@ -207,10 +207,11 @@ pub(crate) async fn load(c: &mut Conn, id: Id) -> Result<Call> {
     c.one(select_call!("WHERE c.id = $1").bind(id)).await
 }
 
-async fn begin(c: &mut Conn, new: NewCall) -> Result<Arrived> {
+async fn begin(c: &mut Conn, new: NewCall, seq: i64) -> Result<Arrived> {
     let party = new.party;
-    let contact = contact::insert(
+    let contact = contact::insert_as(
         c,
+        seq,
         NewContact {
             channel: new.channel,
             direction: new.direction,
@@ -249,7 +250,8 @@ impl Store {
         limits::text("sip_call_id", &new.sip_call_id, limits::SHORT_TEXT_CHARS_MAX)?;
         self.write(|c| {
             Box::pin(async move {
-                let id = begin(c, new).await?.call;
+                let seq = contact::next_seq(c).await?;
+                let id = begin(c, new, seq).await?.call;
                 load(c, id).await
             })
         })
@@ -266,10 +268,18 @@ impl Store {
         limits::text("sip_call_id", &new.sip_call_id, limits::SHORT_TEXT_CHARS_MAX)?;
         self.write(|c| {
             Box::pin(async move {
-                if let Some(caller) = caller {
-                    new.party = Some(party::ensure(c, AddressKind::Phone, caller).await?);
-                }
-                begin(c, new).await
+                let known = match &caller {
+                    Some(caller) => party::find(c, AddressKind::Phone, &caller.hash).await?,
+                    None => None,
+                };
+                // The counter before a new citizen, as messages take them: two that come at once must not wait
+                // for each other.
+                let seq = contact::next_seq(c).await?;
+                new.party = match (known, caller) {
+                    (None, Some(caller)) => Some(party::added(c, AddressKind::Phone, caller).await?),
+                    (known, _) => known.or(new.party),
+                };
+                begin(c, new, seq).await
             })
         })
         .await

@@ -1,7 +1,7 @@
 //! The steps of a conversation's timer: it becomes an item, is answered, handed off and ended, each
 //! in the transaction that decides it.
 
-use std::sync::Arc;
+use std::{collections::HashSet, sync::Arc};
 
 use sqlx::FromRow;
 
@@ -15,6 +15,7 @@ use crate::{
     incident,
     item::{self, Item, ItemHandoff, ItemWork, NewItem},
     item_list::{self, ContactRole},
+    limits::GROWN_DETAIL_CHARS_MAX,
     message::{Message, select_message},
     outgoing::{self, NewOutgoing},
     party::{self, Party},
@@ -133,15 +134,46 @@ pub(crate) struct SettleJob {
     settler: Settler,
 }
 
-/// The steps PostgreSQL's gatherer found waiting.
+/// The steps PostgreSQL's gatherer found waiting. One whose rows somebody else holds is left for the next look:
+/// who has one conversation and waits for another, or for its item, could wait for whoever waits for the first.
 pub(crate) fn settle_group(c: &mut Conn, jobs: Vec<SettleJob>) -> Fut<'_, Result<Vec<Option<Settled>>>> {
     Box::pin(async move {
+        let held = hold(c, &jobs).await?;
         let mut settled = Vec::with_capacity(jobs.len());
         for job in jobs {
-            settled.push(settle(c, job).await?);
+            settled.push(if held.contains(&job.id) { settle(c, job).await? } else { None });
         }
         Ok(settled)
     })
+}
+
+#[derive(FromRow)]
+struct HeldRow {
+    id: Id,
+    item: Option<Id>,
+}
+
+crate::lite::row!(HeldRow { id, item });
+
+/// Holds what is free of these conversations and their items, waiting for nobody (PostgreSQL); the conversations
+/// held with their item.
+async fn hold(c: &mut Conn, jobs: &[SettleJob]) -> Result<HashSet<Id>> {
+    let conversations = sql("SELECT id, item FROM conversation \
+         WHERE id IN (SELECT json_array_elements_text(CAST($1 AS JSON))) ORDER BY id FOR UPDATE SKIP LOCKED")
+    .bind(list(jobs.iter().map(|job| job.id)));
+    let held: Vec<HeldRow> = c.all(conversations).await?;
+    // Whole rows, against what is being added to them too: a supplement holds its item before the item's work.
+    let items = sql("SELECT id FROM item WHERE id IN (SELECT json_array_elements_text(CAST($1 AS JSON))) \
+         ORDER BY id FOR UPDATE SKIP LOCKED")
+    .bind(list(held.iter().filter_map(|row| row.item)));
+    let items: HashSet<Id> = c.all::<IdRow>(items).await?.into_iter().map(|row| row.id).collect();
+    let has_item = |row: &HeldRow| row.item.is_none_or(|item| items.contains(&item));
+    Ok(held.into_iter().filter(has_item).map(|row| row.id).collect())
+}
+
+/// A JSON array.
+fn list(ids: impl Iterator<Item = Id>) -> String {
+    serde_json::Value::from_iter(ids.map(|id| id.to_string())).to_string()
 }
 
 async fn settle(c: &mut Conn, job: SettleJob) -> Result<Option<Settled>> {
@@ -304,8 +336,9 @@ async fn unfinished(c: &mut Conn, row: &Conversation, times: WorkTimes, now: i64
 }
 
 async fn amend(c: &mut Conn, id: Id, a: Amendment, is_handed: bool) -> Result<()> {
-    // What the case core has been told stays as it was told, but for the text.
-    let query = sql("UPDATE item SET detail = $2, \
+    // What the case core has been told stays as it was told, but for the text. One that is full has more in it
+    // than fits into another.
+    let query = sql("UPDATE item SET detail = CASE WHEN LENGTH(detail) < $10 THEN $2 ELSE detail END, \
          urgency = CASE WHEN urgency > $3 THEN $3 ELSE urgency END, \
          title = CASE WHEN $8 THEN title ELSE $4 END, \
          class_code = CASE WHEN $8 THEN class_code ELSE $5 END, \
@@ -320,7 +353,8 @@ async fn amend(c: &mut Conn, id: Id, a: Amendment, is_handed: bool) -> Result<()
     .bind(a.location_text)
     .bind(a.lon)
     .bind(is_handed)
-    .bind(a.lat);
+    .bind(a.lat)
+    .bind(GROWN_DETAIL_CHARS_MAX);
     c.run(query).await.map(|_| ())
 }
 

@@ -57,6 +57,8 @@ pub const SHORT_TEXT_CHARS_MAX: usize = 2_000;
 pub const TITLE_CHARS_MAX: usize = 256;
 /// Characters of a place; longer is [`DbError::Invalid`].
 pub const LOCATION_CHARS_MAX: usize = 256;
+/// Characters up to which an item's text grows by what its citizen adds; what comes after stays in the messages.
+pub const GROWN_DETAIL_CHARS_MAX: i64 = 20_000;
 /// Characters of an item's detail or a transcript; longer is [`DbError::Invalid`].
 pub const LONG_TEXT_CHARS_MAX: usize = 200_000;
 /// Bytes of one JSON value; longer is [`DbError::Invalid`].

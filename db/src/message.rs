@@ -14,7 +14,7 @@ use crate::{
     handoff::{self, ItemNote},
     id::Id,
     item_list::{self, ContactRole},
-    limits::{self, LONG_TEXT_CHARS_MAX, SHORT_TEXT_CHARS_MAX},
+    limits::{self, GROWN_DETAIL_CHARS_MAX, LONG_TEXT_CHARS_MAX, SHORT_TEXT_CHARS_MAX},
     message_group,
     message_media::{self, NewMedia},
     outgoing::{self, NewOutgoing, OutgoingPurpose},
@@ -482,7 +482,7 @@ async fn answer(c: &mut Conn, new: NewMessage, party: Option<Id>, item: Option<I
         .bind(item)
         .bind(format!("\n{}", new.text))
         .bind(new.red)
-        .bind(DETAIL_CHARS_MAX);
+        .bind(GROWN_DETAIL_CHARS_MAX);
         c.run(grow).await?;
         if let Some(make) = new.note {
             let item = crate::item::load(c, item).await?;
@@ -522,9 +522,6 @@ async fn drop_all(c: &mut Conn, ids: Vec<IdRow>) -> Result<u64> {
     }
     Ok(dropped)
 }
-
-/// An item's text grows by supplements up to about so many characters; all of them stay messages.
-const DETAIL_CHARS_MAX: i64 = 20_000;
 
 impl Store {
     /// Takes a message: its citizen is made known if new, it gets its place in the order of arrival

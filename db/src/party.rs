@@ -135,15 +135,12 @@ fn known(kind: AddressKind, hash: &str) -> Sql {
     .bind(hash)
 }
 
-/// The citizen's id, made known if new.
-pub(crate) async fn ensure(c: &mut Conn, kind: AddressKind, address: Address) -> Result<Id> {
-    if let Some(IdRow { id }) = c.opt(known(kind, &address.hash)).await? {
-        return Ok(id);
-    }
-    added(c, kind, address).await
+/// The id of the citizen known by this address.
+pub(crate) async fn find(c: &mut Conn, kind: AddressKind, hash: &str) -> Result<Option<Id>> {
+    Ok(c.opt::<IdRow>(known(kind, hash)).await?.map(|row| row.id))
 }
 
-/// As [`ensure`] for one that wasn't known a moment ago.
+/// The id of a citizen who wasn't known a moment ago, made known.
 pub(crate) async fn added(c: &mut Conn, kind: AddressKind, address: Address) -> Result<Id> {
     let hash = address.hash.clone();
     if let Some(id) = add(c, kind, address).await? {

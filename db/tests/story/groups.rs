@@ -1,11 +1,15 @@
 //! Messages that come at once and are stored as a group are what they would be one after the other.
 
-use hotline_db::{
-    AddressKind, ConversationState, MediaKind, MessageState, MessageTaken, NewMedia, NewMessage, OutgoingPurpose,
-};
+use std::{sync::Arc, time::Duration};
 
-use crate::messages::{answer, new_message, number};
-use crate::stage::{Stage, T0, story};
+use hotline_db::{
+    AddressKind, Amendment, ConversationState, Id, MediaKind, MessageState, MessageTaken, NewMedia, NewMessage,
+    OutgoingPurpose, Settlement, Settler,
+};
+use sqlx::{AssertSqlSafe, Connection, Executor};
+
+use crate::messages::{answer, new_message, nothing, number};
+use crate::stage::{CHINA, Stage, T0, new_call, new_item, on_postgres, story};
 
 /// Number, state and conversation of a message that is new.
 fn new(taken: &MessageTaken) -> (i64, MessageState, Option<hotline_db::Id>) {
@@ -95,4 +99,119 @@ story!(a_group_finds_what_earlier_ones_left, |s: Stage| async move {
     let echo = store.messages_take(vec![new_message(3, "f", "已登记", T0 + 13), new_message(4, "g", "", T0 + 13)]);
     let echo = echo.await.unwrap();
     assert_eq!((new(&echo[0]).1, new(&echo[1]).1), (MessageState::Automatic, MessageState::Taken));
+});
+
+/// Another gateway's transaction.
+async fn other(s: &Stage, statement: String) -> sqlx::PgConnection {
+    let mut conn = sqlx::PgConnection::connect(&s.url).await.unwrap();
+    conn.execute("BEGIN").await.unwrap();
+    conn.execute(AssertSqlSafe(statement)).await.unwrap();
+    conn
+}
+
+/// A settler that makes an item first and amends it afterwards.
+fn settler() -> Settler {
+    Arc::new(|s| Settlement {
+        create: s.item.is_none().then(|| new_item(Some(s.conversation.first_contact))),
+        amend: s.item.map(|item| Amendment {
+            title: item.title.clone(),
+            detail: format!("{}\n还有", item.detail),
+            urgency: 4,
+            class_code: None,
+            location_text: None,
+            lon: None,
+            lat: None,
+        }),
+        next_at: Some(T0 + 20_000),
+        ..nothing()
+    })
+}
+
+/// What a step that waits for nobody led to.
+async fn settled(s: &Stage, id: Id) -> Option<hotline_db::Settled> {
+    let settling = s.store.conversation_settle(id, T0 + 30_000, CHINA, settler());
+    tokio::time::timeout(Duration::from_secs(20), settling).await.unwrap().unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_step_waits_neither_for_a_conversation_nor_for_an_item_that_somebody_else_holds() {
+    on_postgres(|s| async move {
+        let taken = s.store.messages_take(vec![new_message(1, "a", "井盖没了", T0), new_message(2, "b", "积水", T0)]);
+        let taken = taken.await.unwrap();
+        let (held, free) = (new(&taken[0]).2.unwrap(), new(&taken[1]).2.unwrap());
+        let holder = other(&s, format!("SELECT 1 FROM conversation WHERE id = '{held}' FOR UPDATE")).await;
+        let (none, some) = tokio::join!(settled(&s, held), settled(&s, free));
+        assert!(none.is_none() && some.is_some_and(|s| s.item.is_some()));
+        assert!(s.store.conversations_due(T0 + 30_000, 10).await.unwrap().contains(&held), "looked at again");
+        holder.close().await.unwrap();
+        let (item, fresh) = settled(&s, held).await.unwrap().item.unwrap();
+        assert!(fresh);
+        let holder = other(&s, format!("UPDATE item SET detail = detail WHERE id = '{}'", item.id)).await;
+        assert!(settled(&s, held).await.is_none());
+        holder.close().await.unwrap();
+        let (amended, fresh) = settled(&s, held).await.unwrap().item.unwrap();
+        assert!(!fresh && amended.detail == format!("{}\n还有", item.detail));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_new_citizen_who_calls_and_writes_at_once_is_taken_both_times() {
+    on_postgres(|s| async move {
+        // A message of another gateway has its number, and makes its citizen known next.
+        let count = "INSERT INTO counter (name, value) VALUES ('arrival', 1) \
+                     ON CONFLICT (name) DO UPDATE SET value = counter.value + 1";
+        let mut writing = other(&s, count.into()).await;
+        let store = s.store.clone();
+        let calling = tokio::spawn(async move { store.call_arrive(Some(number(1)), new_call(None, T0)).await });
+        let waits =
+            "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+        let mut look = sqlx::PgConnection::connect(&s.url).await.unwrap();
+        for _ in 0..2_000 {
+            let (waiting,): (i64,) = sqlx::query_as(waits).fetch_one(&mut look).await.unwrap();
+            if waiting > 0 {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let meet = format!(
+            "INSERT INTO party (id, phone_hash, anonymous, confidential, do_not_call) \
+             VALUES ('{}', 'hash-1', FALSE, FALSE, FALSE)",
+            Id::new()
+        );
+        writing.execute(AssertSqlSafe(meet)).await.unwrap();
+        writing.execute("COMMIT").await.unwrap();
+        let arrived = calling.await.unwrap().unwrap();
+        let party = s.store.party_known(AddressKind::Phone, "hash-1").await.unwrap().unwrap();
+        assert_eq!((arrived.seq, arrived.party), (2, Some(party.id)));
+    })
+    .await;
+}
+
+story!(a_full_item_keeps_its_text, |s: Stage| async move {
+    let taken = s.store.message_take(new_message(1, "a", "井盖没了", T0)).await.unwrap();
+    let id = new(&taken).2.unwrap();
+    let full = "满".repeat(usize::try_from(hotline_db::limits::GROWN_DETAIL_CHARS_MAX).unwrap());
+    let says = |detail: String| -> Settler {
+        Arc::new(move |s| Settlement {
+            create: s.item.is_none().then(|| new_item(Some(s.conversation.first_contact))),
+            amend: Some(Amendment {
+                title: "井盖".into(),
+                detail: detail.clone(),
+                urgency: 4,
+                class_code: None,
+                location_text: None,
+                lon: None,
+                lat: None,
+            }),
+            next_at: Some(T0 + 20_000),
+            ..nothing()
+        })
+    };
+    // The first makes the item; one that isn't full says what the messages say.
+    for (said, holds) in [("", None), ("少一点", Some("少一点")), (&full, Some(&full)), ("更少", Some(&full))] {
+        let settling = s.store.conversation_settle(id, T0 + 30_000, CHINA, says(said.into()));
+        let (item, _) = settling.await.unwrap().unwrap().item.unwrap();
+        assert!(holds.is_none_or(|holds: &str| item.detail == holds), "{} characters", item.detail.chars().count());
+    }
 });

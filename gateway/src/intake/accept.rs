@@ -7,6 +7,7 @@ use std::time::Duration;
 use hotline_db::{Address, Arrived, DbError, Direction, Id, MessageState, MessageTaken, NewCall, Party, Pass};
 use tracing::{info, warn};
 
+use super::command::{self, Command};
 use super::draft;
 use super::envelope::{Channel, Envelope};
 use super::journal::Room;
@@ -20,8 +21,8 @@ use crate::worklist;
 /// Stands for the number of a caller who withheld it.
 pub const WITHHELD: &str = "号码保密";
 
-/// On its way into the journal a message waits at most so long for those before it. They wait for the database
-/// no longer than it does itself: only one whose channel doesn't carry it on takes longer.
+/// On its way into the journal a message waits at most so long for those before it. They go there too as soon as
+/// one does: only one whose channel doesn't carry it on takes longer.
 const OTHERS_PATIENCE: Duration = Duration::from_secs(2);
 /// An acknowledgement waits at most so long for the consoles to be told.
 const TELL_PATIENCE: Duration = Duration::from_secs(1);
@@ -131,14 +132,28 @@ async fn admitted(sv: &Services, e: Envelope) -> Result<Taken, AcceptError> {
     if verdict == (Admission::Limited { first: true }) {
         warn!(channel = e.channel.as_str(), sender = %shown_sender(&e), "limit of messages an hour reached: kept without an item");
     }
-    let is_limited = matches!(verdict, Admission::Limited { .. });
+    let is_over = matches!(verdict, Admission::Limited { .. });
+    let is_danger = is_over && draft::is_red(&e.text);
+    let is_limited = is_over && !is_heard(sv, &e, is_danger);
     let turn = sv.intake.turns.take();
     let taken = taken_in_turn(sv, &e, is_limited, turn).await?;
     if matches!(taken, Taken::Duplicate { .. }) && !e.test {
         // A carrier that says it again is no citizen who writes too much.
-        sv.intake.limits().repeated(e.at, e.channel, draft::hash_of(sv, &e.sender).as_deref());
+        let (hash, mut limits) = (draft::hash_of(sv, &e.sender), sv.intake.limits());
+        limits.repeated(e.at, e.channel, hash.as_deref());
+        if is_danger {
+            limits.danger_repeated(e.at, hash.as_deref());
+        }
     }
     Ok(taken)
+}
+
+/// Danger is heard from whoever wrote too much, up to a limit of its own, and so is their wish to be left alone.
+fn is_heard(sv: &Services, e: &Envelope, is_danger: bool) -> bool {
+    if matches!(command::command(&e.text), Some(Command::Stop)) {
+        return true;
+    }
+    is_danger && sv.intake.limits().hears_danger(e.at, draft::hash_of(sv, &e.sender).as_deref())
 }
 
 /// The message in the database, or while that is away in the journal; never ahead of those that came before it.
@@ -148,18 +163,25 @@ async fn taken_in_turn(sv: &Services, e: &Envelope, is_limited: bool, mut turn: 
     // Behind what waits: nobody overtakes.
     if !journal.is_active() {
         let patience = Duration::from_millis(sv.config.intake.store_timeout_ms);
-        match tokio::time::timeout(patience, stored(sv, e, is_limited, &mut turn, &mut pass)).await {
-            Ok(Ok(Some((red, taken)))) => {
+        let taken = tokio::select! {
+            biased;
+            taken = tokio::time::timeout(patience, stored(sv, e, is_limited, &mut turn, &mut pass)) => {
+                taken.unwrap_or(Ok(None))
+            }
+            // Another one gave up: who waits on here would only be overtaken by newcomers.
+            () = journal.until_active() => Ok(None),
+        };
+        match taken {
+            Ok(Some((red, taken))) => {
                 drop((turn, pass));
                 return Ok(follow(sv, e, red, taken).await);
             }
-            Ok(Ok(None)) => {}
-            Ok(Err(error)) if error.is_transient() => {
+            // If it is stored all the same, its key says so when the journal is replayed.
+            Ok(None) => {}
+            Err(error) if error.is_transient() => {
                 warn!(channel = e.channel.as_str(), %error, "the database is away: journaled");
             }
-            Ok(Err(error)) => return Err(error),
-            // If it is stored all the same, its key says so when the journal is replayed.
-            Err(_) => {}
+            Err(error) => return Err(error),
         }
     }
     // Nobody behind it is stored from here on; and once the room is taken, nobody new is.

@@ -98,11 +98,9 @@ pub(super) async fn draft(sv: &Services, e: &Envelope, is_limited: bool) -> Resu
         Some((kind, value)) => address(sv, kind, value.reveal())?.map(|to| (kind, to)),
         None => None,
     };
-    // Danger is heard from whoever wrote too much, and so is their wish to be left alone.
-    let is_heard = || is_red(&e.text) || matches!(command::command(&e.text), Some(Command::Stop));
     let state = match () {
         () if e.automatic || is_from_machine(sv, &e.sender) => MessageState::Automatic,
-        () if is_limited && !is_heard() => MessageState::Limited,
+        () if is_limited => MessageState::Limited,
         () => MessageState::Taken,
     };
     let mut new = plain(e, sender, state);
@@ -150,7 +148,8 @@ fn page(sv: &Services, e: &Envelope, item: &Item) -> Result<Vec<NewOutgoing>, Ac
     Ok(pages)
 }
 
-fn is_red(text: &str) -> bool {
+/// Whether a text has words of danger.
+pub(super) fn is_red(text: &str) -> bool {
     let head: Vec<char> = text.chars().take(RED_CHARS_MAX).collect();
     !urgency::find(&head).is_empty()
 }

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tracing::{error, warn};
 
 use super::frame::{HEAD, RECORD_BYTES_MAX, head, next, survey};
@@ -52,6 +52,8 @@ pub struct Journal {
     path: std::path::PathBuf,
     orders: mpsc::Sender<Order>,
     counts: Arc<Counts>,
+    /// Rung when the first record is about to wait.
+    begun: Notify,
 }
 
 #[derive(Default)]
@@ -99,13 +101,25 @@ impl Journal {
         std::thread::Builder::new()
             .name("intake-journal".into())
             .spawn(move || Keeper { file, length: whole, bytes_max, counts: shared }.serve(inbox))?;
-        Ok(Self { path: path.to_owned(), orders, counts })
+        Ok(Self { path: path.to_owned(), orders, counts, begun: Notify::new() })
     }
 
     /// Whether records wait for the database: then everything newer has to come here too.
     #[must_use]
     pub fn is_active(&self) -> bool {
         self.pending() > 0
+    }
+
+    /// Waits until a record waits.
+    pub(super) async fn until_active(&self) {
+        loop {
+            // Hears from here on, before the look.
+            let begun = self.begun.notified();
+            if self.is_active() {
+                return;
+            }
+            begun.await;
+        }
     }
 
     /// Records that wait.
@@ -116,7 +130,9 @@ impl Journal {
 
     /// Room for a record that will come: whoever comes next must queue up behind it.
     pub(super) fn reserve(&self) -> Room<'_> {
-        self.counts.pending.fetch_add(1, Ordering::SeqCst);
+        if self.counts.pending.fetch_add(1, Ordering::SeqCst) == 0 {
+            self.begun.notify_waiters();
+        }
         Room { journal: self, is_queued: false }
     }
 
@@ -287,6 +303,8 @@ impl Keeper {
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt;
+
     use super::*;
 
     impl Journal {
@@ -322,6 +340,20 @@ mod tests {
         assert_eq!(last, [[99]]);
         assert!(j.replayed(1, at).await.unwrap() && !j.is_active());
         assert_eq!(std::fs::metadata(&path).unwrap().len(), 0);
+    }
+
+    #[tokio::test]
+    async fn the_first_record_wakes_all_who_wait_for_one() {
+        let (_folder, path) = stage();
+        let j = Journal::open(&path, 1_000_000).unwrap();
+        let (mut one, mut other) = (Box::pin(j.until_active()), Box::pin(j.until_active()));
+        assert!((&mut one).now_or_never().is_none() && (&mut other).now_or_never().is_none());
+        let room = j.reserve();
+        assert!((&mut one).now_or_never().is_some());
+        drop(room);
+        assert!((&mut other).now_or_never().is_none(), "the record didn't come after all");
+        let _room = j.reserve();
+        assert!((&mut other).now_or_never().is_some() && j.until_active().now_or_never().is_some());
     }
 
     #[tokio::test]

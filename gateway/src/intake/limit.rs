@@ -9,6 +9,9 @@ use crate::config::Intake;
 /// Senders remembered; when there are more, the counts of those not heard for an hour go, and while
 /// that frees nothing a further sender isn't counted (the channel and the whole still are).
 const SENDERS_MAX: usize = 200_000;
+/// Messages of danger that are heard of one sender in an hour though they are over a limit: one who shouts danger
+/// all the time must not fill the red lane and page the leaders for ever.
+const DANGER_OVER_MAX: u32 = 20;
 const HOUR_MS: i64 = 3_600_000;
 const SECOND_MS: i64 = 1_000;
 
@@ -60,6 +63,7 @@ pub struct Limits {
     senders: HashMap<String, Window>,
     channels: HashMap<Channel, Window>,
     wrong: HashMap<String, Window>,
+    danger: HashMap<String, Window>,
     all: Window,
 }
 
@@ -105,6 +109,20 @@ impl Limits {
             }
         }
         if let Some(window) = self.channels.get_mut(&channel) {
+            window.less(now, HOUR_MS);
+        }
+    }
+
+    /// Counts a message of danger that is over a limit; whether it is heard all the same, as
+    /// whatever comes from a sender nobody knows is.
+    pub fn hears_danger(&mut self, now: i64, sender: Option<&str>) -> bool {
+        let count = sender.and_then(|sender| counted(&mut self.danger, sender, now));
+        count.is_none_or(|count| count <= DANGER_OVER_MAX)
+    }
+
+    /// Takes one back that was only said again by its carrier.
+    pub fn danger_repeated(&mut self, now: i64, sender: Option<&str>) {
+        if let Some(window) = sender.and_then(|sender| self.danger.get_mut(sender)) {
             window.less(now, HOUR_MS);
         }
     }
@@ -190,6 +208,20 @@ mod tests {
         assert!(l.wrong_code(0, "a") && l.wrong_code(1, "a") && !l.is_guessing(2, "a"));
         assert!(!l.wrong_code(2, "a") && l.is_guessing(3, "a") && !l.is_guessing(3, "b"));
         assert!(!l.is_guessing(3_600_000, "a"));
+    }
+
+    #[test]
+    fn danger_over_a_limit_is_heard_so_often_and_no_more() {
+        let mut l = limits();
+        for n in 0..DANGER_OVER_MAX {
+            assert!(l.hears_danger(i64::from(n), Some("a")));
+        }
+        assert!(!l.hears_danger(100, Some("a")));
+        l.danger_repeated(100, Some("a"));
+        l.danger_repeated(100, Some("a"));
+        assert!(l.hears_danger(101, Some("a")) && !l.hears_danger(102, Some("a")));
+        assert!(l.hears_danger(102, Some("b")) && l.hears_danger(102, None));
+        assert!(l.hears_danger(HOUR_MS, Some("a")), "a new hour");
     }
 
     #[test]

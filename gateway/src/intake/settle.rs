@@ -36,8 +36,10 @@ const PAUSE: Duration = Duration::from_millis(10);
 const AGAIN_MS: i64 = 60_000;
 /// … and after so long where the database was only busy.
 const AGAIN_SOON_MS: i64 = 1_000;
+/// Characters in which class, place and danger are looked for.
+const READ_CHARS_MAX: usize = 5_000;
 /// Characters of an item's detail and place.
-const DETAIL_CHARS_MAX: usize = 5_000;
+const DETAIL_CHARS_MAX: usize = hotline_db::limits::GROWN_DETAIL_CHARS_MAX as usize;
 const PLACE_CHARS_MAX: usize = 256;
 
 /// What every step needs.
@@ -189,7 +191,8 @@ impl Story {
     fn of(messages: &[Message]) -> Self {
         let texts: Vec<&str> = messages.iter().map(|m| m.text.trim()).filter(|t| !t.is_empty()).collect();
         let text: String = texts.join("\n").chars().take(DETAIL_CHARS_MAX).collect();
-        let found = fields::extract(&text);
+        let end = text.char_indices().nth(READ_CHARS_MAX).map_or(text.len(), |(at, _)| at);
+        let found = fields::extract(&text[..end]);
         // The last position counts: people correct themselves.
         let placed = messages.iter().rev().find(|m| m.lon.is_some() && m.lat.is_some());
         let position = placed.and_then(|m| m.lon.zip(m.lat));
@@ -461,6 +464,15 @@ mod tests {
         assert!(out.create.is_none() && out.asked.as_deref() == Some("what"));
         let end = decided(&["你好"], false, false, 400_000);
         assert!(end.create.is_none() && end.close && end.next_at.is_none());
+    }
+
+    #[test]
+    fn what_supplements_let_grow_is_not_cut_again() {
+        let (long, last) = ("井".repeat(4_900), "盖".repeat(500));
+        let item = decided(&[&long, &last], false, false, 20_000).create.unwrap();
+        assert_eq!(item.detail.chars().count(), 5_401);
+        let item = decided(&[&"井".repeat(30_000)], false, false, 20_000).create.unwrap();
+        assert_eq!(item.detail.chars().count(), 20_000);
     }
 
     #[test]

@@ -69,11 +69,11 @@ async fn while_the_database_is_locked_messages_wait_in_the_journal_in_order_and_
     door.close().await;
 }
 
-/// Twenty messages of two lines, one every 25 ms, while another process holds the database for so long; what
+/// Twenty messages of two lines, one every `pause`, while another process holds the database for so long; what
 /// came of them, in their final order.
-async fn order_after(held: Duration) -> (Door, tempfile::TempDir, Vec<String>) {
+async fn order_after(held: Duration, pause: Duration, patience_ms: u64) -> (Door, tempfile::TempDir, Vec<String>) {
     let folder = tempfile::tempdir().unwrap();
-    let door = Door::open(folder.path(), |c| c.intake.store_timeout_ms = 300).await;
+    let door = Door::open(folder.path(), |c| c.intake.store_timeout_ms = patience_ms).await;
     let thief = rusqlite::Connection::open(folder.path().join("hotline.db")).unwrap();
     thief.execute_batch("BEGIN IMMEDIATE").unwrap();
     let gives_back = tokio::spawn(async move {
@@ -96,7 +96,7 @@ async fn order_after(held: Duration) -> (Door, tempfile::TempDir, Vec<String>) {
                 Poll::Pending => taking.await,
             }
         });
-        tokio::time::sleep(Duration::from_millis(25)).await;
+        tokio::time::sleep(pause).await;
     }
     for taken in sent.join_all().await {
         assert!(matches!(taken, Taken::Journaled | Taken::New { .. }), "{taken:?}");
@@ -109,6 +109,8 @@ async fn order_after(held: Duration) -> (Door, tempfile::TempDir, Vec<String>) {
     (door, folder, keys)
 }
 
+const QUICK: Duration = Duration::from_millis(25);
+
 fn all() -> Vec<String> {
     (0..20).map(|n| format!("k{n:02}")).collect()
 }
@@ -117,7 +119,7 @@ fn all() -> Vec<String> {
 async fn when_an_absence_begins_the_order_over_all_lines_is_that_of_arrival() {
     // It ends while some have given up and others still wait: none of these gets ahead of those.
     for held_ms in [320, 450, 600] {
-        let (door, _folder, keys) = order_after(Duration::from_millis(held_ms)).await;
+        let (door, _folder, keys) = order_after(Duration::from_millis(held_ms), QUICK, 300).await;
         assert_eq!(keys, all(), "{held_ms} ms");
         assert!(door.sv.intake.counters.journaled.get() > 0);
         door.close().await;
@@ -127,7 +129,15 @@ async fn when_an_absence_begins_the_order_over_all_lines_is_that_of_arrival() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn after_an_absence_of_the_database_the_order_is_that_of_arrival() {
     // Longer than SQLite's own patience: it gives up the first, and the others are still in its queue.
-    let (door, _folder, keys) = order_after(Duration::from_millis(6_500)).await;
+    let (door, _folder, keys) = order_after(Duration::from_millis(6_500), QUICK, 300).await;
+    assert_eq!(keys, all());
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn who_still_waits_for_the_database_is_not_overtaken_by_those_who_come_after_the_first_gave_up() {
+    // As long a patience as a site's: newcomers would wait less for the others than those for the database.
+    let (door, _folder, keys) = order_after(Duration::from_millis(4_900), Duration::from_millis(170), 2_500).await;
     assert_eq!(keys, all());
     door.close().await;
 }
