@@ -1,5 +1,6 @@
 //! The machine: who joins and leaves, and the bookkeeping all its parts share.
 
+mod again;
 mod node;
 mod ring;
 mod state;
@@ -174,49 +175,6 @@ impl Core {
         estimator.kept(now);
         let product = estimator.product(place);
         self.line.change(key, |w| w.guess = Some((place, product)));
-    }
-
-    fn enter_again(&mut self, now: i64, key: u32, queue: u32, entry: Entry) -> Result<(), Refused> {
-        let barred: Option<Vec<u32>> = entry.barred.iter().map(|id| self.people.intern(id)).collect();
-        let barred = barred.ok_or(Refused::Full)?;
-        let declined: Vec<u32> = entry.declined.iter().filter_map(|id| self.people.intern(id)).collect();
-        let asked = entry.skills.iter().filter_map(|s| self.skills.intern(s)).fold(0, |bits, s| bits | 1_u64 << s);
-        if self.line.get(key).is_some_and(|w| w.queue != queue) {
-            self.requeue(now, key, queue);
-        }
-        // Nobody the matter names goes on ringing.
-        let rings = self.line.get(key).and_then(|w| w.ringing).filter(|o| barred.contains(o));
-        if let Some(operator) = rings {
-            self.let_go(operator, "");
-            self.back_to_work(now, operator);
-        }
-        let Some(w) = self.line.get(key) else { return Ok(()) };
-        let (wanted, waited) = (w.wanted | asked, now - w.entered_at);
-        let needs = self.queues[queue as usize].needs(queue, wanted, waited);
-        let mut of_both = (*w.entry).clone();
-        of_both.barred.extend(entry.barred);
-        of_both.skills.extend(entry.skills);
-        for list in [&mut of_both.barred, &mut of_both.skills] {
-            list.sort_unstable();
-            list.dedup();
-        }
-        let head = if entry.returns { Some(self.head_next + 1) } else { None };
-        self.change(key, |w| {
-            w.lane = w.lane.min(entry.lane);
-            (w.wanted, w.needs, w.needs_at) = (wanted, needs, now);
-            for (list, more) in [(&mut w.barred, barred), (&mut w.declined, declined)] {
-                list.extend(more);
-                list.sort_unstable();
-                list.dedup();
-            }
-            w.entry = Arc::new(of_both);
-            if let Some(place) = head.filter(|_| !w.head) {
-                (w.head, w.place) = (true, place);
-            }
-        });
-        self.head_next = head.unwrap_or(self.head_next);
-        self.match_up(now);
-        Ok(())
     }
 
     /// A caller is gone, for whatever reason; an operator whose phone rings for them is free again.

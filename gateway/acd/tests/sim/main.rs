@@ -13,11 +13,13 @@
 mod check;
 mod estimate;
 mod people;
+mod tally;
 mod world;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use world::{Tally, World};
+use tally::Tally;
+use world::World;
 
 fn play(seeds: std::ops::Range<u64>) -> Tally {
     let mut total = Tally::default();

@@ -9,6 +9,7 @@ use rand::{Rng, SeedableRng};
 
 use crate::check::Check;
 use crate::people::Person;
+use crate::tally::Tally;
 
 pub(crate) const RING_MS: i64 = 15_000;
 pub(crate) const WAIT_MAX_MS: i64 = 600_000;
@@ -76,43 +77,6 @@ pub(crate) struct Call {
     pub(crate) heard_core: i64,
     pub(crate) heard_driver: i64,
     pub(crate) talk: u32,
-}
-
-#[derive(Debug, Default)]
-pub(crate) struct Tally {
-    pub(crate) calls: u64,
-    pub(crate) talks: u64,
-    pub(crate) abandoned: u64,
-    pub(crate) refused: u64,
-    pub(crate) declines: u64,
-    pub(crate) withdrawals: u64,
-    pub(crate) transfers: u64,
-    pub(crate) lost_talks: u64,
-    pub(crate) kills: u64,
-    pub(crate) nodes_lost: u64,
-    pub(crate) dropped: u64,
-    pub(crate) clock_sets: u64,
-    pub(crate) set_aside: u64,
-    pub(crate) too_long: u64,
-}
-
-impl Tally {
-    pub(crate) fn add(&mut self, o: &Self) {
-        self.calls += o.calls;
-        self.talks += o.talks;
-        self.abandoned += o.abandoned;
-        self.refused += o.refused;
-        self.declines += o.declines;
-        self.withdrawals += o.withdrawals;
-        self.transfers += o.transfers;
-        self.lost_talks += o.lost_talks;
-        self.kills += o.kills;
-        self.nodes_lost += o.nodes_lost;
-        self.dropped += o.dropped;
-        self.clock_sets += o.clock_sets;
-        self.set_aside += o.set_aside;
-        self.too_long += o.too_long;
-    }
 }
 
 pub(crate) struct World {
