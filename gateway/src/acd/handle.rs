@@ -92,7 +92,7 @@ impl Acd {
     ///
     /// # Errors
     /// [`Refused::NoQueue`], [`Refused::Full`], [`Refused::Closed`]; [`AcdError::Unavailable`].
-    pub async fn enter(&self, mut entry: Entry, news: mpsc::Sender<CallNews>) -> Result<(), AcdError> {
+    pub async fn enter(&self, mut entry: Entry, news: mpsc::Sender<Box<CallNews>>) -> Result<(), AcdError> {
         entry.node = self.node.to_string();
         let call = entry.call.clone();
         let before = self.mirror.lock().news.insert(call.clone(), news);

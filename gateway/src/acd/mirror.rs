@@ -10,7 +10,7 @@ use tokio::sync::mpsc;
 #[derive(Debug)]
 pub enum CallNews {
     /// Ring this operator.
-    Offer(Box<OperatorRef>),
+    Offer(OperatorRef),
     /// Ring this operator no longer; nothing has to be said about it.
     Withdraw {
         /// User id.
@@ -34,7 +34,7 @@ pub(super) struct Mirror {
 #[derive(Default)]
 pub(super) struct Kept {
     /// Every call that ever waited, until it ends.
-    pub(super) news: HashMap<String, mpsc::Sender<CallNews>>,
+    pub(super) news: HashMap<String, mpsc::Sender<Box<CallNews>>>,
     pub(super) operators: BTreeMap<String, OperatorRow>,
     pub(super) callers: BTreeMap<String, CallerRow>,
 }
@@ -47,7 +47,7 @@ impl Mirror {
 
     /// False: the driver is gone, or so far behind that it drives nothing.
     pub(super) fn tell(&self, call: &str, news: CallNews) -> bool {
-        self.lock().news.get(call).is_some_and(|to| to.try_send(news).is_ok())
+        self.lock().news.get(call).is_some_and(|to| to.try_send(Box::new(news)).is_ok())
     }
 
     pub(super) fn is_live(&self, call: &str) -> bool {

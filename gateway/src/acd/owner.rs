@@ -148,7 +148,7 @@ impl Owner {
         while let Some(effect) = self.core.poll_output() {
             match effect {
                 Effect::Offer { call, operator, .. } => {
-                    self.tell(&call, CallNews::Offer(Box::new((*operator).clone())));
+                    self.tell(&call, CallNews::Offer((*operator).clone()));
                 }
                 Effect::Withdraw { call, operator, .. } => {
                     self.tell(&call, CallNews::Withdraw { operator: operator.to_string() });

@@ -30,16 +30,16 @@ impl Desk {
         self.acd.want(who, profile, OperatorState::Ready, "").await.unwrap();
     }
 
-    async fn enter(&self, call: &str) -> mpsc::Receiver<CallNews> {
+    async fn enter(&self, call: &str) -> mpsc::Receiver<Box<CallNews>> {
         let (tx, rx) = mpsc::channel(8);
         self.acd.enter(Entry::new(call, "main", Lane::Normal), tx).await.unwrap();
         rx
     }
 }
 
-async fn offered(news: &mut mpsc::Receiver<CallNews>) -> String {
-    match tokio::time::timeout(LONG, news.recv()).await.unwrap() {
-        Some(CallNews::Offer(operator)) => operator.id,
+async fn offered(news: &mut mpsc::Receiver<Box<CallNews>>) -> String {
+    match *tokio::time::timeout(LONG, news.recv()).await.unwrap().unwrap() {
+        CallNews::Offer(operator) => operator.id,
         other => panic!("{other:?}"),
     }
 }

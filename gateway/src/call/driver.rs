@@ -158,8 +158,8 @@ pub(crate) struct Driver {
     pub(crate) phone_watch: PhoneWatch,
     /// The last words are being said until then.
     pub(crate) farewell_until: Option<(Instant, &'static str)>,
-    pub(crate) news_tx: mpsc::Sender<CallNews>,
-    pub(crate) news: mpsc::Receiver<CallNews>,
+    pub(crate) news_tx: mpsc::Sender<Box<CallNews>>,
+    pub(crate) news: mpsc::Receiver<Box<CallNews>>,
     pub(crate) sip_tx: mpsc::Sender<Box<Event>>,
     pub(crate) sip_events: mpsc::Receiver<Box<Event>>,
     pub(crate) media_tx: mpsc::Sender<Box<MediaEvent>>,
@@ -171,7 +171,7 @@ pub(crate) struct Driver {
 enum Woken {
     Sip(Option<Box<Event>>),
     Media(Option<Box<MediaEvent>>),
-    News(Option<CallNews>),
+    News(Option<Box<CallNews>>),
     Control(Option<Box<Control>>),
     Timer,
 }
@@ -193,7 +193,7 @@ impl Driver {
         match woken {
             Woken::Sip(Some(event)) => self.on_sip(*event).await,
             Woken::Media(Some(event)) => self.on_media(*event).await,
-            Woken::News(Some(news)) => self.on_news(news).await,
+            Woken::News(Some(news)) => self.on_news(*news).await,
             Woken::Control(Some(control)) => self.on_control(*control).await,
             Woken::Timer => self.on_timer().await,
             // The driver holds a sender of each channel itself, so these can't close before it.

@@ -116,7 +116,7 @@ impl Driver {
     /// The queue's owner has something to say.
     pub(crate) async fn on_news(&mut self, news: CallNews) {
         match news {
-            CallNews::Offer(operator) => self.ring(*operator).await,
+            CallNews::Offer(operator) => self.ring(operator).await,
             CallNews::Withdraw { operator } => self.stop_ringing(&operator),
             CallNews::Moved { queue } => self.queue_is(queue),
             CallNews::WaitedTooLong if self.waiting => {
