@@ -19,14 +19,17 @@ async fn a_paused_talk_is_silent_there_in_an_alaw_file_and_its_levels_show_it() 
     let call = citizen.call_answered("12319", 5_000).await.unwrap();
     call.rtp().wait_for_tone(1_000.0, 1_500, 10_000).await.unwrap();
     let id = call_of(&desk, 1).await;
-    let order = async |what: &str| desk.api.post(&format!("/api/v1/calls/{id}/record/{what}"), &json!({})).await;
+    let order = async |what: &str| {
+        let path = format!("/api/v1/calls/{id}/record/{what}");
+        desk.api.post(&path, &json!({})).await.unwrap()["paused"].clone()
+    };
     // Asking twice is asking once.
     for _ in 0..2 {
-        assert_eq!(order("pause").await.unwrap(), json!({ "paused": true }));
+        assert_eq!(order("pause").await, true);
     }
     call.rtp().clear_heard();
     call.rtp().wait_for_tone(1_000.0, 2_000, 10_000).await.unwrap();
-    assert_eq!(order("resume").await.unwrap(), json!({ "paused": false }));
+    assert_eq!(order("resume").await, false);
     call.rtp().clear_heard();
     call.rtp().wait_for_tone(1_000.0, 1_500, 10_000).await.unwrap();
     call.hang_up().await.unwrap();

@@ -27,7 +27,8 @@ const SLOW_MS: i64 = 4_000;
 
 async fn desk() -> Desk {
     // SIPp is silent here: that must not end a call before its timer does.
-    Desk::open(GatewayConfig::default().with("callback.enabled", false).with("media.rtp_dead_ms", 600_000)).await
+    let config = GatewayConfig::default().with("callback.enabled", false);
+    Desk::open(config.with("media.rtp_dead_ms", 600_000).with("media.phone_dead_ms", 600_000)).await
 }
 
 /// A citizen's talk with an operator whose phone is SIPp; the citizen hangs up after `talk`.
