@@ -21,7 +21,7 @@ pub(crate) enum Conn {
     SqliteReader(PoolConnection<Sqlite>),
     /// PostgreSQL outside a transaction, for reading.
     PgReader(PoolConnection<Postgres>),
-    /// PostgreSQL inside a transaction; dropped without commit it rolls back.
+    /// PostgreSQL inside a transaction, ended by [`Conn::end`]; dropped, it rolls back some time later.
     PgTx(Transaction<'static, Postgres>),
 }
 
@@ -151,6 +151,20 @@ impl Conn {
         }
         let query = sql("SELECT pg_advisory_xact_lock(hashtextextended($1, 12345))");
         self.run(query.bind(name)).await.map(|_| ())
+    }
+
+    /// Ends a transaction as its work went. Its locks are free when this returns, also after a failure: what is
+    /// tried next, or waits for nobody, must not meet them.
+    pub(crate) async fn end<T>(self, done: Result<T>) -> Result<T> {
+        if let Self::PgTx(tx) = self {
+            match &done {
+                Ok(_) => tx.commit().await.map_err(|error| DbError::Commit(error.to_string()))?,
+                // Nobody is there to be asked.
+                Err(error) if error.is_away() => {}
+                Err(_) => tx.rollback().await.unwrap_or_else(|error| tracing::debug!(%error, "a roll back failed")),
+            }
+        }
+        done
     }
 
     /// The next value of a counter, from 1. The counter's row stays locked until the commit, so

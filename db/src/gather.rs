@@ -133,9 +133,6 @@ async fn commit<J: Clone, T>(pool: &PgPool, work: Work<J, T>, group: &mut Vec<Wa
     if group.is_empty() {
         return Ok(Vec::new());
     }
-    let done = work(&mut conn, group.iter().map(|waiting| waiting.job.clone()).collect()).await?;
-    if let Conn::PgTx(tx) = conn {
-        tx.commit().await.map_err(|error| DbError::Commit(error.to_string()))?;
-    }
-    Ok(done)
+    let done = work(&mut conn, group.iter().map(|waiting| waiting.job.clone()).collect()).await;
+    conn.end(done).await
 }

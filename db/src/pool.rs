@@ -158,11 +158,8 @@ impl Store {
             Engine::Sqlite { writer, .. } => writer.write(work).await,
             Engine::Postgres(server) => {
                 let mut conn = Conn::PgTx(server.pool.begin().await?);
-                let answer = work(&mut conn).await?;
-                if let Conn::PgTx(tx) = conn {
-                    tx.commit().await.map_err(|error| DbError::Commit(error.to_string()))?;
-                }
-                Ok(answer)
+                let done = work(&mut conn).await;
+                conn.end(done).await
             }
         }
     }

@@ -109,6 +109,12 @@ async fn other(s: &Stage, statement: String) -> sqlx::PgConnection {
     conn
 }
 
+/// Its end: closing the connection alone, the server would let go some time later.
+async fn let_go(mut other: sqlx::PgConnection) {
+    other.execute("ROLLBACK").await.unwrap();
+    other.close().await.unwrap();
+}
+
 /// A settler that makes an item first and amends it afterwards.
 fn settler() -> Settler {
     Arc::new(|s| Settlement {
@@ -143,12 +149,12 @@ async fn a_step_waits_neither_for_a_conversation_nor_for_an_item_that_somebody_e
         let (none, some) = tokio::join!(settled(&s, held), settled(&s, free));
         assert!(none.is_none() && some.is_some_and(|s| s.item.is_some()));
         assert!(s.store.conversations_due(T0 + 30_000, 10).await.unwrap().contains(&held), "looked at again");
-        holder.close().await.unwrap();
+        let_go(holder).await;
         let (item, fresh) = settled(&s, held).await.unwrap().item.unwrap();
         assert!(fresh);
         let holder = other(&s, format!("UPDATE item SET detail = detail WHERE id = '{}'", item.id)).await;
         assert!(settled(&s, held).await.is_none());
-        holder.close().await.unwrap();
+        let_go(holder).await;
         let (amended, fresh) = settled(&s, held).await.unwrap().item.unwrap();
         assert!(!fresh && amended.detail == format!("{}\n还有", item.detail));
     })
