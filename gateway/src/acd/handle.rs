@@ -4,18 +4,16 @@ use std::sync::Arc;
 
 use hotline_acd::{Core, Decline, Entry, Lane, Move, OperatorRef, OperatorState, Profile, Refused, Standing};
 use hotline_db::Store;
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{broadcast, mpsc, oneshot};
-use tracing::warn;
+use tracing::{error, warn};
 
+use super::jobs;
 use super::mirror::{CallNews, Mirror};
 use super::owner::{Job, Shared, supervise};
 use super::rows::Rows;
 use super::views::{self, CallerView, QueueView};
 use crate::config::Config;
 
-/// Messages waiting for the queues' owner; who sends the next one waits.
-const JOBS_MAX: usize = 4_096;
 /// Changes a slow listener may be behind; it misses the oldest then and is told so.
 const CHANGES_MAX: usize = 1_024;
 
@@ -60,8 +58,8 @@ pub enum Change {
 /// Handle to all queues.
 #[derive(Clone)]
 pub struct Acd {
-    jobs: mpsc::Sender<Job>,
-    mirror: Arc<Mirror>,
+    jobs: jobs::Sender<Job>,
+    pub(super) mirror: Arc<Mirror>,
     changes: broadcast::Sender<Change>,
     node: Arc<str>,
     queues: Arc<[String]>,
@@ -71,7 +69,7 @@ impl Acd {
     /// Starts the owner of all queues, and the writer of its rows.
     #[must_use]
     pub fn start(config: &Config, store: &Store, node: &str) -> Self {
-        let (jobs, to_do) = mpsc::channel(JOBS_MAX);
+        let (jobs, to_do) = jobs::channel();
         let (changes, _) = broadcast::channel(CHANGES_MAX);
         let mirror = Arc::new(Mirror::default());
         let names = config.queue_names();
@@ -95,7 +93,12 @@ impl Acd {
     pub async fn enter(&self, mut entry: Entry, news: mpsc::Sender<Box<CallNews>>) -> Result<(), AcdError> {
         entry.node = self.node.to_string();
         let call = entry.call.clone();
-        let before = self.mirror.lock().news.insert(call.clone(), news);
+        let before = {
+            let mut kept = self.mirror.lock();
+            // Whoever talked with them doesn't any more.
+            kept.talks.remove(&call);
+            kept.news.insert(call.clone(), news)
+        };
         // The owner may die over somebody else's job just then: a caller tries once more.
         let again = entry.clone();
         let entered = match self.ask(move |now, core| core.enter(now, entry)).await {
@@ -123,6 +126,7 @@ impl Acd {
     /// This operator's phone was picked up for this call, offered or handed over.
     pub async fn connected(&self, call: &str, operator: &str) {
         let (call, operator) = (call.to_owned(), operator.to_owned());
+        self.mirror.lock().talks.insert(call.clone(), operator.clone());
         self.tell(move |now, core| core.connected(now, &call, &operator)).await;
     }
 
@@ -135,12 +139,13 @@ impl Acd {
     /// The operator's talk in this call is over.
     pub async fn released(&self, call: &str, operator: &str) {
         let (call, operator) = (call.to_owned(), operator.to_owned());
+        self.mirror.released(&call, &operator);
         self.tell(move |now, core| core.released(now, &call, &operator)).await;
     }
 
     /// The call is over, whatever was said about it before.
     pub async fn ended(&self, call: &str) {
-        self.mirror.lock().news.remove(call);
+        self.mirror.forget(call);
         let call = call.to_owned();
         self.tell(move |now, core| core.ended(now, &call)).await;
     }
@@ -276,15 +281,10 @@ impl Acd {
         }
     }
 
-    /// For those who can't wait: in order while there is room, which is always but under a flood.
+    /// For those who can't wait: in order all the same.
     fn post(&self, job: impl FnOnce(i64, &mut Core) + Send + 'static) {
-        match self.jobs.try_send(Box::new(job)) {
-            Ok(()) => {}
-            Err(TrySendError::Full(job)) => {
-                let jobs = self.jobs.clone();
-                tokio::spawn(async move { jobs.send(job).await.ok() });
-            }
-            Err(TrySendError::Closed(_)) => warn!("queue message lost: its owner is gone"),
+        if let Err(e) = self.jobs.post(Box::new(job)) {
+            error!(error = %e, "排队消息未送达 / a message to the queues' owner is lost");
         }
     }
 }

@@ -35,6 +35,8 @@ pub(super) struct Mirror {
 pub(super) struct Kept {
     /// Every call that ever waited, until it ends.
     pub(super) news: HashMap<String, mpsc::Sender<Box<CallNews>>>,
+    /// Who talks in each call, as its driver last said: the owner may have died over that word.
+    pub(super) talks: HashMap<String, String>,
     pub(super) operators: BTreeMap<String, OperatorRow>,
     pub(super) callers: BTreeMap<String, CallerRow>,
 }
@@ -60,7 +62,30 @@ impl Mirror {
         let dead: Vec<String> = kept.news.iter().filter(|(_, to)| to.is_closed()).map(|(c, _)| c.clone()).collect();
         for call in &dead {
             kept.news.remove(call);
+            kept.talks.remove(call);
         }
         dead
+    }
+
+    /// The call is over.
+    pub(super) fn forget(&self, call: &str) {
+        let mut kept = self.lock();
+        kept.news.remove(call);
+        kept.talks.remove(call);
+    }
+
+    /// This operator talks in this call no longer.
+    pub(super) fn released(&self, call: &str, operator: &str) {
+        let mut kept = self.lock();
+        if kept.talks.get(call).is_some_and(|of| of == operator) {
+            kept.talks.remove(call);
+        }
+    }
+
+    /// Who talks in the calls that are live, as their drivers last said.
+    pub(super) fn talks(&self) -> Vec<(String, String)> {
+        let kept = self.lock();
+        let live = |call: &String| kept.news.get(call).is_some_and(|to| !to.is_closed());
+        kept.talks.iter().filter(|(call, _)| live(call)).map(|(c, o)| (c.clone(), o.clone())).collect()
     }
 }

@@ -2,11 +2,13 @@
 //! drivers and hands the rows to `rows`; what outlives the task stands in `mirror`.
 
 mod handle;
+mod jobs;
 mod mirror;
 mod owner;
 mod rows;
 #[cfg(test)]
 mod tests;
+mod truth;
 mod views;
 
 pub use handle::{Acd, AcdError, Change};

@@ -4,12 +4,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hotline_acd::{Core, Effect, QueueSettings};
-use tokio::sync::{Mutex, broadcast, mpsc};
+use tokio::sync::{Mutex, broadcast};
 use tracing::{error, info, warn};
 
 use super::handle::Change;
+use super::jobs;
 use super::mirror::{CallNews, Mirror};
 use super::rows::Rows;
+use super::truth;
 use crate::clock::now_ms;
 
 /// Pause before a dead owner's successor begins: a fault that comes again at once must not spin.
@@ -33,7 +35,7 @@ pub(super) struct Shared {
 
 /// Keeps an owner running: one that dies takes the job it was at along, nothing else. Its successor begins from the
 /// last rows and the calls that are live.
-pub(super) async fn supervise(shared: Arc<Shared>, jobs: mpsc::Receiver<Job>) {
+pub(super) async fn supervise(shared: Arc<Shared>, jobs: jobs::Receiver<Job>) {
     let jobs = Arc::new(Mutex::new(jobs));
     loop {
         match tokio::spawn(run(Arc::clone(&shared), Arc::clone(&jobs))).await {
@@ -44,7 +46,7 @@ pub(super) async fn supervise(shared: Arc<Shared>, jobs: mpsc::Receiver<Job>) {
     }
 }
 
-async fn run(shared: Arc<Shared>, jobs: Arc<Mutex<mpsc::Receiver<Job>>>) {
+async fn run(shared: Arc<Shared>, jobs: Arc<Mutex<jobs::Receiver<Job>>>) {
     let mut jobs = jobs.lock().await;
     let core = match Core::new(shared.settings.clone()) {
         Ok(core) => core,
@@ -118,7 +120,7 @@ impl Owner {
     }
 
     fn rebuild(&mut self) {
-        let (operators, callers) = {
+        let (mut operators, mut callers) = {
             let kept = self.shared.mirror.lock();
             (kept.operators.values().cloned().collect::<Vec<_>>(), kept.callers.values().cloned().collect::<Vec<_>>())
         };
@@ -132,7 +134,17 @@ impl Owner {
             self.forget(&call);
         }
         let mirror = Arc::clone(&self.shared.mirror);
-        self.core.restore(now_ms(), operators, callers, &|call| mirror.is_live(call));
+        let is_live = |call: &str| mirror.is_live(call);
+        let talks = mirror.talks();
+        let withdrawn = truth::apply(&mut operators, &callers, &talks, &is_live);
+        callers.retain(|row| talks.iter().all(|(call, _)| *call != row.entry.call));
+        for (call, _) in &talks {
+            self.forget(call);
+        }
+        self.core.restore(now_ms(), operators, callers, &is_live);
+        for (call, operator) in withdrawn {
+            self.tell(&call, CallNews::Withdraw { operator });
+        }
         self.carry_out();
     }
 

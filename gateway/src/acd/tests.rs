@@ -68,6 +68,24 @@ async fn a_killed_owner_goes_on_where_it_was() {
 }
 
 #[tokio::test]
+async fn an_owner_killed_over_an_answer_offers_who_talks_nobody_else() {
+    let d = desk().await;
+    d.ready("x").await;
+    let mut a = d.enter("a").await;
+    assert_eq!(offered(&mut a).await, "x");
+    // The word that x picked up, and another that x rang off, are lost with the owner.
+    d.acd.mirror.lock().talks.insert("a".into(), "x".into());
+    d.acd.tell(|_, _| panic!("killed by a test")).await;
+    let mut b = d.enter("b").await;
+    let view = d.acd.view().await;
+    assert_eq!((view[0].waiting, view[0].operators[0].state.as_str()), (1, "talking"));
+    assert!(b.try_recv().is_err());
+    d.acd.mirror.released("a", "x");
+    d.acd.tell(|_, _| panic!("killed by a test")).await;
+    assert_eq!(offered(&mut b).await, "x");
+}
+
+#[tokio::test]
 async fn a_caller_whose_driver_vanished_is_no_caller_after_a_rebuild() {
     let d = desk().await;
     drop(d.enter("a").await);
