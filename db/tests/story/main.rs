@@ -21,6 +21,7 @@ mod incidents;
 mod items;
 mod measures;
 mod messages;
+mod nodes;
 mod outbox;
 mod people;
 mod recordings;

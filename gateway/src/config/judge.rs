@@ -27,7 +27,8 @@ impl Config {
             .and_then(|()| self.judge_robot())
             .and_then(|()| self.judge_web())
             .and_then(|()| self.web_phone.judge())
-            .and_then(|()| self.judge_wechat());
+            .and_then(|()| self.judge_wechat())
+            .and_then(|()| self.judge_cluster());
         judged.map_err(|Fault { key, problem, remedy }| ConfigError::Value {
             path: path.into(),
             key,

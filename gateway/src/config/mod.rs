@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 mod alarm;
+mod cluster;
 mod cmpp;
 mod codecs;
 mod dialout;
@@ -34,6 +35,7 @@ mod wechat;
 mod worklist;
 
 pub use alarm::Alarm;
+pub use cluster::Cluster;
 pub use cmpp::{CmppCheck, CmppLine, CmppNumbers, CmppVersion};
 pub use codecs::CodecName;
 pub use dialout::Dialout;
@@ -151,6 +153,8 @@ pub struct Config {
     pub mail: Mail,
     /// The self-test.
     pub robot: Robot,
+    /// Several gateways with one queue.
+    pub cluster: Cluster,
     /// Console and API.
     pub http: Http,
     /// What is kept of the messages on the wire.

@@ -1,0 +1,128 @@
+use std::time::Duration;
+
+use hotline_db::GatewayNode;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{Frame, Me, PeerEvent, PeerNews, Peers, SendError};
+
+const LONG: Duration = Duration::from_secs(20);
+
+struct End {
+    peers: Peers,
+    events: mpsc::Receiver<PeerEvent>,
+    address: String,
+    cancel: CancellationToken,
+}
+
+async fn end(node: &str, secret: &str) -> End {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let cancel = CancellationToken::new();
+    let me = Me { node: node.into(), boot: format!("{node}1"), secret: secret.into() };
+    let (peers, events) = Peers::start(me, listener, cancel.clone());
+    End { peers, events, address, cancel }
+}
+
+fn row(node: &str, address: &str) -> GatewayNode {
+    let boot = format!("{node}1");
+    GatewayNode { id: node.into(), boot, peer_address: address.into(), sip_address: String::new(), age_ms: 0 }
+}
+
+impl End {
+    async fn next(&mut self) -> PeerEvent {
+        tokio::time::timeout(LONG, self.events.recv()).await.unwrap().unwrap()
+    }
+
+    fn know(&self, others: &[&End]) {
+        let of = |e: &&End| row(&e.peers.me().node, &e.address);
+        self.peers.know(others.iter().map(of).collect());
+    }
+}
+
+const SECRET: &str = "a long shared secret";
+
+#[tokio::test]
+async fn frames_go_both_ways_in_order_and_the_end_is_told() {
+    let (mut a, mut b) = (end("a", SECRET).await, end("b", SECRET).await);
+    assert_eq!(a.peers.send("b", Frame::Beat), Err(SendError::NoLink));
+    b.know(&[&a]);
+    a.know(&[&b]);
+    for (one, name) in [(&mut a, "b1"), (&mut b, "a1")] {
+        let event = one.next().await;
+        assert!(matches!(&event.what, PeerNews::Up { boot } if boot == name), "{event:?}");
+    }
+    for n in 0..100_u8 {
+        a.peers.send("b", Frame::Acd(vec![n])).unwrap();
+        b.peers.send("a", Frame::Acd(vec![n])).unwrap();
+    }
+    b.peers.send("a", Frame::Sip(b"INVITE".to_vec())).unwrap();
+    for end in [&mut a, &mut b] {
+        for n in 0..100_u8 {
+            let event = end.next().await;
+            assert!(matches!(&event.what, PeerNews::Frame(Frame::Acd(c)) if *c == [n]), "{n}: {event:?}");
+        }
+    }
+    let mut sip = a.peers.take_sip().unwrap();
+    let (from, message) = tokio::time::timeout(LONG, sip.recv()).await.unwrap().unwrap();
+    assert_eq!((from.as_str(), message.as_slice()), ("b", b"INVITE".as_slice()));
+    b.cancel.cancel();
+    drop(b);
+    assert!(matches!(a.next().await.what, PeerNews::Down { .. }));
+    assert!(a.peers.up().is_empty());
+}
+
+#[tokio::test]
+async fn a_link_that_is_too_far_behind_is_cut_and_comes_again() {
+    let (mut a, b) = (end("a", SECRET).await, end("b", SECRET).await);
+    a.know(&[&b]);
+    assert!(matches!(a.next().await.what, PeerNews::Up { .. }));
+    // b's owner takes nothing.
+    let behind = (0..1_000_000).find_map(|_| a.peers.send("b", Frame::Acd(vec![0; 64])).err());
+    assert!(matches!(behind, Some(SendError::Behind)), "{behind:?}");
+    assert!(matches!(a.next().await.what, PeerNews::Down { .. }));
+    let mut b = b;
+    tokio::spawn(async move { while b.events.recv().await.is_some() {} });
+    assert!(matches!(a.next().await.what, PeerNews::Up { .. }));
+    assert_eq!(a.peers.counts().dropped.load(std::sync::atomic::Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn who_has_another_secret_or_none_gets_no_link() {
+    let (a, mut b) = (end("a", "another shared secret").await, end("b", SECRET).await);
+    a.know(&[&b]);
+    let refused = || b.peers.counts().refused.load(std::sync::atomic::Ordering::Relaxed);
+    tokio::time::timeout(LONG, async {
+        while refused() == 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .unwrap();
+    a.cancel.cancel();
+    // Garbage, and a length nobody has: closed without an answer, and without the memory.
+    for garbage in [b"GET / HTTP/1.1\r\n\r\n".as_slice(), &[0xff; 64], &[0, 0, 0, 2, b'{', b'}']] {
+        let mut stranger = TcpStream::connect(&b.address).await.unwrap();
+        stranger.write_all(garbage).await.unwrap();
+        let mut answer = Vec::new();
+        // A reset is as good as an end.
+        let _ = tokio::time::timeout(LONG, stranger.read_to_end(&mut answer)).await.unwrap();
+        assert!(answer.len() < 1_024 && !answer.windows(2).any(|w| w == b"OK"));
+    }
+    assert!(b.events.try_recv().is_err() && b.peers.up().is_empty());
+}
+
+#[tokio::test]
+async fn a_newer_link_of_the_same_gateway_replaces_the_older() {
+    let (mut b, a) = (end("b", SECRET).await, end("a", SECRET).await);
+    a.know(&[&b]);
+    assert!(matches!(b.next().await.what, PeerNews::Up { .. }));
+    // The same gateway started again before anybody missed it.
+    let again = end("a", SECRET).await;
+    again.know(&[&b]);
+    let (down, up) = (b.next().await, b.next().await);
+    assert!(matches!(down.what, PeerNews::Down { .. }) && matches!(up.what, PeerNews::Up { .. }), "{down:?} {up:?}");
+    assert!(up.link > down.link);
+}
