@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use hotline_db::Store;
@@ -168,7 +168,7 @@ pub(crate) async fn build(
     let trace = Trace::new(config.trace.memory_mb as usize * 1024 * 1024, config.trace.keep_days > 0);
     let mut endpoint = Endpoint::new(sip_config(&config));
     endpoint.set_tap(Box::new(observer(&config, &trace, &metrics, &cancel)));
-    endpoint.set_users(sip_users(&store).await?);
+    endpoint.set_users(Instant::now(), sip_users(&store).await?);
     let sockets = crate::trunk::sockets(&config)?;
     let (sip, events) = Sip::start(endpoint, sockets, cancel.clone())
         .await
@@ -396,7 +396,7 @@ fn spawn_calls(sv: &Arc<Services>, mut events: SipEvents) {
             for_calls.calls.spawn(crate::call::inbound(Arc::clone(&for_calls), new));
         }
     });
-    let acd = sv.acd.clone();
+    let (acd, sip) = (sv.acd.clone(), sv.sip.clone());
     let (changes, to_keep) = mpsc::channel(CHANGES_MAX);
     tokio::spawn(crate::registry::keep(Arc::clone(sv), to_keep));
     tokio::spawn(async move {
@@ -404,6 +404,8 @@ fn spawn_calls(sv: &Arc<Services>, mut events: SipEvents) {
             match notice {
                 Notice::Registered { user } => acd.registered(&user, true).await,
                 Notice::Unregistered { user } => acd.registered(&user, false).await,
+                // What holds now: that gateway tells of it too, and the later word is the right one.
+                Notice::Elsewhere { user } => acd.registered(&user, !sip.bindings(&user).is_empty()).await,
                 Notice::Contacts { user } => note(&changes, Change::Contacts(user)),
                 Notice::Banned(ban) => note(&changes, Change::Banned(ban)),
             }

@@ -37,7 +37,7 @@ fn main() -> io::Result<()> {
         }
         match socket.recv_from(&mut buffer) {
             Ok((len, remote)) => {
-                let flow = Flow { transport: Transport::Udp, local, remote, conn: None };
+                let flow = Flow { transport: Transport::Udp, local, remote, conn: None, node: None };
                 let now = Instant::now();
                 endpoint.handle_datagram(now, flow, buffer.get(..len).unwrap_or_default());
                 drain(&mut endpoint, now, &socket);
@@ -55,7 +55,7 @@ fn drain(endpoint: &mut Endpoint, now: Instant, socket: &UdpSocket) {
         match output {
             Output::Transmit { flow, bytes } => drop(socket.send_to(&bytes, flow.remote)),
             Output::Event(Event::Incoming { id, .. }) => drop(endpoint.accept(now, id, SDP.as_bytes())),
-            Output::Event(_) | Output::CloseConn(_) => {}
+            Output::Event(_) | Output::CloseConn(_) | Output::ToNode { .. } => {}
         }
     }
 }

@@ -1,7 +1,7 @@
 //! What an endpoint is told at its start
 
 use crate::digest::Algorithm;
-use crate::flow::{Flow, IpNet, Transport};
+use crate::flow::{Flow, IpNet, NodeId, Transport};
 use crate::guard::GuardConfig;
 use std::fmt;
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
@@ -37,6 +37,8 @@ pub struct Config {
     pub ring_timeout_ms: u64,
     /// How long sessions live without a refresh
     pub session_timer: SessionTimer,
+    /// Our own name among the gateways of a cluster; `None`: there are no others
+    pub node: Option<NodeId>,
     /// Randomness for tags, branches and nonces: 32 fresh random bytes a start
     pub seed: [u8; 32],
     /// Hashes our challenges offer, preferred first, and accept
@@ -70,6 +72,7 @@ impl Config {
             session_count_max: crate::limits::SESSION_COUNT_MAX_DEFAULT,
             ring_timeout_ms: crate::limits::RING_TIMEOUT_MS_DEFAULT,
             session_timer: SessionTimer::default(),
+            node: None,
             seed,
             algorithms: vec![Algorithm::Sha256, Algorithm::Md5],
             t1_ms: 500,
@@ -278,7 +281,7 @@ pub struct Stats {
     pub sessions: usize,
     /// Transactions of both sides (gauge)
     pub transactions: usize,
-    /// Live bindings of phones (gauge)
+    /// Live bindings of phones at this gateway (gauge)
     pub bindings: usize,
     /// Transfers phones asked for, as long as we report on them (gauge)
     pub transfers: usize,
@@ -302,4 +305,6 @@ pub struct Stats {
     pub retransmissions: u64,
     /// INVITEs admitted
     pub invites_admitted: u64,
+    /// What other gateways handed over although it belongs to no call of ours with that phone
+    pub refused_tunnelled: u64,
 }

@@ -1,6 +1,7 @@
 //! What an endpoint tells its driver
 
-use crate::flow::Flow;
+use crate::flow::{Flow, NodeId};
+use crate::tunnel::Parcel;
 use std::net::IpAddr;
 
 /// Names a session of one [`crate::Endpoint`]; never reused
@@ -42,6 +43,13 @@ pub enum Output {
     },
     /// Close this TCP connection: its stream can't be framed any more
     CloseConn(u64),
+    /// Hand this to another gateway, which gives it to [`crate::Endpoint::handle_parcel`]
+    ToNode {
+        /// Which
+        node: NodeId,
+        /// What
+        parcel: Parcel,
+    },
     /// Something happened
     Event(Event),
 }
@@ -241,6 +249,11 @@ pub enum Event {
         /// Its user name
         user: String,
     },
+    /// Another gateway told of the contacts a phone has there; they are among [`crate::Endpoint::bindings`]
+    Elsewhere {
+        /// Its user name
+        user: String,
+    },
     /// The last binding of a phone is gone
     Unregistered {
         /// Its user name
@@ -288,6 +301,7 @@ impl Event {
             Self::Replied { .. } => "Replied",
             Self::Registered { .. } => "Registered",
             Self::BindingsChanged { .. } => "BindingsChanged",
+            Self::Elsewhere { .. } => "Elsewhere",
             Self::Unregistered { .. } => "Unregistered",
             Self::AuthFailed { .. } => "AuthFailed",
             Self::Banned { .. } => "Banned",

@@ -1,5 +1,6 @@
 //! Where bytes come from and go to: transport, addresses, and address ranges
 
+use sha2::{Digest, Sha256};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
@@ -82,6 +83,36 @@ pub struct Flow {
     pub remote: SocketAddr,
     /// The driver's number of the connection
     pub conn: Option<u64>,
+    /// The gateway whose flow it is; `None`: our own. Then `local` is the address that gateway advertises there,
+    /// and `conn` its number
+    pub node: Option<NodeId>,
+}
+
+/// Another gateway of the same cluster, as tags and branches name it
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(pub u32);
+
+impl NodeId {
+    /// The same for the same name on every gateway
+    #[must_use]
+    pub fn of_name(name: &str) -> Self {
+        let hash = Sha256::digest(name.as_bytes());
+        Self(u32::from_be_bytes([hash[0], hash[1], hash[2], hash[3]]))
+    }
+
+    /// `token`, so that whoever reads it knows that it is of this gateway
+    pub(crate) fn mark(self, token: &str) -> String {
+        format!("{token}.{:08x}", self.0)
+    }
+
+    /// Whose mark a tag or branch ends with
+    pub(crate) fn of_marked(token: &[u8]) -> Option<Self> {
+        let at = token.len().checked_sub(9)?;
+        let digits = token[at..].strip_prefix(b".")?;
+        let is_hex = digits.iter().all(u8::is_ascii_hexdigit);
+        let text = std::str::from_utf8(digits).ok().filter(|_| is_hex)?;
+        u32::from_str_radix(text, 16).ok().map(Self)
+    }
 }
 
 /// A range of addresses such as `10.0.0.0/8`; a bare address is a range of one
@@ -182,6 +213,16 @@ mod tests {
         assert!(net("::/0").contains(ip("::1")));
         assert!(!net("::/0").contains(ip("10.0.0.1")));
         assert!(net("10.0.0.0/8").contains(ip("::ffff:10.1.2.3")));
+    }
+
+    #[test]
+    fn a_mark_tells_its_gateway_and_nothing_else_does() {
+        let node = NodeId::of_name("b");
+        assert_eq!(NodeId::of_marked(node.mark("0a1b").as_bytes()), Some(node));
+        assert_ne!(node, NodeId::of_name("a"));
+        for other in ["", "0a1b", "x.0123456", "x0123456789", "x.+1234567", "x.1234567g", "\u{e9}.12345678é"] {
+            assert_eq!(NodeId::of_marked(other.as_bytes()), None, "{other}");
+        }
     }
 
     #[test]

@@ -21,10 +21,12 @@ mod registrar;
 mod session;
 mod tap;
 mod transaction;
+mod tunnel;
 
 pub use config::{Ask, AskMethod, Binding, Config, Dial, SessionTimer, Stats, Target, Trunk, User};
 pub use endpoint::{AskError, DialError, Endpoint, SessionError, Standing};
 pub use event::{AskId, EndedBy, Event, Incoming, Output, RedirectContact, Reply, SessionId, TransferTarget};
-pub use flow::{Flow, IpNet, IpNetError, Transport};
+pub use flow::{Flow, IpNet, IpNetError, NodeId, Transport};
 pub use guard::{Ban, BanReason, GuardConfig, Rate, ban_sources};
 pub use tap::Tap;
+pub use tunnel::{Contact, Parcel};

@@ -23,6 +23,14 @@ pub const CLIENT_TRANSACTION_COUNT_MAX: usize = 65_536;
 pub const RING_TIMEOUT_MS_DEFAULT: u64 = 180_000;
 /// Contacts of one phone; the binding that lapses first makes room
 pub const BINDINGS_PER_USER_MAX: usize = 8;
+/// Contacts all other gateways together may have told us of; further ones are ignored
+pub const NODE_BINDING_COUNT_MAX: usize = 16_384;
+/// Gateways of a cluster; one more is not listened to
+pub const NODE_COUNT_MAX: usize = 16;
+/// So long after a link went down the phones at its other end count as registered: it may come up again
+pub const NODE_GRACE_MS: u64 = 4_000;
+/// Accounts named with what a phone said over one flow; further ones are left out
+pub const TUNNEL_USERS_MAX: usize = 8;
 /// A browser phone that lost its WebSocket has so long to refresh its calls once their timer is due
 pub const RECONNECT_GRACE_MS: u64 = 64_000;
 /// Passwords of one phone account: its own and those of one shift; further ones don't count

@@ -196,7 +196,7 @@ fn a_closed_connection_unregisters_its_phone_and_fails_its_ringing() {
 fn an_account_that_is_gone_takes_its_bindings_along() {
     let mut gateway = Gateway::new();
     register(&mut gateway, PHONE, None, "<sip:1001@10.0.1.7:5071>", 1, "");
-    gateway.ep.set_users(vec![user("1002", "other")]);
+    gateway.ep.set_users(gateway.now, vec![user("1002", "other")]);
     assert!(gateway.ep.bindings(gateway.now, "1001").is_empty());
     assert!(gateway.ep.poll_timeout().is_some(), "the REGISTER's transaction still absorbs repetitions");
 }

@@ -15,7 +15,7 @@ fn gateway() -> Gateway {
 }
 
 fn flow(from: &str, conn: u64) -> Flow {
-    Flow { transport: Transport::Ws, local: addr(WEB), remote: addr(from), conn: Some(conn) }
+    Flow { transport: Transport::Ws, local: addr(WEB), remote: addr(from), conn: Some(conn), node: None }
 }
 
 fn feed(gateway: &mut Gateway, from: &str, conn: u64, text: &str) -> Vec<String> {
@@ -148,20 +148,20 @@ fn a_browser_that_leaves_while_it_rings_has_failed() {
 #[test]
 fn each_of_an_accounts_passwords_opens_and_no_other() {
     let mut gateway = gateway();
-    gateway.ep.set_users(vec![user("1001", "desk"), user("1001", "secret")]);
+    gateway.ep.set_users(gateway.now, vec![user("1001", "desk"), user("1001", "secret")]);
     assert_eq!(head(&register(&mut gateway, "1001", 1, CONTACT, 1)), "200");
-    gateway.ep.set_users(vec![user("1001", "desk")]);
+    gateway.ep.set_users(gateway.now, vec![user("1001", "desk")]);
     assert_eq!(head(&register(&mut gateway, "1001", 1, CONTACT, 11)), "403");
 }
 
 #[test]
 fn a_browser_is_rung_no_more_once_its_password_is_gone_and_its_talk_goes_on() {
     let mut gateway = gateway();
-    gateway.ep.set_users(vec![user("1001", "desk"), user("1001", "secret")]);
+    gateway.ep.set_users(gateway.now, vec![user("1001", "desk"), user("1001", "secret")]);
     let id = talk(&mut gateway);
-    gateway.ep.set_users(vec![user("1001", "desk"), user("1001", "secret"), user("1002", "other")]);
+    gateway.ep.set_users(gateway.now, vec![user("1001", "desk"), user("1001", "secret"), user("1002", "other")]);
     assert_eq!(gateway.ep.bindings(gateway.now, "1001").len(), 1, "its password still holds");
-    gateway.ep.set_users(vec![user("1001", "desk"), user("1001", "next shift's")]);
+    gateway.ep.set_users(gateway.now, vec![user("1001", "desk"), user("1001", "next shift's")]);
     gateway.drain();
     assert!(gateway.ep.bindings(gateway.now, "1001").is_empty());
     let events = gateway.take_events();

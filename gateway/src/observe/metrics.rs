@@ -93,6 +93,7 @@ struct SipGuard {
     auth_paused: IntGauge,
     rate_limited: IntGauge,
     refused_banned: IntGauge,
+    refused_tunnelled: IntGauge,
     bans: IntGauge,
 }
 
@@ -104,6 +105,10 @@ impl SipGuard {
             auth_paused: of("auth_paused", "Attempts dropped while their source or user had to wait, since start")?,
             rate_limited: of("rate_limited", "Messages dropped before parsing by a source's rate, since start")?,
             refused_banned: of("refused_banned", "Messages of banned sources dropped since start")?,
+            refused_tunnelled: of(
+                "refused_tunnelled",
+                "Messages from phones at other gateways that are about no call of theirs, since start",
+            )?,
             bans: of("bans", "Bans since start")?,
         })
     }
@@ -113,6 +118,7 @@ impl SipGuard {
         self.auth_paused.set(signed(sip.auth_paused));
         self.rate_limited.set(signed(sip.rate_limited));
         self.refused_banned.set(signed(sip.refused_banned));
+        self.refused_tunnelled.set(signed(sip.refused_tunnelled));
         self.bans.set(signed(sip.bans_total));
     }
 }

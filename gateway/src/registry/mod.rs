@@ -27,9 +27,10 @@ fn instant(at_ms: i64, now: Instant, now_ms: i64) -> Instant {
     now + Duration::from_millis(u64::try_from(at_ms.saturating_sub(now_ms)).unwrap_or(0))
 }
 
-/// A row of a binding; `None` for connections, which end with the process.
+/// A row of a binding; `None` for connections, which end with the process, and for what is another gateway's.
 fn row_of(user: &str, binding: &Binding, now: Instant, now_ms: i64) -> Option<Registration> {
-    (binding.flow.transport == Transport::Udp).then(|| Registration {
+    let is_ours = binding.flow.transport == Transport::Udp && binding.flow.node.is_none();
+    is_ours.then(|| Registration {
         sip_user: user.into(),
         contact: binding.contact.clone(),
         transport: "udp".into(),
@@ -54,6 +55,7 @@ fn binding_of(row: &Registration, now: Instant, now_ms: i64) -> Option<Binding> 
         local: row.local_address.parse().ok()?,
         remote: row.remote_address.parse().ok()?,
         conn: None,
+        node: None,
     };
     Some(Binding {
         contact: row.contact.clone(),

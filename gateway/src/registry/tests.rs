@@ -10,6 +10,7 @@ fn a_binding_comes_back_from_its_row_with_the_time_it_has_left() {
             local: "10.0.0.1:5060".parse().unwrap(),
             remote: "[2001:db8::7]:5071".parse().unwrap(),
             conn: None,
+            node: None,
         },
         expires_at: then + Duration::from_secs(90),
         q: 700,
@@ -38,6 +39,7 @@ fn a_connections_binding_has_no_row() {
         local: "10.0.0.1:5060".parse().unwrap(),
         remote: "10.0.1.7:5071".parse().unwrap(),
         conn: Some(1),
+        node: None,
     };
     let now = Instant::now();
     let binding = Binding {
@@ -51,6 +53,9 @@ fn a_connections_binding_has_no_row() {
         reg_id: None,
     };
     assert!(row_of("1001", &binding, now, 0).is_none());
+    // Nor has another gateway's: that one writes it.
+    let flow = Flow { transport: Transport::Udp, conn: None, node: Some(hotline_sip::NodeId(1)), ..binding.flow };
+    assert!(row_of("1001", &Binding { flow, ..binding }, now, 0).is_none());
 }
 
 #[test]

@@ -127,7 +127,8 @@ mod tests {
         let counters = SipCounters::new(&prometheus::Registry::new(), &crate::config::Config::default()).unwrap();
         let mut observer = Observer::new(Arc::clone(&trace), counters, None);
         let address = "127.0.0.1:5061".parse().unwrap();
-        let flow = Flow { transport: hotline_sip::Transport::Tls, local: address, remote: address, conn: None };
+        let flow =
+            Flow { transport: hotline_sip::Transport::Tls, local: address, remote: address, conn: None, node: None };
         let invite = b"INVITE sip:x SIP/2.0\r\nCall-ID: a@b\r\nCSeq: 1 INVITE\r\n\r\n\
             a=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:c2VjcmV0|2^31\r\n";
         observer.sent(flow, invite);

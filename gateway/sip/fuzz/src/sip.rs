@@ -132,7 +132,7 @@ impl Peer {
     }
 
     fn flow(from: &str, transport: Transport, conn: Option<u64>) -> Flow {
-        Flow { transport, local: address("10.0.0.1:5060"), remote: address(from), conn }
+        Flow { transport, local: address("10.0.0.1:5060"), remote: address(from), conn, node: None }
     }
 
     fn feed(&mut self, from: &str, data: &[u8]) -> Vec<Vec<u8>> {
@@ -160,6 +160,7 @@ impl Peer {
             match output {
                 Output::Transmit { bytes, .. } => sent.push(bytes),
                 Output::CloseConn(_) => closed = true,
+                Output::ToNode { .. } => {}
                 Output::Event(Event::Incoming { id, .. }) if self.answers => {
                     let _ = self.endpoint.reject(self.now, id, 486, "");
                 }

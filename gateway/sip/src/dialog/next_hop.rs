@@ -10,8 +10,8 @@ use std::net::{IpAddr, SocketAddr};
 /// behind a NAT. So is a peer whose next hop is a name, an unusable address,
 /// or a private address while the peer itself is public.
 pub(crate) fn next_hop(uri: &[u8], flow: Flow, is_phone: bool) -> Flow {
-    // A browser's Contact has a name that leads nowhere (RFC 7118 §5.1).
-    if is_phone || flow.transport.is_web() {
+    // A browser's Contact has a name that leads nowhere (RFC 7118 §5.1); what lies at another gateway is a phone.
+    if is_phone || flow.transport.is_web() || flow.node.is_some() {
         return flow;
     }
     let Some((uri, ip)) = Uri::parse(uri).ok().and_then(|uri| Some((uri, uri.ip()?.to_canonical()))) else {
@@ -37,7 +37,7 @@ pub(crate) fn next_hop(uri: &[u8], flow: Flow, is_phone: bool) -> Flow {
         return flow;
     }
     let remote = SocketAddr::new(ip, uri.port.unwrap_or(transport.default_port()));
-    Flow { transport, local: flow.local, remote, conn: None }
+    Flow { transport, local: flow.local, remote, conn: None, node: None }
 }
 
 fn is_private(ip: IpAddr) -> bool {
@@ -54,7 +54,7 @@ mod tests {
     use super::*;
 
     fn flow(transport: Transport, remote: &str, conn: Option<u64>) -> Flow {
-        Flow { transport, local: "192.0.2.1:5060".parse().unwrap(), remote: remote.parse().unwrap(), conn }
+        Flow { transport, local: "192.0.2.1:5060".parse().unwrap(), remote: remote.parse().unwrap(), conn, node: None }
     }
 
     #[test]

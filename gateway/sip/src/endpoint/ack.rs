@@ -62,7 +62,7 @@ impl Endpoint {
         };
         let is_same_peer = session.flow.remote.ip() == flow.remote.ip() && session.flow.transport == flow.transport;
         if session.is_phone || (is_same_peer && flow.conn.is_some()) {
-            session.flow = flow;
+            (session.flow, session.is_astray) = (flow, false);
         }
     }
 }

@@ -105,7 +105,8 @@ impl Endpoint {
         }
         let reliable = self.reliable_for(&message);
         let allows_update = allows_update(&message).unwrap_or(false);
-        let local_tag = self.random.token();
+        let is_phone = matches!(identity, Identity::Phone(..));
+        let local_tag = if is_phone { self.phone_tag() } else { self.random.token() };
         let invite = Incoming { replaces, ..describe(&message, &identity, self.trusts(&identity, flow), flow, sdp) };
         let dialog = Dialog::of_invite(&message, local_tag.clone());
         // RFC 3261 §12.1.1: a call to a sips URI has a sips Contact.
@@ -117,7 +118,7 @@ impl Endpoint {
         self.respond(now, tx, 100, "", &[], b"");
         let id = SessionId(self.next_id());
         let session = Session {
-            is_phone: matches!(identity, Identity::Phone(..)),
+            is_phone,
             account: invite.user.clone(),
             ring_until: Some(now + Duration::from_millis(self.config.ring_timeout_ms)),
             reliable,

@@ -24,7 +24,7 @@ impl Endpoint {
         if !is_uri(&ask.uri) || !is_uri(&ask.from) || !is_uri(&ask.to) {
             return Err(AskError::BadUri);
         }
-        let flow = Flow { transport: ask.transport, local: ask.local, remote: ask.remote, conn: None };
+        let flow = Flow { transport: ask.transport, local: ask.local, remote: ask.remote, conn: None, node: None };
         let local_tag = self.random.token();
         let contact = self.contact(flow, &ask.user, is_sips(ask.uri.as_bytes()));
         let (method, headers, contact) = match ask.method {

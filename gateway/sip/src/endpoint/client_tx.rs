@@ -145,6 +145,11 @@ impl Endpoint {
     pub(super) fn open_client(&mut self, now: Instant, request: Outgoing, order: Order) -> u64 {
         let id = self.next_id();
         let branch = format!("{BRANCH_COOKIE}{id:016x}{}", self.random.token());
+        // By way of another gateway, which has to know whose the responses are.
+        let branch = match self.config.node.filter(|_| order.flow.node.is_some()) {
+            Some(own) => own.mark(&branch),
+            None => branch,
+        };
         self.start_client(now, id, branch, request, order);
         id
     }
@@ -156,7 +161,9 @@ impl Endpoint {
             Method::Invite => ClientFsm::Invite(InviteClient::new(now, self.timing, reliable)),
             _ => ClientFsm::Other(Client::new(now, self.timing, reliable)),
         };
-        self.guard.note_contacted(now, order.flow.remote.ip());
+        if order.flow.node.is_none() {
+            self.guard.note_contacted(now, order.flow.remote.ip());
+        }
         self.transmit(order.flow, bytes.clone());
         let Order { flow, owner, credentials, local_tag, try_count, is_phone } = order;
         let (give_up, cancel_tx, forks) = (None, None, Vec::new());

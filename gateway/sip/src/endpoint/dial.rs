@@ -35,7 +35,7 @@ impl Endpoint {
         if Uri::parse(uri.as_bytes()).is_err() || Uri::parse(to.as_bytes()).is_err() {
             return Err(DialError::BadUri);
         }
-        let local_tag = self.random.token();
+        let local_tag = if is_phone { self.phone_tag() } else { self.random.token() };
         let contact = self.contact(flow, &dial.from, is_sips(uri.as_bytes()));
         let from = self.caller_value(flow, &dial, &local_tag, is_sips(uri.as_bytes())).into_bytes();
         let mut headers = dial.extra_headers;
@@ -79,14 +79,15 @@ impl Endpoint {
     fn resolve(&self, now: Instant, target: &Target) -> Result<(String, Flow, Option<String>), DialError> {
         match target {
             Target::Binding { user } => {
-                let newest = self.registrar.live(now, user).into_iter().next().ok_or(DialError::NotRegistered)?;
+                let newest = self.bindings(now, user).into_iter().next().filter(|newest| self.can_ring(newest));
+                let newest = newest.ok_or(DialError::NotRegistered)?;
                 // Header fields of a contact have no place in a Request-URI (RFC 3261 §19.1.1).
                 let host = newest.contact.find('@').unwrap_or(0);
                 let end = newest.contact[host..].find('?').map_or(newest.contact.len(), |at| host + at);
                 Ok((newest.contact[..end].to_owned(), newest.flow, Some(user.clone())))
             }
             Target::Uri { uri, transport, remote, local } => {
-                let flow = Flow { transport: *transport, local: *local, remote: *remote, conn: None };
+                let flow = Flow { transport: *transport, local: *local, remote: *remote, conn: None, node: None };
                 Ok((uri.clone(), flow, None))
             }
         }

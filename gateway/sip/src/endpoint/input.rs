@@ -29,6 +29,9 @@ impl Endpoint {
         self.clock_ms(now);
         match Message::parse(bytes) {
             Ok(message) => {
+                if self.hand_over(now, flow, bytes, &message) {
+                    return true;
+                }
                 self.show_received(now, flow, bytes, &message);
                 if message.is_request() {
                     self.receive_request(now, flow, message);
@@ -49,7 +52,7 @@ impl Endpoint {
         false
     }
 
-    fn show_received(&mut self, now: Instant, flow: Flow, bytes: &[u8], message: &Message) {
+    pub(super) fn show_received(&mut self, now: Instant, flow: Flow, bytes: &[u8], message: &Message) {
         if let Some(mut tap) = self.tap.take() {
             let is_served = self.serves(flow) || self.is_proven(now, flow.remote.ip());
             tap.received(flow, bytes, message, is_served);
@@ -128,22 +131,25 @@ impl Endpoint {
     pub fn conn_closed(&mut self, now: Instant, conn: u64) {
         self.streams.remove(&conn);
         self.timers.set(TimerKey::Stream(conn), None);
-        let lost = self.registrar.conn_closed(conn);
-        self.tell_unregistered(lost);
+        let swept = self.registrar.conn_closed(conn);
+        self.tell_swept(now, swept);
+        self.tell_closed(conn);
         self.timers.set(TimerKey::Registrar, self.registrar.next_at());
-        for session in self.sessions.values_mut().filter(|s| s.flow.conn == Some(conn)) {
+        let is_it = |flow: Flow| flow.node.is_none() && flow.conn == Some(conn);
+        for session in self.sessions.values_mut().filter(|s| is_it(s.flow)) {
             session.flow.conn = None;
         }
-        self.fail_clients(now, |flow| flow.conn == Some(conn));
+        self.fail_clients(now, is_it);
     }
 
     /// The driver's news that a message could not be sent, for example because
     /// a TCP connection to `flow.remote` could not be opened
     pub fn send_failed(&mut self, now: Instant, flow: Flow) {
-        self.fail_clients(now, |f| f.transport == flow.transport && f.remote == flow.remote && f.conn == flow.conn);
+        self.tell_failed(flow);
+        self.fail_clients(now, |f| Flow { local: flow.local, ..f } == flow);
     }
 
-    fn fail_clients(&mut self, now: Instant, is_hit: impl Fn(Flow) -> bool) {
+    pub(super) fn fail_clients(&mut self, now: Instant, is_hit: impl Fn(Flow) -> bool) {
         let hit = self.clients.iter().filter(|(_, tx)| tx.fsm.is_open() && is_hit(tx.flow));
         let mut ids: Vec<u64> = hit.map(|(id, _)| *id).collect();
         ids.sort_unstable();

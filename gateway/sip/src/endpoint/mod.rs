@@ -40,6 +40,7 @@ mod server_tx;
 mod session_timer;
 mod strangers;
 mod timeout;
+mod tunnel;
 
 pub use error::{AskError, DialError, SessionError};
 pub use refuse::Standing;
@@ -51,10 +52,11 @@ use crate::flow::{Flow, Transport};
 use crate::guard::Guard;
 use crate::limits;
 use crate::random::Random;
-use crate::registrar::Registrar;
+use crate::registrar::{Registrar, Swept};
 use crate::session::{Orphan, Session, Transfer};
 use crate::tap::Tap;
 use crate::transaction::{TimerKey, Timers, Timing};
+use crate::tunnel::Parcel;
 use client_tx::ClientTx;
 use input::Stream;
 use overload::Load;
@@ -63,6 +65,7 @@ use std::collections::{HashMap, VecDeque};
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, Instant};
 use strangers::Strangers;
+use tunnel::Nodes;
 
 /// A SIP endpoint: user agent, registrar and admission, without sockets or clock
 ///
@@ -103,6 +106,7 @@ pub struct Endpoint {
     proven: HashMap<IpAddr, Instant>,
     streams: HashMap<u64, Stream>,
     guard: Guard,
+    nodes: Nodes,
     load: Load,
     draining: bool,
     counters: Stats,
@@ -148,6 +152,7 @@ impl Endpoint {
             proven: HashMap::new(),
             streams: HashMap::new(),
             guard,
+            nodes: Nodes::default(),
             load: Load::default(),
             draining: false,
             counters: Stats::default(),
@@ -158,7 +163,7 @@ impl Endpoint {
     /// Replaces the phones' accounts; a phone that is gone loses its bindings, and so does a browser whose password
     /// is. Several of one name are one
     /// account with several passwords, `limits::PASSWORDS_PER_USER_MAX` at most
-    pub fn set_users(&mut self, users: Vec<User>) {
+    pub fn set_users(&mut self, now: Instant, users: Vec<User>) {
         self.users.clear();
         for user in users {
             let accounts = self.users.entry(user.name.clone()).or_default();
@@ -167,8 +172,8 @@ impl Endpoint {
             }
         }
         let users = &self.users;
-        let lost = self.registrar.keep_known(|name| Some(users.get(name)?.iter().map(User::mark).collect()));
-        self.tell_unregistered(lost);
+        let swept = self.registrar.keep_known(|name| Some(users.get(name)?.iter().map(User::mark).collect()));
+        self.tell_swept(now, swept);
         self.timers.set(TimerKey::Registrar, self.registrar.next_at());
     }
 
@@ -205,10 +210,17 @@ impl Endpoint {
         self.out.pop_front()
     }
 
-    /// Live contacts of a phone, newest first
+    /// Live contacts of a phone, newest first, wherever it registered; those a call can't reach now come last
     #[must_use]
     pub fn bindings(&self, now: Instant, user: &str) -> Vec<Binding> {
-        self.registrar.live(now, user)
+        let mut bindings = self.registrar.live(now, user);
+        bindings.sort_by_key(|binding| !self.can_ring(binding));
+        bindings
+    }
+
+    /// Whether the link to the gateway stands where this contact is registered
+    fn can_ring(&self, binding: &Binding) -> bool {
+        binding.flow.node.is_none_or(|node| self.nodes.is_up(node))
     }
 
     /// Counters and gauges
@@ -236,13 +248,25 @@ impl Endpoint {
         if let Some(tap) = &mut self.tap {
             tap.sent(flow, &bytes);
         }
-        self.out.push_back(Output::Transmit { flow, bytes });
+        self.out.push_back(match flow.node {
+            None => Output::Transmit { flow, bytes },
+            Some(node) => Output::ToNode { node, parcel: Parcel::Write { flow: Flow { node: None, ..flow }, bytes } },
+        });
     }
 
-    fn tell_unregistered(&mut self, users: Vec<String>) {
-        for user in users {
+    fn tell_swept(&mut self, now: Instant, swept: Swept) {
+        for user in swept.changed {
+            self.announce(now, &user);
+        }
+        for user in swept.lost {
             self.emit(Event::Unregistered { user });
         }
+    }
+
+    /// The tag of a phone's dialog: phones at other gateways are told by it whose it is
+    fn phone_tag(&mut self) -> String {
+        let token = self.random.token();
+        self.config.node.map_or(token.clone(), |node| node.mark(&token))
     }
 
     fn clock_ms(&mut self, now: Instant) -> u64 {
@@ -252,6 +276,9 @@ impl Endpoint {
 
     /// The address we write into `Via` and `Contact` for this flow
     fn advertised(&self, flow: Flow) -> SocketAddr {
+        if flow.node.is_some() {
+            return flow.local;
+        }
         let listed = self.config.advertised.iter().find(|(t, local, _)| *t == flow.transport && *local == flow.local);
         listed.map_or(flow.local, |(_, _, address)| *address)
     }

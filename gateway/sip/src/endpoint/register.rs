@@ -79,7 +79,8 @@ impl Endpoint {
             return;
         }
         if let Wish::Set(changes) = wish {
-            self.take_over_flows(now, &user, flow, &changes);
+            let contacts: Vec<&String> = changes.iter().filter(|c| c.expires_s > 0).map(|c| &c.contact).collect();
+            self.take_over_flows(now, &user, flow, &contacts);
             for Change { contact, expires_s, .. } in changes.into_iter().filter(|c| c.expires_s > 0) {
                 self.emit(Event::Registered { user: user.clone(), contact, flow, expires_s });
             }
@@ -87,6 +88,7 @@ impl Endpoint {
         if had_binding && live.is_empty() {
             self.emit(Event::Unregistered { user: user.clone() });
         }
+        self.announce(now, &user);
         self.emit(Event::BindingsChanged { user });
     }
 
@@ -112,7 +114,11 @@ impl Endpoint {
                 && binding.expires_at > now
                 && self.users.contains_key(&user)
                 && self.is_phone_network(flow.local, flow.remote.ip());
-            count += usize::from(is_usable && self.registrar.restore(&user, binding));
+            let is_taken = is_usable && self.registrar.restore(&user, binding);
+            if is_taken {
+                self.announce(now, &user);
+            }
+            count += usize::from(is_taken);
         }
         self.timers.set(TimerKey::Registrar, self.registrar.next_at());
         count

@@ -12,7 +12,7 @@ use std::time::Instant;
 impl Endpoint {
     /// Whether this address belongs to a trunk or a phone network of that listener
     pub(super) fn serves(&self, flow: Flow) -> bool {
-        self.serves_at(flow.local, flow.remote.ip())
+        flow.node.is_some() || self.serves_at(flow.local, flow.remote.ip())
     }
 
     pub(super) fn serves_at(&self, local: SocketAddr, ip: IpAddr) -> bool {

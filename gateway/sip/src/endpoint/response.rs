@@ -95,7 +95,7 @@ impl Endpoint {
         let Some(session) = self.sessions.get_mut(&id) else {
             return;
         };
-        if session.state == State::Confirmed && !session.flow.transport.is_web() {
+        if session.state == State::Confirmed && !session.can_be_cut() {
             return self.reoffer_lost(now, id);
         }
         let was_refresh = session.reoffer_out.take().is_some_and(|r| r.is_refresh);

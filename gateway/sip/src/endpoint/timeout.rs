@@ -18,8 +18,8 @@ impl Endpoint {
                 TimerKey::Transfer(id) => self.transfer_timeout(now, SessionId(id)),
                 TimerKey::Stream(conn) => self.close_stream(conn),
                 TimerKey::Registrar => {
-                    let lost = self.registrar.expire(now);
-                    self.tell_unregistered(lost);
+                    let swept = self.registrar.expire(now);
+                    self.tell_swept(now, swept);
                     self.timers.set(TimerKey::Registrar, self.registrar.next_at());
                 }
             }

@@ -1,5 +1,6 @@
 //! Where the operators' phones are (RFC 3261 §10.3, RFC 5626)
 
+mod elsewhere;
 mod wish;
 
 #[cfg(test)]
@@ -23,7 +24,9 @@ struct Entry {
     binding: Binding,
     /// Grows with each refresh: the largest is the newest
     serial: u64,
-    /// What it was registered with; of one restored, nothing
+    /// When its last REGISTER came; `None`: before our start
+    registered_at: Option<Instant>,
+    /// What it was registered with; of one restored, or of another gateway's, nothing
     password: PasswordMark,
 }
 
@@ -31,14 +34,26 @@ impl Entry {
     /// Whether a REGISTER speaks of this binding: the same contact, or the same flow of the same
     /// instance, which a newer flow replaces (RFC 5626 §6)
     fn is_meant_by(&self, change: &Change) -> bool {
+        self.is_same(&change.contact, change.instance.as_ref(), change.reg_id)
+    }
+
+    fn is_same(&self, contact: &str, instance: Option<&String>, reg_id: Option<u32>) -> bool {
         let own = &self.binding;
-        own.contact == change.contact
-            || (own.instance.is_some() && own.instance == change.instance && own.reg_id == change.reg_id)
+        own.contact == contact || (own.instance.is_some() && own.instance.as_ref() == instance && own.reg_id == reg_id)
     }
 
     fn is_live(&self, now: Instant) -> bool {
         self.binding.expires_at > now
     }
+}
+
+/// Whose bindings went away
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Swept {
+    /// Users that have fewer than before
+    pub(crate) changed: Vec<String>,
+    /// Those of them that have none any more
+    pub(crate) lost: Vec<String>,
 }
 
 #[derive(Default)]
@@ -88,7 +103,8 @@ impl Registrar {
                 instance: change.instance.clone(),
                 reg_id: change.reg_id,
             };
-            entries.push(Entry { binding, serial: self.serial, password: change.password });
+            let (serial, password) = (self.serial, change.password);
+            entries.push(Entry { binding, serial, registered_at: Some(now), password });
         }
         self.settle();
         Ok(())
@@ -100,7 +116,8 @@ impl Registrar {
         let is_new = entries.iter().all(|e| e.binding.contact != binding.contact);
         if is_new && entries.len() < limits::BINDINGS_PER_USER_MAX {
             self.serial += 1;
-            entries.push(Entry { binding, serial: self.serial, password: PasswordMark::default() });
+            let (serial, password) = (self.serial, PasswordMark::default());
+            entries.push(Entry { binding, serial, registered_at: None, password });
             self.settle();
             return true;
         }
@@ -123,7 +140,8 @@ impl Registrar {
     fn settle(&mut self) {
         self.phones.retain(|_, entries| !entries.is_empty());
         self.flows.clear();
-        for entry in self.phones.values().flatten() {
+        // Who registered at another gateway has no privilege here.
+        for entry in self.phones.values().flatten().filter(|e| e.binding.flow.node.is_none()) {
             let key = (entry.binding.flow.transport, entry.binding.flow.remote);
             let until = self.flows.entry(key).or_insert(entry.binding.expires_at);
             *until = entry.binding.expires_at.max(*until);
@@ -134,7 +152,7 @@ impl Registrar {
     pub(crate) fn live(&self, now: Instant, user: &str) -> Vec<Binding> {
         let entries = self.phones.get(user).map_or(&[][..], Vec::as_slice);
         let mut live: Vec<&Entry> = entries.iter().filter(|e| e.is_live(now)).collect();
-        live.sort_by_key(|e| std::cmp::Reverse((e.binding.q, e.serial)));
+        live.sort_by_key(|e| std::cmp::Reverse((e.binding.q, e.registered_at, e.serial)));
         live.iter().map(|e| e.binding.clone()).collect()
     }
 
@@ -146,64 +164,59 @@ impl Registrar {
     /// Whether `user` registered from this address
     pub(crate) fn is_at(&self, now: Instant, user: &str, ip: IpAddr) -> bool {
         let entries = self.phones.get(user).map_or(&[][..], Vec::as_slice);
-        entries.iter().any(|e| e.is_live(now) && e.binding.flow.remote.ip() == ip)
+        entries.iter().any(|e| e.is_live(now) && e.binding.flow.node.is_none() && e.binding.flow.remote.ip() == ip)
     }
 
-    /// Drops what `gone` names; gives the users left without binding
-    fn sweep(&mut self, gone: impl Fn(&Binding) -> bool) -> Vec<String> {
-        let mut lost = Vec::new();
-        let mut has_changed = false;
+    /// Drops what `gone` names
+    fn sweep(&mut self, gone: impl Fn(&str, &Entry) -> bool) -> Swept {
+        let mut swept = Swept::default();
         for (user, entries) in &mut self.phones {
             let before = entries.len();
-            entries.retain(|e| !gone(&e.binding));
-            has_changed |= entries.len() < before;
-            if entries.is_empty() {
-                lost.push(user.clone());
+            entries.retain(|e| !gone(user, e));
+            if entries.len() < before {
+                swept.changed.push(user.clone());
+                if entries.is_empty() {
+                    swept.lost.push(user.clone());
+                }
             }
         }
-        if has_changed {
+        if !swept.changed.is_empty() {
             self.settle();
         }
-        lost
+        swept
     }
 
-    /// Drops lapsed bindings; gives the users left without one
-    pub(crate) fn expire(&mut self, now: Instant) -> Vec<String> {
-        self.sweep(|b| b.expires_at <= now)
+    /// Drops lapsed bindings
+    pub(crate) fn expire(&mut self, now: Instant) -> Swept {
+        self.sweep(|_, e| e.binding.expires_at <= now)
     }
 
     /// A connection is gone and with it the phones behind it
-    pub(crate) fn conn_closed(&mut self, conn: u64) -> Vec<String> {
-        self.sweep(|b| b.flow.conn == Some(conn))
+    pub(crate) fn conn_closed(&mut self, conn: u64) -> Swept {
+        self.sweep(|_, e| e.binding.flow.node.is_none() && e.binding.flow.conn == Some(conn))
     }
 
     /// Users that are no longer known lose their bindings, and browsers those of a password that is gone: it holds
-    /// for a shift, and whoever had it must not be rung after that. Gives the users left without one
-    pub(crate) fn keep_known(&mut self, known: impl Fn(&str) -> Option<Vec<PasswordMark>>) -> Vec<String> {
-        let mut lost = Vec::new();
-        let mut has_changed = false;
-        for (user, entries) in &mut self.phones {
-            let before = entries.len();
-            match known(user) {
-                None => entries.clear(),
-                Some(marks) => entries.retain(|e| !e.binding.flow.transport.is_web() || marks.contains(&e.password)),
-            }
-            has_changed |= entries.len() < before;
-            if entries.is_empty() {
-                lost.push(user.clone());
-            }
-        }
-        if has_changed {
-            self.settle();
-        }
-        lost
+    /// for a shift, and whoever had it must not be rung after that. The gateway a phone registered at judges
+    pub(crate) fn keep_known(&mut self, known: impl Fn(&str) -> Option<Vec<PasswordMark>>) -> Swept {
+        let marks: HashMap<String, Option<Vec<PasswordMark>>> =
+            self.phones.keys().map(|user| (user.clone(), known(user))).collect();
+        self.sweep(|user, e| {
+            let flow = e.binding.flow;
+            flow.node.is_none()
+                && match marks.get(user).and_then(Option::as_ref) {
+                    None => true,
+                    Some(marks) => flow.transport.is_web() && !marks.contains(&e.password),
+                }
+        })
     }
 
     pub(crate) fn next_at(&self) -> Option<Instant> {
         self.phones.values().flatten().map(|e| e.binding.expires_at).min()
     }
 
+    /// At this gateway
     pub(crate) fn binding_count(&self) -> usize {
-        self.phones.values().map(Vec::len).sum()
+        self.phones.values().flatten().filter(|e| e.binding.flow.node.is_none()).count()
     }
 }

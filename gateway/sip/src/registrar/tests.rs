@@ -3,7 +3,13 @@ use crate::transaction::test_clock::at;
 
 fn flow(conn: Option<u64>) -> Flow {
     let transport = if conn.is_some() { Transport::Tcp } else { Transport::Udp };
-    Flow { transport, local: "10.0.0.1:5060".parse().unwrap(), remote: "10.0.0.2:5060".parse().unwrap(), conn }
+    Flow {
+        transport,
+        local: "10.0.0.1:5060".parse().unwrap(),
+        remote: "10.0.0.2:5060".parse().unwrap(),
+        conn,
+        node: None,
+    }
 }
 
 fn change(contact: &str, expires_s: u32) -> Change {
@@ -21,10 +27,10 @@ fn the_newest_binding_comes_first_and_lapses() {
     add(&mut registrar, 0, "sip:b", 120, 2).unwrap();
     assert_eq!(registrar.live(at(1), "1001")[0].contact, "sip:b");
     assert_eq!(registrar.next_at(), Some(at(60_000)));
-    assert!(registrar.expire(at(60_000)).is_empty());
+    assert!(registrar.expire(at(60_000)).lost.is_empty());
     assert_eq!(registrar.live(at(60_000), "1001").len(), 1);
     assert!(registrar.has_flow(at(119_999), flow(None)) && !registrar.has_flow(at(120_000), flow(None)));
-    assert_eq!(registrar.expire(at(120_000)), ["1001"]);
+    assert_eq!(registrar.expire(at(120_000)).lost, ["1001"]);
     assert!(registrar.flows.is_empty() && registrar.phones.is_empty());
 }
 
@@ -83,9 +89,9 @@ fn a_newer_flow_of_an_instance_replaces_the_older() {
 fn a_closed_connection_takes_its_bindings_along() {
     let mut registrar = Registrar::default();
     registrar.register(at(0), "1001", flow(Some(4)), ("c", 1), &[change("sip:a", 60)]).unwrap();
-    assert!(registrar.conn_closed(5).is_empty());
+    assert_eq!(registrar.conn_closed(5), Swept::default());
     assert!(registrar.is_at(at(1), "1001", "10.0.0.2".parse().unwrap()));
-    assert_eq!(registrar.conn_closed(4), ["1001"]);
+    assert_eq!(registrar.conn_closed(4).lost, ["1001"]);
     assert!(!registrar.has_flow(at(1), flow(Some(4))));
 }
 

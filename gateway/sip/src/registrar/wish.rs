@@ -126,6 +126,7 @@ mod tests {
             local: "10.0.0.1:5060".parse().unwrap(),
             remote: "10.0.0.2:5060".parse().unwrap(),
             conn: None,
+            node: None,
         }
     }
 

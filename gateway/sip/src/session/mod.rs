@@ -92,6 +92,8 @@ pub(crate) struct Session {
     pub(crate) flow: Flow,
     /// Reached over its own flow only (NAT)
     pub(crate) is_phone: bool,
+    /// Its flow was another gateway's, and is gone
+    pub(crate) is_astray: bool,
     /// The phone's account, where it is known by one
     pub(crate) account: Option<String>,
     /// We placed the call, so we own the Call-ID (glare timers)
@@ -131,6 +133,7 @@ impl Session {
             dialog,
             flow,
             is_phone: false,
+            is_astray: false,
             account: None,
             is_caller: matches!(state, State::Dialing { .. }),
             contact,
@@ -188,7 +191,12 @@ impl Session {
 
     /// Its signalling is gone and only the peer can bring it back; media may go on all the same
     pub(crate) fn is_cut(&self) -> bool {
-        self.flow.transport.is_web() && self.flow.conn.is_none()
+        self.is_astray || (self.flow.transport.is_web() && self.flow.conn.is_none())
+    }
+
+    /// Its signalling may be away while its media goes on, and nobody but the peer can bring it back
+    pub(crate) fn can_be_cut(&self) -> bool {
+        self.is_astray || self.flow.transport.is_web() || self.flow.node.is_some()
     }
 
     /// Neither side has an unanswered offer (RFC 3264 §4)

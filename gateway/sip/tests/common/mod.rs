@@ -4,7 +4,8 @@
 pub mod calls;
 
 use hotline_sip::{
-    Config, Dial, Endpoint, Event, Flow, Incoming, Output, SessionId, Target, Transport, Trunk, User, digest,
+    Config, Dial, Endpoint, Event, Flow, Incoming, NodeId, Output, Parcel, SessionId, Target, Transport, Trunk, User,
+    digest,
 };
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -52,6 +53,8 @@ pub struct Gateway {
     pub events: Vec<Event>,
     pub sent: Vec<(Flow, String)>,
     pub closed: Vec<u64>,
+    /// For other gateways
+    pub parcels: Vec<(NodeId, Parcel)>,
 }
 
 impl Gateway {
@@ -61,12 +64,12 @@ impl Gateway {
 
     pub fn with(config: Config) -> Self {
         let mut ep = Endpoint::new(config);
-        ep.set_users(vec![user("1001", "secret"), user("1002", "other")]);
-        Self { ep, now: start(), events: Vec::new(), sent: Vec::new(), closed: Vec::new() }
+        ep.set_users(start(), vec![user("1001", "secret"), user("1002", "other")]);
+        Self { ep, now: start(), events: Vec::new(), sent: Vec::new(), closed: Vec::new(), parcels: Vec::new() }
     }
 
     pub fn flow(&self, from: &str) -> Flow {
-        Flow { transport: Transport::Udp, local: addr(GATEWAY), remote: addr(from), conn: None }
+        Flow { transport: Transport::Udp, local: addr(GATEWAY), remote: addr(from), conn: None, node: None }
     }
 
     /// Feeds a datagram and gives what was sent because of it
@@ -93,6 +96,7 @@ impl Gateway {
                 }
                 Output::Event(event) => self.events.push(event),
                 Output::CloseConn(conn) => self.closed.push(conn),
+                Output::ToNode { node, parcel } => self.parcels.push((node, parcel)),
             }
         }
         fresh
@@ -338,7 +342,7 @@ impl Net {
                         }
                     }
                     Output::Event(event) => self.nodes[index].events.push(event),
-                    Output::CloseConn(_) => panic!("UDP only"),
+                    Output::CloseConn(_) | Output::ToNode { .. } => panic!("UDP only, and alone"),
                 }
             }
         }
@@ -358,7 +362,7 @@ impl Net {
             if arrival == Some(next) {
                 let (_, (from, to, bytes)) = self.in_flight.pop_first().unwrap();
                 if let Some(node) = self.nodes.iter_mut().find(|n| n.address == to) {
-                    let flow = Flow { transport: Transport::Udp, local: to, remote: from, conn: None };
+                    let flow = Flow { transport: Transport::Udp, local: to, remote: from, conn: None, node: None };
                     node.ep.handle_datagram(self.now, flow, &bytes);
                 }
             } else {

@@ -215,7 +215,8 @@ fn every_part_of_a_response_goes_wrong() {
             bytes = fill(&bytes, &format!("@{field}@"), &header(&invite, field));
         }
         bytes.truncate(65_507);
-        let flow = Flow { transport: Transport::Udp, local: addr(GATEWAY), remote: addr(TRUNK), conn: None };
+        let flow =
+            Flow { transport: Transport::Udp, local: addr(GATEWAY), remote: addr(TRUNK), conn: None, node: None };
         gateway.ep.handle_datagram(gateway.now, flow, &bytes);
         let sent = gateway.drain();
         assert!(sent.len() <= ANSWERS_MAX, "{name}: {} messages", sent.len());

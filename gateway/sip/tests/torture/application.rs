@@ -35,7 +35,7 @@ pub fn registered(text: &str, name: &str) -> String {
 
 fn gateway_of(name: &str) -> Gateway {
     let mut gateway = Gateway::new();
-    gateway.ep.set_users(vec![user(name, "secret")]);
+    gateway.ep.set_users(gateway.now, vec![user(name, "secret")]);
     gateway
 }
 

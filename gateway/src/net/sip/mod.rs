@@ -12,6 +12,7 @@ mod tcp;
 mod tests;
 pub mod tls;
 mod transfer;
+mod tunnel;
 mod udp;
 mod web;
 #[cfg(test)]
@@ -19,13 +20,14 @@ mod web_tests;
 
 pub use deliver::session_of;
 pub use lost::Lost;
+pub use tunnel::{BadParcel, Link};
 pub use web::{MESSAGE_BYTES_MAX, WebPeer};
 
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use hotline_sip::{
@@ -89,6 +91,11 @@ pub enum Notice {
     },
     /// A source is banned.
     Banned(hotline_sip::Ban),
+    /// Another gateway told of a phone's contacts there.
+    Elsewhere {
+        /// SIP user.
+        user: String,
+    },
     /// A phone is gone.
     Unregistered {
         /// SIP user.
@@ -145,6 +152,8 @@ struct Inner {
     timer_changed: Notify,
     incoming: mpsc::Sender<NewCall>,
     notices: mpsc::Sender<Notice>,
+    /// To other gateways, once there are any
+    link: OnceLock<Box<dyn Link>>,
     cancel: CancellationToken,
 }
 
@@ -200,6 +209,7 @@ impl Sip {
                 timer_changed: Notify::new(),
                 incoming: incoming_tx,
                 notices: notices_tx,
+                link: OnceLock::new(),
                 cancel,
             }),
         };
@@ -282,7 +292,7 @@ impl Sip {
 
     /// Replaces the table of phones.
     pub fn set_users(&self, users: Vec<hotline_sip::User>) {
-        self.with(|core, _| core.endpoint.set_users(users));
+        self.with(|core, now| core.endpoint.set_users(now, users));
     }
 
     /// No new calls from now on: 503 with Retry-After.
@@ -326,6 +336,7 @@ impl Sip {
             match output {
                 Output::Transmit { flow, bytes } => self.transmit(&core.endpoint, flow, bytes),
                 Output::CloseConn(conn) => self.close_conn(conn),
+                Output::ToNode { node, parcel } => self.send_parcel(node, parcel),
                 Output::Event(event) => self.deliver(&mut core, event),
             }
         }

@@ -75,7 +75,7 @@ pub(super) async fn accept(sip: Sip, local: SocketAddr, listener: TcpListener, t
                     debug!(%remote, "connection of a stranger closed");
                     continue;
                 }
-                let flow = Flow { transport, local, remote, conn: Some(sip.next_conn()) };
+                let flow = Flow { transport, local, remote, conn: Some(sip.next_conn()), node: None };
                 let whose = match standing {
                     Standing::Served if sip.is_trunk(local, remote.ip()) => Whose::Trunk,
                     Standing::Served => Whose::Phone,
@@ -195,7 +195,7 @@ pub(super) fn send(sip: &Sip, endpoint: &Endpoint, flow: Flow, bytes: Vec<u8>) {
 }
 
 /// Tells the endpoint, once it can listen, that a message went nowhere.
-fn fail(sip: &Sip, flow: Flow) {
+pub(super) fn fail(sip: &Sip, flow: Flow) {
     let sip = sip.clone();
     tokio::spawn(async move { sip.with(|core, now| core.endpoint.send_failed(now, flow)) });
 }

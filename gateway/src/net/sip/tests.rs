@@ -29,7 +29,7 @@ async fn start(config: Config) -> (Sip, SipEvents, SocketAddr) {
     for _ in 0..20 {
         let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let mut endpoint = Endpoint::new(config.clone());
-        endpoint.set_users(vec![phone_user()]);
+        endpoint.set_users(std::time::Instant::now(), vec![phone_user()]);
         if let Ok((sip, events)) =
             Sip::start(endpoint, Sockets { plain: vec![free], ..Sockets::default() }, CancellationToken::new()).await
         {
@@ -204,7 +204,7 @@ async fn an_answer_to_a_stranger_who_hung_up_opens_no_connection() {
     let (sip, _events, local) = start(config(true)).await;
     let listener = tokio::net::TcpListener::bind("127.0.9.1:0").await.unwrap();
     let remote = listener.local_addr().unwrap();
-    let flow = Flow { transport: Transport::Tcp, local, remote, conn: Some(77) };
+    let flow = Flow { transport: Transport::Tcp, local, remote, conn: Some(77), node: None };
     tcp::send(&sip, &sip.lock().endpoint, flow, b"SIP/2.0 403 Forbidden\r\n\r\n".to_vec());
     assert!(sip.conns().by_id.is_empty());
     assert!(tokio::time::timeout(Duration::from_millis(200), listener.accept()).await.is_err());
@@ -290,7 +290,8 @@ async fn a_trunk_hears_that_its_own_connection_ended_and_of_no_other() {
 async fn a_burst_on_a_trunk_s_connection_does_not_cut_it() {
     let (sip, _events, local) = start(config(false)).await;
     let listener = tokio::net::TcpListener::bind("127.0.4.1:0").await.unwrap();
-    let flow = Flow { transport: Transport::Tcp, local, remote: listener.local_addr().unwrap(), conn: None };
+    let flow =
+        Flow { transport: Transport::Tcp, local, remote: listener.local_addr().unwrap(), conn: None, node: None };
     // No await in between: nothing is written until all are queued.
     for _ in 0..500 {
         tcp::send(&sip, &sip.lock().endpoint, flow, vec![b'x'; 1_024]);

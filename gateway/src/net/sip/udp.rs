@@ -33,7 +33,7 @@ pub(super) async fn read(sip: Sip, index: usize) {
         };
         match received {
             Ok((len, remote)) => {
-                let flow = Flow { transport: Transport::Udp, local: *local, remote, conn: None };
+                let flow = Flow { transport: Transport::Udp, local: *local, remote, conn: None, node: None };
                 sip.with(|core, now| core.endpoint.handle_datagram(now, flow, &buffer[..len]));
             }
             // ICMP errors of earlier sends surface here; the socket is still good.

@@ -37,7 +37,7 @@ impl Sip {
     /// Serves a phone's WebSocket until it ends.
     pub async fn serve_web(self, mut socket: WebSocket, peer: WebPeer) {
         let transport = if peer.is_secure { Transport::Wss } else { Transport::Ws };
-        let flow = Flow { transport, local: peer.local, remote: peer.remote, conn: Some(self.next_conn()) };
+        let flow = Flow { transport, local: peer.local, remote: peer.remote, conn: Some(self.next_conn()), node: None };
         match register(&self, flow, Whose::Phone) {
             Ok(queue) => {
                 self.carry(&mut socket, flow, queue).await;

@@ -24,7 +24,7 @@ async fn start() -> (Sip, SocketAddr) {
     config.web_listeners = vec![web];
     let mut endpoint = Endpoint::new(config);
     let (ha1_md5, ha1_sha256) = (digest::ha1_md5("1001", "test", "secret"), String::new());
-    endpoint.set_users(vec![User { name: "1001".into(), ha1_md5, ha1_sha256 }]);
+    endpoint.set_users(std::time::Instant::now(), vec![User { name: "1001".into(), ha1_md5, ha1_sha256 }]);
     let (sip, events) = Sip::start(endpoint, Sockets::default(), CancellationToken::new()).await.unwrap();
     // The receiving ends live as long as the test.
     std::mem::forget(events);
