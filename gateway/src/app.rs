@@ -166,14 +166,14 @@ pub(crate) async fn build(
     media_routes.carry(media_rx);
     let metrics = Metrics::new(&config)?;
     let trace = Trace::new(config.trace.memory_mb as usize * 1024 * 1024, config.trace.keep_days > 0);
-    let mut endpoint = Endpoint::new(sip_config(&config));
+    let node = node_of(data)?;
+    let mut endpoint = Endpoint::new(sip_config(&config, &node));
     endpoint.set_tap(Box::new(observer(&config, &trace, &metrics, &cancel)));
     endpoint.set_users(Instant::now(), sip_users(&store).await?);
     let sockets = crate::trunk::sockets(&config)?;
     let (sip, events) = Sip::start(endpoint, sockets, cancel.clone())
         .await
         .context("SIP: 端口被占用? / is the port in use? `hotline doctor` tells")?;
-    let node = node_of(data)?;
     let calendar = Calendar::open(&config.site.calendar)
         .with_context(|| format!("节假日文件 / site.calendar {}", config.site.calendar.display()))?;
     let acd = Acd::start(&config, &store, &node);
@@ -313,7 +313,7 @@ fn media_config(config: &Config) -> MediaConfig {
     }
 }
 
-fn sip_config(config: &Config) -> hotline_sip::Config {
+fn sip_config(config: &Config, node: &str) -> hotline_sip::Config {
     let mut c = hotline_sip::Config::new(&config.sip.realm, rand::random());
     c.user_agent = concat!("hotline-gateway/", env!("CARGO_PKG_VERSION")).into();
     c.advertised = crate::trunk::advertised(config);
@@ -330,6 +330,7 @@ fn sip_config(config: &Config) -> hotline_sip::Config {
     c.register_s_max = config.sip.register_max_s;
     c.guard = config.sip.guard.settings();
     let nets = |texts: &[String]| texts.iter().filter_map(|n| n.parse().ok()).collect();
+    c.node = config.cluster.listen.map(|_| hotline_sip::NodeId::of_name(node));
     c.listeners = config.sip.allow.iter().map(|(listener, texts)| (*listener, nets(texts))).collect();
     c
 }
@@ -404,7 +405,7 @@ fn spawn_calls(sv: &Arc<Services>, mut events: SipEvents) {
             match notice {
                 Notice::Registered { user } => acd.registered(&user, true).await,
                 Notice::Unregistered { user } => acd.registered(&user, false).await,
-                // What holds now: that gateway tells of it too, and the later word is the right one.
+                // For a queue of our own; one that gateways share hears of it from that gateway.
                 Notice::Elsewhere { user } => acd.registered(&user, !sip.bindings(&user).is_empty()).await,
                 Notice::Contacts { user } => note(&changes, Change::Contacts(user)),
                 Notice::Banned(ban) => note(&changes, Change::Banned(ban)),

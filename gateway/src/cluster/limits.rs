@@ -8,7 +8,8 @@ pub const HELLO_BYTES_MAX: usize = 1_024;
 pub const OUT_MAX: usize = 8_192;
 /// Frames of all links waiting for the queues; the links wait then, until they fall silent.
 pub const IN_MAX: usize = 8_192;
-/// SIP messages of other gateways waiting; one more is dropped and counted: SIP repeats it.
+/// SIP messages of other gateways waiting; with one more the link is cut and counted, and both sides state anew what
+/// holds.
 pub const SIP_IN_MAX: usize = 4_096;
 /// Links at once, those not yet proven too; one more is closed.
 pub const LINKS_MAX: usize = 64;

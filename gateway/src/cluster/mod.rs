@@ -1,11 +1,12 @@
 //! Several gateways on one PostgreSQL: who is there (`beat`, by rows), who leads the queues (`lease`, pure), and links
-//! between all of them (`peers`, `link`, `crypt`). What the frames say is their senders' business: `acd`'s and SIP's.
+//! between all of them (`peers`, `link`, `crypt`); `phones` carries SIP over them. What the frames say is their senders' business: `acd`'s and SIP's.
 
 mod crypt;
 mod lease;
 pub mod limits;
 mod link;
 mod peers;
+pub mod phones;
 #[cfg(test)]
 mod tests;
 

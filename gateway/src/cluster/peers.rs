@@ -42,7 +42,7 @@ pub struct PeerEvent {
 }
 
 /// What happens on a link.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum PeerNews {
     /// It is there.
     Up {
@@ -107,8 +107,8 @@ struct Inner {
     links: AtomicU64,
     open: AtomicUsize,
     to_acd: mpsc::Sender<PeerEvent>,
-    to_sip: mpsc::Sender<(String, Vec<u8>)>,
-    sip: Mutex<Option<mpsc::Receiver<(String, Vec<u8>)>>>,
+    to_sip: mpsc::Sender<PeerEvent>,
+    sip: Mutex<Option<mpsc::Receiver<PeerEvent>>>,
     counts: LinkCounts,
     cancel: CancellationToken,
 }
@@ -179,9 +179,9 @@ impl Peers {
         self.lock().rows.iter().find(|row| row.id == node).cloned()
     }
 
-    /// SIP messages of other gateways, each with its sender; once.
+    /// What other gateways send about phones, and all links that come and go; once.
     #[must_use]
-    pub fn take_sip(&self) -> Option<mpsc::Receiver<(String, Vec<u8>)>> {
+    pub fn take_sip(&self) -> Option<mpsc::Receiver<PeerEvent>> {
         self.0.sip.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
@@ -321,18 +321,34 @@ impl Peers {
         Ok(())
     }
 
-    /// False: nobody takes frames any more.
+    /// False: nobody takes frames any more, or not fast enough.
     async fn take(&self, node: &str, link: u64, frame: Frame) -> bool {
-        if let Frame::Sip(message) = frame {
-            if self.0.to_sip.try_send((node.to_owned(), message)).is_err() {
+        if matches!(frame, Frame::Sip(_)) {
+            let event = PeerEvent { node: node.to_owned(), link, what: PeerNews::Frame(frame) };
+            let is_full = matches!(self.0.to_sip.try_send(event), Err(TrySendError::Full(_)));
+            if is_full {
+                // Where phones are is said once: what was left out would be missing until the next link.
                 self.0.counts.dropped.fetch_add(1, Ordering::Relaxed);
             }
-            return true;
+            return !is_full;
         }
-        self.tell(node, link, PeerNews::Frame(frame)).await
+        self.tell_acd(node, link, PeerNews::Frame(frame)).await
     }
 
-    async fn tell(&self, node: &str, link: u64, what: PeerNews) -> bool {
+    /// Both sides hear of links.
+    async fn tell(&self, node: &str, link: u64, what: PeerNews) {
+        let event = PeerEvent { node: node.to_owned(), link, what: what.clone() };
+        let is_taken = self.0.sip.lock().unwrap_or_else(PoisonError::into_inner).is_none();
+        if is_taken {
+            let _ = self.0.to_sip.send(event).await;
+        } else {
+            // It waits for who takes it, if anybody ever does.
+            let _ = self.0.to_sip.try_send(event);
+        }
+        self.tell_acd(node, link, what).await;
+    }
+
+    async fn tell_acd(&self, node: &str, link: u64, what: PeerNews) -> bool {
         self.0.to_acd.send(PeerEvent { node: node.to_owned(), link, what }).await.is_ok()
     }
 }

@@ -66,8 +66,11 @@ async fn frames_go_both_ways_in_order_and_the_end_is_told() {
         }
     }
     let mut sip = a.peers.take_sip().unwrap();
-    let (from, message) = tokio::time::timeout(LONG, sip.recv()).await.unwrap().unwrap();
-    assert_eq!((from.as_str(), message.as_slice()), ("b", b"INVITE".as_slice()));
+    let first = tokio::time::timeout(LONG, sip.recv()).await.unwrap().unwrap();
+    assert!(matches!(first.what, PeerNews::Up { .. }), "{first:?}");
+    let second = tokio::time::timeout(LONG, sip.recv()).await.unwrap().unwrap();
+    assert!(matches!(&second.what, PeerNews::Frame(Frame::Sip(m)) if m == b"INVITE"), "{second:?}");
+    assert_eq!((second.node.as_str(), second.link), ("b", first.link));
     b.cancel.cancel();
     drop(b);
     assert!(matches!(a.next().await.what, PeerNews::Down { .. }));
