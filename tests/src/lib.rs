@@ -41,7 +41,7 @@ mod wait;
 
 pub use error::{Error, Result};
 pub use process::{Process, Signal};
-pub use wait::{until, within};
+pub use wait::{patience, until, within};
 
 use std::path::PathBuf;
 

@@ -14,13 +14,19 @@ const LOOK_EVERY_MS: u64 = 20;
 /// watch that something does not come, and stay as they are.
 const STRETCHED_FROM_MS: u64 = 4_000;
 /// Most a wait is stretched.
-const PATIENCE_MAX: u64 = 10;
+const PATIENCE_MAX: u32 = 10;
 
-/// A wait's limit on this machine: times `HOTLINE_TEST_PATIENCE` (1 to 10, default 1).
-pub(crate) fn patient(timeout_ms: u64) -> Duration {
+/// How many times longer than a quiet machine this one may take: `HOTLINE_TEST_PATIENCE` (1 to 10, default 1).
+#[must_use]
+pub fn patience() -> u32 {
     let times = std::env::var("HOTLINE_TEST_PATIENCE").ok().and_then(|t| t.parse().ok()).unwrap_or(1);
-    let times = if timeout_ms < STRETCHED_FROM_MS { 1 } else { u64::clamp(times, 1, PATIENCE_MAX) };
-    Duration::from_millis(timeout_ms * times)
+    u32::clamp(times, 1, PATIENCE_MAX)
+}
+
+/// A wait's limit on this machine.
+pub(crate) fn patient(timeout_ms: u64) -> Duration {
+    let times = if timeout_ms < STRETCHED_FROM_MS { 1 } else { patience() };
+    Duration::from_millis(timeout_ms) * times
 }
 
 /// Looks every 20 ms until `look` returns something, for at most `timeout_ms`.

@@ -87,7 +87,7 @@ async fn a_browser_talks_is_held_without_a_word_and_goes_on_while_its_websocket_
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_citizen_goes_back_to_the_queue_when_the_tab_is_killed() {
-    let config = GatewayConfig::default().with("media.rtp_silence_ms", 2_000).with("media.phone_dead_ms", 4_000);
+    let config = GatewayConfig::default().with("media.rtp_silence_ms", 2_000).with("media.phone_dead_ms", 10_000);
     let desk = Desk::open(config).await;
     let mut phone = registered(&desk).await;
     let call = talking(&desk, &mut phone).await;
@@ -105,7 +105,7 @@ async fn a_citizen_goes_back_to_the_queue_when_the_tab_is_killed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_held_citizen_goes_back_to_the_queue_when_the_tab_is_killed() {
-    let config = GatewayConfig::default().with("media.rtp_silence_ms", 2_000).with("media.phone_dead_ms", 4_000);
+    let config = GatewayConfig::default().with("media.rtp_silence_ms", 2_000).with("media.phone_dead_ms", 10_000);
     let desk = Desk::open(config).await;
     let mut phone = registered(&desk).await;
     let call = talking(&desk, &mut phone).await;

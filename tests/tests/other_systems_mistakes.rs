@@ -106,6 +106,9 @@ async fn who_declined_isn_t_rung_again_for_the_same_caller() {
     ringing.accept().unwrap();
     call.rtp().wait_for_tone(OPERATOR_HZ, 300, 20_000).await.unwrap();
     let id = call_of(&desk, 1).await;
+    call.hang_up().await.unwrap();
+    // Whole once the call has ended.
+    desk.ended(&id).await;
     let events = desk.api.get(&format!("/api/v1/calls/{id}/events")).await.unwrap();
     let rung: Vec<&Value> = events
         .as_array()
@@ -116,7 +119,6 @@ async fn who_declined_isn_t_rung_again_for_the_same_caller() {
         .collect();
     assert_eq!(rung.len(), 2, "each once: {events}");
     assert_ne!(rung[0], rung[1]);
-    call.hang_up().await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
