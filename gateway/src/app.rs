@@ -6,8 +6,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::Context;
-use hotline_db::Store;
+use hotline_db::{GatewayNode, Store};
 use hotline_sip::Endpoint;
+use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,6 +22,7 @@ use crate::casecore::{Core, HttpCore, Ledger};
 use crate::channels::sms::{self, Lines};
 use crate::channels::template::Templates;
 use crate::clock::now_ms;
+use crate::cluster::{Me, Peers};
 use crate::config::Config;
 use crate::net::address::reachable;
 use crate::net::media::{Media, MediaConfig};
@@ -63,6 +65,8 @@ pub struct Services {
     pub media_routes: MediaRoutes,
     /// Queues.
     pub acd: Acd,
+    /// Links to the other gateways; `None`: this one is alone.
+    pub peers: Option<Peers>,
     /// Prompts and flows.
     pub voice: Voice,
     /// What citizens are written.
@@ -176,7 +180,7 @@ pub(crate) async fn build(
         .context("SIP: 端口被占用? / is the port in use? `hotline doctor` tells")?;
     let calendar = Calendar::open(&config.site.calendar)
         .with_context(|| format!("节假日文件 / site.calendar {}", config.site.calendar.display()))?;
-    let acd = Acd::start(&config, &store, &node);
+    let (acd, peers) = queues(&config, &store, &node, &cancel).await?;
     let attachments = crate::attachment::Store::open(data, store.clone(), config.site.utc_offset_min)
         .with_context(|| format!("附件目录 / attachments in {}", data.display()))?;
     let sv = Services {
@@ -192,6 +196,7 @@ pub(crate) async fn build(
         media,
         media_routes,
         acd,
+        peers,
         voice,
         texts: Templates::new(&config.texts.own, &config.intake.signature)?,
         sms: Lines::new(&config.sms),
@@ -213,6 +218,34 @@ pub(crate) async fn build(
     let sv = Arc::new(sv);
     tokio::spawn(crate::call::finish_orphans(Arc::clone(&sv), orphans));
     Ok((sv, events))
+}
+
+/// The queues: this gateway's own, or its part in those that several share.
+async fn queues(
+    config: &Config,
+    store: &Store,
+    node: &str,
+    cancel: &CancellationToken,
+) -> anyhow::Result<(Acd, Option<Peers>)> {
+    let Some(listen) = config.cluster.listen else { return Ok((Acd::start(config, store, node), None)) };
+    let secret = config.cluster.secret().context("cluster.secret")?;
+    let listener = TcpListener::bind(listen)
+        .await
+        .with_context(|| format!("网关间连接 / cluster.listen {listen}: 端口被占用? / is the port in use?"))?;
+    let advertised = config.cluster.advertise.unwrap_or(listen);
+    let sip = config.sip.listen.first().copied().unwrap_or(listen);
+    let host = config.sip.advertise.unwrap_or(if sip.ip().is_unspecified() { advertised.ip() } else { sip.ip() });
+    let row = GatewayNode {
+        id: node.to_owned(),
+        boot: hotline_db::Id::new().to_string(),
+        peer_address: advertised.to_string(),
+        sip_address: SocketAddr::new(host, sip.port()).to_string(),
+        age_ms: 0,
+    };
+    let me = Me { node: row.id.clone(), boot: row.boot.clone(), secret };
+    let (peers, events) = Peers::start(me, listener, cancel.clone());
+    let acd = Acd::start_shared(config, store, row, (peers.clone(), events), cancel.clone());
+    Ok((acd, Some(peers)))
 }
 
 /// Counts, traces and sends on what passes.
@@ -366,6 +399,7 @@ fn spawn_workers(sv: &Arc<Services>, core: &Arc<Core>) {
     crate::channels::web::spawn(sv);
     tokio::spawn(follow_users(Arc::clone(sv)));
     tokio::spawn(crate::observe::follow_outbox(Arc::clone(sv)));
+    crate::observe::follow_cluster(sv);
     crate::channels::mail::spawn(sv);
     crate::robot::spawn(sv);
     tokio::spawn(trace::keep::run(Arc::clone(sv)));

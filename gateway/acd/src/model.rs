@@ -112,7 +112,7 @@ impl OperatorState {
 }
 
 /// Who an operator is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct OperatorRef {
     /// User id.
     pub id: String,
@@ -123,7 +123,7 @@ pub struct OperatorRef {
 }
 
 /// What an operator can do, and where: given with every state they ask for.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
     /// Queues they serve; unknown names are left out.
     pub queues: Vec<String>,
@@ -136,7 +136,7 @@ pub struct Profile {
 }
 
 /// Why an offered call wasn't taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Decline {
     /// The phone rang until the limit.
     NoAnswer,
@@ -210,7 +210,7 @@ impl Default for QueueSettings {
 }
 
 /// A caller who joins.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// Call id.
     pub call: String,
@@ -251,7 +251,7 @@ impl Entry {
 }
 
 /// Where a waiting caller is put by a person.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Move {
     /// Before everybody in their lane.
     Front,
@@ -262,7 +262,7 @@ pub enum Move {
 }
 
 /// Why something isn't done.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 pub enum Refused {
     /// No queue of this name.
     #[error("没有这个队列 / no queue named {0:?}")]
@@ -297,7 +297,7 @@ pub enum Refused {
 }
 
 /// What holds for an operator now.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
     /// The state now.
     pub state: OperatorState,

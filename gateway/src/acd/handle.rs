@@ -1,19 +1,33 @@
 //! The way to the owner's task, for everybody else.
 
-use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use hotline_acd::{Core, Decline, Entry, Lane, Move, OperatorRef, OperatorState, Profile, Refused, Standing};
-use hotline_db::Store;
+use hotline_acd::{Decline, Entry, Lane, Move, OperatorRef, OperatorState, Profile, Refused, Standing};
+use hotline_db::{GatewayNode, Store};
 use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
+use super::command::{Command, Reply};
 use super::jobs;
 use super::mirror::{CallNews, Mirror};
+use super::outlet::Outlet;
 use super::owner::{Job, Shared, supervise};
 use super::rows::Rows;
-use super::views::{self, CallerView, QueueView};
+use super::station::{self, Order, Setup, Station};
+use super::views::{CallerView, QueueView};
+use crate::cluster::{PeerEvent, Peers};
 use crate::config::Config;
 
+/// Whoever asks for something waits so long for a leader of queues that several gateways share.
+const ASK_WITHIN: Duration = Duration::from_secs(8);
+/// After a start the leader is looked for so often.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+/// Whoever only looks.
+const SEE_WITHIN: Duration = Duration::from_secs(2);
 /// Changes a slow listener may be behind; it misses the oldest then and is told so.
 const CHANGES_MAX: usize = 1_024;
 
@@ -55,29 +69,91 @@ pub enum Change {
     },
 }
 
+/// Who carries out what is asked.
+#[derive(Clone)]
+enum Route {
+    /// The owner here.
+    Owner(jobs::Sender<Job>),
+    /// The gateway that leads.
+    Station(jobs::Sender<Order>, Arc<station::Figures>),
+}
+
+/// What `/metrics` shows of queues that several gateways share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Figures {
+    /// The term that holds; 0: nobody leads, as far as is known here.
+    pub term: i64,
+    /// This gateway leads.
+    pub leads: bool,
+    /// Gateways this one declared lost since its start.
+    pub lost: i64,
+}
+
 /// Handle to all queues.
 #[derive(Clone)]
 pub struct Acd {
-    jobs: jobs::Sender<Job>,
+    route: Route,
     pub(super) mirror: Arc<Mirror>,
     changes: broadcast::Sender<Change>,
     node: Arc<str>,
     queues: Arc<[String]>,
+    /// The queues as they were seen last.
+    seen: Arc<Mutex<Vec<QueueView>>>,
 }
 
 impl Acd {
     /// Starts the owner of all queues, and the writer of its rows.
     #[must_use]
     pub fn start(config: &Config, store: &Store, node: &str) -> Self {
+        let (acd, shared) = Self::prepare(config, store, node, None);
         let (jobs, to_do) = jobs::channel();
+        tokio::spawn(supervise(shared, to_do));
+        acd(Route::Owner(jobs))
+    }
+
+    /// Starts this gateway's part in queues that several gateways share. `row` says who it is.
+    #[must_use]
+    pub fn start_shared(
+        config: &Config,
+        store: &Store,
+        row: GatewayNode,
+        (peers, events): (Peers, mpsc::Receiver<PeerEvent>),
+        cancel: CancellationToken,
+    ) -> Self {
+        let node = row.id.clone();
+        let outlet = Arc::new(Outlet::new(node.clone(), peers.clone()));
+        let (acd, shared) = Self::prepare(config, store, &node, Some(Arc::clone(&outlet)));
+        let (orders, to_do) = jobs::channel();
+        let figures = Arc::<station::Figures>::default();
+        let (store, of) = (store.clone(), Arc::clone(&figures));
+        let setup = Setup { row, store, shared, outlet, peers, cancel, figures: of };
+        tokio::spawn(Station::new(setup).run(to_do, events));
+        acd(Route::Station(orders, figures))
+    }
+
+    fn prepare(
+        config: &Config,
+        store: &Store,
+        node: &str,
+        outlet: Option<Arc<Outlet>>,
+    ) -> (impl FnOnce(Route) -> Self, Arc<Shared>) {
         let (changes, _) = broadcast::channel(CHANGES_MAX);
         let mirror = Arc::new(Mirror::default());
         let names = config.queue_names();
         let settings = names.iter().map(|name| config.queue(name).settings(name)).collect();
         let rows = Rows::start(store.clone(), node.to_owned());
-        let shared = Shared { settings, mirror: Arc::clone(&mirror), rows, changes: changes.clone() };
-        tokio::spawn(supervise(Arc::new(shared), to_do));
-        Self { jobs, mirror, changes, node: node.into(), queues: names.into() }
+        let shared = Shared { settings, mirror: Arc::clone(&mirror), rows, changes: changes.clone(), outlet };
+        let node = node.into();
+        let acd = |route| Self { route, mirror, changes, node, queues: names.into(), seen: Arc::default() };
+        (acd, Arc::new(shared))
+    }
+
+    /// Figures of queues that several gateways share; `None`: this gateway's are its own.
+    #[must_use]
+    pub fn figures(&self) -> Option<Figures> {
+        let Route::Station(_, figures) = &self.route else { return None };
+        let of = |n: &AtomicI64| n.load(Ordering::Relaxed);
+        Some(Figures { term: of(&figures.term), leads: of(&figures.leads) == 1, lost: of(&figures.lost) })
     }
 
     /// What changes from now on. A listener that lags gets `Lagged` and should read [`Self::view`].
@@ -101,10 +177,11 @@ impl Acd {
         };
         // The owner may die over somebody else's job just then: a caller tries once more.
         let again = entry.clone();
-        let entered = match self.ask(move |now, core| core.enter(now, entry)).await {
-            Err(AcdError::Unavailable) => self.ask(move |now, core| core.enter(now, again)).await,
+        let entered = match self.ask(Command::Enter(entry)).await {
+            Err(AcdError::Unavailable) => self.ask(Command::Enter(again)).await,
             answer => answer,
         };
+        let entered = entered.map(drop);
         if entered.is_err() && before.is_none() {
             self.mirror.lock().news.remove(&call);
         }
@@ -113,53 +190,53 @@ impl Acd {
 
     /// The caller left the queue.
     pub async fn leave(&self, call: &str) {
-        let call = call.to_owned();
-        self.tell(move |now, core| core.leave(now, &call)).await;
+        self.mirror.left(call);
+        self.tell(Command::Leave { call: call.to_owned() }).await;
     }
 
     /// The caller changes lane.
     pub async fn set_lane(&self, call: &str, lane: Lane) {
-        let call = call.to_owned();
-        self.tell(move |now, core| core.set_lane(now, &call, lane)).await;
+        self.tell(Command::SetLane { call: call.to_owned(), lane }).await;
     }
 
     /// This operator's phone was picked up for this call, offered or handed over.
     pub async fn connected(&self, call: &str, operator: &str) {
         let (call, operator) = (call.to_owned(), operator.to_owned());
         self.mirror.lock().talks.insert(call.clone(), operator.clone());
-        self.tell(move |now, core| core.connected(now, &call, &operator)).await;
+        self.mirror.answered(&call, &operator);
+        self.tell(Command::Connected { call, operator }).await;
     }
 
     /// The offered operator didn't take the call.
     pub async fn declined(&self, call: &str, operator: &str, why: Decline) {
         let (call, operator) = (call.to_owned(), operator.to_owned());
-        self.tell(move |now, core| core.declined(now, &call, &operator, why)).await;
+        self.mirror.answered(&call, &operator);
+        self.tell(Command::Declined { call, operator, why }).await;
     }
 
     /// The operator's talk in this call is over.
     pub async fn released(&self, call: &str, operator: &str) {
         let (call, operator) = (call.to_owned(), operator.to_owned());
         self.mirror.released(&call, &operator);
-        self.tell(move |now, core| core.released(now, &call, &operator)).await;
+        self.tell(Command::Released { call, operator }).await;
     }
 
     /// The call is over, whatever was said about it before.
     pub async fn ended(&self, call: &str) {
         self.mirror.forget(call);
-        let call = call.to_owned();
-        self.tell(move |now, core| core.ended(now, &call)).await;
+        self.tell(Command::Ended { call: call.to_owned() }).await;
     }
 
     /// The operator's phone rings or talks in somebody else's call: as a guest, or asked by a colleague.
     pub fn engaged(&self, call: &str, operator: &str) {
         let (call, operator) = (call.to_owned(), operator.to_owned());
-        self.post(move |now, core| core.engaged(now, &call, &operator));
+        self.post(Command::Engaged { call, operator });
     }
 
     /// It does no longer.
     pub fn disengaged(&self, call: &str, operator: &str) {
         let (call, operator) = (call.to_owned(), operator.to_owned());
-        self.post(move |now, core| core.disengaged(now, &call, &operator));
+        self.post(Command::Disengaged { call, operator });
     }
 
     /// An operator asks for a state; returns what holds now and what comes after a call at hand.
@@ -178,7 +255,7 @@ impl Acd {
         }
         profile.node = self.node.to_string();
         let reason = reason.to_owned();
-        self.ask(move |now, core| core.want(now, who, profile, state, &reason)).await
+        standing(self.ask(Command::Want { who, profile, state, reason }).await?)
     }
 
     /// A supervisor decides an operator's state: at once, also while the phone rings, else after the talk at hand.
@@ -187,13 +264,13 @@ impl Acd {
     /// [`Refused::StateOfACall`], [`Refused::NoOperator`]; [`AcdError::Unavailable`].
     pub async fn force_state(&self, operator: &str, state: OperatorState, reason: &str) -> Result<Standing, AcdError> {
         let (operator, reason) = (operator.to_owned(), reason.to_owned());
-        self.ask(move |now, core| core.force_state(now, &operator, state, &reason)).await
+        standing(self.ask(Command::ForceState { operator, state, reason }).await?)
     }
 
     /// What a signed-in operator can do from now on; of others nothing is known here.
     pub async fn set_skills(&self, operator: &str, skills: Vec<(String, u8)>) {
         let operator = operator.to_owned();
-        self.tell(move |now, core| core.set_skills(now, &operator, skills)).await;
+        self.tell(Command::SetSkills { operator, skills }).await;
     }
 
     /// 话后 lasts so much longer; its new end (epoch ms).
@@ -202,7 +279,10 @@ impl Acd {
     /// [`Refused::NoWrapUp`]; [`AcdError::Unavailable`].
     pub async fn extend_wrap(&self, operator: &str, by_ms: i64) -> Result<i64, AcdError> {
         let operator = operator.to_owned();
-        self.ask(move |now, core| core.extend_wrap(now, &operator, by_ms)).await
+        match self.ask(Command::ExtendWrap { operator, by_ms }).await? {
+            Reply::Until(at) => Ok(at),
+            _ => Err(AcdError::Unavailable),
+        }
     }
 
     /// Moves a waiting caller.
@@ -211,7 +291,7 @@ impl Acd {
     /// [`Refused::NotWaiting`], [`Refused::NoQueue`]; [`AcdError::Unavailable`].
     pub async fn move_caller(&self, call: &str, to: Move) -> Result<(), AcdError> {
         let call = call.to_owned();
-        self.ask(move |now, core| core.move_caller(now, &call, &to)).await
+        self.ask(Command::MoveCaller { call, to }).await.map(drop)
     }
 
     /// Offers a waiting caller to this operator before anybody's turn.
@@ -221,70 +301,140 @@ impl Acd {
     /// [`AcdError::Unavailable`].
     pub async fn pull(&self, call: &str, operator: &str) -> Result<(), AcdError> {
         let (call, operator) = (call.to_owned(), operator.to_owned());
-        self.ask(move |now, core| core.pull(now, &call, &operator)).await
+        self.ask(Command::Pull { call, operator }).await.map(drop)
     }
 
     /// Opens or closes a queue; who waits already goes on waiting, the red lane always may.
     pub async fn set_open(&self, queue: &str, open: bool) {
         let queue = queue.to_owned();
-        self.tell(move |_, core| core.set_open(&queue, open)).await;
+        self.tell(Command::SetOpen { queue, open }).await;
     }
 
     /// A phone came or went.
     pub async fn registered(&self, sip_user: &str, registered: bool) {
-        let sip_user = sip_user.to_owned();
-        self.tell(move |now, core| core.registered(now, &sip_user, registered)).await;
+        let (sip_user, node) = (sip_user.to_owned(), self.node.to_string());
+        self.tell(Command::Phone { sip_user, node, registered }).await;
     }
 
     /// Place in the queue and the time still to wait in seconds, 0 where nothing was measured yet.
     pub async fn position(&self, call: &str) -> Option<(usize, u64)> {
-        let call = call.to_owned();
-        let (place, estimate) = self.see(move |core| core.position(&call)).await.ok()??;
+        let Ok(Reply::Place(place)) = self.see(Command::Position { call: call.to_owned() }).await else { return None };
+        let (place, estimate) = place?;
         Some((place, estimate.and_then(|ms| u64::try_from(ms / 1000).ok()).unwrap_or(0)))
     }
 
-    /// All queues for lists; none while the owner doesn't answer.
+    /// All queues for lists; as they were seen last while nobody answers, which must not look like an empty floor.
     pub async fn view(&self) -> Vec<QueueView> {
-        self.see(views::queues).await.unwrap_or_default()
+        let lock = || self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.see(Command::Queues).await {
+            Ok(Reply::Queues(queues)) => {
+                lock().clone_from(&queues);
+                queues
+            }
+            _ => lock().clone(),
+        }
+    }
+
+    /// As [`Self::view`], once it is known who leads, or nobody was found for a while.
+    pub async fn led_view(&self) -> Vec<QueueView> {
+        let is_led = async {
+            while self.figures().is_some_and(|figures| figures.term == 0) {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        };
+        // Without a leader what was seen last will do.
+        let _ = timeout(ASK_WITHIN, is_led).await;
+        self.view().await
     }
 
     /// All waiting callers in the order in which they are served; none while the owner doesn't answer.
     pub async fn callers(&self) -> Vec<CallerView> {
-        self.see(views::callers).await.unwrap_or_default()
+        match self.see(Command::Callers).await {
+            Ok(Reply::Callers(callers)) => callers,
+            _ => Vec::new(),
+        }
     }
 
-    async fn see<T: Send + 'static>(&self, look: impl Fn(&Core) -> T + Clone + Send + 'static) -> Result<T, AcdError> {
-        let again = look.clone();
-        // An owner that dies over another's job must not look like an empty floor.
-        match self.ask(move |_, core| Ok(look(core))).await {
-            Err(AcdError::Unavailable) => self.ask(move |_, core| Ok(again(core))).await,
+    async fn see(&self, look: Command) -> Result<Reply, AcdError> {
+        if let Route::Station(..) = self.route {
+            return self.ask_within(look, SEE_WITHIN).await;
+        }
+        // An owner may die over another's job.
+        match self.ask(look.clone()).await {
+            Err(AcdError::Unavailable) => self.ask(look).await,
             seen => seen,
         }
     }
 
-    async fn ask<T: Send + 'static>(
-        &self,
-        job: impl FnOnce(i64, &mut Core) -> Result<T, Refused> + Send + 'static,
-    ) -> Result<T, AcdError> {
-        let (reply, answer) = oneshot::channel();
-        let job: Job = Box::new(move |now, core| {
-            // Who asked may have gone.
-            let _ = reply.send(job(now, core));
-        });
-        self.jobs.send(job).await.map_err(|_| AcdError::Unavailable)?;
-        Ok(answer.await.map_err(|_| AcdError::Unavailable)??)
+    async fn ask(&self, command: Command) -> Result<Reply, AcdError> {
+        self.ask_within(command, ASK_WITHIN).await
     }
 
-    pub(super) async fn tell(&self, job: impl FnOnce(i64, &mut Core) + Send + 'static) {
-        if self.jobs.send(Box::new(job)).await.is_err() {
+    async fn ask_within(&self, command: Command, within: Duration) -> Result<Reply, AcdError> {
+        let (reply, answer) = oneshot::channel();
+        let answer = match &self.route {
+            Route::Owner(jobs) => {
+                let job: Job = Box::new(move |now, core| {
+                    // Who asked may have gone.
+                    let _ = reply.send(command.run(now, core));
+                });
+                jobs.send(job).await.map_err(|_| AcdError::Unavailable)?;
+                answer.await
+            }
+            Route::Station(orders, _) => {
+                let asked = async {
+                    let order = Order { command, reply: Some(reply) };
+                    orders.send(order).await.map_err(|_| AcdError::Unavailable)?;
+                    Ok::<_, AcdError>(answer.await)
+                };
+                timeout(within, asked).await.map_err(|_| AcdError::Unavailable)??
+            }
+        };
+        match answer.map_err(|_| AcdError::Unavailable)? {
+            Reply::Refused(refused) => Err(refused.into()),
+            reply => Ok(reply),
+        }
+    }
+
+    async fn tell(&self, command: Command) {
+        let sent = match &self.route {
+            Route::Owner(jobs) => jobs.send(job(command)).await,
+            Route::Station(orders, _) => orders.send(Order { command, reply: None }).await,
+        };
+        if sent.is_err() {
             warn!("queue message lost: its owner is gone");
         }
     }
 
     /// For those who can't wait: in order all the same.
-    fn post(&self, job: impl FnOnce(i64, &mut Core) + Send + 'static) {
-        if let Err(e) = self.jobs.post(Box::new(job)) {
+    fn post(&self, command: Command) {
+        let posted = match &self.route {
+            Route::Owner(jobs) => jobs.post(job(command)),
+            Route::Station(orders, _) => orders.post(Order { command, reply: None }),
+        };
+        if let Err(e) = posted {
             error!(error = %e, "排队消息未送达 / a message to the queues' owner is lost");
         }
+    }
+
+    /// Kills the owner.
+    #[cfg(test)]
+    pub(super) async fn kill(&self) {
+        if let Route::Owner(jobs) = &self.route {
+            jobs.send(Box::new(|_, _| panic!("killed by a test"))).await.unwrap();
+        }
+    }
+}
+
+fn job(command: Command) -> Job {
+    Box::new(move |now, core| {
+        command.run(now, core);
+    })
+}
+
+fn standing(reply: Reply) -> Result<Standing, AcdError> {
+    match reply {
+        Reply::Standing(standing) => Ok(standing),
+        _ => Err(AcdError::Unavailable),
     }
 }

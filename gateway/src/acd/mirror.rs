@@ -1,13 +1,17 @@
 //! What outlives the owner's task: the way to every call's driver, and the last row of everybody.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use hotline_acd::{CallerRow, OperatorRef, OperatorRow};
+use hotline_acd::{CallerRow, OperatorRef, OperatorRow, OperatorState};
+use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
+use super::command::Command;
+use super::wire::State;
+
 /// What a queue tells a call's driver.
-#[derive(Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum CallNews {
     /// Ring this operator.
     Offer(OperatorRef),
@@ -39,6 +43,104 @@ pub(super) struct Kept {
     pub(super) talks: HashMap<String, String>,
     pub(super) operators: BTreeMap<String, OperatorRow>,
     pub(super) callers: BTreeMap<String, CallerRow>,
+    /// Whom each driver was last told to ring, until it said what came of it.
+    pub(super) offered: HashMap<String, String>,
+    /// While this gateway leads queues that several share: what the others' drivers said, by gateway.
+    pub(super) abroad: BTreeMap<String, Abroad>,
+}
+
+/// Calls of another gateway.
+#[derive(Debug, Default)]
+pub(super) struct Abroad {
+    /// Those with a driver.
+    pub(super) calls: BTreeSet<String>,
+    /// Who talks in them.
+    pub(super) talks: BTreeMap<String, String>,
+}
+
+impl Kept {
+    fn not_offered(&mut self, call: &str, operator: &str) {
+        if self.offered.get(call).is_some_and(|of| of == operator) {
+            self.offered.remove(call);
+        }
+    }
+
+    /// Calls whose drivers live here.
+    pub(super) fn live_here(&self) -> Vec<String> {
+        self.news.iter().filter(|(_, to)| !to.is_closed()).map(|(call, _)| call.clone()).collect()
+    }
+
+    /// Who talks in them, as the drivers last said.
+    pub(super) fn talks_here(&self) -> Vec<(String, String)> {
+        let live = |call: &String| self.news.get(call).is_some_and(|to| !to.is_closed());
+        self.talks.iter().filter(|(call, _)| live(call)).map(|(c, o)| (c.clone(), o.clone())).collect()
+    }
+
+    /// All gateways the rows name.
+    pub(super) fn nodes(&self) -> BTreeSet<String> {
+        let calls = self.callers.values().map(|row| row.entry.node.clone());
+        let people = self.operators.values().flat_map(|row| [row.call_node.to_string(), row.profile.node.clone()]);
+        calls.chain(people).filter(|node| !node.is_empty()).collect()
+    }
+
+    /// What another gateway's driver says.
+    pub(super) fn note(&mut self, node: &str, command: &Command) {
+        let Some(call) = command.call() else { return };
+        let abroad = self.abroad.entry(node.to_owned()).or_default();
+        match command {
+            Command::Enter(_) => {
+                abroad.calls.insert(call.to_owned());
+                abroad.talks.remove(call);
+            }
+            Command::Connected { operator, .. } => {
+                abroad.calls.insert(call.to_owned());
+                abroad.talks.insert(call.to_owned(), operator.clone());
+            }
+            Command::Engaged { .. } => {
+                abroad.calls.insert(call.to_owned());
+            }
+            Command::Released { operator, .. } if abroad.talks.get(call) == Some(operator) => {
+                abroad.talks.remove(call);
+            }
+            Command::Ended { .. } => {
+                abroad.calls.remove(call);
+                abroad.talks.remove(call);
+            }
+            _ => {}
+        }
+    }
+
+    /// A new leader puts together what it has itself and what the others stated.
+    pub(super) fn merge(&mut self, me: &str, stated: &BTreeMap<String, State>) {
+        self.abroad.clear();
+        for (node, state) in stated {
+            self.callers.retain(|_, row| row.entry.node != *node);
+            let callers = state.rows.callers.iter().cloned().map(CallerRow::from);
+            for row in callers.filter(|row| state.live.contains(&row.entry.call)) {
+                self.callers.insert(row.entry.call.clone(), row);
+            }
+            for row in state.rows.operators.iter().cloned().map(OperatorRow::from) {
+                if self.operators.get(&row.who.id).is_none_or(|ours| ours.since < row.since) {
+                    self.operators.insert(row.who.id.clone(), row);
+                }
+            }
+            let (calls, talks) = (state.live.iter().cloned().collect(), state.talks.iter().cloned().collect());
+            self.abroad.insert(node.clone(), Abroad { calls, talks });
+        }
+        // Of those who said nothing the rows alone tell, until they are lost.
+        let silent = |node: &str| !node.is_empty() && node != me && !stated.contains_key(node);
+        for row in self.callers.values().filter(|row| silent(&row.entry.node)) {
+            self.abroad.entry(row.entry.node.clone()).or_default().calls.insert(row.entry.call.clone());
+        }
+        for row in self.operators.values().filter(|row| silent(&row.call_node)) {
+            let Some(call) = &row.call else { continue };
+            let abroad = self.abroad.entry(row.call_node.to_string()).or_default();
+            abroad.calls.insert(call.to_string());
+            if row.state == OperatorState::Talking {
+                abroad.talks.insert(call.to_string(), row.who.id.clone());
+            }
+        }
+    }
 }
 
 impl Mirror {
@@ -49,11 +151,31 @@ impl Mirror {
 
     /// False: the driver is gone, or so far behind that it drives nothing.
     pub(super) fn tell(&self, call: &str, news: CallNews) -> bool {
-        self.lock().news.get(call).is_some_and(|to| to.try_send(Box::new(news)).is_ok())
+        let mut kept = self.lock();
+        match &news {
+            CallNews::Offer(operator) => {
+                kept.offered.insert(call.to_owned(), operator.id.clone());
+            }
+            CallNews::Withdraw { operator } => kept.not_offered(call, operator),
+            _ => {}
+        }
+        kept.news.get(call).is_some_and(|to| to.try_send(Box::new(news)).is_ok())
     }
 
     pub(super) fn is_live(&self, call: &str) -> bool {
-        self.lock().news.get(call).is_some_and(|to| !to.is_closed())
+        let kept = self.lock();
+        kept.news.get(call).is_some_and(|to| !to.is_closed())
+            || kept.abroad.values().any(|abroad| abroad.calls.contains(call))
+    }
+
+    /// The offer is answered.
+    pub(super) fn answered(&self, call: &str, operator: &str) {
+        self.lock().not_offered(call, operator);
+    }
+
+    /// The call waits no longer.
+    pub(super) fn left(&self, call: &str) {
+        self.lock().offered.remove(call);
     }
 
     /// Calls whose drivers are gone without a word.
@@ -63,6 +185,7 @@ impl Mirror {
         for call in &dead {
             kept.news.remove(call);
             kept.talks.remove(call);
+            kept.offered.remove(call);
         }
         dead
     }
@@ -72,6 +195,7 @@ impl Mirror {
         let mut kept = self.lock();
         kept.news.remove(call);
         kept.talks.remove(call);
+        kept.offered.remove(call);
     }
 
     /// This operator talks in this call no longer.
@@ -85,7 +209,8 @@ impl Mirror {
     /// Who talks in the calls that are live, as their drivers last said.
     pub(super) fn talks(&self) -> Vec<(String, String)> {
         let kept = self.lock();
-        let live = |call: &String| kept.news.get(call).is_some_and(|to| !to.is_closed());
-        kept.talks.iter().filter(|(call, _)| live(call)).map(|(c, o)| (c.clone(), o.clone())).collect()
+        let mut talks = kept.talks_here();
+        talks.extend(kept.abroad.values().flat_map(|a| a.talks.iter().map(|(c, o)| (c.clone(), o.clone()))));
+        talks
     }
 }

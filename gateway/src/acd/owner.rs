@@ -10,6 +10,7 @@ use tracing::{error, info, warn};
 use super::handle::Change;
 use super::jobs;
 use super::mirror::{CallNews, Mirror};
+use super::outlet::Outlet;
 use super::rows::Rows;
 use super::truth;
 use crate::clock::now_ms;
@@ -31,6 +32,8 @@ pub(super) struct Shared {
     pub(super) mirror: Arc<Mirror>,
     pub(super) rows: Arc<Rows>,
     pub(super) changes: broadcast::Sender<Change>,
+    /// Where several gateways share the queues.
+    pub(super) outlet: Option<Arc<Outlet>>,
 }
 
 /// Keeps an owner running: one that dies takes the job it was at along, nothing else. Its successor begins from the
@@ -68,12 +71,18 @@ async fn run(shared: Arc<Shared>, jobs: Arc<Mutex<jobs::Receiver<Job>>>) {
         tokio::select! {
             job = jobs.recv() => match job {
                 Some(job) => {
+                    if !owner.shared.holds() {
+                        return;
+                    }
                     let now = owner.now();
                     job(now, &mut owner.core);
                 }
                 None => return,
             },
             () = sleep => {
+                if !owner.shared.holds() {
+                    return;
+                }
                 let now = owner.now();
                 owner.core.handle_timeout(now);
             }
@@ -159,22 +168,20 @@ impl Owner {
     fn carry_out(&mut self) {
         while let Some(effect) = self.core.poll_output() {
             match effect {
-                Effect::Offer { call, operator, .. } => {
-                    self.tell(&call, CallNews::Offer((*operator).clone()));
+                Effect::Offer { call, node, operator } => {
+                    self.tell_at(&node, &call, CallNews::Offer((*operator).clone()));
                 }
-                Effect::Withdraw { call, operator, .. } => {
-                    self.tell(&call, CallNews::Withdraw { operator: operator.to_string() });
+                Effect::Withdraw { call, node, operator } => {
+                    self.tell_at(&node, &call, CallNews::Withdraw { operator: operator.to_string() });
                 }
                 Effect::Moved { call, queue } => self.tell(&call, CallNews::Moved { queue: queue.to_string() }),
                 Effect::WaitedTooLong { call } => self.tell(&call, CallNews::WaitedTooLong),
                 Effect::Operator { row, state } => self.operator(*row, state),
                 Effect::Caller(row) => {
-                    let call = row.entry.call.clone();
-                    let is_new = self.shared.mirror.lock().callers.insert(call, (*row).clone()).is_none();
-                    if is_new {
-                        let (call, queue) = (row.entry.call.clone(), row.queue.to_string());
-                        self.change(Change::Waiting { call, queue, waiting: true });
+                    if let Some(outlet) = &self.shared.outlet {
+                        outlet.caller(&row);
                     }
+                    let is_new = self.shared.keep_caller((*row).clone());
                     self.shared.rows.caller(&row, is_new);
                 }
                 Effect::Gone { call, .. } => self.forget(&call),
@@ -185,31 +192,34 @@ impl Owner {
     }
 
     fn operator(&self, row: hotline_acd::OperatorRow, state: bool) {
-        let id = row.who.id.clone();
         if state {
-            let (word, reason, at) = (row.state, row.reason.to_string(), row.since);
-            info!(operator = id, state = word.as_str(), reason, "operator state");
-            self.shared.rows.state(&id, word, &reason, at);
-            let call = row.call.as_deref().map(str::to_owned);
-            self.change(Change::State { operator: id.clone(), state: word, reason, since: at, call });
+            info!(operator = row.who.id, state = row.state.as_str(), reason = &*row.reason, "operator state");
+            self.shared.rows.state(&row.who.id, row.state, &row.reason, row.since);
         }
-        self.shared.mirror.lock().operators.insert(id, row);
+        if let Some(outlet) = &self.shared.outlet {
+            outlet.operator(&row, state);
+        }
+        self.shared.keep_operator(row, state);
     }
 
     fn forget(&self, call: &str) {
-        let gone = self.shared.mirror.lock().callers.remove(call);
-        if let Some(row) = gone {
+        if self.shared.drop_caller(call) {
             self.shared.rows.gone(call);
-            self.change(Change::Waiting { call: call.to_owned(), queue: row.queue.to_string(), waiting: false });
+            if let Some(outlet) = &self.shared.outlet {
+                outlet.gone(call);
+            }
         }
     }
 
-    fn change(&self, change: Change) {
-        // Nobody listening is no fault.
-        let _ = self.shared.changes.send(change);
+    fn tell(&mut self, call: &str, news: CallNews) {
+        let node = self.shared.mirror.lock().callers.get(call).map(|row| row.entry.node.clone());
+        self.tell_at(&node.unwrap_or_default(), call, news);
     }
 
-    fn tell(&mut self, call: &str, news: CallNews) {
+    fn tell_at(&mut self, node: &str, call: &str, news: CallNews) {
+        if let Some(outlet) = self.shared.outlet.as_ref().filter(|outlet| outlet.is_abroad(node)) {
+            return outlet.news(node, call, news);
+        }
         if !self.shared.mirror.tell(call, news) {
             warn!(call, "caller's driver is gone: removed from the queue");
             self.core.ended(now_ms(), call);

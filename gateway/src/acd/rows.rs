@@ -70,7 +70,7 @@ impl Rows {
             lane: row.lane.as_str().into(),
             state: if row.ringing.is_some() { "ringing" } else { "waiting" }.into(),
             entered_at: row.entered_at,
-            node: self.node.clone(),
+            node: if row.entry.node.is_empty() { self.node.clone() } else { row.entry.node.clone() },
             operator: row.ringing.as_ref().and_then(|o| o.parse().ok()),
         };
         let mut pending = self.lock();
@@ -103,6 +103,11 @@ impl Rows {
         pending.states.push_back(StateRow { operator: operator.into(), state, reason: reason.into(), at });
         drop(pending);
         self.wake.notify_one();
+    }
+
+    /// Nothing more is written: another gateway leads the queues, and writes newer ones.
+    pub(super) fn forget(&self) {
+        *self.lock() = Pending::default();
     }
 
     fn take(&self) -> (BTreeMap<String, CallRow>, Vec<StateRow>) {

@@ -54,7 +54,7 @@ async fn a_killed_owner_goes_on_where_it_was() {
     d.ready("y").await;
     assert_eq!(offered(&mut b).await, "y");
     for _ in 0..3 {
-        d.acd.tell(|_, _| panic!("killed by a test")).await;
+        d.acd.kill().await;
     }
     // b's ring goes on and a's talk too: nobody is offered twice, nobody forgotten.
     d.acd.connected("b", "y").await;
@@ -75,13 +75,13 @@ async fn an_owner_killed_over_an_answer_offers_who_talks_nobody_else() {
     assert_eq!(offered(&mut a).await, "x");
     // The word that x picked up, and another that x rang off, are lost with the owner.
     d.acd.mirror.lock().talks.insert("a".into(), "x".into());
-    d.acd.tell(|_, _| panic!("killed by a test")).await;
+    d.acd.kill().await;
     let mut b = d.enter("b").await;
     let view = d.acd.view().await;
     assert_eq!((view[0].waiting, view[0].operators[0].state.as_str()), (1, "talking"));
     assert!(b.try_recv().is_err());
     d.acd.mirror.released("a", "x");
-    d.acd.tell(|_, _| panic!("killed by a test")).await;
+    d.acd.kill().await;
     assert_eq!(offered(&mut b).await, "x");
 }
 
@@ -90,7 +90,7 @@ async fn a_caller_whose_driver_vanished_is_no_caller_after_a_rebuild() {
     let d = desk().await;
     drop(d.enter("a").await);
     let mut b = d.enter("b").await;
-    d.acd.tell(|_, _| panic!("killed by a test")).await;
+    d.acd.kill().await;
     assert_eq!(d.acd.view().await[0].waiting, 1);
     d.ready("x").await;
     assert_eq!(offered(&mut b).await, "x");

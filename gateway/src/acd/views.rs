@@ -3,7 +3,7 @@
 use hotline_acd::Core;
 
 /// An operator for lists.
-#[derive(Clone, Debug, serde::Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct OperatorView {
     /// User id.
     pub id: String,
@@ -30,7 +30,7 @@ pub struct OperatorView {
 }
 
 /// A queue for lists.
-#[derive(Clone, Debug, serde::Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct QueueView {
     /// Name.
     pub name: String,
@@ -43,7 +43,7 @@ pub struct QueueView {
 }
 
 /// A waiting caller for lists.
-#[derive(Clone, Debug, serde::Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct CallerView {
     /// Call id.
     pub call: String,

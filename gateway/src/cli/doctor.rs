@@ -79,6 +79,16 @@ fn ports(config: &Config, out: &mut Vec<Finding>) {
         Ok(_) => out.push(Finding::Good(format!("HTTP {}", config.http.listen))),
         Err(e) => out.push(Finding::Bad(format!("HTTP {}: {e}", config.http.listen), remedy(&config.http.listen))),
     }
+    if let Some(listen) = config.cluster.listen {
+        match TcpListener::bind(listen) {
+            Ok(_) => out.push(Finding::Good(format!("网关间连接 / links to other gateways {listen}"))),
+            Err(e) => out.push(Finding::Bad(format!("cluster.listen {listen}: {e}"), remedy(&listen))),
+        }
+        if let Err(e) = config.cluster.secret() {
+            let remedy = "各网关相同,至少 16 个字符 / the same on all gateways, 16 characters or more";
+            out.push(Finding::Bad(format!("cluster.secret: {e}"), remedy.into()));
+        }
+    }
     let pairs = (config.media.port_max - config.media.port_min) / 2;
     if pairs < 200 {
         out.push(Finding::Advice(

@@ -151,7 +151,7 @@ impl Lease {
     /// What holds now.
     #[must_use]
     pub fn role(&self, now: Instant) -> Role {
-        if let Some((term, _)) = self.held.filter(|(_, until)| now < *until || self.may_go_on_alone(now)) {
+        if let Some((term, _)) = self.held.filter(|(_, until)| now < *until || self.may_go_on_alone()) {
             return Role::Leader(term);
         }
         match &self.heard {
@@ -162,8 +162,15 @@ impl Lease {
         }
     }
 
+    /// Until when a leader may act without looking again.
+    #[must_use]
+    pub fn believed_until(&self, now: Instant) -> Instant {
+        let alone = self.may_go_on_alone().then(|| now + trusted());
+        self.held.map(|(_, until)| until).max(alone).unwrap_or(now)
+    }
+
     /// The database is away and there was nobody else when it went: nobody could take the lease there either.
-    fn may_go_on_alone(&self, _now: Instant) -> bool {
+    fn may_go_on_alone(&self) -> bool {
         self.others.is_empty() && self.database_since.is_none()
     }
 }

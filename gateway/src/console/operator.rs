@@ -180,7 +180,12 @@ fn reference(user: &hotline_db::User) -> Option<OperatorRef> {
 
 /// After a restart operators are what they were before it; their calls come once their phones register again.
 pub async fn restore(sv: &Arc<Services>) -> Result<(), hotline_db::DbError> {
-    for row in sv.store.operator_states().await? {
+    // Where several gateways share the queues, another may know better.
+    let known: std::collections::BTreeSet<String> = match sv.peers {
+        Some(_) => sv.acd.led_view().await.into_iter().flat_map(|q| q.operators).map(|o| o.id).collect(),
+        None => std::collections::BTreeSet::new(),
+    };
+    for row in sv.store.operator_states().await?.into_iter().filter(|row| !known.contains(&row.operator.to_string())) {
         let state = match OperatorState::parse(row.state.as_str()) {
             Some(OperatorState::Off) | None => continue,
             // A call of before the restart is over.

@@ -49,6 +49,18 @@ impl Core {
         self.match_up(now);
     }
 
+    /// A phone is registered at this gateway, perhaps at another than before; as [`Self::registered`] otherwise.
+    pub fn registered_at(&mut self, now: i64, sip_user: &str, node: &str) {
+        let theirs: Vec<u32> =
+            self.operators.iter().filter(|(_, o)| o.who.sip_user == sip_user).map(|(key, _)| key).collect();
+        for key in theirs {
+            if self.operators.get(key).is_some_and(|o| o.profile.node != node) {
+                self.update(now, key, |o| Arc::make_mut(&mut o.profile).node = node.to_owned());
+            }
+        }
+        self.registered(now, sip_user, true);
+    }
+
     /// Calls a gateway drove that is gone, for whom they engaged: as [`Self::ended`] for each of them.
     pub fn calls_lost(&mut self, now: i64, calls: &[String]) {
         for call in calls {

@@ -1,0 +1,367 @@
+//! This gateway's part in queues that several gateways share. One of them leads: its owner decides for all. The
+//! others send it what their drivers say, and keep a copy of its rows, from which any of them goes on when it leads.
+//!
+//! Whatever was sent and not answered is sent again to the next leader, after what holds here. So a word may count
+//! twice, which the machine takes, and none is lost.
+
+mod follow;
+mod lead;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
+
+use hotline_db::{GatewayNode, NodeBeat, Store};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+use super::command::{Command, Reply};
+use super::jobs;
+use super::outlet::Outlet;
+use super::owner::Shared;
+use super::phones::Phones;
+use super::wire::{What, Wire};
+use crate::cluster::limits::{BEAT_MS, BEAT_TIMEOUT_MS, LEASE_MS};
+use crate::cluster::{Frame, Lease, PeerEvent, PeerNews, Peers, Role};
+use lead::Leading;
+
+/// The lease, links and lost gateways are looked after this often.
+const TICK: Duration = Duration::from_millis(100);
+/// Words sent to the leader and not answered; further ones wait at their senders.
+const SENT_MAX: usize = 4_096;
+/// Questions for leave to go on whose answers count.
+const ASKED_MAX: usize = 16;
+/// Drivers that ended without a word are looked for so often.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// Something for the queues, wherever they are led.
+pub(super) struct Order {
+    pub(super) command: Command,
+    pub(super) reply: Option<oneshot::Sender<Reply>>,
+}
+
+/// What the station begins with.
+pub(super) struct Setup {
+    pub(super) row: GatewayNode,
+    pub(super) store: Store,
+    pub(super) shared: Arc<Shared>,
+    pub(super) outlet: Arc<Outlet>,
+    pub(super) peers: Peers,
+    pub(super) cancel: CancellationToken,
+    pub(super) figures: Arc<Figures>,
+}
+
+/// Figures for `/metrics`.
+#[derive(Debug, Default)]
+pub(super) struct Figures {
+    /// The term that holds here; 0: none.
+    pub(super) term: AtomicI64,
+    /// 1: this gateway leads.
+    pub(super) leads: AtomicI64,
+    /// Gateways lost since the start.
+    pub(super) lost: AtomicI64,
+}
+
+/// What this gateway does at present.
+enum Office {
+    /// No leader is known, or there is no link to it: what is said waits.
+    Vacant,
+    Leading(Leading),
+    Following {
+        node: String,
+        term: i64,
+    },
+}
+
+/// Sent to the leader and not answered.
+struct Sent {
+    id: u64,
+    order: Order,
+}
+
+struct Beat {
+    asked: Instant,
+    answer: Option<NodeBeat>,
+}
+
+pub(super) struct Station {
+    me: String,
+    setup: Setup,
+    lease: Lease,
+    office: Office,
+    /// Gateways with a link, and which.
+    links: BTreeMap<String, u64>,
+    /// Gateways without a link, since when.
+    silent: BTreeMap<String, Instant>,
+    /// The last run of each gateway.
+    boots: BTreeMap<String, String>,
+    phones: Phones,
+    sent: VecDeque<Sent>,
+    id_next: u64,
+    /// When each of the last questions for leave to go on was asked.
+    leave_asked: VecDeque<(u64, Instant)>,
+    leave_next: u64,
+    beats: (mpsc::Sender<Beat>, mpsc::Receiver<Beat>),
+    beat_at: Option<Instant>,
+    is_beating: bool,
+    lead_at: Option<Instant>,
+    sweep_at: Instant,
+    snapshot: follow::Copy,
+}
+
+impl Station {
+    pub(super) fn new(setup: Setup) -> Self {
+        Self {
+            me: setup.row.id.clone(),
+            lease: Lease::new(setup.row.id.clone(), setup.row.boot.clone()),
+            setup,
+            office: Office::Vacant,
+            links: BTreeMap::new(),
+            silent: BTreeMap::new(),
+            boots: BTreeMap::new(),
+            phones: Phones::default(),
+            sent: VecDeque::new(),
+            id_next: 1,
+            leave_asked: VecDeque::new(),
+            leave_next: 1,
+            beats: mpsc::channel(4),
+            beat_at: None,
+            is_beating: false,
+            lead_at: None,
+            sweep_at: Instant::now(),
+            snapshot: follow::Copy::default(),
+        }
+    }
+
+    /// Until the gateway stops.
+    pub(super) async fn run(mut self, mut orders: jobs::Receiver<Order>, mut events: mpsc::Receiver<PeerEvent>) {
+        let cancel = self.setup.cancel.clone();
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let takes = self.takes_orders();
+            tokio::select! {
+                () = cancel.cancelled() => break,
+                Some(event) = events.recv() => self.peer(event).await,
+                Some(beat) = self.beats.1.recv() => self.beaten(beat),
+                _ = tick.tick() => self.tick().await,
+                order = orders.recv(), if takes => match order {
+                    Some(order) => self.order(order).await,
+                    None => break,
+                },
+            }
+            self.settle().await;
+        }
+        self.vacate().await;
+        // The others needn't wait for it to run out.
+        let give_up = self.setup.store.lease_give_up(&self.setup.row.boot);
+        let _ = tokio::time::timeout(Duration::from_millis(BEAT_TIMEOUT_MS), give_up).await;
+    }
+
+    fn takes_orders(&self) -> bool {
+        match &self.office {
+            Office::Vacant => false,
+            Office::Leading(leading) => leading.is_in_office(),
+            Office::Following { .. } => self.sent.len() < SENT_MAX,
+        }
+    }
+
+    async fn order(&mut self, order: Order) {
+        match &order.command {
+            // A phone that moves on must be known to whoever leads next.
+            Command::Phone { sip_user, node, registered } if *node == self.me => {
+                let (user, registered) = (sip_user.clone(), *registered);
+                let me = self.me.clone();
+                self.phones.set(&me, &user, registered);
+            }
+            _ => {}
+        }
+        match &self.office {
+            Office::Following { node, term } => {
+                let (node, term) = (node.clone(), *term);
+                self.ask(&node, term, order);
+            }
+            // `takes_orders` lets none in while the office is vacant.
+            _ => self.lead_own(order).await,
+        }
+    }
+
+    async fn peer(&mut self, event: PeerEvent) {
+        let PeerEvent { node, link, what } = event;
+        match what {
+            PeerNews::Up { boot } => {
+                let is_other_run = self.boots.get(&node).is_some_and(|old| *old != boot);
+                self.boots.insert(node.clone(), boot);
+                self.silent.remove(&node);
+                self.links.insert(node.clone(), link);
+                if is_other_run {
+                    self.lost(&node).await;
+                }
+                if matches!(self.office, Office::Leading(_)) {
+                    self.claim(&node);
+                }
+            }
+            PeerNews::Down { heard } => {
+                if self.links.get(&node) == Some(&link) {
+                    self.links.remove(&node);
+                    self.silent.insert(node.clone(), heard);
+                    self.lease.lost(&node);
+                    self.setup.outlet.remove(&node);
+                    self.left(&node).await;
+                }
+            }
+            PeerNews::Frame(Frame::Acd(bytes)) => {
+                if self.links.get(&node) != Some(&link) {
+                    return;
+                }
+                match serde_json::from_slice::<Wire>(&bytes) {
+                    Ok(wire) => self.said(&node, wire).await,
+                    Err(e) => warn!(node, error = %e, "网关版本不同? / a message of another version"),
+                }
+            }
+            PeerNews::Frame(_) => {}
+        }
+    }
+
+    async fn said(&mut self, node: &str, Wire { term, what }: Wire) {
+        match what {
+            What::Lead { n } => {
+                if self.lease.led(Instant::now(), node, term) {
+                    let _ = self.setup.peers.send(node, Wire::frame(term, What::Grant { n }));
+                }
+            }
+            What::Grant { n } => {
+                if let Some((_, asked)) = self.leave_asked.iter().find(|(of, _)| *of == n) {
+                    self.lease.granted(Instant::now(), node, term, *asked);
+                }
+            }
+            What::State(_) | What::Ask { .. } => {
+                if matches!(&self.office, Office::Leading(leading) if leading.term == term) {
+                    self.heard_as_leader(node, what).await;
+                }
+            }
+            _ => {
+                if matches!(&self.office, Office::Following { node: leader, term: of } if leader == node && *of == term)
+                {
+                    self.heard_as_follower(what);
+                }
+            }
+        }
+    }
+
+    async fn tick(&mut self) {
+        let now = Instant::now();
+        if !self.is_beating && self.beat_at.is_none_or(|at| now >= at) {
+            self.beat(now);
+        }
+        if matches!(self.office, Office::Leading(_)) && self.lead_at.is_none_or(|at| now >= at) {
+            self.lead_at = Some(now + Duration::from_millis(BEAT_MS));
+            self.leave_next += 1;
+            self.leave_asked.push_back((self.leave_next, now));
+            // Older answers would prolong nothing.
+            if self.leave_asked.len() > ASKED_MAX {
+                self.leave_asked.pop_front();
+            }
+            let nodes: Vec<String> = self.links.keys().cloned().collect();
+            for node in nodes {
+                self.claim(&node);
+            }
+        }
+        self.look_after().await;
+        if now >= self.sweep_at && !matches!(self.office, Office::Leading(_)) {
+            self.sweep_at = now + SWEEP;
+            for call in self.setup.shared.mirror.dead() {
+                warn!(call, "a call's driver is gone without a word: taken out of the queue");
+                self.report(Command::Ended { call });
+            }
+        }
+    }
+
+    fn beat(&mut self, now: Instant) {
+        self.is_beating = true;
+        self.beat_at = Some(now + Duration::from_millis(BEAT_MS));
+        let (store, row, wish) = (self.setup.store.clone(), self.setup.row.clone(), self.lease.wish(now));
+        let to = self.beats.0.clone();
+        tokio::spawn(async move {
+            let beat = store.node_beat(row, wish, LEASE_MS);
+            let answer = match tokio::time::timeout(Duration::from_millis(BEAT_TIMEOUT_MS), beat).await {
+                Ok(Ok(answer)) => Some(answer),
+                Ok(Err(e)) => {
+                    warn!(error = %e, "网关心跳未写入 / the database took no beat");
+                    None
+                }
+                Err(_) => None,
+            };
+            let _ = to.send(Beat { asked: now, answer }).await;
+        });
+    }
+
+    fn beaten(&mut self, beat: Beat) {
+        self.is_beating = false;
+        let Some(answer) = beat.answer else { return self.lease.failed() };
+        let others = answer.nodes.iter().filter(|row| row.id != self.me);
+        let others = others.map(|row| (row.id.clone(), row.age_ms)).collect();
+        self.lease.answered(beat.asked, Instant::now(), answer.lease, others);
+        self.setup.peers.know(answer.nodes);
+    }
+
+    /// Does what the lease says.
+    async fn settle(&mut self) {
+        let now = Instant::now();
+        let role = self.lease.role(now);
+        if matches!(&self.office, Office::Leading(leading) if leading.is_dead()) {
+            // Its lease was over before anybody looked.
+            self.vacate().await;
+        }
+        match (&self.office, &role) {
+            (Office::Leading(leading), Role::Leader(term)) if leading.term == *term => {
+                self.setup.outlet.extend(*term, self.lease.believed_until(now));
+            }
+            (_, Role::Leader(term)) => {
+                self.vacate().await;
+                info!(term, "本网关主管队列 / this gateway leads the queues");
+                self.setup.outlet.extend(*term, self.lease.believed_until(now));
+                self.begin(*term, now);
+            }
+            (Office::Following { node, term }, Role::Follower { node: leader, term: of })
+                if node == leader && term == of && self.links.contains_key(leader) => {}
+            (_, Role::Follower { node, term }) if self.links.contains_key(node) => {
+                self.vacate().await;
+                info!(leader = node, term, "队列由其他网关主管 / another gateway leads the queues");
+                self.follow(node, *term);
+            }
+            (Office::Vacant, _) => {}
+            _ => {
+                warn!("队列暂无主管网关,等待选出 / no gateway leads the queues: waiting for the next");
+                self.vacate().await;
+            }
+        }
+        let (term, leads) = match &self.office {
+            Office::Vacant => (0, 0),
+            Office::Leading(leading) => (leading.term, 1),
+            Office::Following { term, .. } => (*term, 0),
+        };
+        self.setup.figures.term.store(term, Ordering::Relaxed);
+        self.setup.figures.leads.store(leads, Ordering::Relaxed);
+    }
+
+    async fn vacate(&mut self) {
+        if let Office::Leading(leading) = std::mem::replace(&mut self.office, Office::Vacant) {
+            leading.end().await;
+            self.setup.outlet.end();
+            self.setup.shared.rows.forget();
+            self.setup.shared.mirror.lock().abroad.clear();
+            let me = self.me.clone();
+            self.phones.keep_only(&me);
+            warn!("本网关不再主管队列 / this gateway leads the queues no longer");
+        }
+        self.snapshot = follow::Copy::default();
+        self.lead_at = None;
+        self.leave_asked.clear();
+    }
+}
