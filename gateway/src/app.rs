@@ -181,6 +181,9 @@ pub(crate) async fn build(
     let calendar = Calendar::open(&config.site.calendar)
         .with_context(|| format!("节假日文件 / site.calendar {}", config.site.calendar.display()))?;
     let (acd, peers) = queues(&config, &store, &node, &cancel).await?;
+    if let Some(peers) = &peers {
+        crate::cluster::phones::join(&sip, peers);
+    }
     let attachments = crate::attachment::Store::open(data, store.clone(), config.site.utc_offset_min)
         .with_context(|| format!("附件目录 / attachments in {}", data.display()))?;
     let sv = Services {
@@ -431,7 +434,7 @@ fn spawn_calls(sv: &Arc<Services>, mut events: SipEvents) {
             for_calls.calls.spawn(crate::call::inbound(Arc::clone(&for_calls), new));
         }
     });
-    let (acd, sip) = (sv.acd.clone(), sv.sip.clone());
+    let acd = sv.acd.clone();
     let (changes, to_keep) = mpsc::channel(CHANGES_MAX);
     tokio::spawn(crate::registry::keep(Arc::clone(sv), to_keep));
     tokio::spawn(async move {
@@ -439,8 +442,8 @@ fn spawn_calls(sv: &Arc<Services>, mut events: SipEvents) {
             match notice {
                 Notice::Registered { user } => acd.registered(&user, true).await,
                 Notice::Unregistered { user } => acd.registered(&user, false).await,
-                // For a queue of our own; one that gateways share hears of it from that gateway.
-                Notice::Elsewhere { user } => acd.registered(&user, !sip.bindings(&user).is_empty()).await,
+                // Gateways with links share the queues, which hear of it from that gateway.
+                Notice::Elsewhere { .. } => {}
                 Notice::Contacts { user } => note(&changes, Change::Contacts(user)),
                 Notice::Banned(ban) => note(&changes, Change::Banned(ban)),
             }

@@ -11,7 +11,8 @@ use crate::waiting::Waiting;
 impl Core {
     /// A gateway is gone: its callers wait no longer, who talked in its calls is free, and operators whose phones
     /// were registered there have none until they register elsewhere. A caller of another gateway whose offer rang
-    /// at such a phone waits again and isn't held to have been declined.
+    /// at such a phone waits again and isn't held to have been declined. Who talks on such a phone in a call of another
+    /// gateway goes on talking until its driver says otherwise: their media went past the lost one.
     pub fn node_lost(&mut self, now: i64, node: &str) {
         let lost: Vec<Arc<str>> =
             self.line.iter().filter(|(_, w)| *w.node == *node).map(|(_, w)| Arc::clone(&w.call)).collect();
@@ -33,16 +34,21 @@ impl Core {
             self.operators.iter().filter(|(_, o)| o.profile.node == node).map(|(key, _)| key).collect();
         for key in theirs {
             let state = self.operators.get(key).map(|o| o.state);
-            self.let_go(key, "");
-            self.talks.retain(|_, of| *of != key);
+            let talks_on = state == Some(OperatorState::Talking);
+            if !talks_on {
+                self.let_go(key, "");
+                self.talks.retain(|_, of| *of != key);
+            }
             self.update(now, key, |o| {
                 o.registered = false;
                 let mut profile = (*o.profile).clone();
                 profile.registered = false;
                 o.profile = Arc::new(profile);
-                o.engaged.clear();
+                if !talks_on {
+                    o.engaged.clear();
+                }
             });
-            if matches!(state, Some(OperatorState::Ringing | OperatorState::Talking)) {
+            if state == Some(OperatorState::Ringing) {
                 self.back_to_work(now, key);
             }
         }

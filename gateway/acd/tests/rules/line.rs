@@ -193,3 +193,23 @@ fn a_lost_gateway_takes_its_callers_along_and_frees_everybody_elses() {
     assert!(!core.operator("x").unwrap().registered);
     assert_eq!(state(&core, "x"), OperatorState::Ready);
 }
+
+#[test]
+fn a_talk_goes_on_when_only_the_gateway_of_its_phone_is_lost() {
+    let mut core = desk(0);
+    let at = |call: &str, node: &str| Entry { node: node.into(), ..Entry::new(call, "main", Lane::Normal) };
+    says(&mut core, 0, "x", OperatorState::Ready);
+    core.registered_at(0, "x", "n");
+    core.enter(1, at("a", "m")).unwrap();
+    core.connected(2, "a", "x");
+    core.enter(3, at("b", "m")).unwrap();
+    offers(&mut core);
+    core.node_lost(4, "n");
+    // The phone comes to the other gateway while its talk goes on: it gets no second caller.
+    core.registered_at(5, "x", "m");
+    assert_eq!((state(&core, "x"), offers(&mut core)), (OperatorState::Talking, Vec::new()));
+    core.released(6, "a", "x");
+    assert_eq!(offers(&mut core), [pair("b", "x")]);
+    core.node_lost(7, "n");
+    assert!(core.operator("x").unwrap().registered, "it isn't there any more");
+}

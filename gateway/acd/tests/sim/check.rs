@@ -101,10 +101,6 @@ impl Check {
     }
 
     /// A phone is gone with all its talks.
-    pub(crate) fn phone_lost(&mut self, operator: &str) {
-        self.talks.remove(operator);
-    }
-
     fn is_beside(&mut self, now: i64, call: &str, operator: &str) {
         let since = *self.beside.entry((call.to_owned(), operator.to_owned())).or_insert(now);
         assert!(now - since <= BESIDE_MS, "{call} starves beside {operator}");

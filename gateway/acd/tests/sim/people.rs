@@ -336,9 +336,6 @@ impl World {
 
     pub(crate) fn node_missed(&mut self, node: usize) {
         self.core.node_lost(self.now, NODES[node]);
-        for p in self.people.iter().filter(|p| p.node == node) {
-            self.check.phone_lost(&format!("o{}", p.id));
-        }
         let lost: Vec<String> = self.calls.iter().filter(|(_, c)| c.node == node).map(|(k, _)| name(*k)).collect();
         lost.iter().for_each(|call| self.check.heard(call, &Say::Ended));
         self.core.calls_lost(self.now, &lost);

@@ -111,6 +111,8 @@ async fn two(dir: &Path) -> (Node, Node) {
     a.leads().await;
     let b = node("b", "b1", dir).await;
     b.follows().await;
+    // Answered after what b stated was taken in.
+    assert_eq!(b.acd.position("none").await, None);
     (a, b)
 }
 
