@@ -1,7 +1,8 @@
 // A browser phone: Chromium with JsSIP in a plain page of the console's origin, told what to do line by line.
 //   node phone.cjs PEERS CHROMIUM ORIGIN TOKEN WAV
 // A line on standard input is {"id": n, "do": WORD, …}; the answer is a line {"id": n, …}. Words: start, state,
-// hears, cut, mend, close_pc, kill.
+// hears (what the newest call sounds of, or with "hz": […] how loud each is), cut, mend, close_pc, restart_ice,
+// call {to}, hand_on (the first call, to whom the second reached), codec, kill.
 "use strict";
 const fs = require("fs");
 const path = require("path");
@@ -48,7 +49,7 @@ function bundle() {
 
 // Runs in the page.
 function page() {
-  const state = (window.state = { registered: 0, unregistered: 0, calls: 0, talking: false, offers: 0, connected: false, ended: [] });
+  const state = (window.state = { registered: 0, unregistered: 0, calls: 0, talking: false, offers: 0, connected: false, ended: [], reached: 0, notified: [] });
   const Socket = window.WebSocket;
   window.WebSocket = function (...all) {
     if (!window.blocked) return (window.socket = new Socket(...all));
@@ -92,10 +93,36 @@ function page() {
       session.on("confirmed", () => { state.talking = true; });
       session.on("ended", ({ originator, cause }) => { state.talking = false; state.ended.push(`${originator}: ${cause}`); });
       session.on("failed", ({ originator, cause }) => { state.talking = false; state.ended.push(`${originator}: ${cause}`); });
-      const audio = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
-      session.answer({ mediaConstraints: { audio, video: false }, pcConfig: { iceServers: [] } });
+      session.answer(media());
     });
     ua.start();
+  };
+  function media() {
+    const audio = { echoCancellation: false, noiseSuppression: false, autoGainControl: false };
+    return { mediaConstraints: { audio, video: false }, pcConfig: { iceServers: [] } };
+  }
+  window.restartIce = () => new Promise((done, failed) => {
+    const changed = window.session.renegotiate({ rtcOfferConstraints: { iceRestart: true } }, () => done(true));
+    if (!changed) failed(new Error("not now"));
+  });
+  // Beside the call at hand, as a phone with two lines does.
+  window.call = (to) => {
+    const second = (window.second = window.ua.call(to, media()));
+    second.on("confirmed", () => { state.reached += 1; });
+    second.on("ended", ({ originator, cause }) => { state.ended.push(`second ${originator}: ${cause}`); });
+    second.on("failed", ({ originator, cause }) => { state.ended.push(`second ${originator}: ${cause}`); });
+    second.connection.addEventListener("track", ({ track }) => listen(track));
+  };
+  window.handOn = () => {
+    const told = { requestSucceeded: () => {}, accepted: () => state.notified.push("accepted"), failed: () => state.notified.push("failed") };
+    window.session.refer(window.second.remote_identity.uri, { replaces: window.second, eventHandlers: told });
+  };
+  // The codec the newest call is heard in, as the browser's own statistics name it.
+  window.codec = async () => {
+    const stats = [...(await window.session.connection.getStats()).values()];
+    const heard = stats.find((s) => s.type === "inbound-rtp" && s.kind === "audio");
+    const codec = heard && stats.find((s) => s.id === heard.codecId);
+    return { codec: codec ? codec.mimeType : null, packets: heard ? heard.packetsReceived : 0 };
   };
   function listen(track) {
     const stream = new MediaStream([track]);
@@ -110,10 +137,12 @@ function page() {
     context.createMediaStreamSource(stream).connect(analyser);
     window.analyser = analyser;
   }
-  window.hears = () => {
-    if (!window.analyser) return { hz: 0, db: -200 };
+  window.hears = (hz) => {
+    if (!window.analyser) return hz ? hz.map(() => -200) : { hz: 0, db: -200 };
     const bins = new Float32Array(window.analyser.frequencyBinCount);
     window.analyser.getFloatFrequencyData(bins);
+    const near = (bin) => Math.max(-200, ...bins.slice(bin - 2, bin + 3));
+    if (hz) return hz.map((one) => near(Math.round((one * 4096) / 8000)));
     let best = 0;
     bins.forEach((db, n) => { if (db > bins[best]) best = n; });
     return { hz: best * 8000 / 4096, db: Number.isFinite(bins[best]) ? bins[best] : -200 };
@@ -143,17 +172,21 @@ function page() {
   const words = {
     start: () => tab.evaluate(() => window.start()),
     state: async () => ({ ...(await tab.evaluate(() => window.state)), errors }),
-    hears: () => tab.evaluate(() => window.hears()),
+    hears: ({ hz }) => tab.evaluate((hz) => window.hears(hz), hz),
+    codec: () => tab.evaluate(() => window.codec()),
     cut: () => tab.evaluate(() => { window.blocked = true; window.socket.close(); }),
     mend: () => tab.evaluate(() => { window.blocked = false; }),
     close_pc: () => tab.evaluate(() => window.session.connection.close()),
+    restart_ice: () => tab.evaluate(() => window.restartIce()),
+    call: ({ to }) => tab.evaluate((to) => window.call(to), to),
+    hand_on: () => tab.evaluate(() => window.handOn()),
     kill: () => server.kill(),
   };
   console.log(JSON.stringify({ ready: true }));
   for await (const line of readline.createInterface({ input: process.stdin })) {
-    const { id, do: word } = JSON.parse(line);
+    const { id, do: word, ...rest } = JSON.parse(line);
     try {
-      console.log(JSON.stringify({ id, answer: (await words[word]()) ?? null }));
+      console.log(JSON.stringify({ id, answer: (await words[word](rest)) ?? null }));
     } catch (e) {
       console.log(JSON.stringify({ id, error: String(e), errors }));
     }

@@ -90,8 +90,14 @@ impl Stage {
 /// Moments and sums for the call's row (epoch ms).
 #[derive(Default)]
 pub(crate) struct Times {
+    /// Entered the queue first.
     pub(crate) queue_at: Option<i64>,
+    /// Answered first.
     pub(crate) operator_answer_at: Option<i64>,
+    /// Back in the queue after a talk.
+    pub(crate) back_at: Option<i64>,
+    /// Waited there in all, once somebody took the call again.
+    pub(crate) back_ms: i64,
     pub(crate) talk_end_at: Option<i64>,
     pub(crate) hold_since: Option<i64>,
     pub(crate) hold_ms: i64,

@@ -222,7 +222,9 @@ impl Driver {
         };
         let talked = self.times.operator_answer_at.is_some();
         let wait_ms = self.times.queue_at.map_or(0, |q| self.times.operator_answer_at.unwrap_or(at) - q);
-        let talk_ms = self.times.operator_answer_at.map_or(0, |a| self.times.talk_end_at.unwrap_or(at) - a);
+        // Who waited again after a talk ends it where the waiting began, if nobody took them any more.
+        let talk_end = self.times.back_at.or(self.times.talk_end_at).unwrap_or(at);
+        let talk_ms = self.times.operator_answer_at.map_or(0, |a| (talk_end - a - self.times.back_ms).max(0));
         let abandoned = (!talked && self.served_otherwise.is_none() && self.origin == Origin::Inbound)
             .then(|| stage.as_str().to_owned());
         let (mos, legs) = (self.sound.mos(), std::mem::take(&mut self.sound.legs));

@@ -97,8 +97,15 @@ impl Driver {
                 self.waiting = true;
                 let at = now_ms();
                 self.times.queue_at.get_or_insert(at);
+                if self.times.operator_answer_at.is_some() {
+                    self.times.back_at.get_or_insert(at);
+                }
                 self.set_stage(Stage::Queue);
-                let patch = CallPatch { queue_at: Some(at), queue: Some(self.queue.clone()), ..CallPatch::default() };
+                let patch = CallPatch {
+                    queue_at: self.times.queue_at,
+                    queue: Some(self.queue.clone()),
+                    ..CallPatch::default()
+                };
                 self.story.patch(patch);
                 self.story.event("queue_enter", serde_json::json!({ "queue": self.queue, "lane": self.lane.as_str() }));
             }

@@ -219,10 +219,18 @@ impl Driver {
         let id = operator.who.id.clone();
         let at = now_ms();
         self.waiting = false;
-        self.times.operator_answer_at = Some(at);
+        self.times.talk_end_at = None;
         self.talk_ended_by = None;
+        let waits_since = match self.times.back_at.take() {
+            Some(back_at) => {
+                self.times.back_ms += (at - back_at).max(0);
+                Some(back_at)
+            }
+            None => self.times.queue_at,
+        };
+        self.times.operator_answer_at.get_or_insert(at);
         #[allow(clippy::cast_precision_loss, reason = "a histogram of seconds")]
-        let waited_s = (at - self.times.queue_at.unwrap_or(at)).max(0) as f64 / 1000.0;
+        let waited_s = (at - waits_since.unwrap_or(at)).max(0) as f64 / 1000.0;
         self.sv.metrics.queue_wait_seconds.observe(waited_s);
         self.sv.acd.connected(&self.call.to_string(), &id).await;
         // The flow stops its prompt first: recording and bridge begin with the talk.
@@ -234,7 +242,8 @@ impl Driver {
         self.record_talk().await;
         self.connect();
         self.set_stage(Stage::Talk);
-        let patch = CallPatch { operator_answer_at: Some(at), operator: id.parse().ok(), ..CallPatch::default() };
+        let answer_at = self.times.operator_answer_at;
+        let patch = CallPatch { operator_answer_at: answer_at, operator: id.parse().ok(), ..CallPatch::default() };
         self.story.patch(patch);
         self.story.event("talk_start", serde_json::json!({ "operator": id }));
         self.note_encryption("operator", settled.and_then(|s| s.srtp));

@@ -51,9 +51,19 @@ impl BrowserPhone {
     /// # Errors
     /// [`Error::Process`] when the page fails at it, [`Error::Timeout`].
     pub async fn ask(&mut self, word: &str) -> Result<Value> {
+        self.ask_with(word, json!({})).await
+    }
+
+    /// The same with the word's own fields, an object.
+    ///
+    /// # Errors
+    /// As [`BrowserPhone::ask`].
+    pub async fn ask_with(&mut self, word: &str, mut line: Value) -> Result<Value> {
         self.next += 1;
         let id = self.next;
-        self.process.say(&json!({ "id": id, "do": word }).to_string())?;
+        line["id"] = id.into();
+        line["do"] = word.into();
+        self.process.say(&line.to_string())?;
         let answered = until(&format!("the browser's answer to {word}"), START_MS, || {
             let line = self.lines().into_iter().find(|line| line["id"] == id);
             let gone = !self.process.is_running();
@@ -71,7 +81,7 @@ impl BrowserPhone {
     /// # Errors
     /// As [`BrowserPhone::ask`]; [`Error::Process`] with the last state after a minute.
     pub async fn wait(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
-        self.wait_for("state", what, wanted).await
+        self.wait_for("state", json!({}), what, wanted).await
     }
 
     /// Waits until the page hears a tone of about `hz`.
@@ -83,13 +93,33 @@ impl BrowserPhone {
             let (heard_hz, db) = (heard["hz"].as_f64().unwrap_or(0.0), heard["db"].as_f64().unwrap_or(-200.0));
             (heard_hz - hz).abs() < 25.0 && db > -60.0
         };
-        self.wait_for("hears", &format!("{hz} Hz in the browser"), is_it).await.map(|_| ())
+        self.wait_for("hears", json!({}), &format!("{hz} Hz in the browser"), is_it).await.map(|_| ())
     }
 
-    async fn wait_for(&mut self, word: &str, what: &str, wanted: impl Fn(&Value) -> bool) -> Result<Value> {
+    /// Waits until the page hears all of `present` and none of `absent` (dB of full scale: above −40, below −65).
+    ///
+    /// # Errors
+    /// As [`BrowserPhone::wait`].
+    pub async fn wait_hears_all(&mut self, present: &[f64], absent: &[f64]) -> Result<()> {
+        let is_so = |levels: &Value| {
+            let db = |n: usize| levels[n].as_f64().unwrap_or(-200.0);
+            (0..present.len()).all(|n| db(n) > -40.0) && (0..absent.len()).all(|n| db(present.len() + n) < -65.0)
+        };
+        let what = format!("{present:?} and not {absent:?} in the browser");
+        let all = [present, absent].concat();
+        self.wait_for("hears", json!({ "hz": all }), &what, is_so).await.map(|_| ())
+    }
+
+    async fn wait_for(
+        &mut self,
+        word: &str,
+        with: Value,
+        what: &str,
+        wanted: impl Fn(&Value) -> bool,
+    ) -> Result<Value> {
         let deadline = tokio::time::Instant::now() + std::time::Duration::from_millis(START_MS);
         loop {
-            let answer = self.ask(word).await?;
+            let answer = self.ask_with(word, with.clone()).await?;
             if wanted(&answer) {
                 return Ok(answer);
             }
