@@ -58,13 +58,18 @@ pub enum Change {
         /// The call it belongs to.
         call: Option<String>,
     },
-    /// A caller joined a queue, or left it.
+    /// Something else about an operator: phone, skills, what comes next.
+    Seat {
+        /// User id.
+        operator: String,
+    },
+    /// A caller joined a queue, moved or left it.
     Waiting {
         /// Call.
         call: String,
         /// Queue.
         queue: String,
-        /// Joined.
+        /// Is in it now.
         waiting: bool,
     },
 }

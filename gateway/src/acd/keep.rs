@@ -22,25 +22,28 @@ impl Shared {
 
     /// `state`: a new interval of state began.
     pub(super) fn keep_operator(&self, row: OperatorRow, state: bool) {
-        if state {
-            self.change(Change::State {
-                operator: row.who.id.clone(),
+        let operator = row.who.id.clone();
+        let change = if state {
+            Change::State {
+                operator: operator.clone(),
                 state: row.state,
                 reason: row.reason.to_string(),
                 since: row.since,
                 call: row.call.as_deref().map(str::to_owned),
-            });
-        }
-        self.mirror.lock().operators.insert(row.who.id.clone(), row);
+            }
+        } else {
+            Change::Seat { operator: operator.clone() }
+        };
+        // Who is told looks, and is to find it.
+        self.mirror.lock().operators.insert(operator, row);
+        self.change(change);
     }
 
     /// True: they are new.
     pub(super) fn keep_caller(&self, row: CallerRow) -> bool {
         let (call, queue) = (row.entry.call.clone(), row.queue.to_string());
         let is_new = self.mirror.lock().callers.insert(call.clone(), row).is_none();
-        if is_new {
-            self.change(Change::Waiting { call, queue, waiting: true });
-        }
+        self.change(Change::Waiting { call, queue, waiting: true });
         is_new
     }
 

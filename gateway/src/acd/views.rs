@@ -3,7 +3,7 @@
 use hotline_acd::Core;
 
 /// An operator for lists.
-#[derive(Clone, Debug, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct OperatorView {
     /// User id.
     pub id: String,

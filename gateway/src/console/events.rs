@@ -29,7 +29,7 @@ pub(crate) struct EventQuery {
 }
 
 /// 事件流
-#[utoipa::path(get, path = "/api/v1/events", params(EventQuery, ("Last-Event-ID" = Option<String>, Header, description = "the last id seen")), responses((status = 200, content_type = "text/event-stream", description = "`snapshot` first (me, my call, queues) unless it goes on from `Last-Event-ID`; then `call`, `call_left`, `state`, `queue`, `red`, `help`, `emergency`, `alarm`, `broadcast`, `work`, `work_late` with ids; `reset`: some were missed, read the lists again"), (status = 429)))]
+#[utoipa::path(get, path = "/api/v1/events", params(EventQuery, ("Last-Event-ID" = Option<String>, Header, description = "the last id seen")), responses((status = 200, content_type = "text/event-stream", description = "`snapshot` first (me, my call, queues) unless it goes on from `Last-Event-ID`; then `call`, `call_left`, `state`, `queue`, `red`, `help`, `emergency`, `alarm`, `broadcast`, `work`, `work_late` with ids; `reset`: some were missed; a `snapshot` follows"), (status = 429)))]
 pub(crate) async fn stream(
     State(api): State<Api>,
     user: User,
@@ -39,14 +39,18 @@ pub(crate) async fn stream(
     user.staff()?;
     let events = &api.sv.events;
     let who = person(&user);
-    let ticket = events.admit(who.id).ok_or_else(ApiError::too_many_streams)?;
+    let ticket = events.admit(who).ok_or_else(ApiError::too_many_streams)?;
     let header_id = headers.get("last-event-id").and_then(|v| v.to_str().ok());
     let cursor = events.resume(header_id.or(q.after.as_deref()));
     let goes_on = header_id.or(q.after.as_deref()).is_some() && !cursor.missed;
-    let snapshot = if goes_on { None } else { Some(snapshot(&api, &user).await) };
     let (ours, theirs) = tokio::io::duplex(limits::PIPE_BYTES);
-    let stream = Arc::clone(events).stream(who, cursor, snapshot, ticket, limits::PATIENCE, ours);
-    let cancel = api.sv.cancel.clone();
+    let (events, cancel) = (Arc::clone(events), api.sv.cancel.clone());
+    let user = Arc::new(user);
+    let all = move || {
+        let (api, user) = (api.clone(), Arc::clone(&user));
+        async move { snapshot(&api, &user).await }
+    };
+    let stream = events.stream(ticket, cursor, !goes_on, all, limits::PATIENCE, ours);
     tokio::spawn(async move {
         tokio::select! {
             () = stream => {}

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-/// Events kept for who comes back; who missed more gets `reset` and reads the lists again.
+/// Events kept for who comes back; who missed more gets `reset` and a snapshot.
 pub const KEPT_MAX: usize = 4_096;
 /// Streams at once; further ones get 429.
 pub const STREAMS_MAX: usize = 512;
 /// Streams of one person at once; further ones get 429.
 pub const STREAMS_PER_USER_MAX: usize = 8;
-/// Bytes of a stream not yet taken by its reader; the stream waits there, and what it misses meanwhile is a `reset`.
+/// Bytes of a stream not yet taken by its reader; the stream waits there, and what it misses meanwhile is a `reset` and a snapshot.
 pub const PIPE_BYTES: usize = 16 * 1024;
 
 /// How long a stream waits for what.

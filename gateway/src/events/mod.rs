@@ -149,10 +149,10 @@ impl Events {
 
     /// One more stream of this person, until the ticket is dropped; `None` at a limit.
     #[must_use]
-    pub fn admit(self: &Arc<Self>, who: Id) -> Option<Ticket> {
+    pub fn admit(self: &Arc<Self>, who: WorkPerson) -> Option<Ticket> {
         let mut kept = self.kept();
         let all: usize = kept.streams.values().sum();
-        let own = kept.streams.entry(who).or_default();
+        let own = kept.streams.entry(who.id).or_default();
         if all >= limits::STREAMS_MAX || *own >= limits::STREAMS_PER_USER_MAX {
             return None;
         }
@@ -164,16 +164,16 @@ impl Events {
 /// A stream's place.
 pub struct Ticket {
     events: Arc<Events>,
-    who: Id,
+    who: WorkPerson,
 }
 
 impl Drop for Ticket {
     fn drop(&mut self) {
         let mut kept = self.events.kept();
-        if let Some(own) = kept.streams.get_mut(&self.who) {
+        if let Some(own) = kept.streams.get_mut(&self.who.id) {
             *own = own.saturating_sub(1);
             if *own == 0 {
-                kept.streams.remove(&self.who);
+                kept.streams.remove(&self.who.id);
             }
         }
     }
@@ -229,10 +229,10 @@ mod tests {
     #[test]
     fn streams_are_counted_by_person() {
         let events = Arc::new(Events::new(1));
-        let who = Id::new();
+        let who = person(false);
         let mut tickets: Vec<_> = (0..limits::STREAMS_PER_USER_MAX).map(|_| events.admit(who).unwrap()).collect();
         assert!(events.admit(who).is_none());
-        assert!(events.admit(Id::new()).is_some());
+        assert!(events.admit(person(false)).is_some());
         tickets.pop();
         assert!(events.admit(who).is_some());
         drop(tickets);

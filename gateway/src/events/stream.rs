@@ -4,7 +4,6 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hotline_db::WorkPerson;
 use serde_json::Value;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
@@ -13,14 +12,15 @@ use super::limits::Patience;
 use super::{Cursor, Event, Events, Ticket};
 
 impl Events {
-    /// Writes `snapshot`, if there is one, then what concerns `who` from `cursor` on until the reader goes or the
-    /// stream's life is over. The snapshot was taken after the cursor: what it doesn't show yet, comes.
-    pub async fn stream(
+    /// Writes a snapshot if this reader `begins`, then what concerns them from `cursor` on until the reader goes or
+    /// the stream's life is over. Who missed some gets `reset` and a snapshot. A snapshot is taken after the cursor:
+    /// what it doesn't show yet, comes.
+    pub async fn stream<F: Future<Output = Value> + Send>(
         self: Arc<Self>,
-        who: WorkPerson,
-        mut cursor: Cursor,
-        snapshot: Option<Value>,
         ticket: Ticket,
+        mut cursor: Cursor,
+        begins: bool,
+        snapshot: impl Fn() -> F + Send,
         patience: Patience,
         mut to: impl AsyncWrite + Unpin,
     ) {
@@ -28,26 +28,27 @@ impl Events {
         let mut newest = self.newest.subscribe();
         // A second between a lost connection and the next one.
         let mut text = String::from("retry: 1000\n\n");
-        let mut snapshot = snapshot;
+        let mut needs_all = begins;
         loop {
             if cursor.missed {
                 text.push_str(&format!("id: {}\nevent: reset\ndata: {{}}\n\n", self.id(cursor.seq)));
             }
-            if let Some(snapshot) = snapshot.take() {
-                text.push_str(&format!("id: {}\nevent: snapshot\ndata: {snapshot}\n\n", self.id(cursor.seq)));
+            if std::mem::take(&mut needs_all) || cursor.missed {
+                let all = snapshot().await;
+                text.push_str(&format!("id: {}\nevent: snapshot\ndata: {all}\n\n", self.id(cursor.seq)));
             }
-            let (news, next) = self.after(cursor.seq, who);
+            let (news, next) = self.after(cursor.seq, ticket.who);
             cursor = next;
             for event in news {
                 self.line(&mut text, &event);
-            }
-            if cursor.missed {
-                continue;
             }
             if send(&mut to, &text, patience.stuck).await.is_err() {
                 break;
             }
             text.clear();
+            if cursor.missed {
+                continue;
+            }
             let wait_until = ends_at.min(Instant::now() + patience.quiet);
             let seen = cursor.seq;
             let moved = timeout_at(wait_until, newest.wait_for(|seq| *seq > seen)).await.map(|news| news.is_ok());
@@ -80,7 +81,7 @@ async fn send(to: &mut (impl AsyncWrite + Unpin), text: &str, stuck: Duration) -
 
 #[cfg(test)]
 mod tests {
-    use hotline_db::Id;
+    use hotline_db::{Id, WorkPerson};
     use serde_json::json;
     use tokio::io::AsyncReadExt;
 
@@ -100,6 +101,11 @@ mod tests {
         text
     }
 
+    /// What every snapshot here says.
+    async fn all() -> Value {
+        json!({"me": "x"})
+    }
+
     fn open(
         events: &Arc<Events>,
         who: WorkPerson,
@@ -107,8 +113,9 @@ mod tests {
         patience: Patience,
     ) -> tokio::io::DuplexStream {
         let (ours, theirs) = tokio::io::duplex(limits::PIPE_BYTES);
-        let ticket = events.admit(who.id).unwrap();
-        tokio::spawn(Arc::clone(events).stream(who, events.resume(last_id), None, ticket, patience, ours));
+        let ticket = events.admit(who).unwrap();
+        let cursor = events.resume(last_id);
+        tokio::spawn(Arc::clone(events).stream(ticket, cursor, false, all, patience, ours));
         theirs
     }
 
@@ -132,6 +139,28 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_reader_too_slow_for_what_is_kept_is_told_how_things_stand() {
+        let events = Arc::new(Events::new(1));
+        let who = WorkPerson { id: Id::new(), leader: false };
+        let patient = Patience { stuck: Duration::from_secs(20), ..SHORT };
+        let mut reader = open(&events, who, None, patient);
+        read(&mut reader, "retry").await;
+        // More than a stream's pipe and what is kept take: it waits in the middle of a line.
+        for _ in 0..limits::PIPE_BYTES / 64 {
+            events.publish("work", Audience::Staff, None, json!({"pad": "x".repeat(100)}));
+        }
+        tokio::task::yield_now().await;
+        let last = limits::KEPT_MAX * 2;
+        for n in 0..=last {
+            events.publish("work", Audience::Staff, None, json!({"n": n}));
+        }
+        let text = read(&mut reader, "event: snapshot\ndata: {\"me\":\"x\"}\n\n").await;
+        assert!(text.contains("event: reset"), "{text}");
+        events.publish("work", Audience::Staff, None, json!({"n": "next"}));
+        read(&mut reader, "\"n\":\"next\"").await;
+    }
+
+    #[tokio::test]
     async fn a_snapshot_comes_first_and_what_happened_since_after_it() {
         let events = Arc::new(Events::new(1));
         let who = WorkPerson { id: Id::new(), leader: false };
@@ -139,8 +168,8 @@ mod tests {
         let cursor = events.resume(None);
         events.publish("work", Audience::Staff, None, json!({"n": 2}));
         let (ours, mut reader) = tokio::io::duplex(limits::PIPE_BYTES);
-        let ticket = events.admit(who.id).unwrap();
-        tokio::spawn(Arc::clone(&events).stream(who, cursor, Some(json!({"me": "x"})), ticket, SHORT, ours));
+        let ticket = events.admit(who).unwrap();
+        tokio::spawn(Arc::clone(&events).stream(ticket, cursor, true, all, SHORT, ours));
         let text = read(&mut reader, "\"n\":2").await;
         assert!(text.contains("id: 1-1\nevent: snapshot\ndata: {\"me\":\"x\"}\n\nid: 1-2\nevent: work"), "{text}");
         assert!(!text.contains("\"n\":1"), "{text}");

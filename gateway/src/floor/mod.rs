@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tracing::warn;
 
 pub use alarm::{Alarm, Alarms, Change, Floor, Seat};
@@ -18,8 +19,10 @@ use crate::call::LiveCall;
 use crate::clock::now_ms;
 use crate::events::Audience;
 
-/// The floor is looked at so often: no state is told later than this.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
+/// Alarms are judged so often, and what no change told of is found by then.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// What changes within this time of something just told is told together: under load so many looks, not one a change.
+const GATHER: Duration = Duration::from_millis(10);
 
 /// What is known of the floor between two looks.
 #[derive(Default)]
@@ -46,23 +49,36 @@ pub fn spawn(sv: &Arc<Services>) {
 
 async fn run(sv: Arc<Services>) {
     let mut told = Told::default();
+    let mut changes = sv.acd.changes();
+    let mut tick = tokio::time::interval(LOOK_EVERY);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        tokio::select! {
-            () = tokio::time::sleep(LOOK_EVERY) => {}
+        let judges = tokio::select! {
+            change = changes.recv() => match change {
+                // Who lags has as much to read as who doesn't: the floor as it is.
+                Ok(_) | Err(RecvError::Lagged(_)) => false,
+                Err(RecvError::Closed) => return,
+            },
+            _ = tick.tick() => true,
             () = sv.cancel.cancelled() => return,
-        }
+        };
+        // Whatever is in the mailbox now, the look shows.
+        while matches!(changes.try_recv(), Ok(_) | Err(TryRecvError::Lagged(_))) {}
         let queues = sv.acd.view().await;
         tell_changes(&sv, &mut told, &queues);
-        let floor = floor_of(&queues, &sv.live.list());
-        let changes = sv.floor.lock().step(now_ms(), &floor, &sv.config.alarm);
-        changes.iter().for_each(|change| tell_alarm(&sv, change));
+        if judges {
+            let floor = floor_of(&queues, &sv.live.list());
+            let changes = sv.floor.lock().step(now_ms(), &floor, &sv.config.alarm);
+            changes.iter().for_each(|change| tell_alarm(&sv, change));
+        }
+        tokio::time::sleep(GATHER).await;
     }
 }
 
 /// What the events said last.
 #[derive(Default)]
 struct Told {
-    operators: BTreeMap<String, Value>,
+    operators: BTreeMap<String, (String, OperatorView)>,
     queues: BTreeMap<String, Value>,
 }
 
@@ -71,7 +87,7 @@ fn tell_changes(sv: &Services, told: &mut Told, queues: &[QueueView]) {
     let mut operators = BTreeMap::new();
     for queue in queues {
         for operator in &queue.operators {
-            operators.insert(operator.id.clone(), state_of(&queue.name, operator));
+            operators.insert(operator.id.clone(), (queue.name.clone(), operator.clone()));
         }
         let figures = figures_of(queue);
         if told.queues.get(&queue.name) != Some(&figures) {
@@ -79,9 +95,9 @@ fn tell_changes(sv: &Services, told: &mut Told, queues: &[QueueView]) {
             told.queues.insert(queue.name.clone(), figures);
         }
     }
-    for (id, state) in &operators {
-        if told.operators.get(id) != Some(state) {
-            tell_state(sv, id, state.clone());
+    for (id, seen) in &operators {
+        if told.operators.get(id) != Some(seen) {
+            tell_state(sv, id, state_of(&seen.0, &seen.1));
         }
     }
     for id in told.operators.keys().filter(|id| !operators.contains_key(*id)) {
@@ -117,6 +133,7 @@ pub fn state_of(queue: &str, operator: &OperatorView) -> Value {
     json!({
         "operator": operator.id, "name": operator.name, "queue": queue, "state": operator.state,
         "reason": operator.reason, "since": operator.since, "registered": operator.registered, "call": operator.call,
+        "next": operator.next, "engaged": operator.engaged, "wrap_until": operator.wrap_until,
     })
 }
 
