@@ -47,6 +47,12 @@ async fn an_abandoned_and_an_answered_call_are_two_offered_and_one_each() {
         let grouped = desk.api.get(&format!("/api/v1/metrics/calls?{span}&by={by}")).await.unwrap();
         assert!(grouped["groups"][key.as_str().unwrap()].is_object(), "{by}: {grouped}");
     }
+    let now = row["ring_at"].as_i64().unwrap();
+    let plan = json!({"name": "早班", "starts_at": now - 3_000_000, "ends_at": now + 3_600_000, "members": []});
+    let shift = desk.api.post("/api/v1/shifts", &plan).await.unwrap();
+    let grouped = desk.api.get(&format!("/api/v1/metrics/calls?{span}&by=shift")).await.unwrap();
+    let of_shift = &grouped["groups"][shift["id"].as_str().unwrap()]["answer_rate_all"];
+    assert_eq!((&of_shift["numerator"], &of_shift["denominator"]), (&json!(1), &json!(2)), "{grouped}");
     let care = desk.api.get(&format!("/api/v1/metrics/care?{span}")).await.unwrap();
     // The citizen called again and was served: nothing is owed any more.
     assert_eq!(care["called_back"]["denominator"], 0, "{care}");

@@ -27,7 +27,7 @@ pub(crate) struct SpanQuery {
     from: i64,
     /// Until, exclusive (epoch ms); at most 31 days later.
     to: i64,
-    /// `all` (default), `number`, `queue`, `operator`, `hour`, `day`.
+    /// `all` (default), `number`, `queue`, `operator`, `shift`, `hour`, `day`.
     #[param(value_type = Option<String>)]
     by: Option<By>,
 }
@@ -46,7 +46,7 @@ impl SpanQuery {
 pub(crate) struct CallReport {
     from: i64,
     to: i64,
-    /// By number, queue, user id or the interval's beginning (epoch ms); one empty name for all.
+    /// By number, queue, user id, shift id or the interval's beginning (epoch ms); one empty name for all.
     groups: BTreeMap<String, CallFigures>,
 }
 

@@ -1,12 +1,12 @@
 //! Figures (domain document §5) from the append-only event log: `facts` reads a call's events, `formula` sums and
-//! divides, both pure; here they are asked for a span of time, by number, queue, operator or interval.
+//! divides, both pure; here they are asked for a span of time, by number, queue, operator, shift or interval.
 
 mod facts;
 mod formula;
 
 use std::collections::BTreeMap;
 
-use hotline_db::{DbError, Store};
+use hotline_db::{DbError, Id, Shift, Store};
 
 pub use facts::{CallFacts, End};
 pub use formula::{CallFigures, CareFigures, Figure, Tally, care, figure};
@@ -26,6 +26,8 @@ pub enum By {
     Queue,
     /// Who answered first.
     Operator,
+    /// Shift of arrival; of two at a time the one that began later.
+    Shift,
     /// Local hour of arrival.
     Hour,
     /// Local day of arrival.
@@ -35,14 +37,37 @@ pub enum By {
 impl By {
     /// The group a call belongs to; `None`: to none, as a call nobody answered to no operator. Hours and days are
     /// named by their beginning (epoch ms).
-    fn key(self, call: &CallFacts, utc_offset_min: i32) -> Option<String> {
+    fn key(self, call: &CallFacts, shifts: &[Shift], utc_offset_min: i32) -> Option<String> {
         match self {
             Self::All => Some(String::new()),
             Self::Number => Some(call.number.clone()),
             Self::Queue => call.queue.clone(),
             Self::Operator => call.operator.clone(),
+            Self::Shift => shift_at(shifts, call.ring_at),
             Self::Hour => Some(begin(call.ring_at, HOUR_MS, utc_offset_min).to_string()),
             Self::Day => Some(begin(call.ring_at, DAY_MS, utc_offset_min).to_string()),
+        }
+    }
+}
+
+/// The shift's id.
+fn shift_at(shifts: &[Shift], at: i64) -> Option<String> {
+    let those = shifts.iter().filter(|shift| (shift.starts_at..shift.ends_at).contains(&at));
+    Some(those.max_by_key(|shift| shift.starts_at)?.id.to_string())
+}
+
+/// All shifts of a span, however many.
+async fn shifts_of(store: &Store, (from, to): (i64, i64)) -> Result<Vec<Shift>, DbError> {
+    let mut all: BTreeMap<Id, Shift> = BTreeMap::new();
+    let mut from = from;
+    loop {
+        let known = all.len();
+        let page = store.shifts(from, to).await?;
+        // A page ends with those that begin last: the next one is of what is still to come then.
+        from = page.last().map_or(to, |last| last.starts_at);
+        all.extend(page.into_iter().map(|shift| (shift.id, shift)));
+        if all.len() == known {
+            return Ok(all.into_values().collect());
         }
     }
 }
@@ -63,6 +88,7 @@ pub async fn calls(
     utc_offset_min: i32,
 ) -> Result<BTreeMap<String, CallFigures>, DbError> {
     let mut groups: BTreeMap<String, Tally> = BTreeMap::new();
+    let shifts = if by == By::Shift { shifts_of(store, (from, to)).await? } else { Vec::new() };
     let mut after = None;
     loop {
         let page = store.measured_calls(from, to, after).await?;
@@ -70,7 +96,7 @@ pub async fn calls(
         after = Some((last.ring_at, last.id));
         for (call, events) in &page {
             let facts = CallFacts::of(call, events);
-            if let Some(key) = by.key(&facts, utc_offset_min) {
+            if let Some(key) = by.key(&facts, &shifts, utc_offset_min) {
                 groups.entry(key).or_default().add(&facts);
             }
         }
@@ -82,6 +108,10 @@ pub async fn calls(
             By::Operator => wrap.operator.to_string(),
             By::Hour => begin(wrap.from_at, HOUR_MS, utc_offset_min).to_string(),
             By::Day => begin(wrap.from_at, DAY_MS, utc_offset_min).to_string(),
+            By::Shift => match shift_at(&shifts, wrap.from_at) {
+                Some(shift) => shift,
+                None => continue,
+            },
             // Whose call it followed, no event says.
             By::Number | By::Queue => continue,
         };
@@ -95,6 +125,19 @@ pub async fn calls(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_call_belongs_to_the_shift_it_arrived_in_and_at_the_handover_to_the_later_one() {
+        let shift =
+            |starts_at, ends_at| Shift {
+                id: Id::new(), name: "早班".into(), starts_at, ends_at, members: Vec::new()
+            };
+        let shifts = [shift(100, 200), shift(190, 300)];
+        let at = |at| shift_at(&shifts, at);
+        assert_eq!((at(99), at(300)), (None, None));
+        assert_eq!((at(100), at(189)), (Some(shifts[0].id.to_string()), Some(shifts[0].id.to_string())));
+        assert_eq!((at(190), at(199)), (Some(shifts[1].id.to_string()), Some(shifts[1].id.to_string())));
+    }
 
     #[test]
     fn an_hour_and_a_day_begin_by_the_local_clock() {
