@@ -1,4 +1,7 @@
 // The one page: lists refresh by themselves; a recording is fetched only with a reason.
+import { callDesk } from "/call.js";
+import { eventStream } from "/events.js";
+import { floorDesk } from "/floor.js";
 import { workDesk } from "/work.js";
 
 const $ = (id) => document.getElementById(id);
@@ -118,20 +121,23 @@ async function health() {
   $("health").className = body.status;
 }
 
-const desk = workDesk({ api, $, fill, clock });
+const desks = [callDesk({ api, $ }), floorDesk({ api, $, fill, clock }), workDesk({ api, $, fill, clock })];
+const stream = eventStream((kind, data) => desks.forEach((desk) => desk.on(kind, data)));
 let timer = null;
 function signedIn(session) {
   $("sign-in").hidden = true;
   $("desk").hidden = false;
   $("who").textContent = session.name;
   refresh();
-  desk.begin(session);
+  desks.forEach((desk) => desk.begin(session));
+  stream.begin();
   timer ??= setInterval(() => { refresh(); health(); }, REFRESH_MS);
 }
 function signedOut() {
   clearInterval(timer);
   timer = null;
-  desk.end();
+  stream.end();
+  desks.forEach((desk) => desk.end());
   $("sign-in").hidden = false;
   $("desk").hidden = true;
   $("who").textContent = "";

@@ -2,7 +2,6 @@
 const RENEW_MS = 30000;
 // Without news the list is read again so often: times left change.
 const LOOK_MS = 15000;
-const REOPEN_MS = 5000;
 const lanes = ["红 red", "紧急 urgent", "一般 normal"];
 const channels = { phone: "电话", voicemail: "留言", sms: "短信", wechat: "微信", web: "网页", mail: "邮件" };
 const results = { 1: "移交", 2: "答复", 3: "合并", 4: "作废" };
@@ -11,7 +10,6 @@ const states = { 待发: "待发 queued", 发送中: "发送中 sending", 已提
 export function workDesk({ api, $, fill, clock }) {
   let hand = null;
   let me = null;
-  let stream = null;
   let renewing = null;
   let looking = null;
 
@@ -211,19 +209,9 @@ export function workDesk({ api, $, fill, clock }) {
     event.preventDefault();
   }
 
-  function listen() {
-    stream?.close();
-    stream = new EventSource("/api/v1/events");
-    let pending = null;
-    // Many events at once are one look at the list.
-    const soon = () => { pending ??= setTimeout(() => { pending = null; list().catch((e) => say(e.message)); }, 300); };
-    for (const kind of ["work", "red", "work_late", "reset"]) stream.addEventListener(kind, soon);
-    // A refused stream doesn't come back by itself.
-    stream.addEventListener("error", (event) => {
-      if (event.target.readyState === EventSource.CLOSED) setTimeout(() => { if (me) listen(); }, REOPEN_MS);
-    });
-    stream.addEventListener("red", () => { $("red-bell").textContent = "红色警情 Red: 有人可能处于危险 somebody may be in danger"; });
-  }
+  let pending = null;
+  // Many events at once are one look at the list.
+  const soon = () => { pending ??= setTimeout(() => { pending = null; list().catch((e) => say(e.message)); }, 300); };
 
   $("work-next").addEventListener("click", next);
   $("work-view").addEventListener("change", () => list().catch((e) => say(e.message)));
@@ -237,16 +225,17 @@ export function workDesk({ api, $, fill, clock }) {
     begin(session) {
       if (me) return;
       me = session.user;
-      listen();
       looking = setInterval(() => list().catch((e) => say(e.message)), LOOK_MS);
       list().catch((e) => say(e.message));
     },
     end() {
       me = null;
-      stream?.close();
-      stream = null;
       clearInterval(looking);
       close();
+    },
+    on(kind) {
+      if (["work", "red", "work_late", "reset"].includes(kind)) soon();
+      if (kind === "red") $("red-bell").textContent = "红色警情 Red: 有人可能处于危险 somebody may be in danger";
     },
   };
 }
