@@ -7,7 +7,9 @@ use crate::{
     call::Direction,
     call_event::CallEvent,
     callback::{CallbackKind, CallbackResult},
+    case_event::CaseStage,
     error::Result,
+    handoff::HandoffKind,
     id::Id,
     pool::Store,
     sql::sql,
@@ -77,6 +79,17 @@ pub struct MeasuredSurvey {
 
 crate::lite::row!(MeasuredSurvey { contacted, solved, satisfied });
 
+/// Items handed to the case core.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
+pub struct MeasuredHandoffs {
+    /// Received by it.
+    pub handed: i64,
+    /// … and sent back to us at least once.
+    pub returned: i64,
+}
+
+crate::lite::row!(MeasuredHandoffs { handed, returned });
+
 impl Store {
     /// Up to [`MEASURED_CALLS_MAX`] calls that arrived in `[from, to)` behind the last one of the page before, in
     /// order, with all their events in order.
@@ -132,6 +145,21 @@ impl Store {
         .bind(from)
         .bind(to);
         self.reader().await?.all(query).await
+    }
+
+    /// Items whose case the case core took in `[from, to)`, whatever became of them since.
+    ///
+    /// # Errors
+    /// As any read.
+    pub async fn measured_handoffs(&self, from: i64, to: i64) -> Result<MeasuredHandoffs> {
+        let query = sql("SELECT COUNT(*) AS handed, CAST(COALESCE(SUM(CASE WHEN EXISTS \
+             (SELECT 1 FROM handoff_update u WHERE u.item = h.item AND u.stage = $3) THEN 1 ELSE 0 END), 0) AS BIGINT) \
+             AS returned FROM handoff h WHERE h.kind = $4 AND h.delivered_at >= $1 AND h.delivered_at < $2")
+        .bind(from)
+        .bind(to)
+        .bind(CaseStage::Returned)
+        .bind(HandoffKind::Create);
+        self.reader().await?.one(query).await
     }
 
     /// Verdicts given in `[from, to)`.

@@ -1,9 +1,9 @@
 //! What figures are worked out from is read by time, page by page, in order.
 
-use hotline_db::{CallbackKind, NewCallback};
+use hotline_db::{CallbackKind, CaseEvent, CaseStage, MeasuredHandoffs, NewCallback};
 use serde_json::json;
 
-use crate::stage::{Stage, T0, call, hung_up, new_call, story};
+use crate::stage::{Stage, T0, call, hung_up, item, new_call, story};
 
 story!(calls_are_read_with_their_events_by_time_and_page, |s: Stage| async move {
     let store = &s.store;
@@ -25,4 +25,30 @@ story!(calls_are_read_with_their_events_by_time_and_page, |s: Stage| async move 
     assert_eq!(tasks.iter().map(|t| (t.kind, t.tried_at)).collect::<Vec<_>>(), [(CallbackKind::Missed, None)]);
     assert!(store.measured_wraps(T0, T0 + 100_000).await.unwrap().is_empty());
     assert!(store.measured_surveys(T0, T0 + 100_000).await.unwrap().is_empty());
+});
+
+story!(what_the_case_core_took_and_sent_back_is_counted_once_an_item, |s: Stage| async move {
+    let store = &s.store;
+    for citizen in 1..=3 {
+        item(store, citizen).await;
+    }
+    let mut sent = Vec::new();
+    for row in store.handoff_claim("ledger", T0 + 500, 1_000, 100).await.unwrap() {
+        store.handoff_delivered(row.id, &format!("C-{}", row.item), T0 + 500).await.unwrap();
+        sent.push(row.item);
+    }
+    for n in 0..2 {
+        let event = CaseEvent {
+            event_id: format!("returned-{n}"),
+            case_no: format!("C-{}", sent[0]),
+            item: Some(sent[0]),
+            stage: CaseStage::Returned,
+            at: T0 + 600 + n,
+            note: Some("责任不符".into()),
+        };
+        assert!(store.case_event_apply(event, None).await.unwrap());
+    }
+    let counted = MeasuredHandoffs { handed: 3, returned: 1 };
+    assert_eq!(store.measured_handoffs(T0, T0 + 501).await.unwrap(), counted);
+    assert_eq!(store.measured_handoffs(T0, T0 + 500).await.unwrap(), MeasuredHandoffs { handed: 0, returned: 0 });
 });

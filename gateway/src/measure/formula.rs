@@ -4,7 +4,7 @@
 
 use std::collections::BTreeSet;
 
-use hotline_db::{CallbackKind, CallbackResult, Id, MeasuredSurvey, MeasuredTask, Solved};
+use hotline_db::{CallbackKind, CallbackResult, Id, MeasuredHandoffs, MeasuredSurvey, MeasuredTask, Solved};
 use serde::Serialize;
 
 use super::facts::CallFacts;
@@ -154,11 +154,13 @@ pub struct CareFigures {
     pub satisfied: Figure,
     /// 无法联系:另列。
     pub unreachable: i64,
+    /// 派遣准确率:1 − 退回 ÷ 移交;退回不分原因。
+    pub dispatched_right: Figure,
 }
 
 /// Works out [`CareFigures`].
 #[must_use]
-pub fn care(tasks: &[MeasuredTask], surveys: &[MeasuredSurvey]) -> CareFigures {
+pub fn care(tasks: &[MeasuredTask], surveys: &[MeasuredSurvey], handoffs: MeasuredHandoffs) -> CareFigures {
     let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
     let missed: Vec<&MeasuredTask> = tasks
         .iter()
@@ -191,6 +193,7 @@ pub fn care(tasks: &[MeasuredTask], surveys: &[MeasuredSurvey]) -> CareFigures {
         solved: figure(solved.0, 2 * solved.1),
         satisfied: figure(satisfied.0, satisfied.1),
         unreachable: count(due.iter().filter(|t| t.result == Some(CallbackResult::Unreachable)).count()),
+        dispatched_right: figure(handoffs.handed - handoffs.returned, handoffs.handed),
     }
 }
 
@@ -290,12 +293,13 @@ mod tests {
             survey(Some(false), Some(Solved::Partly), Some(3)),
             survey(None, None, None),
         ];
-        let f = care(&tasks, &surveys);
+        let f = care(&tasks, &surveys, MeasuredHandoffs { handed: 1_000, returned: 1 });
         let parts = |f: Figure| (f.numerator, f.denominator);
         assert_eq!((parts(f.called_back), parts(f.called_back_in_time)), ((2, 3), (1, 3)));
         assert_eq!((parts(f.followed_up), f.unreachable), ((1, 2), 1));
         assert_eq!(parts(f.contacted), (1, 2));
         assert_eq!((parts(f.solved), f.solved.value), ((3, 4), Some(0.75)));
         assert_eq!(parts(f.satisfied), (1, 2));
+        assert_eq!((parts(f.dispatched_right), f.dispatched_right.value), ((999, 1_000), Some(0.999)));
     }
 }
