@@ -25,7 +25,8 @@ async fn an_operator_serves_a_call_and_a_leader_the_floor_by_keyboard_alone() {
     let (node, chromium, peers) = (program("node").unwrap(), program("chromium").unwrap(), peers_dir().unwrap());
     let desk = Desk::open(GatewayConfig::default()).await;
     let _phone = desk.phone().await;
-    let (_colleague, _api) = desk.second_operator().await;
+    let (_colleague, api) = desk.second_operator().await;
+    api.set_state("break").await.unwrap();
     let citizen = Citizen::start(CitizenConfig::new(desk.gateway.sip(), NUMBER)).await.unwrap();
     let call = citizen.call_answered("12319", 20_000).await.unwrap();
     let id = call_of(&desk, 1).await;
