@@ -5,11 +5,14 @@
 //! ends with an error only when it could not measure.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command that prints its findings")]
 
+mod bank;
 mod bridge;
+mod browser;
 mod callgen;
 mod candidates;
 mod core;
 mod disk;
+mod events;
 mod fill;
 mod intake;
 mod limit;
@@ -20,13 +23,16 @@ mod process;
 mod profile;
 mod ratios;
 mod report;
+mod ring;
 mod rivals;
 mod setup;
 mod sms;
+mod srtp;
 mod stall;
 mod table;
 mod times;
 mod unacked;
+mod webleg;
 mod worklist;
 
 use std::process::{Command, ExitCode};
@@ -75,6 +81,9 @@ async fn run(options: &Options) -> hotline_tests::Result<()> {
         Name::Intake => intake::run(options).await,
         Name::Candidates => candidates::run(options).await,
         Name::Worklist => worklist::run(options).await,
+        Name::Ring => ring::run(options).await,
+        Name::Events => events::run(options).await,
+        Name::Browser => browser::run(options).await,
     }
 }
 

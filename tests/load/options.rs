@@ -3,7 +3,8 @@
 /// Printed by `--help` and after a mistake.
 pub(crate) const HELP: &str = "\
 load [table [--quick]] [serve] [core] [setup] [overload] [unacked] [memory] [bridge] [intake] [sms]
-     [worklist] [candidates] [all]
+     [worklist] [candidates] [ring] [events] [browser]
+     [all]
      [--rounds N] [--rate N] [--seconds N] [--waiting N] [--calls N] [--hold N] [--unacked N]
      [--items N] [--open N]
   table    the table of ratios: recorded bridges and prompts beside `iobench bridge` and rtpengine, memory,
@@ -22,6 +23,10 @@ load [table [--quick]] [serve] [core] [setup] [overload] [unacked] [memory] [bri
            databases
   worklist the work queue's pages and steps with --open pieces of work among --items items, both databases
   candidates  what may be the same incident, asked among --items items, both databases
+  ring     from an operator of 200 who hangs up to the next INVITE at their phone, --rate a second for --seconds s,
+           with --waiting in the queue; --quick: 20 operators
+  events   from a change of an operator's state to 200 sockets, --rate a second for --seconds s
+  browser  CPU of --calls talks of --hold s at SIP phones and at browsers, and a browser leg's set-up
            intake, sms, worklist and candidates with --quick: a few seconds of each load, 200,000 items
   all      core, setup, overload, unacked, memory and bridge
   Without a name the table. Every round measures both sides in turn; --rounds defaults to 2.";
@@ -54,6 +59,9 @@ pub(crate) enum Name {
     Sms,
     Worklist,
     Candidates,
+    Ring,
+    Events,
+    Browser,
 }
 
 impl Name {
@@ -74,12 +82,16 @@ impl Name {
             Self::Sms => "sms",
             Self::Worklist => "worklist",
             Self::Candidates => "candidates",
+            Self::Ring => "ring",
+            Self::Events => "events",
+            Self::Browser => "browser",
         }
     }
 
     fn parse(word: &str) -> Option<Self> {
         [Self::Table, Self::Serve, Self::Intake, Self::Sms, Self::Worklist, Self::Candidates]
             .into_iter()
+            .chain([Self::Ring, Self::Events, Self::Browser])
             .chain(Self::ALL)
             .find(|name| name.as_str() == word)
     }

@@ -16,11 +16,13 @@ use crate::process::Cpu;
 use crate::report::progress;
 
 /// Where the profile's gateway listens.
-const SIP: &str = "127.0.0.1:5060";
+pub(crate) const SIP: &str = "127.0.0.1:5060";
 /// Where all operators' phones are: `callgen --uas 5090`.
 pub(crate) const PHONES: &str = "127.0.0.1:5090";
 /// SIP user of the first operator's phone.
 const FIRST_PHONE: u32 = 20_000;
+/// The phones register once.
+const FOR_A_DAY: &str = "86400";
 /// Longest wait for one answer to a REGISTER.
 const REGISTER_WAIT: Duration = Duration::from_secs(5);
 /// Operators who sign in at once.
@@ -42,12 +44,17 @@ pub(crate) struct Bench {
 impl Bench {
     /// Starts it with an operator for each of `calls` calls, phones registered, all ready.
     pub(crate) async fn open(calls: u32) -> Result<Self> {
-        let mut gateway = Gateway::prepare(config()?)?;
+        Self::open_with(calls, |config| config).await
+    }
+
+    /// The same with other settings.
+    pub(crate) async fn open_with(calls: u32, settle: impl FnOnce(GatewayConfig) -> GatewayConfig) -> Result<Self> {
+        let mut gateway = Gateway::prepare(settle(config()?))?;
         let operators: Vec<NewUser> = (0..calls).map(|n| NewUser::operator(&(FIRST_PHONE + n).to_string())).collect();
         let started = Instant::now();
         add(&gateway, &operators)?;
         gateway.boot().await?;
-        register(&operators)?;
+        register(&operators, PHONES, 1, FOR_A_DAY)?;
         let signed_in = sign_in(&gateway, &operators).await?;
         progress(&format!("{calls} operators added, registered and ready in {} s", started.elapsed().as_secs()));
         Ok(Self { gateway, operators, signed_in })
@@ -68,6 +75,16 @@ impl Bench {
     pub(crate) async fn start(&mut self) -> Result<()> {
         self.gateway.boot().await?;
         self.ready().await
+    }
+
+    /// Its operators' consoles.
+    pub(crate) fn signed_in(&self) -> &[Api] {
+        &self.signed_in
+    }
+
+    /// Takes the phones at the one address back: others register in their place.
+    pub(crate) fn unregister(&self) -> Result<()> {
+        register(&self.operators, "127.0.0.1:0", 3, "0")
     }
 
     /// Its process id.
@@ -164,7 +181,7 @@ fn config() -> Result<GatewayConfig> {
     Ok(config.with("voice.flows_dir", folder.join("flows").display().to_string()))
 }
 
-fn address(text: &str) -> Result<SocketAddr> {
+pub(crate) fn address(text: &str) -> Result<SocketAddr> {
     text.parse().map_err(|_| Error::Sip(format!("{text} is no address")))
 }
 
@@ -215,18 +232,20 @@ async fn sign_in(gateway: &Gateway, operators: &[NewUser]) -> Result<Vec<Api>> {
     Ok(signed_in)
 }
 
-/// Registers every operator's phone from the one address `callgen` answers at afterwards.
-fn register(operators: &[NewUser]) -> Result<()> {
-    let socket = UdpSocket::bind(PHONES).map_err(Error::io(format!("bind {PHONES}")))?;
+/// Registers every operator's phone at the one address `callgen` answers at afterwards, for so many seconds; each
+/// takes two numbers from `sequence` on.
+fn register(operators: &[NewUser], from: &str, sequence: u32, expires: &str) -> Result<()> {
+    let socket = UdpSocket::bind(from).map_err(Error::io(format!("bind {from}")))?;
     socket.connect(SIP).map_err(Error::io("connect"))?;
     socket.set_read_timeout(Some(REGISTER_WAIT)).map_err(Error::io("set_read_timeout"))?;
     for user in operators {
         let Some((name, password)) = &user.sip else { continue };
         let who = Credentials::new(name, password);
-        let challenged = exchange(&socket, &request(name, 1))?;
+        let challenged = exchange(&socket, &request(name, sequence, expires))?;
         let challenge = Challenge::choose(challenged.headers_named("WWW-Authenticate"), None)?;
         let uri = format!("sip:{SIP}");
-        let proven = request(name, 2).with("Authorization", challenge.answer(&who, "REGISTER", &uri, 1));
+        let proven =
+            request(name, sequence + 1, expires).with("Authorization", challenge.answer(&who, "REGISTER", &uri, 1));
         let answer = exchange(&socket, &proven)?;
         if answer.code() != Some(200) {
             return Err(Error::Refused {
@@ -239,7 +258,7 @@ fn register(operators: &[NewUser]) -> Result<()> {
     Ok(())
 }
 
-fn request(name: &str, sequence: u32) -> Message {
+fn request(name: &str, sequence: u32, expires: &str) -> Message {
     let own = format!("<sip:{name}@{SIP}>");
     Message::request("REGISTER", &format!("sip:{SIP}"))
         .with("Via", format!("SIP/2.0/UDP {PHONES};branch=z9hG4bKr{name}x{sequence};rport"))
@@ -249,7 +268,7 @@ fn request(name: &str, sequence: u32) -> Message {
         .with("Call-ID", format!("r{name}"))
         .with("CSeq", format!("{sequence} REGISTER"))
         .with("Contact", format!("<sip:{name}@{PHONES}>"))
-        .with("Expires", "86400")
+        .with("Expires", expires)
 }
 
 fn exchange(socket: &UdpSocket, request: &Message) -> Result<Message> {
