@@ -161,8 +161,7 @@ impl Endpoint {
     }
 
     /// Replaces the phones' accounts; a phone that is gone loses its bindings, and so does a browser whose password
-    /// is. Several of one name are one
-    /// account with several passwords, `limits::PASSWORDS_PER_USER_MAX` at most
+    /// is. Several of one name are one account with several passwords, at most `limits::PASSWORDS_PER_USER_MAX`.
     pub fn set_users(&mut self, now: Instant, users: Vec<User>) {
         self.users.clear();
         for user in users {
