@@ -1,7 +1,7 @@
 //! One connection of either engine, and the four verbs every statement goes through.
 
 use sqlx::{
-    FromRow, PgConnection, Postgres, Sqlite, SqliteConnection, Transaction,
+    FromRow, Postgres, Sqlite, SqliteConnection,
     pool::PoolConnection,
     postgres::{PgArguments, PgRow},
     sqlite::{SqliteArguments, SqliteRow},
@@ -10,6 +10,7 @@ use sqlx::{
 use crate::{
     error::{DbError, Result},
     lite::{Lite, LiteRow},
+    pg::{PgLink, within},
     sql::{Arg, Sql, sql},
 };
 
@@ -20,9 +21,9 @@ pub(crate) enum Conn {
     /// A reader of SQLite.
     SqliteReader(PoolConnection<Sqlite>),
     /// PostgreSQL outside a transaction, for reading.
-    PgReader(PoolConnection<Postgres>),
-    /// PostgreSQL inside a transaction, ended by [`Conn::end`]; dropped, it rolls back some time later.
-    PgTx(Transaction<'static, Postgres>),
+    PgReader(PgLink),
+    /// PostgreSQL inside a transaction, ended by [`Conn::end`]; dropped, it is closed.
+    PgTx(PgLink),
 }
 
 #[cfg(test)]
@@ -34,7 +35,7 @@ tokio::task_local! {
 enum Link<'a> {
     Lite(&'a mut Lite),
     Sqlite(&'a mut SqliteConnection),
-    Pg(&'a mut PgConnection),
+    Pg(&'a mut PgLink),
 }
 
 /// A row type both engines can fill.
@@ -84,8 +85,7 @@ impl Conn {
         match self {
             Self::SqliteWriter(c) => Link::Lite(c),
             Self::SqliteReader(c) => Link::Sqlite(c),
-            Self::PgReader(c) => Link::Pg(c),
-            Self::PgTx(c) => Link::Pg(c),
+            Self::PgReader(c) | Self::PgTx(c) => Link::Pg(c),
         }
     }
 
@@ -103,7 +103,9 @@ impl Conn {
             }
             Link::Pg(c) => {
                 let args = pg_args(query.args)?;
-                sqlx::query_as_with::<Postgres, T, _>(query.postgres, args).persistent(!query.anew).fetch_all(c).await?
+                let query = sqlx::query_as_with::<Postgres, T, _>(query.postgres, args).persistent(!query.anew);
+                let rows = within(query.fetch_all(c.enter()?)).await;
+                c.leave(rows)?
             }
         })
     }
@@ -118,7 +120,9 @@ impl Conn {
             }
             Link::Pg(c) => {
                 let args = pg_args(query.args)?;
-                sqlx::query_as_with::<Postgres, T, _>(query.postgres, args).fetch_optional(c).await?
+                let query = sqlx::query_as_with::<Postgres, T, _>(query.postgres, args);
+                let row = within(query.fetch_optional(c.enter()?)).await;
+                c.leave(row)?
             }
         })
     }
@@ -138,7 +142,8 @@ impl Conn {
             }
             Link::Pg(c) => {
                 let args = pg_args(query.args)?;
-                sqlx::query_with::<Postgres, _>(query.postgres, args).execute(c).await?.rows_affected()
+                let done = within(sqlx::query_with::<Postgres, _>(query.postgres, args).execute(c.enter()?)).await;
+                c.leave(done)?.rows_affected()
             }
         })
     }
@@ -158,10 +163,10 @@ impl Conn {
     pub(crate) async fn end<T>(self, done: Result<T>) -> Result<T> {
         if let Self::PgTx(tx) = self {
             match &done {
-                Ok(_) => tx.commit().await.map_err(|error| DbError::Commit(error.to_string()))?,
+                Ok(_) => tx.end(true).await.map_err(|error| DbError::Commit(error.to_string()))?,
                 // Nobody is there to be asked.
                 Err(error) if error.is_away() => {}
-                Err(_) => tx.rollback().await.unwrap_or_else(|error| tracing::debug!(%error, "a roll back failed")),
+                Err(_) => tx.end(false).await.unwrap_or_else(|error| tracing::debug!(%error, "a roll back failed")),
             }
         }
         done

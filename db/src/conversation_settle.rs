@@ -20,6 +20,7 @@ use crate::{
     outgoing::{self, NewOutgoing},
     party::{self, Party},
     pool::Store,
+    recusal,
     sql::sql,
     work::{self, NewWork, WorkDesk, WorkKind, WorkTimes},
 };
@@ -225,6 +226,9 @@ pub(crate) async fn carry_out(
             *item = item::load(c, item.id).await?;
             raised = item.urgency < before.urgency;
             grown = item.detail != before.detail;
+            if grown || item.title != before.title {
+                recusal::look_again(c, item.id, &said(item, &on.messages)).await?;
+            }
             if let Some(make) = step.note.filter(|_| on.is_handed && grown) {
                 let payload = guarded(|| make(item))?;
                 handoff::note(c, item, payload, raised, now).await?;
@@ -269,6 +273,12 @@ pub(crate) async fn carry_out(
     .bind(now);
     let conversation = c.one(query).await?;
     Ok(Settled { conversation, item: on.item.clone(), handed_off, raised, grown })
+}
+
+/// What the citizen said, also what a full item has no room for.
+fn said(item: &Item, messages: &[Message]) -> String {
+    let words = messages.iter().map(|message| message.text.as_str());
+    [item.title.as_str(), item.detail.as_str()].into_iter().chain(words).collect::<Vec<_>>().join("\n")
 }
 
 /// The call a link was asked for in is part of what was reported by it. It said nothing of the matter itself,

@@ -13,6 +13,7 @@ use crate::{
     error::{DbError, Result},
     fence::Slip,
     limits::WRITE_QUEUE_LEN_MAX,
+    pg::PgLink,
     writer::Fut,
 };
 
@@ -127,7 +128,7 @@ fn refuse<J, T>(group: impl IntoIterator<Item = Waiting<J, T>>) {
 
 /// Does the jobs that still may be done; the others are told and leave the group.
 async fn commit<J: Clone, T>(pool: &PgPool, work: Work<J, T>, group: &mut Vec<Waiting<J, T>>) -> Result<Vec<T>> {
-    let mut conn = Conn::PgTx(pool.begin().await?);
+    let mut conn = Conn::PgTx(PgLink::begin(pool).await?);
     // Looked at only now: the connection may have been long in coming.
     refuse(group.extract_if(.., |waiting| !waiting.is_valid()));
     if group.is_empty() {

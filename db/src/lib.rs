@@ -57,6 +57,7 @@ pub mod number;
 mod outgoing;
 mod outgoing_report;
 mod party;
+mod pg;
 mod phone_key;
 mod pool;
 mod queue;

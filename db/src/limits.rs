@@ -14,6 +14,11 @@ pub const POSTGRES_GATHERERS: u32 = 4;
 pub const CONNECTION_TRUSTED: Duration = Duration::from_secs(1);
 /// Longest wait for a connection or a place in the writer's queue; then [`DbError::Busy`].
 pub const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest wait for PostgreSQL's answer to a statement, longer than the server's own patience (`pg::SESSION`); then its connection is closed, and the error is one of a
+/// database that is away.
+pub const STATEMENT_WAIT: Duration = Duration::from_secs(40);
+/// Longest wait for a connection that is given back to say that it is well; then it is closed.
+pub const RELEASE_WAIT: Duration = Duration::from_secs(3);
 /// Longest wait for SQLite's file lock held by another process; then [`DbError::Busy`].
 pub const SQLITE_BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Prepared statements SQLite's writer keeps; a further one replaces the least used.

@@ -3,7 +3,7 @@
 use std::{path::Path, str::FromStr, sync::Arc};
 
 use sqlx::{
-    Connection, PgPool, SqlitePool,
+    Connection, PgConnection, PgPool, SqlitePool,
     migrate::MigrateError,
     postgres::{PgConnectOptions, PgPoolOptions},
     sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous},
@@ -19,6 +19,7 @@ use crate::{
     limits,
     lite::Lite,
     message::{self, MessageTaken, NewMessage},
+    pg::{self, PgLink},
     settle_group,
     sql::sql,
     writer::{Fut, Writer},
@@ -156,7 +157,7 @@ impl Store {
     pub(crate) async fn reader(&self) -> Result<Conn> {
         Ok(match &*self.engine {
             Engine::Sqlite { readers, .. } => Conn::SqliteReader(readers.acquire().await?),
-            Engine::Postgres(server) => Conn::PgReader(server.pool.acquire().await?),
+            Engine::Postgres(server) => Conn::PgReader(PgLink::reader(&server.pool).await?),
         })
     }
 
@@ -165,7 +166,7 @@ impl Store {
     pub(crate) async fn transaction(&self) -> Conn {
         match &*self.engine {
             Engine::Sqlite { .. } => panic!("the writer has its own"),
-            Engine::Postgres(server) => Conn::PgTx(server.pool.begin().await.unwrap()),
+            Engine::Postgres(server) => Conn::PgTx(PgLink::begin(&server.pool).await.unwrap()),
         }
     }
 
@@ -178,7 +179,7 @@ impl Store {
         match &*self.engine {
             Engine::Sqlite { writer, .. } => writer.write(work).await,
             Engine::Postgres(server) => {
-                let mut conn = Conn::PgTx(server.pool.begin().await?);
+                let mut conn = Conn::PgTx(PgLink::begin(&server.pool).await?);
                 let done = work(&mut conn).await;
                 conn.end(done).await
             }
@@ -232,7 +233,10 @@ async fn open_postgres(url: &str) -> Result<Engine> {
              that user, password and database of the URL exist"
             ))
         })?;
-    sqlx::migrate!("./migrations/postgres").run(&pool).await.map_err(|error| migrate_remedy(&error))?;
+    // On a connection that has all the time it takes: the others' statements have a limit.
+    let mut unhurried = PgConnection::connect_with(&options).await?;
+    sqlx::migrate!("./migrations/postgres").run(&mut unhurried).await.map_err(|error| migrate_remedy(&error))?;
+    unhurried.close().await?;
     let gathering = postgres_pool(limits::POSTGRES_GATHERERS).connect_lazy_with(options);
     let messages = Gather::start(gathering.clone(), limits::MESSAGE_GROUP_LEN_MAX, message::take_group);
     let settling = Gather::start(gathering.clone(), limits::SETTLE_GROUP_LEN_MAX, settle_group::settle_group);
@@ -255,11 +259,7 @@ fn postgres_pool(connections_max: u32) -> PgPoolOptions {
                 Ok(true)
             })
         })
-        .after_connect(|conn, _| {
-            // Machine code pays for reports over millions of rows; these statements read some hundreds.
-            let off = "SELECT set_config(name, 'off', false) FROM pg_settings WHERE name = 'jit'";
-            Box::pin(async move { sqlx::query(off).execute(conn).await.map(|_| ()) })
-        })
+        .after_connect(|conn, _| Box::pin(async move { sqlx::query(pg::SESSION).execute(conn).await.map(|_| ()) }))
 }
 
 fn sqlite_remedy(path: &Path, error: &dyn std::error::Error) -> String {

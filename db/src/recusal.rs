@@ -108,6 +108,31 @@ pub(crate) async fn apply_to_all(c: &mut Conn, works: &mut [About]) -> Result<()
     Ok(())
 }
 
+/// Whom a text is about.
+async fn about(c: &mut Conn, text: &str) -> Result<Option<Id>> {
+    Ok(if is_about_us(text) { named(text, &people(c).await?) } else { None })
+}
+
+/// All about an item is the leader's; who is named in it, and whoever was at it, loses it.
+async fn hide(c: &mut Conn, item: Id, who: Id) -> Result<()> {
+    let query = sql("UPDATE work SET excluded = $3, \
+         desk = CASE WHEN done_at IS NULL THEN $2 ELSE desk END, \
+         assignee = CASE WHEN done_at IS NULL THEN NULL ELSE assignee END, holder = NULL, lease_until = NULL \
+         WHERE item = $1 AND excluded IS NULL")
+    .bind(item)
+    .bind(WorkDesk::Leader)
+    .bind(who);
+    c.run(query).await.map(|_| ())
+}
+
+/// Looks again at an item that says more now.
+pub(crate) async fn look_again(c: &mut Conn, item: Id, text: &str) -> Result<()> {
+    match about(c, text).await? {
+        Some(who) => hide(c, item, who).await,
+        None => Ok(()),
+    }
+}
+
 /// Sends new work where it belongs; what is open about the same item goes there too.
 pub(crate) async fn apply(c: &mut Conn, new: &mut NewWork) -> Result<()> {
     if new.excluded.is_some() {
@@ -120,16 +145,9 @@ pub(crate) async fn apply(c: &mut Conn, new: &mut NewWork) -> Result<()> {
     }
     if new.excluded.is_none() {
         let text = text_of(c, new).await?;
-        if is_about_us(&text) {
-            new.excluded = named(&text, &people(c).await?);
-        }
+        new.excluded = about(c, &text).await?;
         if let (Some(who), Some(item)) = (new.excluded, new.item) {
-            let query = sql("UPDATE work SET desk = $2, excluded = $3, assignee = NULL, lease_until = NULL \
-                             WHERE item = $1 AND done_at IS NULL AND excluded IS NULL")
-            .bind(item)
-            .bind(WorkDesk::Leader)
-            .bind(who);
-            c.run(query).await?;
+            hide(c, item, who).await?;
         }
     }
     if new.excluded.is_some() {

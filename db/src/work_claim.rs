@@ -188,7 +188,8 @@ pub(crate) async fn done(
     now: i64,
 ) -> Result<Work> {
     let query = sql("UPDATE work SET result = $3, note = COALESCE($4, note), done_by = $2, done_at = $5, \
-         holder = NULL, lease_until = NULL WHERE id = $1 AND holder = $2 AND done_at IS NULL")
+         holder = NULL, lease_until = NULL WHERE id = $1 AND holder = $2 AND done_at IS NULL \
+         AND (excluded IS NULL OR excluded <> $2)")
     .bind(id)
     .bind(by.id)
     .bind(result)

@@ -169,6 +169,11 @@ async fn a_step_waits_neither_for_a_conversation_nor_for_an_item_that_somebody_e
         let holder = other(&s, format!("UPDATE item SET detail = detail WHERE id = '{}'", item.id)).await;
         assert!(settled(&s, held).await.is_none());
         let_go(holder).await;
+        // Who merges items holds the item's name first, and its row later.
+        let named = format!("SELECT pg_advisory_xact_lock(hashtextextended('item:{}', 12345))", item.id);
+        let holder = other(&s, named).await;
+        assert!(settled(&s, held).await.is_none());
+        let_go(holder).await;
         let (amended, fresh) = settled(&s, held).await.unwrap().item.unwrap();
         assert!(!fresh && amended.detail == format!("{}\n还有", item.detail));
     })

@@ -559,3 +559,51 @@ story!(work_that_names_one_of_us_is_the_leader_s_and_hidden_from_who_is_named, |
     assert!(store.contact_recused(named.id, true, contact.id, None).await.unwrap());
     assert!(!store.attachment_recused(named.id, true, "00").await.unwrap());
 });
+
+story!(who_is_named_while_they_are_at_it_can_t_end_it_any_more, |s: Stage| async move {
+    let store = &s.store;
+    let account = hotline_db::NewUser {
+        login: "1023".into(),
+        name: "李晓梅".into(),
+        roles: vec!["operator".into()],
+        ..hotline_db::NewUser::default()
+    };
+    let named = store.user_add(account).await.unwrap();
+    let named = WorkPerson { id: named.id, leader: false };
+    let taken = store.message_take(crate::messages::new_message(1, "k1", "人民路路灯不亮", T0)).await.unwrap();
+    let hotline_db::MessageTaken::New { conversation, .. } = taken else { panic!("{taken:?}") };
+    let settle = || {
+        let settler: hotline_db::Settler = std::sync::Arc::new(|s| {
+            let detail = s.messages.iter().map(|m| m.text.as_str()).collect::<Vec<_>>().join("\n");
+            hotline_db::Settlement {
+                create: s.item.is_none().then(|| crate::stage::new_item(Some(s.conversation.first_contact))),
+                amend: s.item.is_some().then(|| hotline_db::Amendment {
+                    title: "路灯".into(),
+                    detail,
+                    urgency: 4,
+                    class_code: None,
+                    location_text: None,
+                    lon: None,
+                    lat: None,
+                }),
+                work: Some(TIMES),
+                next_at: Some(T0 + 20_000),
+                ..crate::messages::nothing()
+            }
+        });
+        store.conversation_settle(conversation.unwrap(), T0 + 60_000, crate::stage::CHINA, settler)
+    };
+    let (item, _) = settle().await.unwrap().unwrap().item.unwrap();
+    let check = store.work_of_item(item.id).await.unwrap().remove(0);
+    store.work_take(check.id, named, T0, LEASE).await.unwrap();
+
+    let more = crate::messages::new_message(1, "k2", "另外投诉工号1023态度差", T0 + 10_000);
+    store.message_take(more).await.unwrap();
+    settle().await.unwrap().unwrap();
+    let check = store.work_get(check.id).await.unwrap().unwrap();
+    assert_eq!((check.excluded, check.desk, check.holder), (Some(named.id), WorkDesk::Leader, None));
+    assert_eq!(store.items_recused(named.id, true, item.id, item.id).await.unwrap(), [item.id]);
+    let ending = store.work_void(check.id, named, void(), None, T0).await;
+    assert!(matches!(ending, Err(DbError::NotFound)), "{ending:?}");
+    assert!(store.work_get(check.id).await.unwrap().unwrap().done_at.is_none());
+});

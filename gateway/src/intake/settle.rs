@@ -79,7 +79,7 @@ pub async fn run(sv: Arc<Services>) {
     let site = Site::of(&sv);
     loop {
         let more = match sweep(&sv, &site).await {
-            Ok(taken) => taken >= usize::try_from(BATCH).unwrap_or(usize::MAX),
+            Ok(Swept { due, carried_out }) => carried_out > 0 && due >= usize::try_from(BATCH).unwrap_or(usize::MAX),
             Err(e) => {
                 warn!(error = %e, "conversations not looked at");
                 false
@@ -107,25 +107,37 @@ async fn next_look(sv: &Services) -> Duration {
     SWEEP.min(Duration::from_millis(left.unsigned_abs()).max(PAUSE))
 }
 
-async fn sweep(sv: &Arc<Services>, site: &Site) -> Result<usize, DbError> {
+/// What one look led to. Where nothing could be carried out, looking again at once would only spin.
+struct Swept {
+    due: usize,
+    carried_out: usize,
+}
+
+async fn sweep(sv: &Arc<Services>, site: &Site) -> Result<Swept, DbError> {
     let ids = sv.store.conversations_due(now_ms(), BATCH).await?;
-    let taken = ids.len();
+    let mut swept = Swept { due: ids.len(), carried_out: 0 };
     let mut steps = JoinSet::new();
     for id in ids {
         if steps.len() >= AT_ONCE {
-            steps.join_next().await;
+            swept.carried_out += usize::from(matches!(steps.join_next().await, Some(Ok(true))));
         }
         let (sv, site) = (Arc::clone(sv), site.clone());
         steps.spawn(async move { step(&sv, site, id).await });
     }
-    while steps.join_next().await.is_some() {}
-    Ok(taken)
+    while let Some(done) = steps.join_next().await {
+        swept.carried_out += usize::from(matches!(done, Ok(true)));
+    }
+    Ok(swept)
 }
 
-async fn step(sv: &Services, site: Site, id: Id) {
+/// Whether the step was carried out.
+async fn step(sv: &Services, site: Site, id: Id) -> bool {
     match settle(sv, site, id).await {
-        Ok(Some(settled)) => tell(sv, &settled).await,
-        Ok(None) => {}
+        Ok(Some(settled)) => {
+            tell(sv, &settled).await;
+            true
+        }
+        Ok(None) => false,
         Err(e) => {
             // A database that was busy for a moment must not keep danger waiting.
             let again_ms = if e.is_transient() { AGAIN_SOON_MS } else { AGAIN_MS };
@@ -133,6 +145,7 @@ async fn step(sv: &Services, site: Site, id: Id) {
             if let Err(e) = sv.store.conversation_postpone(id, now_ms() + again_ms).await {
                 warn!(conversation = %id, error = %e, "not put off");
             }
+            false
         }
     }
 }

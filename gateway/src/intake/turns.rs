@@ -5,7 +5,7 @@
 
 use std::sync::{Mutex, PoisonError};
 
-use tokio::sync::oneshot;
+use tokio::sync::oneshot::{self, error::TryRecvError};
 
 /// The one before has passed; or it gave up, and then the one before that is to be waited for.
 struct Passed(Option<oneshot::Receiver<Passed>>);
@@ -30,6 +30,14 @@ impl Step {
     }
 
     fn pass(&mut self) {
+        // Who never waited leaves no list of those long gone: it would grow by every message.
+        while let Some(before) = &mut self.before {
+            match before.try_recv() {
+                Ok(passed) => self.before = passed.0,
+                Err(TryRecvError::Empty) => break,
+                Err(TryRecvError::Closed) => self.before = None,
+            }
+        }
         if let Some(after) = self.after.take() {
             // Nobody behind: nobody to tell.
             let _ = after.send(Passed(self.before.take()));
@@ -103,6 +111,22 @@ mod tests {
         drop(first);
         assert!(third.may_queue().now_or_never().is_some());
         assert!(third.may_settle().now_or_never().is_some());
+    }
+
+    #[test]
+    fn those_who_passed_without_waiting_leave_nothing_behind() {
+        // Dropping a list of them would go as deep as it is long.
+        let turns = std::thread::Builder::new().stack_size(64 * 1024).spawn(|| {
+            let turns = Turns::default();
+            for _ in 0..200_000 {
+                let mut turn = turns.take();
+                assert!(turn.may_queue().now_or_never().is_some());
+                turn.queued();
+            }
+            let mut last = turns.take();
+            assert!(last.may_settle().now_or_never().is_some());
+        });
+        turns.unwrap().join().unwrap();
     }
 
     #[test]

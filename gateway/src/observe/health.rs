@@ -3,6 +3,10 @@
 use serde::Serialize;
 
 use crate::app::Services;
+use crate::clock::now_ms;
+
+/// A conversation whose step is due for so long waits for more than the others before it.
+const CONVERSATION_LATE_MS: i64 = 60_000;
 
 /// Health for load balancers and people.
 #[derive(Debug, Serialize, utoipa::ToSchema)]
@@ -29,6 +33,15 @@ pub async fn check(sv: &Services) -> Health {
     problems.extend(sv.metrics.mail.problems());
     problems.extend(sv.robot.problems());
     problems.extend(sv.intake.unread.problem());
+    if let Ok((waiting, overdue_ms)) = sv.store.conversations_waiting(now_ms()).await
+        && overdue_ms > CONVERSATION_LATE_MS
+    {
+        let s = overdue_ms / 1000;
+        problems.push(format!("intake: {waiting} conversations wait for their step, one of them for {s} s"));
+    }
+    if sv.intake.journal.is_active() {
+        problems.push("intake: messages wait in the journal for the database".into());
+    }
     let status = match (database.is_ok(), problems.is_empty()) {
         (true, true) => "ok",
         (true, false) => "degraded",
