@@ -21,6 +21,7 @@ mod call_patch;
 mod call_quality;
 mod callback;
 mod callback_claim;
+mod caller;
 mod case_event;
 mod claim;
 mod conn;
@@ -60,6 +61,7 @@ mod party;
 mod phone_key;
 mod pool;
 mod queue;
+mod queue_override;
 mod recording;
 mod recusal;
 mod registration;
@@ -102,6 +104,7 @@ pub use call_quality::LegQuality;
 pub use callback::{
     CallbackAttempt, CallbackFilter, CallbackKind, CallbackResult, CallbackState, CallbackTask, NewAttempt, NewCallback,
 };
+pub use caller::{CallerHistory, CallerQuestion};
 pub use case_event::{CaseEvent, CaseStage, HandoffUpdate};
 pub use contact::{Contact, NewContact};
 pub use conversation::{Conversation, ConversationPlan, ConversationPlanner, ConversationState};
@@ -129,6 +132,7 @@ pub use party::{Address, AddressKind, Party};
 pub use phone_key::PhoneKey;
 pub use pool::{Kind, Store};
 pub use queue::{AgentState, OperatorSkill, OperatorState, QueueEntry, QueueRow};
+pub use queue_override::QueueOverride;
 pub use recording::{NewRecording, Recording, RecordingDone, RecordingKind, RecordingState};
 pub use registration::Registration;
 pub use reward::{

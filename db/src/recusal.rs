@@ -108,6 +108,10 @@ pub(crate) async fn apply_to_all(c: &mut Conn, works: &mut [About]) -> Result<()
     Ok(())
 }
 
+async fn whom(c: &mut Conn, text: &str) -> Result<Option<Id>> {
+    if is_about_us(text) { Ok(named(text, &people(c).await?)) } else { Ok(None) }
+}
+
 /// Sends new work where it belongs; what is open about the same item goes there too.
 pub(crate) async fn apply(c: &mut Conn, new: &mut NewWork) -> Result<()> {
     if new.excluded.is_some() {
@@ -120,9 +124,7 @@ pub(crate) async fn apply(c: &mut Conn, new: &mut NewWork) -> Result<()> {
     }
     if new.excluded.is_none() {
         let text = text_of(c, new).await?;
-        if is_about_us(&text) {
-            new.excluded = named(&text, &people(c).await?);
-        }
+        new.excluded = whom(c, &text).await?;
         if let (Some(who), Some(item)) = (new.excluded, new.item) {
             let query = sql("UPDATE work SET desk = $2, excluded = $3, assignee = NULL, lease_until = NULL \
                              WHERE item = $1 AND done_at IS NULL AND excluded IS NULL")
@@ -139,6 +141,14 @@ pub(crate) async fn apply(c: &mut Conn, new: &mut NewWork) -> Result<()> {
 }
 
 impl Store {
+    /// The person a text names, if it is about us.
+    ///
+    /// # Errors
+    /// As any read.
+    pub async fn text_names(&self, text: &str) -> Result<Option<Id>> {
+        whom(&mut self.reader().await?, text).await
+    }
+
     /// Of the items from one id to another, those this person must not see: they are named in them,
     /// or somebody is and they don't supervise.
     ///

@@ -204,6 +204,8 @@ pub enum Control {
         /// Outcome; code and reason of a refusal.
         reply: oneshot::Sender<Result<(), (u16, &'static str)>>,
     },
+    /// Somebody's matter began to name one of us (回避): who may serve this caller?
+    JudgeAgain,
     /// The gateway stops: end whatever is going on.
     Shutdown,
 }
@@ -230,6 +232,7 @@ impl Driver {
                 let view = if own { View::Operator } else { View::Leader };
                 let _ = reply.send(done.map(|()| self.state(view)));
             }
+            Control::JudgeAgain => self.judge_again().await,
             Control::Consult(new) => self.begin_consult(*new).await,
             Control::TakeOver { new, reply } => {
                 let taken = self.take_over(*new).await;

@@ -18,11 +18,13 @@ use super::desk::Desk;
 use super::finish::Finished;
 use super::guest::Guest;
 use super::leg::Leg;
+use super::on_call::OnCall;
 use super::operator::OperatorLeg;
 use super::phone_media::PhoneWatch;
 use super::quality::Sound;
 use super::recording::{ActiveRecording, Purpose};
 use super::route::Route;
+use super::routing::Wishes;
 use super::story::Story;
 use super::transfer::Transfer;
 use crate::acd::{CallNews, Lane};
@@ -133,6 +135,9 @@ pub(crate) struct Driver {
     pub(crate) guests: Vec<Guest>,
     /// Operators who sent this caller on to a queue: not to them again.
     pub(crate) excluded: BTreeSet<String>,
+    pub(crate) wishes: Box<Wishes>,
+    /// Phones on call, asked when nobody answers.
+    pub(crate) on_call: Option<Box<OnCall>>,
     pub(crate) stage: Stage,
     /// Epoch ms.
     pub(crate) stage_since: i64,
@@ -208,13 +213,17 @@ impl Driver {
             }
         }
         self.drain_flow().await;
+        if !self.waiting {
+            self.let_on_call_go("caller waits no longer");
+        }
         self.judge_phone();
     }
 
     async fn wait(&mut self) -> Woken {
         let farewell = self.farewell_until.map(|(at, _)| at);
         let phone_dead = self.phone_watch.due();
-        let deadlines = [self.machine.poll_timeout(), self.dead_at, phone_dead, farewell, self.pause_ends()];
+        let on_call = self.on_call.as_ref().and_then(|c| c.due());
+        let deadlines = [self.machine.poll_timeout(), self.dead_at, phone_dead, farewell, self.pause_ends(), on_call];
         let deadline = deadlines.into_iter().flatten().min();
         let sleep = async {
             match deadline {
@@ -254,6 +263,7 @@ impl Driver {
         if self.pause_ends().is_some_and(|at| at <= now) {
             self.end_pause("too_long");
         }
+        self.on_call_due(now).await;
         self.machine.handle_timeout(now);
     }
 
@@ -265,6 +275,8 @@ impl Driver {
             self.on_operator(event).await;
         } else if self.transfer.as_ref().is_some_and(|t| t.leg.session == id) {
             self.on_transfer(event).await;
+        } else if self.on_call.as_ref().is_some_and(|c| c.is_session(id)) {
+            self.on_on_call(event).await;
         } else if self.consult.as_ref().is_some_and(|c| c.caller.session == id || c.target.session == id) {
             self.on_consult(id, event).await;
         } else if let Some(index) = self.guests.iter().position(|g| g.leg.session == id) {
@@ -279,6 +291,9 @@ impl Driver {
         match event {
             MediaEvent::Digit { leg, digit, .. } if leg == citizen && self.stage != Stage::Talk => {
                 self.input(Input::Digit(digit));
+            }
+            MediaEvent::Digit { leg, digit, .. } if self.on_call.as_ref().is_some_and(|c| c.is_leg(leg)) => {
+                self.on_call_key(digit).await;
             }
             MediaEvent::PlayDone { leg, play_id } if leg == citizen && play_id == self.play_next => {
                 self.notice_played = true;

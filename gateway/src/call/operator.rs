@@ -232,7 +232,10 @@ impl Driver {
         #[allow(clippy::cast_precision_loss, reason = "a histogram of seconds")]
         let waited_s = (at - waits_since.unwrap_or(at)).max(0) as f64 / 1000.0;
         self.sv.metrics.queue_wait_seconds.observe(waited_s);
-        self.sv.acd.connected(&self.call.to_string(), &id).await;
+        // Somebody on call outside is no operator of the queue's.
+        if !id.is_empty() {
+            self.sv.acd.connected(&self.call.to_string(), &id).await;
+        }
         // The flow stops its prompt first: recording and bridge begin with the talk.
         self.input(Input::OperatorFree);
         self.drain_flow().await;

@@ -163,7 +163,12 @@ async fn exempt(sv: &Services, task: Id, at: i64) -> Result<(), DbError> {
 async fn promised(sv: &Services, places: &Arc<Places>, task: &CallbackTask) -> Result<Option<Promise>, DbError> {
     // The queue an outgoing call ends up in.
     let queue = sv.config.first_queue();
-    let Some(view) = sv.acd.view().await.into_iter().find(|q| q.name == queue) else { return Ok(None) };
+    let Some(mut view) = sv.acd.view().await.into_iter().find(|q| q.name == queue) else { return Ok(None) };
+    // Nobody is called for an operator who is named by what they reported (回避).
+    if let Some(party) = task.party {
+        let recused = sv.store.citizen_recused(party).await?;
+        view.operators.retain(|o| recused.iter().all(|id| id.to_string() != o.id));
+    }
     let calls = if places.is_empty() { Vec::new() } else { sv.store.calls_open(None).await? };
     Ok(places.promise(task.id, task.party, &view, &calls))
 }

@@ -22,6 +22,7 @@ mod openapi;
 pub mod operator;
 mod page;
 mod phone;
+pub mod queue;
 mod recording;
 mod recusal;
 mod reward;
@@ -147,6 +148,7 @@ fn router(sv: Arc<Services>) -> Router {
         .route("/api/v1/casecore/events", post(casecore::webhook))
         .merge(desk::routes())
         .merge(floor::routes())
+        .merge(queue::routes())
         .merge(guest::routes())
         .merge(duty::routes())
         .merge(measure::routes())

@@ -5,7 +5,7 @@ use utoipa::OpenApi;
 
 use super::{
     attachment, auth, ban, block, call, callback, casecore, desk, duty, events, floor, guest, incident, item, measure,
-    message, operator, phone, recording, reward, robot, system, trace, trunk, web, work,
+    message, operator, phone, queue, recording, reward, robot, system, trace, trunk, web, work,
 };
 
 #[derive(OpenApi)]
@@ -55,6 +55,12 @@ use super::{
         web::qr_code,
         operator::set_state,
         operator::queues,
+        queue::callers,
+        queue::pull,
+        queue::extend_wrap,
+        queue::openings,
+        queue::open_by_hand,
+        queue::by_the_clock,
         phone::key,
         phone::end_key,
         operator::skills,

@@ -180,6 +180,9 @@ fn reference(user: &hotline_db::User) -> Option<OperatorRef> {
 
 /// After a restart operators are what they were before it; their calls come once their phones register again.
 pub async fn restore(sv: &Arc<Services>) -> Result<(), hotline_db::DbError> {
+    for row in sv.store.queue_overrides(now_ms()).await? {
+        sv.acd.open_by_hand(&row.queue, Some((row.open, row.until_at))).await;
+    }
     // Where several gateways share the queues, another may know better.
     let known: std::collections::BTreeSet<String> = match sv.peers {
         Some(_) => sv.acd.led_view().await.into_iter().flat_map(|q| q.operators).map(|o| o.id).collect(),

@@ -13,6 +13,8 @@ pub enum Purpose {
     Redirect,
     /// An operator hands a citizen on.
     Transfer,
+    /// 值班手机: somebody on call is asked to take a waiting caller.
+    OnCall,
     /// 110, 119, 120 join an operator's talk.
     Emergency,
 }
@@ -25,6 +27,7 @@ impl Purpose {
             Self::Task(..) => "task",
             Self::Redirect => "redirect",
             Self::Transfer => "transfer",
+            Self::OnCall => "on_call",
             Self::Emergency => "emergency",
         }
     }
@@ -113,7 +116,12 @@ pub fn judge(config: &Config, rules: &Rules, purpose: Purpose, number: &str, now
     if purpose == Purpose::Emergency {
         return Err(Refusal::NotAllowed);
     }
-    if purpose == Purpose::Transfer {
+    if purpose == Purpose::OnCall {
+        // Whom the site wrote down, and nobody else.
+        if !config.queues.values().any(|q| q.on_call.contains(&dialled)) {
+            return Err(Refusal::NotAllowed);
+        }
+    } else if purpose == Purpose::Transfer {
         // A transfer has no task behind it: only where the site says so.
         if !starts_with_any(&dialled, &settings.transfer_prefixes) {
             return Err(Refusal::NoTransfer);
@@ -165,7 +173,7 @@ fn is_open(settings: &Settings, rules: &Rules, purpose: Purpose, now: i64) -> bo
     match purpose {
         Purpose::Task(owed) => rules.next_for(owed, now) <= now,
         // The call goes on from one that was allowed a moment ago.
-        Purpose::Redirect | Purpose::Emergency => true,
+        Purpose::Redirect | Purpose::Emergency | Purpose::OnCall => true,
         Purpose::Transfer => Window::parse(&settings.transfer_hours).is_none_or(|w| rules.is_within(w, now)),
     }
 }

@@ -110,7 +110,8 @@ async fn decide(sv: &Services, wish: &Wish<'_>, now: i64) -> Result<Permit, Refu
     let row = row(sv, wish, now, early.as_ref().err().copied());
     let caps = DialoutCaps {
         total: settings.daily_max,
-        number: settings.daily_number_max,
+        // Somebody on call at night is called as often as nobody else answers.
+        number: if wish.purpose == Purpose::OnCall { i64::MAX } else { settings.daily_number_max },
         operator: settings.daily_operator_max,
     };
     let written = sv.store.dialout_add(row, caps).await;
@@ -156,7 +157,7 @@ fn row(sv: &Services, wish: &Wish<'_>, now: i64, refusal: Option<Refusal>) -> Ne
 
 /// A task may have been done or cancelled since somebody took it up.
 async fn task_is_open(sv: &Services, wish: &Wish<'_>) -> Result<(), Refusal> {
-    if matches!(wish.purpose, Purpose::Transfer | Purpose::Emergency) {
+    if matches!(wish.purpose, Purpose::Transfer | Purpose::Emergency | Purpose::OnCall) {
         return Ok(());
     }
     let Some(task) = wish.task else { return Err(Refusal::NoTask) };

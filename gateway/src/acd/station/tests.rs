@@ -45,7 +45,7 @@ async fn node(name: &'static str, boot: &'static str, dir: &Path) -> Node {
         let (peers, events) = Peers::start(me, listener, cancel.clone());
         let mut config = Config::default();
         config.queues.insert("main".into(), Queue { wrap_s: 0, ..Queue::default() });
-        Acd::start_shared(&config, &store, row, (peers, events), cancel)
+        Acd::start_shared(&config, &crate::calendar::Calendar::default(), &store, row, (peers, events), cancel)
     });
     Node { name, acd: begun.await.unwrap(), runtime: Some(runtime) }
 }
