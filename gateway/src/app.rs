@@ -449,8 +449,6 @@ fn spawn_calls(sv: &Arc<Services>, mut events: SipEvents) {
             match notice {
                 Notice::Registered { user } => acd.registered(&user, true).await,
                 Notice::Unregistered { user } => acd.registered(&user, false).await,
-                // Gateways with links share the queues, which hear of it from that gateway.
-                Notice::Elsewhere { .. } => {}
                 Notice::Contacts { user } => note(&changes, Change::Contacts(user)),
                 Notice::Banned(ban) => note(&changes, Change::Banned(ban)),
             }
