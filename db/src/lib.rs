@@ -28,6 +28,7 @@ mod conn;
 mod contact;
 mod conversation;
 mod conversation_settle;
+mod desk_phone;
 mod dialout;
 mod error;
 #[cfg(test)]
@@ -109,6 +110,7 @@ pub use case_event::{CaseEvent, CaseStage, HandoffUpdate};
 pub use contact::{Contact, NewContact};
 pub use conversation::{Conversation, ConversationPlan, ConversationPlanner, ConversationState};
 pub use conversation_settle::{Amendment, Answers, Settled, Settlement, Settler, Settling};
+pub use desk_phone::DeskPhone;
 pub use dialout::{DialoutCap, DialoutCaps, NewDialout};
 pub use error::{DbError, Result};
 pub use fence::{Fence, Pass};

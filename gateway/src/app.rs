@@ -91,6 +91,10 @@ pub struct Services {
     pub dialouts: crate::dialout::Slots,
     /// Numbers on call that are in use.
     pub roster: crate::call::Roster,
+    /// What operators' phones are.
+    pub desk_phones: crate::desk_phone::DeskPhones,
+    /// Which requests of operators made which calls.
+    pub desk_keys: crate::callback::desk::Keys,
     /// What citizens send along.
     pub attachments: Arc<crate::attachment::Store>,
     /// What passed on the wire.
@@ -214,6 +218,8 @@ pub(crate) async fn build(
         robot: crate::robot::Robot::default(),
         dialouts: crate::dialout::Slots::default(),
         roster: crate::call::Roster::default(),
+        desk_phones: crate::desk_phone::DeskPhones::default(),
+        desk_keys: crate::callback::desk::Keys::default(),
         board: crate::incident::announce::Board::default(),
         attachments: Arc::new(attachments),
         trace,
@@ -303,6 +309,9 @@ async fn follow_users(sv: Arc<Services>) {
         match sip_users(&sv.store).await {
             Ok(users) => sv.sip.set_users(users),
             Err(e) => warn!(error = %e, "users not refreshed"),
+        }
+        if let Err(e) = sv.desk_phones.load(&sv.store, &sv.sealer).await {
+            warn!(error = %e, "operators' phones not refreshed");
         }
     }
 }

@@ -389,6 +389,30 @@ impl Acd {
         }
     }
 
+    /// The person of a phone, as far as they signed in since the start: for when the rows can't be asked.
+    pub async fn by_phone(&self, sip_user: &str) -> Option<OperatorRef> {
+        match self.see(Command::ByPhone { sip_user: sip_user.to_owned() }).await {
+            Ok(Reply::Person(person)) => person,
+            _ => None,
+        }
+    }
+
+    /// The calls an operator's phone rings or talks in, as a guest too.
+    pub async fn calls_of(&self, operator: &str) -> Vec<String> {
+        match self.see(Command::CallsOf { operator: operator.to_owned() }).await {
+            Ok(Reply::Calls(calls)) => calls,
+            _ => Vec::new(),
+        }
+    }
+
+    /// What a signed-in operator was last said to be able to do.
+    pub async fn skills_of(&self, operator: &str) -> Option<Vec<(String, u8)>> {
+        match self.see(Command::SkillsOf { operator: operator.to_owned() }).await {
+            Ok(Reply::Skills(skills)) => skills,
+            _ => None,
+        }
+    }
+
     async fn see(&self, look: Command) -> Result<Reply, AcdError> {
         if let Route::Station(..) = self.route {
             return self.ask_within(look, SEE_WITHIN).await;

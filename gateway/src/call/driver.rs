@@ -19,7 +19,7 @@ use super::finish::Finished;
 use super::guest::Guest;
 use super::leg::Leg;
 use super::on_call::OnCall;
-use super::operator::OperatorLeg;
+use super::operator_leg::OperatorLeg;
 use super::phone_media::PhoneWatch;
 use super::quality::Sound;
 use super::recording::{ActiveRecording, Purpose};
@@ -223,7 +223,9 @@ impl Driver {
         let farewell = self.farewell_until.map(|(at, _)| at);
         let phone_dead = self.phone_watch.due();
         let on_call = self.on_call.as_ref().and_then(|c| c.due());
-        let deadlines = [self.machine.poll_timeout(), self.dead_at, phone_dead, farewell, self.pause_ends(), on_call];
+        let phone_due = self.pick_up_ends();
+        let deadlines =
+            [self.machine.poll_timeout(), self.dead_at, phone_dead, phone_due, farewell, self.pause_ends(), on_call];
         let deadline = deadlines.into_iter().flatten().min();
         let sleep = async {
             match deadline {
@@ -248,8 +250,9 @@ impl Driver {
 
     async fn on_timer(&mut self) {
         let now = Instant::now();
-        if let Some(leg) = self.phone_watch.given_up(now) {
-            self.phone_died(leg).await;
+        self.phone_silent().await;
+        if self.pick_up_ends().is_some_and(|at| at <= now) {
+            self.pick_up_late().await;
         }
         if self.dead_at.is_some_and(|at| at <= now) {
             self.dead_at = None;
@@ -295,7 +298,14 @@ impl Driver {
             MediaEvent::Digit { leg, digit, .. } if self.on_call.as_ref().is_some_and(|c| c.is_leg(leg)) => {
                 self.on_call_key(digit).await;
             }
+            MediaEvent::Digit { leg, digit, .. } if self.operator.as_ref().is_some_and(|o| o.leg.id() == leg) => {
+                self.operator_presses(digit).await;
+            }
+            MediaEvent::PlayDone { leg, .. } if leg != citizen => self.operator_heard(leg).await,
             MediaEvent::PlayDone { leg, play_id } if leg == citizen && play_id == self.play_next => {
+                if std::mem::take(&mut self.desk.music_follows) {
+                    return self.play_music();
+                }
                 self.notice_played = true;
                 self.input(Input::PlayDone);
             }
@@ -329,6 +339,7 @@ impl Driver {
                 self.on_audio(leg, fault, lasted_ms);
             }
             MediaEvent::FirstPacket { leg } => self.phone_watch.hear(leg),
+            MediaEvent::Secured { leg } => self.secured(leg).await,
             MediaEvent::SecureFailed { leg, why } => self.secure_failed(leg, why).await,
             MediaEvent::LegClosed { stats, leg } => self.leg_closed(leg, &stats),
             _ => {}

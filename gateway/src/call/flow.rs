@@ -50,7 +50,7 @@ impl Driver {
                 self.input(Input::ActionDone { name, result: result.into(), vars });
             }
             Output::HangUp { reason } => self.end_line(Side::System, &reason),
-            Output::NextFlow { flow } => self.next_flow(&flow),
+            Output::NextFlow { flow } => self.next_flow(&flow).await,
             Output::Answer { key, value } => {
                 self.story.event("answer", serde_json::json!({ "key": key, "value": value }));
                 self.verdict.insert(key, value);
@@ -218,7 +218,7 @@ impl Driver {
         }
     }
 
-    fn next_flow(&mut self, name: &str) {
+    async fn next_flow(&mut self, name: &str) {
         if name == "survey" && self.sv.config.voice.survey_off {
             self.end_line(Side::System, "no survey");
             return;
@@ -228,7 +228,8 @@ impl Driver {
             self.end_line(Side::System, "no such flow");
             return;
         };
-        self.machine = Machine::new(Arc::clone(&flow), BTreeMap::new());
+        let vars = if name == "callback" { self.task_vars().await } else { BTreeMap::new() };
+        self.machine = Machine::new(Arc::clone(&flow), vars);
         self.input(Input::Start);
     }
 }

@@ -15,7 +15,7 @@ use tracing::{info, warn};
 use super::driver::Driver;
 use super::leg::Leg;
 use super::leg::Settled;
-use super::operator::{Holds, OperatorLeg};
+use super::operator_leg::OperatorLeg;
 use super::outside;
 use super::route::Route;
 use crate::acd::OperatorRef;
@@ -263,7 +263,7 @@ impl Driver {
         self.on_call = Some(Box::new(OnCall { turns: Turns::new(Vec::new()), rung: None, _taken: Some(lease) }));
         self.story.event("on_call_taken", json!({ "to": shown }));
         let who = OperatorRef { id: String::new(), name: shown, sip_user: String::new() };
-        self.operator = Some(OperatorLeg { who, leg, talking: false, holds: Holds::default() });
+        self.operator = Some(OperatorLeg::ringing(who, leg));
         self.begin_talk(Some(settled)).await;
         self.tell_call();
     }

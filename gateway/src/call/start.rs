@@ -222,12 +222,12 @@ pub(super) fn hotline_of<'a>(config: &'a Config, dialled: &[String]) -> Option<&
     dialled.iter().find_map(|number| config.hotlines.iter().find(|h| is(h, number)))
 }
 
-struct Mailboxes {
-    sip_tx: mpsc::Sender<Box<Event>>,
-    sip_events: mpsc::Receiver<Box<Event>>,
+pub(super) struct Mailboxes {
+    pub(super) sip_tx: mpsc::Sender<Box<Event>>,
+    pub(super) sip_events: mpsc::Receiver<Box<Event>>,
 }
 
-fn announce(driver: &Driver) {
+pub(super) fn announce(driver: &Driver) {
     let view = LiveCall {
         call: driver.call.to_string(),
         stage: Stage::Greeting.as_str().into(),
@@ -241,7 +241,7 @@ fn announce(driver: &Driver) {
     driver.sv.live.add(view, driver.control_tx.clone());
 }
 
-fn build(
+pub(super) fn build(
     sv: &Arc<Services>,
     call: Id,
     origin: Origin,

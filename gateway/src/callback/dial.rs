@@ -19,7 +19,7 @@ use crate::patience::patiently;
 use crate::privacy::{Pii, SealError};
 
 /// A claimed task is ours for so long without renewal; after a crash it is free again.
-const LEASE_MS: i64 = 120_000;
+pub(super) const LEASE_MS: i64 = 120_000;
 /// A task at work renews its lease so often.
 const RENEW_EVERY: Duration = Duration::from_secs(30);
 /// A task that must wait for an operator is looked at again after so long.
@@ -65,7 +65,7 @@ pub async fn run(sv: Arc<Services>) {
 }
 
 /// Keeps the lease for as long as the call takes; never ends by itself.
-async fn renew(sv: &Services, task: Id) {
+pub(super) async fn renew(sv: &Services, task: Id) {
     loop {
         tokio::time::sleep(RENEW_EVERY).await;
         if let Err(e) = sv.store.callback_renew(task, now_ms() + LEASE_MS).await {
@@ -174,7 +174,10 @@ async fn promised(sv: &Services, places: &Arc<Places>, task: &CallbackTask) -> R
 }
 
 /// `None`: there is nobody to call.
-async fn number_of(sv: &Services, task: &CallbackTask) -> Result<Option<Result<Pii<String>, SealError>>, DbError> {
+pub(super) async fn number_of(
+    sv: &Services,
+    task: &CallbackTask,
+) -> Result<Option<Result<Pii<String>, SealError>>, DbError> {
     let sealed = match (&task.phone_sealed, task.party) {
         (Some(sealed), _) => Some(sealed.clone()),
         (None, Some(party)) => sv.store.party_get(party).await?.and_then(|p| p.phone_sealed),

@@ -59,7 +59,8 @@ impl Flow {
         self.nodes.iter().flat_map(of).map(String::as_str).collect()
     }
 
-    /// One of the flows that come with the program: `hotline`, `survey`, `callback`, `missed`.
+    /// One of the flows that come with the program: `hotline`, `survey`, `callback`, `missed`, `desk`,
+    /// `desk_finished`.
     pub fn builtin(name: &str) -> Option<Flow> {
         let text = builtin::text(name)?;
         parse::parse(&format!("{name}.toml"), text).ok()
