@@ -34,7 +34,10 @@ impl Driver {
                 self.sv.media.stop_play(self.citizen.id());
             }
             Output::EnterQueue { queue, lane, skills } => {
-                let asks = skills.into_iter().fold(false, |new, skill| self.wishes.skills.insert(skill) || new);
+                let mut asks = false;
+                for skill in skills {
+                    asks |= self.wishes.skills.insert(skill);
+                }
                 self.enter_queue_for(queue, from_flow(lane), asks).await;
             }
             Output::SetLane(lane) => self.set_lane(from_flow(lane)).await,

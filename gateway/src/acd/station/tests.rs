@@ -152,6 +152,7 @@ async fn what_changes_is_told_at_the_gateway_that_does_not_lead_too() {
             words.push(match changes.recv().await.unwrap() {
                 super::super::Change::State { operator, state, .. } => format!("{operator} {}", state.as_str()),
                 super::super::Change::Waiting { call, waiting, .. } => format!("{call} {waiting}"),
+                super::super::Change::Seat { .. } => continue,
             });
         }
         words.sort();
