@@ -117,6 +117,31 @@ impl Store {
         self.write(move |c| Box::pin(claim(c, now, lease_ms, limit))).await
     }
 
+    /// Leases one open task to somebody who calls by it, due or not; `None` where it is done or under way, or another
+    /// task of its citizen is.
+    ///
+    /// # Errors
+    /// As any write.
+    pub async fn callback_take(&self, id: Id, now: i64, lease_ms: i64) -> Result<Option<CallbackTask>> {
+        self.write(move |c| {
+            Box::pin(async move {
+                let take = sql("UPDATE callback_task SET state = $2, lease_until = $3 \
+                     WHERE id = $1 AND finished_at IS NULL AND (lease_until IS NULL OR lease_until <= $4) \
+                     AND NOT EXISTS (SELECT 1 FROM callback_task b WHERE b.party = callback_task.party \
+                         AND b.id <> callback_task.id AND b.finished_at IS NULL AND b.lease_until > $4)")
+                .bind(id)
+                .bind(CallbackState::Claimed)
+                .bind(now + lease_ms)
+                .bind(now);
+                if c.run(take).await? == 0 {
+                    return Ok(None);
+                }
+                callback::load(c, id).await.map(Some)
+            })
+        })
+        .await
+    }
+
     /// Puts a claimed task back until `next_at` without any attempt: the hour or the staff was wrong.
     ///
     /// # Errors

@@ -21,12 +21,14 @@ mod call_patch;
 mod call_quality;
 mod callback;
 mod callback_claim;
+mod caller;
 mod case_event;
 mod claim;
 mod conn;
 mod contact;
 mod conversation;
 mod conversation_settle;
+mod desk_phone;
 mod dialout;
 mod error;
 #[cfg(test)]
@@ -61,6 +63,7 @@ mod pg;
 mod phone_key;
 mod pool;
 mod queue;
+mod queue_override;
 mod recording;
 mod recusal;
 mod registration;
@@ -103,10 +106,12 @@ pub use call_quality::LegQuality;
 pub use callback::{
     CallbackAttempt, CallbackFilter, CallbackKind, CallbackResult, CallbackState, CallbackTask, NewAttempt, NewCallback,
 };
+pub use caller::{CallerHistory, CallerQuestion};
 pub use case_event::{CaseEvent, CaseStage, HandoffUpdate};
 pub use contact::{Contact, NewContact};
 pub use conversation::{Conversation, ConversationPlan, ConversationPlanner, ConversationState};
 pub use conversation_settle::{Amendment, Answers, Settled, Settlement, Settler, Settling};
+pub use desk_phone::DeskPhone;
 pub use dialout::{DialoutCap, DialoutCaps, NewDialout};
 pub use error::{DbError, Result};
 pub use fence::{Fence, Pass};
@@ -130,6 +135,7 @@ pub use party::{Address, AddressKind, Party};
 pub use phone_key::PhoneKey;
 pub use pool::{Kind, Store};
 pub use queue::{AgentState, OperatorSkill, OperatorState, QueueEntry, QueueRow};
+pub use queue_override::QueueOverride;
 pub use recording::{NewRecording, Recording, RecordingDone, RecordingKind, RecordingState};
 pub use registration::Registration;
 pub use reward::{

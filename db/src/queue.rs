@@ -337,7 +337,8 @@ impl Store {
     /// [`DbError::NotFound`] when there is no such account.
     pub async fn operator_seat_set(&self, operator: Id, queues: &[String], at: i64) -> Result<()> {
         let query = sql("INSERT INTO operator_seat (operator, queues, updated_at) VALUES ($1, $2, $3) \
-             ON CONFLICT (operator) DO UPDATE SET queues = excluded.queues, updated_at = excluded.updated_at")
+             ON CONFLICT (operator) DO UPDATE SET queues = excluded.queues, updated_at = excluded.updated_at \
+             WHERE operator_seat.updated_at <= excluded.updated_at")
         .bind(operator)
         .bind(Json(serde_json::json!(queues)))
         .bind(at);

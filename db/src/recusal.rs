@@ -157,6 +157,14 @@ pub(crate) async fn apply(c: &mut Conn, new: &mut NewWork) -> Result<()> {
 }
 
 impl Store {
+    /// The person a text names, if it is about us.
+    ///
+    /// # Errors
+    /// As any read.
+    pub async fn text_names(&self, text: &str) -> Result<Option<Id>> {
+        whom(&mut self.reader().await?, text).await
+    }
+
     /// Of the items from one id to another, those this person must not see: they are named in them,
     /// or somebody is and they don't supervise.
     ///

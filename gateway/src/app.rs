@@ -89,6 +89,12 @@ pub struct Services {
     pub robot: crate::robot::Robot,
     /// Calls to outside numbers at once.
     pub dialouts: crate::dialout::Slots,
+    /// Numbers on call that are in use.
+    pub roster: crate::call::Roster,
+    /// What operators' phones are.
+    pub desk_phones: crate::desk_phone::DeskPhones,
+    /// Which requests of operators made which calls.
+    pub desk_keys: crate::callback::desk::Keys,
     /// What citizens send along.
     pub attachments: Arc<crate::attachment::Store>,
     /// What passed on the wire.
@@ -180,7 +186,7 @@ pub(crate) async fn build(
         .context("SIP: 端口被占用? / is the port in use? `hotline doctor` tells")?;
     let calendar = Calendar::open(&config.site.calendar)
         .with_context(|| format!("节假日文件 / site.calendar {}", config.site.calendar.display()))?;
-    let (acd, peers) = queues(&config, &store, &node, &cancel).await?;
+    let (acd, peers) = queues(&config, &calendar, &store, &node, &cancel).await?;
     if let Some(peers) = &peers {
         crate::cluster::phones::join(&sip, peers);
     }
@@ -211,6 +217,9 @@ pub(crate) async fn build(
         floor: crate::floor::Watch::default(),
         robot: crate::robot::Robot::default(),
         dialouts: crate::dialout::Slots::default(),
+        roster: crate::call::Roster::default(),
+        desk_phones: crate::desk_phone::DeskPhones::default(),
+        desk_keys: crate::callback::desk::Keys::default(),
         board: crate::incident::announce::Board::default(),
         attachments: Arc::new(attachments),
         trace,
@@ -226,11 +235,12 @@ pub(crate) async fn build(
 /// The queues: this gateway's own, or its part in those that several share.
 async fn queues(
     config: &Config,
+    calendar: &Calendar,
     store: &Store,
     node: &str,
     cancel: &CancellationToken,
 ) -> anyhow::Result<(Acd, Option<Peers>)> {
-    let Some(listen) = config.cluster.listen else { return Ok((Acd::start(config, store, node), None)) };
+    let Some(listen) = config.cluster.listen else { return Ok((Acd::start(config, calendar, store, node), None)) };
     let secret = config.cluster.secret().context("cluster.secret")?;
     let listener = TcpListener::bind(listen)
         .await
@@ -247,7 +257,7 @@ async fn queues(
     };
     let me = Me { node: row.id.clone(), boot: row.boot.clone(), secret };
     let (peers, events) = Peers::start(me, listener, cancel.clone());
-    let acd = Acd::start_shared(config, store, row, (peers.clone(), events), cancel.clone());
+    let acd = Acd::start_shared(config, calendar, store, row, (peers.clone(), events), cancel.clone());
     Ok((acd, Some(peers)))
 }
 
@@ -299,6 +309,9 @@ async fn follow_users(sv: Arc<Services>) {
         match sip_users(&sv.store).await {
             Ok(users) => sv.sip.set_users(users),
             Err(e) => warn!(error = %e, "users not refreshed"),
+        }
+        if let Err(e) = sv.desk_phones.load(&sv.store, &sv.sealer).await {
+            warn!(error = %e, "operators' phones not refreshed");
         }
     }
 }
@@ -385,6 +398,9 @@ async fn recover(sv: &Arc<Services>) -> anyhow::Result<()> {
 fn spawn_workers(sv: &Arc<Services>, core: &Arc<Core>) {
     let cc = &sv.config.casecore;
     let cancel = &sv.cancel;
+    if sv.peers.is_some() {
+        tokio::spawn(crate::console::queue::follow(Arc::clone(sv)));
+    }
     tokio::spawn(crate::casecore::deliver(sv.store.clone(), Arc::clone(core), cc.clone(), cancel.clone()));
     tokio::spawn(crate::casecore::poll(
         sv.store.clone(),
@@ -442,8 +458,6 @@ fn spawn_calls(sv: &Arc<Services>, mut events: SipEvents) {
             match notice {
                 Notice::Registered { user } => acd.registered(&user, true).await,
                 Notice::Unregistered { user } => acd.registered(&user, false).await,
-                // Gateways with links share the queues, which hear of it from that gateway.
-                Notice::Elsewhere { .. } => {}
                 Notice::Contacts { user } => note(&changes, Change::Contacts(user)),
                 Notice::Banned(ban) => note(&changes, Change::Banned(ban)),
             }

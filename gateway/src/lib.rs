@@ -16,6 +16,7 @@ pub mod clock;
 pub mod cluster;
 pub mod config;
 pub mod console;
+pub mod desk_phone;
 pub mod dialout;
 pub mod duty;
 pub mod events;

@@ -345,6 +345,7 @@ fn load(site: &Site) -> anyhow::Result<Config> {
                 flow: "hotline".into(),
                 ring_ms: 0,
                 record: Record::default(),
+                skills: Vec::new(),
             }],
             trunks: vec![Trunk { name: "local".into(), sources: vec!["127.0.0.0/8".into()], ..Trunk::default() }],
             ..Config::default()

@@ -11,7 +11,7 @@ use tracing::warn;
 use crate::config::Config;
 
 /// Flows every site has; a file of the same name in `voice.flows_dir` replaces one.
-pub const FLOWS: [&str; 4] = ["hotline", "survey", "callback", "missed"];
+pub const FLOWS: [&str; 6] = ["hotline", "survey", "callback", "missed", "desk", "desk_finished"];
 
 /// Why prompts or flows can't be used.
 #[derive(Debug, thiserror::Error)]

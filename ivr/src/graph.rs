@@ -41,6 +41,10 @@ fn global_ways(flow: &Flow, out: &mut String) {
     if let Some(to) = flow.operator_free {
         let _ = writeln!(out, "  operator{{{{\"operator answers\"}}}} -.-> n{to}");
     }
+    for (why, to) in &flow.not_queued {
+        let why = why.handler();
+        let _ = writeln!(out, "  {why}{{{{\"{}\"}}}} -.-> n{to}", why.replace('_', " "));
+    }
 }
 
 fn shape(kind: &Kind) -> (&'static str, &'static str) {
@@ -57,7 +61,10 @@ fn shape(kind: &Kind) -> (&'static str, &'static str) {
 fn label(node: &Node) -> String {
     let mut text = escape(&node.id);
     let detail = match &node.kind {
-        Kind::Queue { lane, .. } => lane.as_str().to_owned(),
+        Kind::Queue { lane, skills, .. } => {
+            let lane = lane.map(|lane| lane.as_str().to_owned());
+            lane.into_iter().chain(skills.iter().cloned()).collect::<Vec<_>>().join(", ")
+        }
         Kind::Action { name, .. } => name.clone(),
         Kind::HangUp { reason } | Kind::LeaveQueue { reason } => reason.clone(),
         Kind::Record { max_ms, .. } => format!("≤ {} s", max_ms / 1000),

@@ -14,5 +14,5 @@ pub mod say;
 
 pub use check::{Finding, Severity};
 pub use flow::{Flow, FlowError, Problem};
-pub use machine::{EventKind, Input, Lane, Machine, Output};
+pub use machine::{EventKind, Input, Lane, Machine, NotQueued, Output};
 pub use say::Say;

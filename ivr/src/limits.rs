@@ -60,5 +60,8 @@ pub const RECORD_GRACE_MS: u64 = 2_000;
 /// machine goes on as if it had ended, for the same reason.
 pub const SPEECH_MS_MAX: u64 = 120_000;
 
+/// Most skills one `queue` node asks for; more are refused when parsing.
+pub const SKILLS_MAX: usize = 8;
+
 /// Most repeats of a question; a larger `repeats` is refused when parsing.
 pub const REPEATS_MAX: u32 = 10;

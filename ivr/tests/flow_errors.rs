@@ -84,7 +84,10 @@ fn the_flow_itself_needs_name_start_and_nodes() {
     let error = refused("name = \"x\"\nstart = \"a\"\nnode = 5");
     assert!(error.to_string().contains("`node` is of type integer"), "{error}");
     let error = refused("name = \"x\"\nstart = \"a\"\n[on]\nhangup = \"a\"\n[node.a]\nkind = \"talk\"");
-    assert_eq!(error.to_string(), "my.toml:4: unknown key `hangup`; allowed here: operator_free");
+    assert_eq!(
+        error.to_string(),
+        "my.toml:4: unknown key `hangup`; allowed here: operator_free, queue_closed, queue_full, waited_too_long"
+    );
 }
 
 #[test]

@@ -301,9 +301,84 @@ fn key_8_speaks_english_and_tells_the_host() {
         &[],
         "
         0     start  => enter main normal; play greeting
-        900   keys 8 => stop; mark language_en; play english_notice
+        900   keys 8 => stop; mark language_en; enter main normal English; play english_notice
         2000  keys 8 =>
         14000 played => loop hold_music
+    ",
+    );
+}
+
+#[test]
+fn key_8_after_key_7_keeps_the_red_lane() {
+    run_builtin(
+        "hotline",
+        &[],
+        "
+        0     start  => enter main normal; play greeting
+        900   keys 7 => stop; lane red; play emergency_notice
+        9000  played => loop hold_music
+        9500  keys 8 => stop; mark language_en; enter main red English; play english_notice
+    ",
+    );
+}
+
+#[test]
+fn where_nobody_works_the_citizen_is_called_back_or_leaves_a_message() {
+    run_builtin(
+        "hotline",
+        &[("caller_number", "13812345678")],
+        "
+        0     start  => enter main normal; play greeting
+        0     closed => stop; mark queue_closed; play closed_notice away_keys
+        4000  keys 1 => stop; loop hold_music; do callback_request number=13812345678
+        4500  done callback_request ok => stop; leave callback_requested; play callback_done
+        9000  played => hangup callback_requested
+    ",
+    );
+    run_builtin(
+        "hotline",
+        &[],
+        "
+        0     start  => enter main normal; play greeting
+        0     closed => stop; mark queue_closed; play closed_notice away_keys
+        4000  keys 2 => stop; play message_prompt beep
+        8000  played => record voice_message 180000
+        15000 keys # => stop_record
+        15100 recorded 7000 => leave message_left; play message_done
+        17000 played => hangup message_left
+    ",
+    );
+}
+
+#[test]
+fn danger_is_taken_at_any_hour() {
+    run_builtin(
+        "hotline",
+        &[],
+        "
+        0     start  => enter main normal; play greeting
+        0     closed => stop; mark queue_closed; play closed_notice away_keys
+        2000  keys 7 => stop; enter main red; play emergency_notice
+        9000  operator => stop
+    ",
+    );
+}
+
+#[test]
+fn who_waited_too_long_and_says_nothing_is_called_back() {
+    run_builtin(
+        "hotline",
+        &[("caller_number", "13812345678")],
+        "
+        0      start  => enter main normal; play greeting
+        5500   played => loop hold_music
+        14000  too_long => stop; mark waited_too_long; play busy_notice away_keys
+        20000  played =>
+        26000  timers => play busy_notice away_keys
+        32000  played =>
+        38000  timers => loop hold_music; do callback_request number=13812345678
+        38500  done callback_request exists => stop; leave callback_exists; play callback_exists
+        43000  played => hangup callback_exists
     ",
     );
 }

@@ -291,6 +291,13 @@ async fn one_key_brings_the_ambulance_into_the_talk_with_place_and_number() {
     hears(&operator, CITIZEN_HZ).await;
     let calls = town.citizen.agent().received(|m| m.is_request() && m.method() == "INVITE").len();
     assert_eq!(calls, 1);
+    // The service hears the number read out instead of the talk.
+    let number = format!("/api/v1/calls/{id}/guests/emergency:120/number");
+    town.desk.api.post(&number, &json!({})).await.unwrap();
+    lacks(&service, OPERATOR_HZ).await;
+    hears(&call, OPERATOR_HZ).await;
+    hears(&service, OPERATOR_HZ).await;
+    assert_eq!(status(town.desk.api.post(&number.replace("120/", "110/"), &json!({})).await), 409);
     let left = town.desk.api.json(Method::DELETE, &format!("/api/v1/calls/{id}/guests/emergency:120"), None).await;
     assert_eq!(left.unwrap()["guests"], json!([]));
     service.wait_ended(10_000).await.unwrap();

@@ -20,6 +20,22 @@ fn no_answer(call: Id, at: i64, next_at: i64) -> NewAttempt {
     NewAttempt { call: Some(call), at, outcome: "no_answer".into(), next_at: Some(next_at), counts: true }
 }
 
+story!(a_task_somebody_calls_by_is_nobody_elses_and_waits_for_no_due_time, |s: Stage| async move {
+    let store = &s.store;
+    let later = task(store, 1, T0 + 7_200_000).await;
+    let taken = store.callback_take(later.id, T0, 1_000).await.unwrap().unwrap();
+    assert_eq!((taken.id, taken.state, taken.lease_until), (later.id, CallbackState::Claimed, Some(T0 + 1_000)));
+    assert!(store.callback_take(later.id, T0 + 999, 1_000).await.unwrap().is_none(), "under way");
+    assert!(store.callback_claim(T0 + 999, 1_000, 9).await.unwrap().is_empty());
+    let other = store.callback_add(due(CallbackKind::Message, later.party.unwrap(), T0), T0).await.unwrap().0;
+    assert!(store.callback_take(other.id, T0 + 999, 1_000).await.unwrap().is_none(), "the same citizen");
+    assert!(store.callback_postpone(later.id, taken.next_at).await.unwrap());
+    assert!(store.callback_take(other.id, T0 + 999, 1_000).await.unwrap().is_some());
+    assert!(store.callback_finish(later.id, CallbackResult::Reached, None, T0 + 2_000).await.unwrap());
+    assert!(store.callback_take(later.id, T0 + 9_000_000, 1_000).await.unwrap().is_none(), "done");
+    assert!(store.callback_take(Id::new(), T0, 1_000).await.unwrap().is_none());
+});
+
 story!(an_unanswered_callback_is_tried_again_later, |s: Stage| async move {
     let store = &s.store;
     let task = task(store, 1, T0).await;

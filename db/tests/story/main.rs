@@ -11,6 +11,7 @@ mod append_only;
 mod arrivals;
 mod attachments;
 mod callbacks;
+mod callers;
 mod calls;
 mod cases;
 mod crash;

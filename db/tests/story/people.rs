@@ -1,6 +1,6 @@
 //! Accounts, sign-in, settings, audit, opening.
 
-use hotline_db::{ChainCheck, DbError, Kind, NewAudit, NewUser, PhoneKey, Store};
+use hotline_db::{ChainCheck, DbError, DeskPhone, Kind, NewAudit, NewUser, PhoneKey, Store};
 use serde_json::json;
 
 use crate::stage::{Stage, story};
@@ -38,6 +38,27 @@ story!(a_browser_phones_password_lasts_a_shift_and_no_longer_than_its_account, |
         }
         assert_eq!(secrets(1_000).await, Vec::<String>::new());
     }
+});
+
+story!(an_operators_phone_is_what_was_set_last_for_as_long_as_the_account_counts, |s: Stage| async move {
+    let store = &s.store;
+    let user = store.user_add(operator("8001")).await.unwrap();
+    assert_eq!(store.desk_phone(user.id).await.unwrap(), None);
+    let phone = |number: Option<&str>, auto_answer, updated_at| DeskPhone {
+        account: user.id,
+        number_sealed: number.map(|n| n.as_bytes().to_vec()),
+        number_mask: number.map(str::to_owned),
+        auto_answer,
+        updated_at,
+    };
+    for next in [phone(Some("139****0000"), false, 1), phone(None, true, 2)] {
+        store.desk_phone_put(next.clone()).await.unwrap();
+        assert_eq!(store.desk_phones().await.unwrap(), [next]);
+    }
+    let long = phone(Some(&"1".repeat(1_000)), true, 3);
+    assert!(matches!(store.desk_phone_put(long).await, Err(DbError::Invalid { .. })));
+    store.user_set_active(user.id, false).await.unwrap();
+    assert_eq!(store.desk_phones().await.unwrap(), []);
 });
 
 story!(an_operator_signs_in_until_the_password_changes, |s: Stage| async move {

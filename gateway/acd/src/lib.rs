@@ -18,5 +18,5 @@ pub use crate::core::{CallerView, Core, OperatorView, QueueView};
 pub use effect::{CallerRow, Effect, OperatorRow};
 pub use estimate::Estimator;
 pub use model::{
-    Decline, Entry, Lane, Move, OperatorRef, OperatorState, Profile, QueueSettings, Refused, Standing, Widen,
+    ALL_ASKED, Decline, Entry, Lane, Move, OperatorRef, OperatorState, Profile, QueueSettings, Refused, Standing, Widen,
 };

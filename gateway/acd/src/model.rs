@@ -150,12 +150,15 @@ pub enum Decline {
     CallerLeft,
 }
 
+/// In [`Widen::drop`]: every skill a caller asked for beside the queue's own.
+pub const ALL_ASKED: &str = "*";
+
 /// What a queue gives up after a wait.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Widen {
     /// After so long in the queue.
     pub after_ms: i64,
-    /// Skills no longer asked for.
+    /// Skills no longer asked for, by name or [`ALL_ASKED`].
     pub drop: Vec<String>,
     /// Queues whose operators may help.
     pub help: Vec<String>,

@@ -249,12 +249,7 @@ pub enum Event {
         /// Its user name
         user: String,
     },
-    /// Another gateway told of the contacts a phone has there; they are among [`crate::Endpoint::bindings`]
-    Elsewhere {
-        /// Its user name
-        user: String,
-    },
-    /// The last binding of a phone is gone
+    /// The last binding of a phone at this gateway is gone; others may have one
     Unregistered {
         /// Its user name
         user: String,
@@ -301,7 +296,6 @@ impl Event {
             Self::Replied { .. } => "Replied",
             Self::Registered { .. } => "Registered",
             Self::BindingsChanged { .. } => "BindingsChanged",
-            Self::Elsewhere { .. } => "Elsewhere",
             Self::Unregistered { .. } => "Unregistered",
             Self::AuthFailed { .. } => "AuthFailed",
             Self::Banned { .. } => "Banned",

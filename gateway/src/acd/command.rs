@@ -82,6 +82,15 @@ pub(super) enum Command {
     },
     Queues,
     Callers,
+    ByPhone {
+        sip_user: String,
+    },
+    CallsOf {
+        operator: String,
+    },
+    SkillsOf {
+        operator: String,
+    },
 }
 
 /// What came of it.
@@ -95,6 +104,9 @@ pub(super) enum Reply {
     Place(Option<(usize, Option<i64>)>),
     Queues(Vec<QueueView>),
     Callers(Vec<CallerView>),
+    Person(Option<OperatorRef>),
+    Calls(Vec<String>),
+    Skills(Option<Vec<(String, u8)>>),
     Refused(Refused),
 }
 
@@ -136,6 +148,11 @@ impl Command {
             Self::Position { call } => return Reply::Place(core.position(&call)),
             Self::Queues => return Reply::Queues(views::queues(core)),
             Self::Callers => return Reply::Callers(views::callers(core)),
+            Self::ByPhone { sip_user } => return Reply::Person(views::by_phone(core, &sip_user)),
+            Self::CallsOf { operator } => return Reply::Calls(views::calls_of(core, &operator)),
+            Self::SkillsOf { operator } => {
+                return Reply::Skills(core.operator(&operator).map(|o| o.profile.skills.clone()));
+            }
         }
         Reply::Done
     }

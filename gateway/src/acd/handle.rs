@@ -14,11 +14,14 @@ use tracing::{error, warn};
 use super::command::{Command, Reply};
 use super::jobs;
 use super::mirror::{CallNews, Mirror};
+use super::opening::{ByHand, Opening};
 use super::outlet::Outlet;
 use super::owner::{Job, Shared, supervise};
 use super::rows::Rows;
 use super::station::{self, Order, Setup, Station};
 use super::views::{CallerView, QueueView};
+use crate::calendar::Calendar;
+use crate::clock::now_ms;
 use crate::cluster::{PeerEvent, Peers};
 use crate::config::Config;
 
@@ -104,13 +107,14 @@ pub struct Acd {
     queues: Arc<[String]>,
     /// The queues as they were seen last.
     seen: Arc<Mutex<Vec<QueueView>>>,
+    opening: Arc<Opening>,
 }
 
 impl Acd {
     /// Starts the owner of all queues, and the writer of its rows.
     #[must_use]
-    pub fn start(config: &Config, store: &Store, node: &str) -> Self {
-        let (acd, shared) = Self::prepare(config, store, node, None);
+    pub fn start(config: &Config, calendar: &Calendar, store: &Store, node: &str) -> Self {
+        let (acd, shared) = Self::prepare(config, calendar, store, node, None);
         let (jobs, to_do) = jobs::channel();
         tokio::spawn(supervise(shared, to_do));
         acd(Route::Owner(jobs))
@@ -120,6 +124,7 @@ impl Acd {
     #[must_use]
     pub fn start_shared(
         config: &Config,
+        calendar: &Calendar,
         store: &Store,
         row: GatewayNode,
         (peers, events): (Peers, mpsc::Receiver<PeerEvent>),
@@ -127,7 +132,7 @@ impl Acd {
     ) -> Self {
         let node = row.id.clone();
         let outlet = Arc::new(Outlet::new(node.clone(), peers.clone()));
-        let (acd, shared) = Self::prepare(config, store, &node, Some(Arc::clone(&outlet)));
+        let (acd, shared) = Self::prepare(config, calendar, store, &node, Some(Arc::clone(&outlet)));
         let (orders, to_do) = jobs::channel();
         let figures = Arc::<station::Figures>::default();
         let (store, of) = (store.clone(), Arc::clone(&figures));
@@ -138,6 +143,7 @@ impl Acd {
 
     fn prepare(
         config: &Config,
+        calendar: &Calendar,
         store: &Store,
         node: &str,
         outlet: Option<Arc<Outlet>>,
@@ -147,9 +153,17 @@ impl Acd {
         let names = config.queue_names();
         let settings = names.iter().map(|name| config.queue(name).settings(name)).collect();
         let rows = Rows::start(store.clone(), node.to_owned());
-        let shared = Shared { settings, mirror: Arc::clone(&mirror), rows, changes: changes.clone(), outlet };
+        let opening = Arc::new(Opening::new(config, calendar));
+        let shared = Shared {
+            settings,
+            mirror: Arc::clone(&mirror),
+            rows,
+            changes: changes.clone(),
+            outlet,
+            opening: Arc::clone(&opening),
+        };
         let node = node.into();
-        let acd = |route| Self { route, mirror, changes, node, queues: names.into(), seen: Arc::default() };
+        let acd = |route| Self { route, mirror, changes, node, queues: names.into(), seen: Arc::default(), opening };
         (acd, Arc::new(shared))
     }
 
@@ -309,10 +323,25 @@ impl Acd {
         self.ask(Command::Pull { call, operator }).await.map(drop)
     }
 
-    /// Opens or closes a queue; who waits already goes on waiting, the red lane always may.
-    pub async fn set_open(&self, queue: &str, open: bool) {
+    /// Opens or closes a queue until some time (epoch ms), or leaves it to its hours again. Who waits already goes on
+    /// waiting; the red lane and callbacks always may.
+    pub async fn open_by_hand(&self, queue: &str, by_hand: Option<(bool, i64)>) {
         let queue = queue.to_owned();
+        let open = {
+            let mut kept = self.mirror.lock();
+            match by_hand {
+                Some(by_hand) => kept.by_hand.insert(queue.clone(), by_hand),
+                None => kept.by_hand.remove(&queue),
+            };
+            self.opening.is_open(&queue, now_ms(), &kept.by_hand)
+        };
         self.tell(Command::SetOpen { queue, open }).await;
+    }
+
+    /// What is decided by hand, as the rows say: with several gateways somebody may have decided at another.
+    pub fn know_by_hand(&self, rows: impl IntoIterator<Item = (String, (bool, i64))>) {
+        let rows: ByHand = rows.into_iter().collect();
+        self.mirror.lock().by_hand = rows;
     }
 
     /// A phone came or went.
@@ -357,6 +386,30 @@ impl Acd {
         match self.see(Command::Callers).await {
             Ok(Reply::Callers(callers)) => callers,
             _ => Vec::new(),
+        }
+    }
+
+    /// The person of a phone, as far as they signed in since the start: for when the rows can't be asked.
+    pub async fn by_phone(&self, sip_user: &str) -> Option<OperatorRef> {
+        match self.see(Command::ByPhone { sip_user: sip_user.to_owned() }).await {
+            Ok(Reply::Person(person)) => person,
+            _ => None,
+        }
+    }
+
+    /// The calls an operator's phone rings or talks in, as a guest too.
+    pub async fn calls_of(&self, operator: &str) -> Vec<String> {
+        match self.see(Command::CallsOf { operator: operator.to_owned() }).await {
+            Ok(Reply::Calls(calls)) => calls,
+            _ => Vec::new(),
+        }
+    }
+
+    /// What a signed-in operator was last said to be able to do.
+    pub async fn skills_of(&self, operator: &str) -> Option<Vec<(String, u8)>> {
+        match self.see(Command::SkillsOf { operator: operator.to_owned() }).await {
+            Ok(Reply::Skills(skills)) => skills,
+            _ => None,
         }
     }
 

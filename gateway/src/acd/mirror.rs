@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::command::Command;
+use super::opening::ByHand;
 use super::wire::State;
 
 /// What a queue tells a call's driver.
@@ -25,6 +26,11 @@ pub enum CallNews {
         /// Its name.
         queue: String,
     },
+    /// Nobody answered for long enough: the phones on call are asked.
+    Overflow {
+        /// Red lane.
+        red: bool,
+    },
     /// The longest wait is over: they are called back.
     WaitedTooLong,
 }
@@ -41,6 +47,8 @@ pub(super) struct Kept {
     pub(super) news: HashMap<String, mpsc::Sender<Box<CallNews>>>,
     /// Who talks in each call, as its driver last said: the owner may have died over that word.
     pub(super) talks: HashMap<String, String>,
+    /// Queues opened or closed by hand.
+    pub(super) by_hand: ByHand,
     pub(super) operators: BTreeMap<String, OperatorRow>,
     pub(super) callers: BTreeMap<String, CallerRow>,
     /// Whom each driver was last told to ring, until it said what came of it.

@@ -7,6 +7,7 @@ mod handle;
 mod jobs;
 mod keep;
 mod mirror;
+mod opening;
 mod outlet;
 mod owner;
 mod phones;

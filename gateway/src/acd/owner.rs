@@ -1,5 +1,6 @@
 //! The task that owns all queues: the only place their state changes, so no lock and no race.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use tracing::{error, info, warn};
 use super::handle::Change;
 use super::jobs;
 use super::mirror::{CallNews, Mirror};
+use super::opening::Opening;
 use super::outlet::Outlet;
 use super::rows::Rows;
 use super::truth;
@@ -34,6 +36,7 @@ pub(super) struct Shared {
     pub(super) changes: broadcast::Sender<Change>,
     /// Where several gateways share the queues.
     pub(super) outlet: Option<Arc<Outlet>>,
+    pub(super) opening: Arc<Opening>,
 }
 
 /// Keeps an owner running: one that dies takes the job it was at along, nothing else. Its successor begins from the
@@ -56,7 +59,8 @@ async fn run(shared: Arc<Shared>, jobs: Arc<Mutex<jobs::Receiver<Job>>>) {
         // The configuration was judged: this can't be, and without queues there is nothing to own.
         Err(e) => return error!(error = %e, "queues"),
     };
-    let mut owner = Owner { core, shared, clock: Clock { wall: now_ms(), at: Instant::now() } };
+    let mut owner = Owner { core, shared, clock: Clock { wall: now_ms(), at: Instant::now() }, open: BTreeMap::new() };
+    owner.open_and_close();
     owner.rebuild();
     let mut sweep = tokio::time::interval(SWEEP);
     loop {
@@ -114,6 +118,8 @@ struct Owner {
     core: Core,
     shared: Arc<Shared>,
     clock: Clock,
+    /// As last told the machine.
+    open: BTreeMap<String, bool>,
 }
 
 impl Owner {
@@ -157,8 +163,25 @@ impl Owner {
         self.carry_out();
     }
 
+    /// What the hours, or somebody by hand, decide now.
+    fn open_and_close(&mut self) {
+        let (now, shared) = (now_ms(), Arc::clone(&self.shared));
+        let by_hand = shared.mirror.lock().by_hand.clone();
+        for queue in shared.opening.queues() {
+            let open = shared.opening.is_open(queue, now, &by_hand);
+            let before = self.open.insert(queue.to_owned(), open);
+            if before != Some(open) {
+                if before.is_some() || !open {
+                    info!(queue, open, "队列开放状态 / queue opens or closes");
+                }
+                self.core.set_open(queue, open);
+            }
+        }
+    }
+
     /// Whoever dropped its mailbox drives nothing any more.
     fn sweep(&mut self) {
+        self.open_and_close();
         for call in self.shared.mirror.dead() {
             warn!(call, "a call's driver is gone without a word: taken out of the queue");
             self.core.ended(now_ms(), &call);
@@ -185,8 +208,9 @@ impl Owner {
                     self.shared.rows.caller(&row, is_new);
                 }
                 Effect::Gone { call, .. } => self.forget(&call),
-                // Neither is configured: the voice flow says the place itself, nobody is on call yet.
-                Effect::Overflow { .. } | Effect::Announce { .. } => {}
+                Effect::Overflow { call, red } => self.tell(&call, CallNews::Overflow { red }),
+                // Not configured: the voice flow says the place by itself, in words and at moments of its own.
+                Effect::Announce { .. } => {}
             }
         }
     }

@@ -4,6 +4,7 @@ use hotline_db::{AgentState, Id, Store};
 use tokio::sync::mpsc;
 
 use super::{Acd, CallNews, Entry, Lane, OperatorRef, OperatorState, Profile, Refused};
+use crate::calendar::Calendar;
 use crate::config::{Config, Queue};
 
 const LONG: Duration = Duration::from_secs(20);
@@ -20,7 +21,7 @@ async fn desk() -> Desk {
     let store = Store::open(&url).await.unwrap();
     let mut config = Config::default();
     config.queues.insert("main".into(), Queue { wrap_s: 0, ..Queue::default() });
-    Desk { acd: Acd::start(&config, &store, "n"), store, dir }
+    Desk { acd: Acd::start(&config, &Calendar::default(), &store, "n"), store, dir }
 }
 
 impl Desk {

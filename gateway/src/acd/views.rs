@@ -1,6 +1,6 @@
 //! Queues, operators and callers for lists.
 
-use hotline_acd::Core;
+use hotline_acd::{Core, OperatorRef};
 
 /// An operator for lists.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
@@ -55,6 +55,17 @@ pub struct CallerView {
     pub entered_at: i64,
     /// User id of the operator whose phone rings.
     pub ringing: Option<String>,
+}
+
+/// Who signed in once with this phone.
+pub(super) fn by_phone(core: &Core, sip_user: &str) -> Option<OperatorRef> {
+    core.operators().into_iter().find(|o| o.who.sip_user == sip_user).map(|o| OperatorRef::clone(&o.who))
+}
+
+/// The calls an operator's phone rings or talks in.
+pub(super) fn calls_of(core: &Core, operator: &str) -> Vec<String> {
+    let Some(o) = core.operator(operator) else { return Vec::new() };
+    o.call.iter().chain(&o.engaged).map(|call| call.to_string()).collect()
 }
 
 fn operator(o: &hotline_acd::OperatorView) -> OperatorView {

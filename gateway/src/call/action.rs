@@ -15,7 +15,7 @@ use crate::privacy::normalize_phone;
 /// The citizen still hears the goodbye of this call: calling back sooner would find them busy.
 const GOODBYE_MS: i64 = 15_000;
 
-type Vars = BTreeMap<String, String>;
+pub(super) type Vars = BTreeMap<String, String>;
 
 impl Driver {
     pub(crate) async fn act(&mut self, name: &str, args: &Vars) -> (&'static str, Vars) {

@@ -64,6 +64,9 @@ impl Driver {
         let security = self.security_over(new.invite.flow.transport).map_err(|e| (488, e.to_string()))?;
         let from = operator.who.id.clone();
         let who = self.colleague(&new.invite.request_user).await.ok_or_else(|| busy("nobody's phone"))?;
+        if self.is_in_another_call(&who).await {
+            return Err(busy("in another call"));
+        }
         let media = self.sv.media.open_leg_beside(self.citizen.id()).map_err(|e| (503, e.to_string()))?;
         self.sv.media_routes.add(media.id, self.media_tx.clone());
         let speaks = Speaks::phone(&self.sv.config, &self.citizen);
@@ -71,7 +74,7 @@ impl Driver {
         self.sound.consults.insert(media.id);
         let caller = Leg::incoming(new.id, media, speaks, security, trust);
         let ringing = match caller.answer(&self.sv.media, &offer) {
-            Ok((answer, _)) => self.dial_operator(&who).map(|target| (answer, target)).map_err(|e| (480, e.why)),
+            Ok((answer, _)) => self.dial_operator(&who, false).map(|target| (answer, target)).map_err(|e| (480, e.why)),
             Err(e) => Err((488, e.to_string())),
         };
         let (answer, target) = match ringing {

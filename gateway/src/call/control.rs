@@ -45,6 +45,12 @@ pub enum ControlError {
     /// Something else is going on that has to end first.
     #[error("请先结束正在进行的咨询、转接或接管 / a consultation, transfer or take-over is going on: let it end first")]
     Busy,
+    /// The colleague's phone is in use.
+    #[error("该同事正在振铃或通话,请稍后再试 / this colleague's phone rings or talks: try again later")]
+    Engaged,
+    /// 110, 119 or 120 talks with the citizen.
+    #[error("110/119/120 正在通话中,请先请其退出 / an emergency service is in the talk: let it go first")]
+    HelpIsThere,
     /// No consultation, or nobody has answered yet.
     #[error("没有已接通的咨询 / no consultation with somebody who has answered")]
     NoConsult,
@@ -63,6 +69,11 @@ pub enum ControlError {
     /// `Idempotency-Key` of another wish.
     #[error("该 Idempotency-Key 已用于另一请求,请换一个 / this Idempotency-Key was another request's: use a new one")]
     KeyTaken,
+    /// A withheld number, or a service that has not answered.
+    #[error(
+        "无法播报:号码未显示,或对方尚未接听 / nothing to be read out: the number is withheld, or nobody has answered"
+    )]
+    NothingToSay,
     /// Nobody of this id in the talk.
     #[error("对方不在本通话中 / nobody of this id is in the talk")]
     NoGuest,
@@ -132,6 +143,8 @@ pub enum Wish {
     TransferEnd,
     /// 110, 119, 120 join the talk.
     Emergency(String),
+    /// The citizen's number is read to an emergency service, by its guest id.
+    SayNumber(String),
     /// 紧急: the call is marked red, the shift leader paged.
     Flag,
     /// 求助: the shift leader is asked for help, or isn't any more.
@@ -204,6 +217,8 @@ pub enum Control {
         /// Outcome; code and reason of a refusal.
         reply: oneshot::Sender<Result<(), (u16, &'static str)>>,
     },
+    /// Somebody's matter began to name one of us (回避): who may serve this caller?
+    JudgeAgain,
     /// The gateway stops: end whatever is going on.
     Shutdown,
 }
@@ -230,6 +245,7 @@ impl Driver {
                 let view = if own { View::Operator } else { View::Leader };
                 let _ = reply.send(done.map(|()| self.state(view)));
             }
+            Control::JudgeAgain => self.judge_again().await,
             Control::Consult(new) => self.begin_consult(*new).await,
             Control::TakeOver { new, reply } => {
                 let taken = self.take_over(*new).await;
@@ -256,6 +272,9 @@ impl Driver {
     pub(crate) fn allow_hang_up(&self, reason: &str) -> Result<(), ControlError> {
         if !HANG_UP_REASONS.contains(&reason) {
             return Err(ControlError::ReasonNeeded);
+        }
+        if self.help_is_there() {
+            return Err(ControlError::HelpIsThere);
         }
         let silent = self
             .silent_for()

@@ -6,8 +6,9 @@ use serde_json::json;
 
 use super::control::{ControlError, Target, Wish};
 use super::driver::{Driver, Side, Stage};
+use super::emergency::is_service;
 use super::guest::Part;
-use super::operator::HeldBy;
+use super::operator_leg::HeldBy;
 use crate::acd::{Lane, OperatorRef};
 use crate::clock::now_ms;
 use crate::events::Audience;
@@ -25,6 +26,8 @@ pub(crate) struct Desk {
     pub(crate) muted: bool,
     /// Silence of ours plays to the citizen, who would hear nobody.
     pub(crate) silence: bool,
+    /// Music comes after what the citizen hears now.
+    pub(crate) music_follows: bool,
     /// The shift leader was asked for help (epoch ms).
     pub(crate) help_since: Option<i64>,
     /// Who talked last, once they are out.
@@ -81,7 +84,7 @@ impl Driver {
         }
         match wish {
             Wish::State | Wish::Answer => {}
-            Wish::End => self.talk_over(Side::Operator, "operator_end").await,
+            Wish::End => self.end_talk().await,
             Wish::MayHangUp(reason) => self.allow_hang_up(&reason)?,
             Wish::HangUp(reason) => {
                 self.allow_hang_up(&reason)?;
@@ -92,7 +95,7 @@ impl Driver {
             Wish::Mute(on) => self.mute(on),
             Wish::PauseRecording(paused) => self.pause_recording(user, paused)?,
             Wish::Digits { to, digits } => self.send_digits(to.as_deref(), &digits)?,
-            Wish::Invite(who) => self.admit_guest(who, Part::Join)?,
+            Wish::Invite(who) => self.admit_guest(who, Part::Join).await?,
             // A leader stays until they leave themselves.
             Wish::Dismiss(guest) if self.is_part(&guest, Part::Join) => self.dismiss_guest(&guest),
             Wish::Dismiss(_) => {}
@@ -103,6 +106,7 @@ impl Driver {
             Wish::Transfer(target) => self.send_on(target).await?,
             Wish::TransferEnd => self.recall().await,
             Wish::Emergency(number) => self.call_emergency(user, &number).await?,
+            Wish::SayNumber(service) => self.say_number(&service)?,
             Wish::Flag => self.flag(user).await,
             Wish::Help(on) => self.ask_help(user, on),
         }
@@ -115,7 +119,19 @@ impl Driver {
     }
 
     fn has_ended(&self, user: &str) -> bool {
-        self.operator.is_none() && self.stage == Stage::After && self.desk.last.as_deref() == Some(user)
+        let left = match &self.operator {
+            Some(o) => is_service(&o.who),
+            None => self.stage == Stage::After,
+        };
+        left && self.desk.last.as_deref() == Some(user)
+    }
+
+    /// 结束. With 110, 119 or 120 in the talk only the operator leaves it.
+    async fn end_talk(&mut self) {
+        if self.help_is_there() && self.goes_on_without_operator().await {
+            return;
+        }
+        self.talk_over(Side::Operator, "operator_end").await;
     }
 
     /// RFC 3261 knows no way to make a ringing phone answer: who talks already has answered.
@@ -169,7 +185,7 @@ impl Driver {
         if self.transfer.is_some() || self.is_being_decided() {
             return Err(ControlError::Busy);
         }
-        self.admit_guest(who, Part::Consult)?;
+        self.admit_guest(who, Part::Consult).await?;
         self.hold(HeldBy::Console, true).await;
         Ok(())
     }
@@ -214,7 +230,8 @@ impl Driver {
             (None, _) => {}
         }
         match target {
-            Target::Phone(who) => self.refer_to_phone(None, who),
+            Target::Phone(who) => self.refer_to_phone(None, who).await,
+            Target::Queue(_) if self.help_is_there() => Err(ControlError::HelpIsThere),
             Target::Queue(queue) if self.sv.config.queue_names().contains(&queue) => {
                 self.refer_to_queue(None, queue).await;
                 Ok(())

@@ -18,11 +18,13 @@ use super::desk::Desk;
 use super::finish::Finished;
 use super::guest::Guest;
 use super::leg::Leg;
-use super::operator::OperatorLeg;
+use super::on_call::OnCall;
+use super::operator_leg::OperatorLeg;
 use super::phone_media::PhoneWatch;
 use super::quality::Sound;
 use super::recording::{ActiveRecording, Purpose};
 use super::route::Route;
+use super::routing::Wishes;
 use super::story::Story;
 use super::transfer::Transfer;
 use crate::acd::{CallNews, Lane};
@@ -133,6 +135,9 @@ pub(crate) struct Driver {
     pub(crate) guests: Vec<Guest>,
     /// Operators who sent this caller on to a queue: not to them again.
     pub(crate) excluded: BTreeSet<String>,
+    pub(crate) wishes: Box<Wishes>,
+    /// Phones on call, asked when nobody answers.
+    pub(crate) on_call: Option<Box<OnCall>>,
     pub(crate) stage: Stage,
     /// Epoch ms.
     pub(crate) stage_since: i64,
@@ -208,13 +213,19 @@ impl Driver {
             }
         }
         self.drain_flow().await;
+        if !self.waiting {
+            self.let_on_call_go("caller waits no longer");
+        }
         self.judge_phone();
     }
 
     async fn wait(&mut self) -> Woken {
         let farewell = self.farewell_until.map(|(at, _)| at);
         let phone_dead = self.phone_watch.due();
-        let deadlines = [self.machine.poll_timeout(), self.dead_at, phone_dead, farewell, self.pause_ends()];
+        let on_call = self.on_call.as_ref().and_then(|c| c.due());
+        let phone_due = self.pick_up_ends();
+        let deadlines =
+            [self.machine.poll_timeout(), self.dead_at, phone_dead, phone_due, farewell, self.pause_ends(), on_call];
         let deadline = deadlines.into_iter().flatten().min();
         let sleep = async {
             match deadline {
@@ -239,8 +250,9 @@ impl Driver {
 
     async fn on_timer(&mut self) {
         let now = Instant::now();
-        if let Some(leg) = self.phone_watch.given_up(now) {
-            self.phone_died(leg).await;
+        self.phone_silent().await;
+        if self.pick_up_ends().is_some_and(|at| at <= now) {
+            self.pick_up_late().await;
         }
         if self.dead_at.is_some_and(|at| at <= now) {
             self.dead_at = None;
@@ -254,6 +266,7 @@ impl Driver {
         if self.pause_ends().is_some_and(|at| at <= now) {
             self.end_pause("too_long");
         }
+        self.on_call_due(now).await;
         self.machine.handle_timeout(now);
     }
 
@@ -265,6 +278,8 @@ impl Driver {
             self.on_operator(event).await;
         } else if self.transfer.as_ref().is_some_and(|t| t.leg.session == id) {
             self.on_transfer(event).await;
+        } else if self.on_call.as_ref().is_some_and(|c| c.is_session(id)) {
+            self.on_on_call(event).await;
         } else if self.consult.as_ref().is_some_and(|c| c.caller.session == id || c.target.session == id) {
             self.on_consult(id, event).await;
         } else if let Some(index) = self.guests.iter().position(|g| g.leg.session == id) {
@@ -280,7 +295,17 @@ impl Driver {
             MediaEvent::Digit { leg, digit, .. } if leg == citizen && self.stage != Stage::Talk => {
                 self.input(Input::Digit(digit));
             }
+            MediaEvent::Digit { leg, digit, .. } if self.on_call.as_ref().is_some_and(|c| c.is_leg(leg)) => {
+                self.on_call_key(digit).await;
+            }
+            MediaEvent::Digit { leg, digit, .. } if self.operator.as_ref().is_some_and(|o| o.leg.id() == leg) => {
+                self.operator_presses(digit).await;
+            }
+            MediaEvent::PlayDone { leg, .. } if leg != citizen => self.operator_heard(leg).await,
             MediaEvent::PlayDone { leg, play_id } if leg == citizen && play_id == self.play_next => {
+                if std::mem::take(&mut self.desk.music_follows) {
+                    return self.play_music();
+                }
                 self.notice_played = true;
                 self.input(Input::PlayDone);
             }
@@ -314,6 +339,7 @@ impl Driver {
                 self.on_audio(leg, fault, lasted_ms);
             }
             MediaEvent::FirstPacket { leg } => self.phone_watch.hear(leg),
+            MediaEvent::Secured { leg } => self.secured(leg).await,
             MediaEvent::SecureFailed { leg, why } => self.secure_failed(leg, why).await,
             MediaEvent::LegClosed { stats, leg } => self.leg_closed(leg, &stats),
             _ => {}

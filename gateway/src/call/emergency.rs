@@ -1,6 +1,7 @@
 //! One key to 110, 119 or 120: the service joins citizen and operator. No rule, cap or want of a row stands in the
 //! way (`dialout`), and who calls is written down.
 
+use hotline_ivr::Say;
 use serde_json::json;
 use tracing::{info, warn};
 
@@ -12,9 +13,18 @@ use crate::acd::OperatorRef;
 use crate::dialout::{self, Purpose, Wish};
 use crate::events::Audience;
 
+/// A service's leg has no other plays.
+const NUMBER_PLAY: u64 = 0;
+const PREFIX: &str = "emergency:";
+
 /// How an emergency service is named among a talk's guests.
 fn guest_id(number: &str) -> String {
-    format!("emergency:{number}")
+    format!("{PREFIX}{number}")
+}
+
+/// Whether a person of a call is such a service.
+pub(crate) fn is_service(who: &OperatorRef) -> bool {
+    who.id.starts_with(PREFIX)
 }
 
 /// Of guests with their parts, and whether they take the talk over.
@@ -55,6 +65,24 @@ impl Driver {
         let who = OperatorRef { id, name: number.to_owned(), sip_user: String::new() };
         let outside = Some(Box::new((permit, route)));
         self.add_guest(Guest { who, part: Part::Join, leg, talking: false, holding: false, outside, takes: false });
+        Ok(())
+    }
+
+    /// A service talks with the citizen: nobody of ours takes it from them.
+    pub(crate) fn help_is_there(&self) -> bool {
+        self.guests.iter().any(|g| g.talking && is_service(&g.who))
+    }
+
+    /// Reads the citizen's number to a service that has answered, instead of the talk for some seconds. The others go on
+    /// hearing each other.
+    pub(crate) fn say_number(&self, service: &str) -> Result<(), ControlError> {
+        let guest = self.guests.iter().find(|g| g.talking && g.who.id == service && is_service(&g.who));
+        let number = self.number.as_ref().filter(|_| !self.withheld);
+        let (Some(guest), Some(number)) = (guest, number) else { return Err(ControlError::NothingToSay) };
+        let digits = number.reveal().trim_start_matches("+86").to_owned();
+        let words = [Say::Prompt("emergency_number".into()), Say::Digits(digits)];
+        self.sv.media.play(guest.leg.id(), NUMBER_PLAY, self.sv.voice.clips(&words), false);
+        self.story.event("number_said", json!({ "to": service }));
         Ok(())
     }
 

@@ -126,6 +126,7 @@ impl Driver {
         self.input(Input::HungUp);
         self.flow_leftovers().await;
         self.leave_queue().await;
+        self.drop_on_call("line ended");
         self.drop_transfer();
         if self.operator.is_some() {
             self.talk_over(line_side, "line_ended").await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use hotline_db::CallPatch;
-use hotline_ivr::{EventKind, Input, Machine, Output, Say};
+use hotline_ivr::{EventKind, Input, Machine, NotQueued, Output, Say};
 use tracing::warn;
 
 use super::driver::{Driver, Side, Stage};
@@ -33,7 +33,13 @@ impl Driver {
                 self.play_next += 1;
                 self.sv.media.stop_play(self.citizen.id());
             }
-            Output::EnterQueue { queue, lane } => self.enter_queue(queue, from_flow(lane)).await,
+            Output::EnterQueue { queue, lane, skills } => {
+                let mut asks = false;
+                for skill in skills {
+                    asks |= self.wishes.skills.insert(skill);
+                }
+                self.enter_queue_for(queue, from_flow(lane), asks).await;
+            }
             Output::SetLane(lane) => self.set_lane(from_flow(lane)).await,
             Output::LeaveQueue { reason } => {
                 self.leave_queue().await;
@@ -47,7 +53,7 @@ impl Driver {
                 self.input(Input::ActionDone { name, result: result.into(), vars });
             }
             Output::HangUp { reason } => self.end_line(Side::System, &reason),
-            Output::NextFlow { flow } => self.next_flow(&flow),
+            Output::NextFlow { flow } => self.next_flow(&flow).await,
             Output::Answer { key, value } => {
                 self.story.event("answer", serde_json::json!({ "key": key, "value": value }));
                 self.verdict.insert(key, value);
@@ -75,7 +81,12 @@ impl Driver {
     }
 
     pub(crate) async fn enter_queue(&mut self, queue: String, lane: Lane) {
-        if self.waiting && queue == self.queue {
+        self.enter_queue_for(queue, lane, false).await;
+    }
+
+    /// `asks`: for something new.
+    async fn enter_queue_for(&mut self, queue: String, lane: Lane, asks: bool) {
+        if self.waiting && queue == self.queue && !asks {
             // Key 7 while waiting: the place is kept, the lane changes.
             return self.set_lane(lane.min(self.lane)).await;
         }
@@ -85,16 +96,24 @@ impl Driver {
         if lane == Lane::Red && self.lane != Lane::Red {
             self.danger();
         }
-        self.lane = lane.min(self.lane);
-        let call = self.call.to_string();
+        if !self.waiting {
+            self.look_up_caller().await;
+        }
+        let entry = self.entry(lane.min(self.lane));
+        self.lane = entry.lane;
         // Handed back after a talk, or let in before: hanging up on them would lose who was already served.
-        let returns = self.times.operator_answer_at.is_some() || self.stage == Stage::Queue;
-        let declined = self.excluded.iter().cloned().collect();
-        let entry = Entry { returns, declined, ..Entry::new(&call, &self.queue, self.lane) };
+        let let_in = self.times.operator_answer_at.is_some() || self.stage == Stage::Queue;
+        // Who waits already asks for something more: that moves nobody to the head.
+        let returns = let_in && !self.waiting;
+        let entry = Entry { returns, ..entry };
+        self.tell_routing(&entry);
         let entered = self.sv.acd.enter(entry, self.news_tx.clone()).await;
         match entered {
             Ok(()) => {
-                self.waiting = true;
+                if std::mem::replace(&mut self.waiting, true) {
+                    // They wait already, and asked for something more.
+                    return;
+                }
                 let at = now_ms();
                 self.times.queue_at.get_or_insert(at);
                 if self.times.operator_answer_at.is_some() {
@@ -109,9 +128,13 @@ impl Driver {
                 self.story.patch(patch);
                 self.story.event("queue_enter", serde_json::json!({ "queue": self.queue, "lane": self.lane.as_str() }));
             }
-            Err(AcdError::Refused(Refused::Full | Refused::Closed)) => {
-                self.story.event("queue_full", serde_json::json!({ "queue": self.queue }));
-                self.farewell("callback_done", "queue full");
+            Err(AcdError::Refused(why @ (Refused::Full | Refused::Closed))) => {
+                let (why, event) = match why {
+                    Refused::Closed => (NotQueued::Closed, "queue_closed"),
+                    _ => (NotQueued::Full, "queue_full"),
+                };
+                self.story.event(event, serde_json::json!({ "queue": self.queue }));
+                self.turn_away(why, "queue full");
             }
             Err(e) => {
                 warn!(call = %self.call, error = %e, "queue");
@@ -126,10 +149,12 @@ impl Driver {
             CallNews::Offer(operator) => self.ring(operator).await,
             CallNews::Withdraw { operator } => self.stop_ringing(&operator),
             CallNews::Moved { queue } => self.queue_is(queue),
-            CallNews::WaitedTooLong if self.waiting => {
+            CallNews::Overflow { red } => self.overflow(red).await,
+            // Danger isn't sent away.
+            CallNews::WaitedTooLong if self.waiting && self.lane != Lane::Red => {
                 self.leave_queue().await;
                 self.story.event("waited_too_long", serde_json::json!({ "queue": self.queue }));
-                self.farewell("callback_done", "waited too long");
+                self.turn_away(NotQueued::TooLong, "waited too long");
             }
             CallNews::WaitedTooLong => {}
         }
@@ -141,6 +166,15 @@ impl Driver {
             self.story.patch(CallPatch { queue: Some(queue.clone()), ..CallPatch::default() });
             self.queue = queue;
             self.set_stage(self.stage);
+        }
+    }
+
+    /// The flow says what the citizen can do instead of waiting; one that says nothing gets the last words.
+    fn turn_away(&mut self, why: NotQueued, reason: &'static str) {
+        if self.machine.handles(why) {
+            self.input(Input::NotQueued(why));
+        } else {
+            self.farewell("callback_done", reason);
         }
     }
 
@@ -176,6 +210,7 @@ impl Driver {
             return;
         }
         self.waiting = false;
+        self.drop_on_call("caller left the queue");
         self.sv.acd.leave(&self.call.to_string()).await;
         if let Some(operator) = self.operator.take_if(|o| !o.talking) {
             self.sv.sip.hang_up(operator.leg.session, "caller left");
@@ -186,7 +221,7 @@ impl Driver {
         }
     }
 
-    fn next_flow(&mut self, name: &str) {
+    async fn next_flow(&mut self, name: &str) {
         if name == "survey" && self.sv.config.voice.survey_off {
             self.end_line(Side::System, "no survey");
             return;
@@ -196,7 +231,8 @@ impl Driver {
             self.end_line(Side::System, "no such flow");
             return;
         };
-        self.machine = Machine::new(Arc::clone(&flow), BTreeMap::new());
+        let vars = if name == "callback" { self.task_vars().await } else { BTreeMap::new() };
+        self.machine = Machine::new(Arc::clone(&flow), vars);
         self.input(Input::Start);
     }
 }

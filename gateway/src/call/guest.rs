@@ -9,7 +9,8 @@ use tracing::info;
 use super::control::ControlError;
 use super::driver::Driver;
 use super::leg::Leg;
-use super::operator::{HeldBy, RingError};
+use super::operator::RingError;
+use super::operator_leg::HeldBy;
 use super::route::Route;
 use crate::acd::OperatorRef;
 use crate::dialout::Permit;
@@ -112,7 +113,7 @@ impl Driver {
     }
 
     /// Rings `who`, or gives a guest who is there another part. Asking twice is asking once.
-    pub(crate) fn admit_guest(&mut self, who: OperatorRef, part: Part) -> Result<(), ControlError> {
+    pub(crate) async fn admit_guest(&mut self, who: OperatorRef, part: Part) -> Result<(), ControlError> {
         let operator = self.operator.as_ref().filter(|o| o.talking).ok_or(ControlError::NoTalk)?;
         if operator.who.id == who.id {
             return Err(ControlError::OwnTalk);
@@ -129,7 +130,10 @@ impl Driver {
         if self.guests.len() >= GUESTS_MAX {
             return Err(ControlError::TooManyGuests);
         }
-        let leg = self.dial_operator(&who).map_err(|RingError { why, .. }| {
+        if self.is_in_another_call(&who).await {
+            return Err(ControlError::Engaged);
+        }
+        let leg = self.dial_operator(&who, false).map_err(|RingError { why, .. }| {
             info!(call = %self.call, guest = %who.name, why, "guest's phone can't be rung");
             ControlError::NoPhone
         })?;
@@ -250,7 +254,10 @@ impl Driver {
 
     /// The operator's phone is gone: whom they asked in goes on with the citizen. False: nobody is there.
     pub(crate) async fn hand_over_to_guest(&mut self) -> bool {
-        let Some(index) = self.guests.iter().position(|g| g.talking && g.part == Part::Join) else { return false };
+        // Somebody of ours before a service outside: they can still do something for the citizen.
+        let asked = |g: &Guest| g.talking && g.part == Part::Join;
+        let ours = self.guests.iter().position(|g| asked(g) && !g.who.sip_user.is_empty());
+        let Some(index) = ours.or_else(|| self.guests.iter().position(asked)) else { return false };
         self.guest_takes_over(index).await;
         true
     }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::mpsc;
+use tracing::warn;
 
 use super::control::Control;
 use super::quality::AudioTrouble;
@@ -89,10 +90,26 @@ impl LiveCalls {
         calls.values().find(|e| e.view.operator.as_deref() == Some(operator)).map(|e| e.control.clone())
     }
 
+    /// Somebody's matter began to name one of us: the callers who wait are judged again.
+    pub fn judge_again(&self) {
+        let waiting = super::driver::Stage::Queue.as_str();
+        for (call, entry) in self.lock().iter().filter(|(_, e)| e.view.stage == waiting) {
+            if entry.control.try_send(Box::new(Control::JudgeAgain)).is_err() {
+                warn!(call, "a caller isn't judged again: too many commands wait for the call");
+            }
+        }
+    }
+
     /// All of them, oldest first.
     #[must_use]
     pub fn list(&self) -> Vec<LiveCall> {
         self.lock().values().map(|e| e.view.clone()).collect()
+    }
+
+    /// The masked number of each.
+    #[must_use]
+    pub fn numbers(&self) -> BTreeMap<String, String> {
+        self.lock().iter().map(|(call, e)| (call.clone(), e.view.caller.clone())).collect()
     }
 
     /// How many.

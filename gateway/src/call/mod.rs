@@ -1,8 +1,8 @@
 //! One driver per call: it owns the legs, runs the voice flow, follows the queue and writes the story.
 //!
 //! `driver` waits for what happens, the other files do what follows: `citizen` (the citizen's leg),
-//! `operator` (ringing and talking), `desk` and `supervise` (what operators and leaders ask through the console), `flow` (what the voice flow wants), `action` (what a flow asks
-//! the gateway), `recording`, `guest` (three-way, listening, whispering), `hearing` (who hears whom), and `finish` (rows
+//! `operator` (ringing and talking), `desk` and `supervise` (what operators and leaders ask through the console),
+//! `desk_call` (an operator calls), `flow` (what the voice flow wants), `action` (what a flow asks the gateway), `recording`, `guest` (three-way, listening, whispering), `hearing` (who hears whom), and `finish` (rows
 //! after the end).
 
 mod action;
@@ -10,6 +10,7 @@ mod citizen;
 mod consult;
 mod control;
 mod desk;
+mod desk_call;
 mod driver;
 mod emergency;
 mod finish;
@@ -18,13 +19,17 @@ mod guest;
 mod hearing;
 mod leg;
 mod live;
+mod on_call;
 mod operator;
+mod operator_leg;
 mod outside;
 mod phone_media;
+mod pick_up;
 mod quality;
 mod recording;
 mod recover;
 mod route;
+mod routing;
 mod security;
 mod selftest;
 mod start;
@@ -36,10 +41,12 @@ mod transfer;
 mod trust;
 
 pub use control::{Control, ControlError, LeaderWish, Outcome, SHUTDOWN, Target, Wish};
+pub use desk_call::from_desk;
 pub use driver::{Origin, Verdict};
 pub use finish::Finished;
 pub use guest::{GuestView, Part};
 pub use live::{LiveCall, LiveCalls};
+pub use on_call::Roster;
 pub(crate) use outside::has_trunk;
 pub use quality::{AudioTrouble, Grade};
 pub use recording::finish_orphans;

@@ -9,62 +9,26 @@ use tracing::info;
 
 use super::driver::{Driver, Side, Stage};
 use super::leg::{Leg, Settled, Speaks};
+use super::operator_leg::HeldBy;
+use super::pick_up::{UNUSABLE, headers};
 use super::trust::trust_in_account;
 use crate::acd::{Decline, OperatorRef};
 use crate::clock::now_ms;
 use crate::intake::accept;
 
-/// The operator's side of a call.
-pub(crate) struct OperatorLeg {
-    pub(crate) who: OperatorRef,
-    pub(crate) leg: Leg,
-    pub(crate) talking: bool,
-    pub(crate) holds: Holds,
-}
-
-/// Who asked to hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum HeldBy {
-    /// The phone, by its offers.
-    Phone,
-    /// The operator's console.
-    Console,
-}
-
-/// The citizen is held while either wants it: a phone that refreshes its session (RFC 4028) offers `sendrecv` and
-/// knows nothing of the console's hold.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Holds {
-    phone: bool,
-    console: bool,
-}
-
-impl Holds {
-    pub(crate) const fn any(self) -> bool {
-        self.phone || self.console
-    }
-
-    const fn set(&mut self, by: HeldBy, on: bool) {
-        match by {
-            HeldBy::Phone => self.phone = on,
-            HeldBy::Console => self.console = on,
-        }
-    }
-}
-
 /// Why a phone wasn't rung.
 pub(crate) struct RingError {
     pub(crate) why: String,
     /// For want of a session or a port here: the phone and its operator are well.
-    is_ours: bool,
+    pub(crate) is_ours: bool,
 }
 
 impl RingError {
-    const fn phones(why: String) -> Self {
+    pub(crate) const fn phones(why: String) -> Self {
         Self { why, is_ours: false }
     }
 
-    const fn ours(why: String) -> Self {
+    pub(crate) const fn ours(why: String) -> Self {
         Self { why, is_ours: true }
     }
 }
@@ -80,10 +44,14 @@ impl Driver {
             self.sv.acd.declined(&self.call.to_string(), &who.id, Decline::CallerLeft).await;
             return;
         }
-        match self.dial_operator(&who) {
-            Ok(leg) => {
+        let rung = match self.sv.desk_phones.number(&who) {
+            Some(number) => Box::pin(self.ring_outside(who.clone(), number)).await,
+            None => self.ring_desk(who.clone()),
+        };
+        match rung {
+            Ok(operator) => {
                 self.story.event("operator_ring", serde_json::json!({ "operator": who.id }));
-                self.operator = Some(OperatorLeg { who, leg, talking: false, holds: Holds::default() });
+                self.operator = Some(operator);
                 self.set_stage(self.stage);
                 self.tell_call();
             }
@@ -106,7 +74,7 @@ impl Driver {
         }
     }
 
-    pub(crate) fn dial_operator(&self, who: &OperatorRef) -> Result<Leg, RingError> {
+    pub(crate) fn dial_operator(&self, who: &OperatorRef, answers_itself: bool) -> Result<Leg, RingError> {
         let security = self.phone_security(who).map_err(RingError::phones)?;
         let media = self.sv.media.open_leg_beside(self.citizen.id()).map_err(|e| RingError::ours(e.to_string()))?;
         self.sv.media_routes.add(media.id, self.media_tx.clone());
@@ -123,7 +91,7 @@ impl Driver {
             credentials: None,
             ring_timeout_ms: self.sv.config.queue(&self.queue).ring_timeout_s * 1000,
             first_response_ms: None,
-            extra_headers: vec![("X-Hotline-Call".to_owned(), self.call.to_string())],
+            extra_headers: headers(&self.call.to_string(), answers_itself),
         };
         let speaks = Speaks::phone(&self.sv.config, &self.citizen);
         match Leg::dial(&self.sv.sip, self.sip_tx.clone(), media, speaks, security, trust, dial) {
@@ -168,7 +136,15 @@ impl Driver {
         match event {
             Event::Answered { sdp, .. } => self.operator_answered(sdp).await,
             Event::Failed { code, .. } if self.ring_plain(code) => {}
+            Event::Failed { code, reason, retry_after_s, .. }
+                if self.operator_over_next_trunk(code, &reason, retry_after_s) => {}
             Event::Failed { code, .. } => self.operator_failed(code).await,
+            Event::Progress { code: 180 | 183, .. } => {
+                if let Some(operator) = &mut self.operator {
+                    operator.rang = true;
+                }
+            }
+            Event::Ended { .. } if !self.talks() => self.operator_failed(UNUSABLE).await,
             Event::Ended { by, .. } => {
                 if self.goes_on_without_operator().await {
                     info!(call = %self.call, ?by, "the operator's phone has left, others go on with the citizen");
@@ -178,10 +154,13 @@ impl Driver {
                     self.operator_lost().await;
                 }
             }
+            Event::Dtmf { digit, .. } => self.operator_presses(digit).await,
             Event::Confirmed { sdp: Some(answer), .. } => self.phone_confirmed(&answer).await,
             Event::Transfer { id, target, .. } => self.on_refer(id, target).await,
             Event::Reoffer { sdp, .. } => self.operator_reoffer(sdp).await,
-            Event::ReofferAnswered { code, sdp: Some(answer), .. } if code < 300 => {
+            Event::ReofferAnswered { code, sdp, .. } => {
+                self.phone_answers(code);
+                let Some(answer) = sdp.filter(|_| code < 300) else { return };
                 match self.operator.as_ref().map(|o| o.leg.take_answer(&self.sv.media, &answer)) {
                     Some(Ok(settled)) => self.note_encryption("operator", settled.srtp),
                     Some(Err(e)) => info!(call = %self.call, error = %e, "answer to our offer can't be used"),
@@ -209,13 +188,13 @@ impl Driver {
                 return;
             }
         };
-        self.begin_talk(Some(settled)).await;
+        self.picked_up(settled).await;
     }
 
     /// The phone that rang, or one in its place, is picked up.
     pub(crate) async fn begin_talk(&mut self, settled: Option<Settled>) {
         let Some(operator) = self.operator.as_mut() else { return };
-        operator.talking = true;
+        (operator.talking, operator.picked_up) = (true, None);
         let id = operator.who.id.clone();
         let at = now_ms();
         self.waiting = false;
@@ -229,15 +208,21 @@ impl Driver {
             None => self.times.queue_at,
         };
         self.times.operator_answer_at.get_or_insert(at);
-        #[allow(clippy::cast_precision_loss, reason = "a histogram of seconds")]
-        let waited_s = (at - waits_since.unwrap_or(at)).max(0) as f64 / 1000.0;
-        self.sv.metrics.queue_wait_seconds.observe(waited_s);
-        self.sv.acd.connected(&self.call.to_string(), &id).await;
+        // Whom we call waits in no queue.
+        if let Some(waits_since) = waits_since {
+            #[allow(clippy::cast_precision_loss, reason = "a histogram of seconds")]
+            self.sv.metrics.queue_wait_seconds.observe((at - waits_since).max(0) as f64 / 1000.0);
+        }
+        // Somebody on call outside is no operator of the queue's.
+        if !id.is_empty() {
+            self.sv.acd.connected(&self.call.to_string(), &id).await;
+        }
         // The flow stops its prompt first: recording and bridge begin with the talk.
         self.input(Input::OperatorFree);
         self.drain_flow().await;
         // Music of ours the flow knows nothing of: the citizen has talked to somebody before.
         self.play_next += 1;
+        self.desk.music_follows = false;
         self.sv.media.stop_play(self.citizen.id());
         self.record_talk().await;
         self.connect();
@@ -250,7 +235,7 @@ impl Driver {
         self.tell_faults();
     }
 
-    async fn operator_failed(&mut self, code: u16) {
+    pub(crate) async fn operator_failed(&mut self, code: u16) {
         let Some(operator) = self.operator.take() else { return };
         self.release_leg(&operator.leg);
         let why = match code {
@@ -312,7 +297,7 @@ impl Driver {
         self.sv.acd.released(&self.call.to_string(), &operator.who.id).await;
         self.tell_left(&operator.who.id, "phone_lost");
         self.story.event("operator_lost", serde_json::json!({ "operator": operator.who.id }));
-        self.wait_again(self.queue.clone()).await;
+        self.wait_again_told(self.queue.clone()).await;
     }
 
     async fn operator_reoffer(&mut self, sdp: Option<Vec<u8>>) {
@@ -379,23 +364,5 @@ impl Driver {
     /// How long the citizen has been silent on the network, if they are.
     pub(crate) fn silent_for(&self) -> Option<std::time::Duration> {
         self.times.last_heard.map(|t| Instant::now().duration_since(t))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_citizen_is_held_until_neither_phone_nor_console_holds() {
-        let mut holds = Holds::default();
-        holds.set(HeldBy::Console, true);
-        holds.set(HeldBy::Phone, false);
-        assert!(holds.any(), "the phone's refresh ends no hold of the console");
-        holds.set(HeldBy::Phone, true);
-        holds.set(HeldBy::Console, false);
-        assert!(holds.any());
-        holds.set(HeldBy::Phone, false);
-        assert!(!holds.any());
     }
 }

@@ -17,6 +17,9 @@ use crate::acd::OperatorState;
 /// While the citizen is held a browser may be silent for so many times as long: nobody misses it.
 const HELD_FACTOR: u64 = 4;
 
+/// A silent phone is asked whether it is there, and has so long to answer.
+const PROBE: Duration = Duration::from_secs(4);
+
 /// How long a phone may go on being silent, from when its silence is noticed.
 struct Patience {
     talking: Duration,
@@ -43,6 +46,8 @@ pub(crate) struct PhoneWatch {
 struct Running {
     expected: (LegId, Duration),
     until: Instant,
+    /// It was asked whether it is there.
+    probed: bool,
 }
 
 impl PhoneWatch {
@@ -75,7 +80,7 @@ impl PhoneWatch {
     pub(crate) fn judge(&mut self, now: Instant, expected: Option<(LegId, Duration)>) {
         let missed = expected.filter(|(leg, _)| self.silent.contains(leg));
         if self.running.map(|running| running.expected) != missed {
-            self.running = missed.map(|expected| Running { expected, until: now + expected.1 });
+            self.running = missed.map(|expected| Running { expected, until: now + expected.1, probed: false });
         }
     }
 
@@ -86,6 +91,26 @@ impl PhoneWatch {
     /// The leg to give up, if it is time.
     pub(crate) fn given_up(&mut self, now: Instant) -> Option<LegId> {
         self.running.take_if(|running| running.until <= now).map(|running| running.expected.0)
+    }
+
+    /// It is about to be given up, and is asked first; false: that was done.
+    fn probe(&mut self, now: Instant) -> bool {
+        let due = self.running.as_mut().filter(|running| running.until <= now && !running.probed);
+        due.is_some_and(|running| {
+            (running.probed, running.until) = (true, now + PROBE);
+            true
+        })
+    }
+
+    /// It answers, silent as it is: judged again after `patience`.
+    fn is_there(&mut self, now: Instant, patience: Duration) {
+        if let Some(running) = self.running.as_mut().filter(|running| running.probed) {
+            (running.probed, running.until) = (false, now + patience);
+        }
+    }
+
+    fn is_due(&self, now: Instant) -> Option<LegId> {
+        self.running.filter(|running| running.until <= now).map(|running| running.expected.0)
     }
 }
 
@@ -115,6 +140,35 @@ impl Driver {
         self.phone_watch.judge(Instant::now(), expected);
     }
 
+    /// Nothing came from the phone for too long. A browser's line is gone then; another phone that was heard before may
+    /// have nothing to send (RFC 3389: no comfort noise), and says by its signalling that it is there.
+    pub(crate) async fn phone_silent(&mut self) {
+        let now = Instant::now();
+        let Some(leg) = self.phone_watch.is_due(now) else { return };
+        let operator = self.operator.as_ref().filter(|o| o.leg.id() == leg && !o.leg.is_browser());
+        if let Some(operator) = operator.filter(|_| self.phone_watch.was_heard(leg))
+            && self.phone_watch.probe(now)
+        {
+            self.sv.sip.reoffer(operator.leg.session, &operator.leg.offer());
+            return;
+        }
+        self.phone_watch.given_up(now);
+        self.phone_died(leg).await;
+    }
+
+    /// The phone has answered an offer of ours with `code`, whatever it said: somebody is there.
+    pub(crate) fn phone_answers(&mut self, code: u16) {
+        let media = &self.sv.config.media;
+        if !matches!(code, 408 | 481 | 503) {
+            self.phone_watch.is_there(Instant::now(), patience(media.phone_dead_ms, media.rtp_silence_ms).held);
+        }
+    }
+
+    /// The operator talks with the citizen.
+    pub(crate) fn talks(&self) -> bool {
+        self.operator.as_ref().is_some_and(|o| o.talking)
+    }
+
     /// The phone is given up: who is left goes on with the citizen, else they go back to the head of the queue.
     pub(crate) async fn phone_died(&mut self, leg: LegId) {
         let operator = self.operator.as_ref().filter(|o| o.talking && o.leg.id() == leg);
@@ -142,6 +196,9 @@ impl Driver {
     /// A browser's leg has come to no keys: nobody will ever hear anything on it.
     pub(crate) async fn secure_failed(&mut self, leg: LegId, why: &'static str) {
         self.story.event("secure_failed", json!({ "leg": self.role(leg), "why": why }));
+        if self.operator.as_ref().is_some_and(|o| o.leg.id() == leg && o.picked_up.is_some()) {
+            return self.media_never_came(why).await;
+        }
         self.phone_died(leg).await;
     }
 }
@@ -197,6 +254,25 @@ mod tests {
         assert_eq!(watch.due(), None);
         watch.judge(start, Some((GUEST, TALK)));
         assert_eq!(watch.given_up(start + TALK), Some(GUEST));
+    }
+
+    #[test]
+    fn a_silent_phone_that_answers_is_left_alone_for_a_while_and_one_that_does_not_is_given_up() {
+        let (mut watch, start) = (PhoneWatch::default(), Instant::now());
+        watch.note(PHONE, true);
+        watch.judge(start, Some((PHONE, TALK)));
+        assert!(!watch.probe(start), "it is not time");
+        let due = start + TALK;
+        assert!(watch.probe(due));
+        assert_eq!(watch.is_due(due), None, "it has time to answer");
+        // What happens meanwhile takes nothing from it.
+        watch.judge(due, Some((PHONE, TALK)));
+        watch.is_there(due, HELD);
+        assert_eq!(watch.due(), Some(due + HELD));
+        let again = due + HELD;
+        assert!(watch.probe(again));
+        assert!(!watch.probe(again + PROBE), "asked once");
+        assert_eq!((watch.is_due(again + PROBE), watch.given_up(again + PROBE)), (Some(PHONE), Some(PHONE)));
     }
 
     #[test]

@@ -18,6 +18,7 @@ use super::live::LiveCall;
 use super::outside;
 use super::phone_media::PhoneWatch;
 use super::quality::Sound;
+use super::routing::Wishes;
 use super::security::security;
 use super::story::Story;
 use super::trust::trust_in_caller;
@@ -135,6 +136,7 @@ async fn begin_inbound(sv: &Arc<Services>, new: IncomingCall) -> Result<Option<B
     driver.withheld = withheld;
     driver.lane = Lane::Normal;
     driver.record = hotline.record;
+    driver.wishes = Wishes::of_number(&hotline.skills);
     announce(&driver);
     if hotline.ring_ms > 0 {
         sv.sip.ringing(new.id);
@@ -220,12 +222,12 @@ pub(super) fn hotline_of<'a>(config: &'a Config, dialled: &[String]) -> Option<&
     dialled.iter().find_map(|number| config.hotlines.iter().find(|h| is(h, number)))
 }
 
-struct Mailboxes {
-    sip_tx: mpsc::Sender<Box<Event>>,
-    sip_events: mpsc::Receiver<Box<Event>>,
+pub(super) struct Mailboxes {
+    pub(super) sip_tx: mpsc::Sender<Box<Event>>,
+    pub(super) sip_events: mpsc::Receiver<Box<Event>>,
 }
 
-fn announce(driver: &Driver) {
+pub(super) fn announce(driver: &Driver) {
     let view = LiveCall {
         call: driver.call.to_string(),
         stage: Stage::Greeting.as_str().into(),
@@ -239,7 +241,7 @@ fn announce(driver: &Driver) {
     driver.sv.live.add(view, driver.control_tx.clone());
 }
 
-fn build(
+pub(super) fn build(
     sv: &Arc<Services>,
     call: Id,
     origin: Origin,
@@ -288,6 +290,8 @@ fn build(
         consult: None,
         guests: Vec::new(),
         excluded: BTreeSet::new(),
+        wishes: Box::default(),
+        on_call: None,
         permits: Vec::new(),
         outside: Vec::new(),
         released_legs: Vec::new(),
@@ -341,6 +345,7 @@ mod tests {
             flow: "hotline".into(),
             ring_ms: 0,
             record: Record::default(),
+            skills: Vec::new(),
         };
         let mut config = Config { hotlines: vec![hotline("12319"), hotline("12345")], ..Config::default() };
         config.site.area_code = "519".into();

@@ -4,7 +4,7 @@ use hotline_media::LegId;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use super::driver::{Driver, Stage};
+use super::driver::{Driver, Origin, Stage};
 use super::guest::{GuestView, Part};
 use crate::events::Audience;
 use crate::intake::accept;
@@ -51,6 +51,8 @@ pub struct CallState {
     pub hears: Vec<Hears>,
     /// The shift leader was asked for help (epoch ms).
     pub help_since: Option<i64>,
+    /// The task it was made for, if we called.
+    pub task: Option<String>,
 }
 
 /// The operator of a call.
@@ -111,6 +113,10 @@ impl Driver {
             guests: self.guest_views(is_operator),
             hears: self.hears(is_operator),
             help_since: self.desk.help_since,
+            task: match self.origin {
+                Origin::Task(task) => Some(task.to_string()),
+                Origin::Inbound => None,
+            },
         }
     }
 

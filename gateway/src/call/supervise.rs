@@ -11,7 +11,7 @@ impl Driver {
     pub(crate) async fn leader_wish(&mut self, user: &str, wish: LeaderWish) -> Result<(), ControlError> {
         match wish {
             LeaderWish::State => Ok(()),
-            LeaderWish::Supervise(who, part) => self.admit_guest(who, part),
+            LeaderWish::Supervise(who, part) => self.admit_guest(who, part).await,
             LeaderWish::Leave => {
                 self.dismiss_guest(user);
                 Ok(())
@@ -38,7 +38,7 @@ impl Driver {
         let index = match there {
             Some(index) => index,
             None => {
-                self.admit_guest(who, Part::Barge)?;
+                self.admit_guest(who, Part::Barge).await?;
                 self.guests.len() - 1
             }
         };

@@ -11,7 +11,7 @@ use tracing::info;
 use super::control::Control;
 use super::driver::Driver;
 use super::leg::{Leg, Settled, Speaks};
-use super::operator::HeldBy;
+use super::operator_leg::HeldBy;
 use super::trust::trust_in_phone;
 use crate::app::Services;
 use crate::clock::now_ms;

@@ -11,7 +11,8 @@ use super::control::ControlError;
 use super::driver::{Driver, Stage};
 use super::guest::Part;
 use super::leg::{Leg, Settled};
-use super::operator::{Holds, OperatorLeg, RingError};
+use super::operator::RingError;
+use super::operator_leg::OperatorLeg;
 use super::outside;
 use super::route::Route;
 use super::start::hotline_of;
@@ -39,7 +40,7 @@ impl Driver {
         if let Some(replaced) = target.replaces {
             return self.join(referrer, replaced).await;
         }
-        if !self.operator.as_ref().is_some_and(|o| o.talking && o.leg.session == referrer) {
+        if !self.operator.as_ref().is_some_and(|o| o.talking && o.leg.session == referrer && o.outside.is_none()) {
             return self.sv.sip.reject_transfer(referrer, 603);
         }
         if self.transfer.is_some() || self.is_being_decided() {
@@ -47,16 +48,20 @@ impl Driver {
         }
         if let Some(hotline) = hotline_of(&self.sv.config, std::slice::from_ref(&target.number)) {
             let queue = hotline.queue.clone();
+            if self.help_is_there() {
+                return self.sv.sip.reject_transfer(referrer, 486);
+            }
             return self.refer_to_queue(Some(referrer), queue).await;
         }
         let begun = match self.colleague(&target.number).await {
-            Some(who) => self.refer_to_phone(Some(referrer), who),
+            Some(who) => self.refer_to_phone(Some(referrer), who).await,
             None => self.refer_outside(Some(referrer), &target.number).await,
         };
         if let Err(why) = begun {
             let code = match why {
                 ControlError::OwnTalk => 603,
                 ControlError::NoPhone => 480,
+                ControlError::Engaged => 486,
                 _ => 403,
             };
             self.sv.sip.reject_transfer(referrer, code);
@@ -72,8 +77,19 @@ impl Driver {
 
     /// The person whose phone registers as `sip_user`.
     pub(crate) async fn colleague(&self, sip_user: &str) -> Option<OperatorRef> {
-        let user = self.sv.store.user_by_sip_user(sip_user).await.ok()??;
-        user.active.then(|| OperatorRef { id: user.id.to_string(), name: user.name, sip_user: sip_user.to_owned() })
+        match self.sv.store.user_by_sip_user(sip_user).await {
+            Ok(user) => {
+                let user = user.filter(|user| user.active)?;
+                Some(OperatorRef { id: user.id.to_string(), name: user.name, sip_user: sip_user.to_owned() })
+            }
+            Err(_) => self.sv.acd.by_phone(sip_user).await,
+        }
+    }
+
+    /// Whose phone rings or talks for somebody else: with call waiting it would take a second citizen.
+    pub(crate) async fn is_in_another_call(&self, who: &OperatorRef) -> bool {
+        let this = self.call.to_string();
+        self.sv.acd.calls_of(&who.id).await.iter().any(|call| *call != this)
     }
 
     /// The citizen waits again, before everybody who never spoke to anyone; not for who sends them away.
@@ -90,11 +106,19 @@ impl Driver {
         self.wait_again(queue).await;
     }
 
-    pub(crate) fn refer_to_phone(&mut self, referrer: Option<SessionId>, who: OperatorRef) -> Result<(), ControlError> {
+    pub(crate) async fn refer_to_phone(
+        &mut self,
+        referrer: Option<SessionId>,
+        who: OperatorRef,
+    ) -> Result<(), ControlError> {
         if self.operator.as_ref().is_some_and(|o| o.who.id == who.id) {
             return Err(ControlError::OwnTalk);
         }
-        match self.dial_operator(&who) {
+        if self.is_in_another_call(&who).await {
+            self.story.event("transfer_refused", json!({ "to": who.id, "why": "engaged" }));
+            return Err(ControlError::Engaged);
+        }
+        match self.dial_operator(&who, false) {
             Ok(leg) => {
                 self.begin_transfer(Transfer { referrer, leg, rang: false, who, outside: None });
                 Ok(())
@@ -174,6 +198,7 @@ impl Driver {
 
     pub(crate) fn play_music(&mut self) {
         let music = self.sv.voice.clips(&[Say::Prompt("hold_music".into())]);
+        self.desk.music_follows = false;
         self.play_next += 1;
         self.sv.media.play(self.citizen.id(), self.play_next, music, true);
     }
@@ -290,6 +315,7 @@ impl Driver {
     pub(crate) async fn hand_over(&mut self, who: OperatorRef, leg: Leg) {
         let from = self.operator.as_ref().map(|o| o.who.id.clone());
         self.let_operator_go("transferred").await;
+        self.desk.music_follows = false;
         self.sv.media.stop_play(self.citizen.id());
         let id = who.id.clone();
         // A queue they were put into meanwhile: `connected` below takes them out, for somebody outside we do.
@@ -297,7 +323,7 @@ impl Driver {
             self.leave_queue().await;
         }
         self.waiting = false;
-        self.operator = Some(OperatorLeg { who, leg, talking: true, holds: Holds::default() });
+        self.operator = Some(OperatorLeg::talking(who, leg));
         // Who was only asked has nothing to do with the next operator.
         if let Some(asked) = self.guests.iter().position(|g| g.part == Part::Consult) {
             self.let_guest_go(asked, "consultation over");
@@ -337,6 +363,18 @@ impl Driver {
 
     pub(crate) async fn wait_again(&mut self, queue: String) {
         self.play_music();
+        self.enter_queue(queue, Lane::Callback).await;
+    }
+
+    /// The same for whom the line to an operator broke: they are told, lest they hang up.
+    pub(crate) async fn wait_again_told(&mut self, queue: String) {
+        let words = self.sv.voice.clips(&[Say::Prompt("line_lost".into())]);
+        if words.is_empty() {
+            return self.wait_again(queue).await;
+        }
+        self.play_next += 1;
+        self.desk.music_follows = true;
+        self.sv.media.play(self.citizen.id(), self.play_next, words, false);
         self.enter_queue(queue, Lane::Callback).await;
     }
 

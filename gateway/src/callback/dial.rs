@@ -19,7 +19,7 @@ use crate::patience::patiently;
 use crate::privacy::{Pii, SealError};
 
 /// A claimed task is ours for so long without renewal; after a crash it is free again.
-const LEASE_MS: i64 = 120_000;
+pub(super) const LEASE_MS: i64 = 120_000;
 /// A task at work renews its lease so often.
 const RENEW_EVERY: Duration = Duration::from_secs(30);
 /// A task that must wait for an operator is looked at again after so long.
@@ -65,7 +65,7 @@ pub async fn run(sv: Arc<Services>) {
 }
 
 /// Keeps the lease for as long as the call takes; never ends by itself.
-async fn renew(sv: &Services, task: Id) {
+pub(super) async fn renew(sv: &Services, task: Id) {
     loop {
         tokio::time::sleep(RENEW_EVERY).await;
         if let Err(e) = sv.store.callback_renew(task, now_ms() + LEASE_MS).await {
@@ -163,13 +163,21 @@ async fn exempt(sv: &Services, task: Id, at: i64) -> Result<(), DbError> {
 async fn promised(sv: &Services, places: &Arc<Places>, task: &CallbackTask) -> Result<Option<Promise>, DbError> {
     // The queue an outgoing call ends up in.
     let queue = sv.config.first_queue();
-    let Some(view) = sv.acd.view().await.into_iter().find(|q| q.name == queue) else { return Ok(None) };
+    let Some(mut view) = sv.acd.view().await.into_iter().find(|q| q.name == queue) else { return Ok(None) };
+    // Nobody is called for an operator who is named by what they reported (回避).
+    if let Some(party) = task.party {
+        let recused = sv.store.citizen_recused(party).await?;
+        view.operators.retain(|o| recused.iter().all(|id| id.to_string() != o.id));
+    }
     let calls = if places.is_empty() { Vec::new() } else { sv.store.calls_open(None).await? };
     Ok(places.promise(task.id, task.party, &view, &calls))
 }
 
 /// `None`: there is nobody to call.
-async fn number_of(sv: &Services, task: &CallbackTask) -> Result<Option<Result<Pii<String>, SealError>>, DbError> {
+pub(super) async fn number_of(
+    sv: &Services,
+    task: &CallbackTask,
+) -> Result<Option<Result<Pii<String>, SealError>>, DbError> {
     let sealed = match (&task.phone_sealed, task.party) {
         (Some(sealed), _) => Some(sealed.clone()),
         (None, Some(party)) => sv.store.party_get(party).await?.and_then(|p| p.phone_sealed),

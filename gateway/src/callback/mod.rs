@@ -1,7 +1,8 @@
 //! Calls we owe: when (`schedule`, pure), to whom (`permit`), for whom there is an operator
-//! (`places`), placing them (`dial`), the verdict (`verdict`) and writing what came of it (`conclude`).
+//! (`places`), placing them (`dial`; `desk`: an operator does), the verdict (`verdict`) and writing what came of it (`conclude`).
 
 mod conclude;
+pub mod desk;
 pub mod dial;
 pub mod permit;
 mod places;

@@ -1,5 +1,6 @@
 //! `hotline doctor`: what is wrong here, and what to do about each finding.
 
+use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 
@@ -164,12 +165,63 @@ async fn database(config: &Config, out: &mut Vec<Finding>) {
                 Ok(users) => out.push(Finding::Good(format!("数据库 / database, {} 用户 / users", users.len()))),
                 Err(e) => out.push(Finding::Bad(format!("数据库 / database: {e}"), "查看日志 / see the log".into())),
             }
+            match skills_at_hand(&store).await {
+                Ok(known) => skills(config, &known, out),
+                Err(e) => out.push(Finding::Bad(format!("技能 / skills: {e}"), "查看日志 / see the log".into())),
+            }
             store.close().await;
         }
         Err(e) => out.push(Finding::Bad(
             format!("数据库 / database: {e}"),
             "检查 storage.database_url / check storage.database_url".into(),
         )),
+    }
+}
+
+/// The skills of everybody who may sign in.
+async fn skills_at_hand(store: &Store) -> Result<BTreeSet<String>, hotline_db::DbError> {
+    let mut known = BTreeSet::new();
+    for user in store.users().await?.into_iter().filter(|u| u.active) {
+        known.extend(store.operator_skills(user.id).await?.into_iter().map(|row| row.skill));
+    }
+    Ok(known)
+}
+
+/// Who asks for what nobody can do waits for nothing, until a queue's widening gives it up.
+fn skills(config: &Config, known: &BTreeSet<String>, out: &mut Vec<Finding>) {
+    let flows = Voice::load(config).ok();
+    for name in config.queue_names() {
+        let queue = config.queue(&name);
+        let must = queue.skills.iter().cloned();
+        let dropped: BTreeSet<&String> = queue.widen.iter().flat_map(|w| &w.drop).collect();
+        let of_numbers = config.hotlines.iter().filter(|h| h.queue == name);
+        let by_key = of_numbers.flat_map(|h| {
+            let flow = flows.as_ref().and_then(|voice| voice.flow(&h.flow));
+            let asked: Vec<String> = flow.iter().flat_map(|f| f.skills()).map(str::to_owned).collect();
+            h.skills.iter().cloned().chain(asked).collect::<Vec<_>>()
+        });
+        let asked: BTreeSet<(String, bool)> =
+            must.map(|skill| (skill, true)).chain(by_key.map(|skill| (skill, false))).collect();
+        for (skill, is_queues) in asked.iter().filter(|(skill, _)| !dropped.contains(skill)) {
+            let given_up = !is_queues && queue.skill_wait_s > 0;
+            if !given_up {
+                out.push(Finding::Advice(
+                    format!("队列 {name} 要求技能 {skill:?},且从不放宽 / queue {name} asks for {skill:?} for ever"),
+                    format!(
+                        "加 [[queue.{name}.widen]] drop = [{skill:?}],或 skill_wait_s > 0 / add a widening that drops it"
+                    ),
+                ));
+            }
+            if !known.contains(skill) {
+                let wait = if given_up { format!("{} s", queue.skill_wait_s) } else { "…".into() };
+                out.push(Finding::Advice(
+                    format!("无人具备技能 {skill:?}(队列 {name})/ nobody has the skill {skill:?} of queue {name}"),
+                    format!(
+                        "PUT /api/v1/users/ID/skills;否则来电等 {wait} 后任何人可接 / or such callers wait {wait} for anybody"
+                    ),
+                ));
+            }
+        }
     }
 }
 

@@ -17,6 +17,10 @@ pub struct Dialout {
     pub transfer_hours: String,
     /// Whole numbers a citizen may be transferred to at any hour, such as 110, 119, 120.
     pub emergency: Vec<String>,
+    /// Prefixes of outside numbers that may be operators' phones; empty: none.
+    pub phone_prefixes: Vec<String>,
+    /// Offers to one such phone in a local day.
+    pub daily_phone_max: i64,
     /// Outside calls in a local day.
     pub daily_max: i64,
     /// The same to one number.
@@ -38,6 +42,8 @@ impl Default for Dialout {
             transfer_prefixes: Vec::new(),
             transfer_hours: String::new(),
             emergency: Vec::new(),
+            phone_prefixes: Vec::new(),
+            daily_phone_max: 200,
             daily_max: 2_000,
             daily_number_max: 20,
             daily_operator_max: 50,

@@ -13,6 +13,7 @@ impl Config {
             .and_then(|()| self.judge_trunks())
             .and_then(|()| self.judge_bounds())
             .and_then(|()| self.judge_queues())
+            .and_then(|()| self.routing.judge())
             .and_then(|()| self.judge_names())
             .and_then(|()| self.judge_casecore())
             .and_then(|()| self.judge_callback())
@@ -141,10 +142,7 @@ impl Config {
             within("worklist.handle_min", minutes, 1, 43_200)?;
         }
         for (name, queue) in &self.queues {
-            within(&format!("queue.{name}.ring_timeout_s"), queue.ring_timeout_s, 3, 180)?;
-            within(&format!("queue.{name}.wrap_s"), queue.wrap_s, 0, 3_600)?;
-            within(&format!("queue.{name}.wait_max_s"), queue.wait_max_s, 0, 86_400)?;
-            within(&format!("queue.{name}.device_failures"), u64::from(queue.device_failures), 1, 100)?;
+            queue.judge(name)?;
         }
         for hotline in &self.hotlines {
             within("hotline.ring_ms", hotline.ring_ms, 0, 10_000)?;

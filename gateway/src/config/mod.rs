@@ -22,6 +22,7 @@ mod queue;
 mod recording;
 mod reward;
 mod robot;
+mod routing;
 mod smpp;
 mod sms;
 mod sms_http;
@@ -44,10 +45,11 @@ pub use incident::{Incident, Merging};
 pub use intake::Intake;
 pub use judge::digest_algorithm;
 pub use mail::{Imap, Mail, MailTls, Smtp};
-pub use queue::{Queue, Widen};
+pub use queue::{OpenDays, Queue, Widen};
 pub use recording::{Record, RecordingFormat};
 pub use reward::Reward;
 pub use robot::Robot;
+pub use routing::Routing;
 pub use smpp::{SmppBind, SmppDefault, SmppLine, SmppLong, SmppNumbers};
 pub use sms::{Sms, SmsKind, SmsLine};
 pub use sms_http::{HttpAnswer, HttpFormat, HttpLine, HttpPush, HttpSign, HttpTrust, SignAlgorithm, SignEncoding};
@@ -135,6 +137,8 @@ pub struct Config {
     pub sms: Sms,
     /// When reports are taken for one incident.
     pub incident: Incident,
+    /// Which callers come before others, and to whom.
+    pub routing: Routing,
     /// Rewards for first reporters.
     pub reward: Reward,
     /// Where items are handed to.
@@ -363,6 +367,9 @@ pub struct Hotline {
     /// Which part of its calls is recorded.
     #[serde(default)]
     pub record: Record,
+    /// Skills its callers need beside the queue's.
+    #[serde(default)]
+    pub skills: Vec<String>,
 }
 
 fn main_queue() -> String {

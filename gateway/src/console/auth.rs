@@ -16,6 +16,7 @@ use tokio::sync::Semaphore;
 
 use super::Api;
 use super::error::ApiError;
+use super::seen::{is_away, soon};
 use crate::clock::now_ms;
 use crate::privacy::{hash_password, random_token, sha256_hex, verify_password};
 
@@ -124,8 +125,22 @@ impl FromRequestParts<Api> for User {
 
     async fn from_request_parts(parts: &mut Parts, api: &Api) -> Result<Self, ApiError> {
         let token = token_of(&parts.headers).ok_or_else(ApiError::sign_in)?;
-        let user = api.sv.store.session_user(&sha256_hex(token.as_bytes()), now_ms()).await?;
-        user.filter(|u| u.active).map(Self).ok_or_else(ApiError::sign_in)
+        let hash = sha256_hex(token.as_bytes());
+        let known = api.seen.user(&hash, Instant::now());
+        let asked = api.sv.store.session_user(&hash, now_ms());
+        let found = if known.is_some() { soon(asked).await } else { asked.await };
+        match (found, known) {
+            (Ok(Some(user)), _) if user.active => {
+                api.seen.keep(&hash, &user, Instant::now());
+                Ok(Self(user))
+            }
+            (Ok(_), _) => {
+                api.seen.forget(&hash);
+                Err(ApiError::sign_in())
+            }
+            (Err(e), Some(user)) if is_away(&e) => Ok(Self(user)),
+            (Err(e), _) => Err(e.into()),
+        }
     }
 }
 
@@ -207,7 +222,11 @@ pub(crate) async fn sign_in(
 #[utoipa::path(delete, path = "/api/v1/session", responses((status = 204)))]
 pub(crate) async fn sign_out(State(api): State<Api>, headers: HeaderMap) -> Result<Response, ApiError> {
     if let Some(token) = token_of(&headers) {
-        api.sv.store.session_delete(&sha256_hex(token.as_bytes())).await?;
+        let hash = sha256_hex(token.as_bytes());
+        api.seen.forget(&hash);
+        api.sv.store.session_delete(&hash).await?;
+        // A request of the same moment may have been confirmed before the row was gone.
+        api.seen.forget(&hash);
     }
     let gone = HeaderValue::from_static("hotline_session=; HttpOnly; SameSite=Strict; Path=/; Max-Age=0");
     Ok((axum::http::StatusCode::NO_CONTENT, [(header::SET_COOKIE, gone)]).into_response())

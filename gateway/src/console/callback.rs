@@ -2,12 +2,16 @@
 
 use axum::Json;
 use axum::extract::{Path, Query, State};
+use axum::http::HeaderMap;
 use hotline_db::{CallbackFilter, CallbackTask};
 use serde::Deserialize;
 
-use super::auth::User;
+use super::auth::{Role, User};
+use super::desk::{ask, key_of, phone_of};
 use super::error::ApiError;
-use super::{Api, id_of};
+use super::{Api, id_of, recusal};
+use crate::call::{CallState, ControlError, Wish};
+use crate::callback::desk::{NotCalled, by_operator};
 
 /// Which tasks.
 #[derive(Deserialize, utoipa::IntoParams)]
@@ -63,4 +67,51 @@ pub(crate) async fn show(
         "attempts": api.sv.store.callback_attempts(id).await?,
         "survey": api.sv.store.survey_of_task(id).await?,
     })))
+}
+
+/// 按任务致电市民:先振铃本人话机,接听后呼叫市民
+#[utoipa::path(post, path = "/api/v1/callbacks/{id}/call", params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header, description = "8 to 128 characters: a repetition calls nobody twice")), responses((status = 200, body = CallState, description = "the operator's phone rings, or the call it has led to"), (status = 403, description = "not allowed by the rules about outside calls: hours, caps, prefixes"), (status = 404), (status = 409, description = "done, under way, somebody else's, or the own phone is in use")))]
+pub(crate) async fn call(
+    State(api): State<Api>,
+    user: User,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Result<Json<CallState>, ApiError> {
+    user.need(&[Role::Operator])?;
+    let id = id_of(&id)?;
+    let who = phone_of(&user.0)?;
+    let me = user.0.id.to_string();
+    let key = key_of(&headers).map(|key| format!("{me}:{id}:{key}"));
+    if let Some(call) = key.as_deref().and_then(|key| api.sv.desk_keys.call(key)) {
+        return ask(&api, &call, &user, Wish::State, None).await;
+    }
+    let task = api.sv.store.callback_get(id).await?.ok_or_else(ApiError::missing)?;
+    if let Some(item) = task.item {
+        recusal::item(&api, &user, item).await?;
+    }
+    let live = api.sv.live.list().into_iter().find(|call| call.operator.as_ref() == Some(&me));
+    if let Some(live) = live {
+        let state = ask(&api, &live.call, &user, Wish::State, None).await;
+        if state.as_ref().is_ok_and(|state| state.task == Some(id.to_string())) {
+            return state;
+        }
+    }
+    super::audit(&api.sv, &user.0, "task_call", &format!("callback:{id}"), None).await?;
+    let state = by_operator(&api.sv, id, who).await?;
+    if let Some(key) = key {
+        api.sv.desk_keys.keep(key, state.call.clone());
+    }
+    Ok(Json(state))
+}
+
+impl From<NotCalled> for ApiError {
+    fn from(why: NotCalled) -> Self {
+        match why {
+            NotCalled::Missing => Self::missing(),
+            NotCalled::Store(e) => e.into(),
+            NotCalled::Control(e) => e.into(),
+            NotCalled::Refused(refusal) => ControlError::Outside(refusal.to_string()).into(),
+            why => Self::conflict(why.to_string()),
+        }
+    }
 }

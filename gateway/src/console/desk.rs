@@ -1,6 +1,8 @@
 //! Call control by the talk's operator: the same routes for every kind of phone, each answering with what holds
 //! now. Asked twice they do it once; where a repetition would act again, `Idempotency-Key` tells it from a new wish.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::Router;
 use axum::extract::rejection::JsonRejection;
@@ -12,6 +14,7 @@ use tokio::sync::oneshot;
 
 use super::auth::{Role, User};
 use super::error::ApiError;
+use super::seen::{is_away, soon};
 use super::{Api, audit, id_of};
 use crate::acd::OperatorRef;
 use crate::call::{CallState, Control, ControlError, LeaderWish, Target, Wish};
@@ -34,14 +37,17 @@ pub(super) fn routes() -> Router<Api> {
         .route("/api/v1/calls/{id}/consult/complete", post(consult_complete))
         .route("/api/v1/calls/{id}/transfer", post(transfer).delete(transfer_end))
         .route("/api/v1/calls/{id}/emergency", post(emergency))
+        .route("/api/v1/calls/{id}/guests/{user}/number", post(say_number))
         .route("/api/v1/calls/{id}/flag", post(flag))
         .route("/api/v1/calls/{id}/help", post(help))
 }
 
+/// An operator with an emergency in hand waits so long for what the rows know of it.
+const FACTS_PATIENCE: Duration = Duration::from_secs(2);
 /// Keys of this length are taken.
 const KEY_CHARS: std::ops::RangeInclusive<usize> = 8..=128;
 
-fn key_of(headers: &HeaderMap) -> Option<String> {
+pub(super) fn key_of(headers: &HeaderMap) -> Option<String> {
     let key = headers.get("idempotency-key").and_then(|v| v.to_str().ok());
     key.filter(|k| KEY_CHARS.contains(&k.len())).map(str::to_owned)
 }
@@ -80,7 +86,7 @@ pub(crate) struct EndForm {
 }
 
 /// 结束通话
-#[utoipa::path(post, path = "/api/v1/calls/{id}/end", params(("id" = String, Path)), request_body = EndForm, responses((status = 200, body = CallState), (status = 403), (status = 404), (status = 409), (status = 422)))]
+#[utoipa::path(post, path = "/api/v1/calls/{id}/end", params(("id" = String, Path)), request_body = EndForm, responses((status = 200, body = CallState), (status = 403), (status = 404), (status = 409, description = "110, 119 or 120 is in the talk: let them go before a real hang-up"), (status = 422)))]
 pub(crate) async fn end(
     State(api): State<Api>,
     user: User,
@@ -282,8 +288,11 @@ pub(crate) async fn emergency(
     }
     // The call waits for no row; the number is shown after its audit only.
     let Json(state) = ask(&api, &id, &user, Wish::Emergency(form.number.clone()), None).await?;
-    let audited = audit(&api.sv, &user.0, "emergency_call", &format!("call:{id}"), Some(&form.number)).await.is_ok();
-    let (place, number) = facts(&api, &id, audited).await.unwrap_or_default();
+    let object = format!("call:{id}");
+    let audited = audit(&api.sv, &user.0, "emergency_call", &object, Some(&form.number));
+    let audited = tokio::time::timeout(FACTS_PATIENCE, audited).await.is_ok_and(|audited| audited.is_ok());
+    let facts = tokio::time::timeout(FACTS_PATIENCE, facts(&api, &id, audited)).await;
+    let (place, number) = facts.map(Result::unwrap_or_default).unwrap_or_default();
     let place = form.place.map(|p| p.trim().to_owned()).filter(|p| !p.is_empty()).or(place);
     let number = number.unwrap_or_else(|| state.caller.clone());
     let line = format!("地点:{} 来电号码:{number}", place.as_deref().unwrap_or("未知,请询问"));
@@ -307,6 +316,18 @@ async fn facts(api: &Api, call: &str, audited: bool) -> Result<(Option<String>, 
     Ok((place.filter(|p| !p.is_empty()), number))
 }
 
+/// 向 110/119/120 播报市民号码(审计)
+#[utoipa::path(post, path = "/api/v1/calls/{id}/guests/{user}/number", params(("id" = String, Path), ("user" = String, Path, description = "such as `emergency:120`")), responses((status = 200, body = CallState), (status = 403), (status = 404), (status = 409)))]
+pub(crate) async fn say_number(
+    State(api): State<Api>,
+    user: User,
+    Path((id, service)): Path<(String, String)>,
+) -> Answer {
+    let _ = ask(&api, &id, &user, Wish::State, None).await?;
+    audit(&api.sv, &user.0, "number_said", &format!("call:{id}"), Some(&service)).await?;
+    ask(&api, &id, &user, Wish::SayNumber(service), None).await
+}
+
 /// 紧急标记:红色通道,呼叫值班长
 #[utoipa::path(post, path = "/api/v1/calls/{id}/flag", params(("id" = String, Path)), responses((status = 200, body = CallState), (status = 403), (status = 404), (status = 409)))]
 pub(crate) async fn flag(State(api): State<Api>, user: User, Path(id): Path<String>) -> Answer {
@@ -321,8 +342,12 @@ pub(crate) async fn help(State(api): State<Api>, user: User, Path(id): Path<Stri
 
 /// Whoever registers this phone.
 async fn colleague(api: &Api, phone: &str) -> Result<OperatorRef, ApiError> {
-    let colleague = api.sv.store.user_by_sip_user(phone).await?.filter(|colleague| colleague.active);
-    phone_of(&colleague.ok_or(ControlError::NoPhone)?)
+    match soon(api.sv.store.user_by_sip_user(phone)).await {
+        Ok(colleague) => phone_of(&colleague.filter(|colleague| colleague.active).ok_or(ControlError::NoPhone)?),
+        // Who has signed in is known to the queues.
+        Err(e) if is_away(&e) => Ok(api.sv.acd.by_phone(phone).await.ok_or(e)?),
+        Err(e) => Err(e.into()),
+    }
 }
 
 pub(super) fn phone_of(user: &hotline_db::User) -> Result<OperatorRef, ApiError> {

@@ -1,6 +1,6 @@
 //! 值班: shifts, signing in and out by them, a leader's leave, handovers.
 
-use std::collections::BTreeSet;
+use std::sync::Arc;
 
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, Query, State};
@@ -8,7 +8,7 @@ use axum::http::StatusCode;
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use hotline_db::{
-    DutyLeave, Handover, HandoverEnding, Id, NewHandover, NewShift, OwnWork, Shift, ShiftRole, Sign, UnknownWord,
+    DutyLeave, Handover, HandoverEnding, NewHandover, NewShift, OwnWork, Shift, ShiftRole, Sign, UnknownWord,
 };
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -16,9 +16,8 @@ use serde_json::json;
 use super::auth::{Role, User};
 use super::error::ApiError;
 use super::{Api, audit, id_of, reason_of};
-use crate::acd::{OperatorState, OperatorView};
 use crate::clock::now_ms;
-use crate::duty::{self, EARLY_MS, Grounds, URGENT};
+use crate::duty::{self, EARLY_MS};
 use crate::events::Audience;
 
 /// A leave is given for so long at most.
@@ -44,67 +43,6 @@ pub(crate) fn routes() -> Router<Api> {
 
 fn millis(minutes: i64) -> i64 {
     minutes.saturating_mul(MINUTE_MS)
-}
-
-/// What counts when somebody signs in or out, read before anybody waits for it.
-pub(super) struct Brief {
-    who: Id,
-    shifts: Vec<Shift>,
-    urgent: usize,
-    has_leave: bool,
-    leaves: bool,
-}
-
-impl Brief {
-    /// For a change of state; `None` when nobody signs in or out by it.
-    pub(super) async fn of(api: &Api, user: &User, state: OperatorState) -> Result<Option<Self>, ApiError> {
-        let (store, now, who) = (&api.sv.store, now_ms(), user.0.id);
-        let me = who.to_string();
-        let leaves = state == OperatorState::Off;
-        let was_in = operators(api).await.iter().any(|o| o.id == me && o.state != OperatorState::Off.as_str());
-        if was_in != leaves {
-            return Ok(None);
-        }
-        let shifts = store.shifts(now, now + EARLY_MS).await?;
-        let (what, leads) = match leaves {
-            true => (DutyLeave::SignOut, false),
-            false => (DutyLeave::SignIn, user.has(&[Role::Leader, Role::Manager])),
-        };
-        let has_leave = leads || store.duty_allowed(who, what, now).await?.is_some();
-        let urgent = match leaves {
-            true => store.work_own(who).await?.iter().filter(|w| w.urgency <= URGENT).count(),
-            false => 0,
-        };
-        Ok(Some(Self { who, shifts, urgent, has_leave, leaves }))
-    }
-
-    /// Refuses what duty forbids. The caller holds `Services::duty` until the change is made, so that two people
-    /// can't both leave because of each other.
-    pub(super) async fn judge(&self, api: &Api, user: &User) -> Result<(), ApiError> {
-        let refused = |r: duty::Refusal| ApiError::conflict(r.to_string());
-        if self.leaves {
-            let others = relief(&operators(api).await, &self.who.to_string());
-            return duty::sign_out(&self.shifts, self.urgent, others, self.has_leave, now_ms()).map_err(refused);
-        }
-        if duty::sign_in(&self.shifts, self.who, self.has_leave, now_ms()).map_err(refused)? == Grounds::Leave {
-            audit(&api.sv, &user.0, "sign_in_by_leave", &format!("user:{}", self.who), None).await?;
-        }
-        Ok(())
-    }
-}
-
-async fn operators(api: &Api) -> Vec<OperatorView> {
-    api.sv.acd.view().await.into_iter().flat_map(|q| q.operators).collect()
-}
-
-/// How many others stay: signed in, with a phone, not away, and not about to leave themselves.
-fn relief(operators: &[OperatorView], me: &str) -> usize {
-    let off = OperatorState::Off.as_str();
-    let gone = [off, OperatorState::Away.as_str(), OperatorState::DeviceFault.as_str()];
-    let stays = |o: &&OperatorView| {
-        o.id != me && o.registered && !gone.contains(&o.state.as_str()) && o.next.as_deref() != Some(off)
-    };
-    operators.iter().filter(stays).map(|o| o.id.as_str()).collect::<BTreeSet<_>>().len()
 }
 
 /// Which time.
@@ -183,8 +121,10 @@ pub(crate) async fn plan(
         members.push((person(&api, &member.login).await?.id, role));
     }
     let new = NewShift { name: name.into(), starts_at: form.starts_at, ends_at: form.ends_at, members, by: user.0.id };
+    // Audited first, as everything here: it has no id yet.
+    let object = format!("shift:{}-{}", form.starts_at, form.ends_at);
+    audit(&api.sv, &user.0, "shift_plan", &object, Some(name)).await?;
     let shift = api.sv.store.shift_add(new, now_ms()).await?;
-    audit(&api.sv, &user.0, "shift_plan", &format!("shift:{}", shift.id), None).await?;
     Ok((StatusCode::CREATED, Json(shift)))
 }
 
@@ -285,7 +225,7 @@ fn view(api: &Api, handover: Handover) -> HandoverView {
 }
 
 fn sign(api: &Api) -> Sign {
-    let sv = std::sync::Arc::clone(&api.sv);
+    let sv = Arc::clone(&api.sv);
     Box::new(move |text| sv.sealer.hash(text))
 }
 
@@ -355,8 +295,8 @@ pub(crate) async fn give(
     let figures = json!(queues.iter().map(|q| json!({"queue": q.name, "waiting": q.waiting})).collect::<Vec<_>>());
     let taker_leads = taker.has_role(Role::Leader.as_str());
     let new = NewHandover { giver: user.0.id, taker: taker.id, taker_leads, note, figures };
+    audit(&api.sv, &user.0, "handover_give", &format!("user:{}", taker.id), None).await?;
     let row = api.sv.store.handover_give(new, sign(&api), now_ms()).await?;
-    audit(&api.sv, &user.0, "handover_give", &format!("handover:{}", row.id), None).await?;
     tell(&api, &row);
     Ok((StatusCode::CREATED, Json(view(&api, row))))
 }

@@ -114,6 +114,9 @@ impl From<ControlError> for ApiError {
             | ControlError::OtherPart
             | ControlError::PickUp
             | ControlError::Busy
+            | ControlError::Engaged
+            | ControlError::HelpIsThere
+            | ControlError::NothingToSay
             | ControlError::NoConsult
             | ControlError::NotWaiting
             | ControlError::NoGuest

@@ -9,6 +9,7 @@ mod call;
 mod callback;
 mod casecore;
 mod desk;
+mod desk_phone;
 mod duty;
 mod error;
 mod events;
@@ -22,10 +23,13 @@ mod openapi;
 pub mod operator;
 mod page;
 mod phone;
+pub mod queue;
 mod recording;
 mod recusal;
 mod reward;
 mod robot;
+mod seen;
+mod signing;
 mod system;
 mod trace;
 mod trunk;
@@ -45,12 +49,15 @@ use crate::app::Services;
 
 pub use auth::{Role, SignIns, User};
 pub use error::ApiError;
+use seen::Seen;
 
 /// What handlers share.
 #[derive(Clone)]
 pub(crate) struct Api {
     pub(crate) sv: Arc<Services>,
     pub(crate) sign_ins: Arc<SignIns>,
+    /// Who asked lately.
+    pub(crate) seen: Arc<Seen>,
 }
 
 /// The running server.
@@ -86,7 +93,7 @@ pub async fn start(sv: Arc<Services>) -> std::io::Result<Console> {
 
 fn router(sv: Arc<Services>) -> Router {
     let body_max = sv.config.http.body_max_bytes;
-    let api = Api { sv, sign_ins: Arc::new(SignIns::default()) };
+    let api = Api { sv, sign_ins: Arc::new(SignIns::default()), seen: Arc::new(Seen::default()) };
     Router::new()
         .route("/", get(page::index))
         .route("/app.js", get(page::script))
@@ -131,6 +138,7 @@ fn router(sv: Arc<Services>) -> Router {
         .route("/api/v1/attachments/{sha256}/facts", get(attachment::facts))
         .route("/api/v1/callbacks", get(callback::list))
         .route("/api/v1/callbacks/{id}", get(callback::show))
+        .route("/api/v1/callbacks/{id}/call", post(callback::call))
         .route("/api/v1/work", get(work::list))
         .route("/api/v1/work/next", post(work::next))
         .route("/api/v1/work/{id}", get(work::show))
@@ -146,7 +154,9 @@ fn router(sv: Arc<Services>) -> Router {
         .route("/api/v1/ledger/cases/{case_no}/stage", post(casecore::stage))
         .route("/api/v1/casecore/events", post(casecore::webhook))
         .merge(desk::routes())
+        .merge(desk_phone::routes())
         .merge(floor::routes())
+        .merge(queue::routes())
         .merge(guest::routes())
         .merge(duty::routes())
         .merge(measure::routes())

@@ -4,8 +4,8 @@ use axum::Json;
 use utoipa::OpenApi;
 
 use super::{
-    attachment, auth, ban, block, call, callback, casecore, desk, duty, events, floor, guest, incident, item, measure,
-    message, operator, phone, recording, reward, robot, system, trace, trunk, web, work,
+    attachment, auth, ban, block, call, callback, casecore, desk, desk_phone, duty, events, floor, guest, incident,
+    item, measure, message, operator, phone, queue, recording, reward, robot, system, trace, trunk, web, work,
 };
 
 #[derive(OpenApi)]
@@ -40,6 +40,7 @@ use super::{
         desk::transfer,
         desk::transfer_end,
         desk::emergency,
+        desk::say_number,
         desk::flag,
         desk::help,
         floor::force_state,
@@ -55,8 +56,16 @@ use super::{
         web::qr_code,
         operator::set_state,
         operator::queues,
+        queue::callers,
+        queue::pull,
+        queue::extend_wrap,
+        queue::openings,
+        queue::open_by_hand,
+        queue::by_the_clock,
         phone::key,
         phone::end_key,
+        desk_phone::show,
+        desk_phone::set,
         operator::skills,
         operator::set_skills,
         trunk::list,
@@ -89,6 +98,7 @@ use super::{
         attachment::facts,
         callback::list,
         callback::show,
+        callback::call,
         work::list,
         work::next,
         work::show,

@@ -10,12 +10,15 @@ use hotline_db::OperatorSkill;
 use serde::{Deserialize, Serialize};
 
 use super::auth::{Role, User};
-use super::duty;
 use super::error::ApiError;
+use super::seen::{is_away, soon};
+use super::signing::Brief;
 use super::{Api, audit, id_of};
-use crate::acd::{OperatorRef, OperatorState, Profile, QueueView, Refused, Standing};
+use crate::acd::{OperatorState, Profile, QueueView, Refused, Standing};
 use crate::app::Services;
 use crate::clock::now_ms;
+use crate::desk_phone::is_outside;
+use crate::patience::patiently;
 
 /// Queues of one operator.
 const QUEUES_MAX: usize = 64;
@@ -73,8 +76,10 @@ pub(crate) async fn set_state(
     if form.reason.chars().count() > 64 {
         return Err(ApiError::bad("reason: ≤ 64 字 / characters"));
     }
-    let who = reference(&user.0)
-        .ok_or_else(|| ApiError::bad("该用户没有话机 / this user has no SIP phone: `hotline user add --sip-user`"))?;
+    let who =
+        api.sv.desk_phones.reference(&user.0).ok_or_else(|| {
+            ApiError::bad("该用户没有话机 / this user has no SIP phone: `hotline user add --sip-user`")
+        })?;
     let queues = form.queues.or(form.queue.map(|q| vec![q])).unwrap_or_else(|| vec![api.sv.config.first_queue()]);
     if !(1..=QUEUES_MAX).contains(&queues.len()) {
         return Err(ApiError::bad(format!("queues: 1–{QUEUES_MAX}")));
@@ -84,7 +89,7 @@ pub(crate) async fn set_state(
         return Err(ApiError::forbidden("该队列只由值班长受理 / only shift leaders serve this queue"));
     }
     let mut profile = profile(&api.sv, user.0.id, queues.clone(), false).await?;
-    let brief = duty::Brief::of(&api, &user, form.state).await?;
+    let brief = Brief::of(&api, &user, form.state).await?;
     // One at a time: two people can't both leave because the other stays.
     let turn = match &brief {
         Some(brief) => {
@@ -94,9 +99,8 @@ pub(crate) async fn set_state(
         }
         None => None,
     };
-    api.sv.store.operator_seat_set(user.0.id, &queues, now_ms()).await?;
     // Last: a phone often registers at the same moment.
-    let registered = !api.sv.sip.bindings(&who.sip_user).is_empty();
+    let registered = is_outside(&who) || !api.sv.sip.bindings(&who.sip_user).is_empty();
     profile.registered = registered;
     let standing = api
         .sv
@@ -105,6 +109,7 @@ pub(crate) async fn set_state(
         .await
         .map_err(|e| ApiError::bad(e.to_string()))?;
     drop(turn);
+    keep_seat(&api.sv, user.0.id, &queues);
     Ok(Json(StateView::new(&standing, queues, registered)))
 }
 
@@ -119,8 +124,23 @@ pub(super) async fn profile(
     queues: Vec<String>,
     registered: bool,
 ) -> Result<Profile, hotline_db::DbError> {
-    let skills = sv.store.operator_skills(operator).await?;
-    Ok(Profile { queues, skills: skills.into_iter().map(level).collect(), registered, node: String::new() })
+    let skills = match soon(sv.store.operator_skills(operator)).await {
+        Ok(skills) => skills.into_iter().map(level).collect(),
+        // The queues go on without the database: so does who serves them.
+        Err(e) if is_away(&e) => sv.acd.skills_of(&operator.to_string()).await.ok_or(e)?,
+        Err(e) => return Err(e),
+    };
+    Ok(Profile { queues, skills, registered, node: String::new() })
+}
+
+/// What a restart begins with. Nobody's change of state waits for it; of two changes the later one stays.
+fn keep_seat(sv: &Arc<Services>, operator: hotline_db::Id, queues: &[String]) {
+    let (sv, queues, at) = (Arc::clone(sv), queues.to_vec(), now_ms());
+    sv.calls.clone().spawn(async move {
+        if let Err(e) = patiently("seat", || sv.store.operator_seat_set(operator, &queues, at)).await {
+            tracing::warn!(%operator, error = %e, "the queues somebody serves are not written: a restart forgets them");
+        }
+    });
 }
 
 fn level(row: OperatorSkill) -> (String, u8) {
@@ -174,12 +194,12 @@ pub(crate) async fn queues(State(api): State<Api>, user: User) -> Result<Json<Ve
     Ok(Json(api.sv.acd.view().await))
 }
 
-fn reference(user: &hotline_db::User) -> Option<OperatorRef> {
-    Some(OperatorRef { id: user.id.to_string(), name: user.name.clone(), sip_user: user.sip_user.clone()? })
-}
-
 /// After a restart operators are what they were before it; their calls come once their phones register again.
 pub async fn restore(sv: &Arc<Services>) -> Result<(), hotline_db::DbError> {
+    for row in sv.store.queue_overrides(now_ms()).await? {
+        sv.acd.open_by_hand(&row.queue, Some((row.open, row.until_at))).await;
+    }
+    sv.desk_phones.load(&sv.store, &sv.sealer).await?;
     // Where several gateways share the queues, another may know better.
     let known: std::collections::BTreeSet<String> = match sv.peers {
         Some(_) => sv.acd.led_view().await.into_iter().flat_map(|q| q.operators).map(|o| o.id).collect(),
@@ -193,7 +213,7 @@ pub async fn restore(sv: &Arc<Services>) -> Result<(), hotline_db::DbError> {
             Some(_) => OperatorState::Ready,
         };
         let Some(user) = sv.store.user_by_id(row.operator).await? else { continue };
-        let Some(who) = reference(&user) else { continue };
+        let Some(who) = sv.desk_phones.reference(&user) else { continue };
         // A queue may have been taken out of the configuration meanwhile.
         let known = sv.config.queue_names();
         let mut queues = sv.store.operator_seat(user.id).await?;
@@ -201,7 +221,7 @@ pub async fn restore(sv: &Arc<Services>) -> Result<(), hotline_db::DbError> {
         if queues.is_empty() {
             queues.push(sv.config.first_queue());
         }
-        let profile = profile(sv, user.id, queues, false).await?;
+        let profile = profile(sv, user.id, queues, is_outside(&who)).await?;
         if let Err(e) = sv.acd.want(who, profile, state, row.reason.as_deref().unwrap_or_default()).await {
             tracing::warn!(error = %e, "operator's state not restored");
         }

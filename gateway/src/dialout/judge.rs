@@ -13,8 +13,12 @@ pub enum Purpose {
     Redirect,
     /// An operator hands a citizen on.
     Transfer,
+    /// 值班手机: somebody on call is asked to take a waiting caller.
+    OnCall,
     /// 110, 119, 120 join an operator's talk.
     Emergency,
+    /// An operator's own phone is an outside number.
+    Phone,
 }
 
 impl Purpose {
@@ -25,7 +29,9 @@ impl Purpose {
             Self::Task(..) => "task",
             Self::Redirect => "redirect",
             Self::Transfer => "transfer",
+            Self::OnCall => "on_call",
             Self::Emergency => "emergency",
+            Self::Phone => "phone",
         }
     }
 }
@@ -47,6 +53,9 @@ pub enum Refusal {
     /// Transfers to this number are not allowed.
     #[error("不允许转接到该外部号码(dialout.transfer_prefixes)/ transfers to this number are not allowed")]
     NoTransfer,
+    /// Operators' phones can't be such numbers.
+    #[error("不允许以该外部号码作坐席话机(dialout.phone_prefixes)/ this number can't be an operator's phone")]
+    NoPhone,
     /// Outside the hours for such calls.
     #[error("不在允许外呼的时段 / outside the hours for such calls")]
     Hours,
@@ -79,6 +88,7 @@ impl Refusal {
             Self::Forbidden => "forbidden",
             Self::NotAllowed => "not_allowed",
             Self::NoTransfer => "no_transfer",
+            Self::NoPhone => "no_phone",
             Self::Hours => "hours",
             Self::NoTask => "no_task",
             Self::DailyTotal => "daily_total",
@@ -92,7 +102,10 @@ impl Refusal {
     /// Whether no later try would fare better.
     #[must_use]
     pub const fn is_final(self) -> bool {
-        matches!(self, Self::Number | Self::Forbidden | Self::NotAllowed | Self::NoTransfer | Self::NoTask)
+        matches!(
+            self,
+            Self::Number | Self::Forbidden | Self::NotAllowed | Self::NoTransfer | Self::NoPhone | Self::NoTask
+        )
     }
 }
 
@@ -113,10 +126,19 @@ pub fn judge(config: &Config, rules: &Rules, purpose: Purpose, number: &str, now
     if purpose == Purpose::Emergency {
         return Err(Refusal::NotAllowed);
     }
-    if purpose == Purpose::Transfer {
+    if purpose == Purpose::OnCall {
+        // Whom the site wrote down, and nobody else.
+        if !config.queues.values().any(|q| q.on_call.contains(&dialled)) {
+            return Err(Refusal::NotAllowed);
+        }
+    } else if purpose == Purpose::Transfer {
         // A transfer has no task behind it: only where the site says so.
         if !starts_with_any(&dialled, &settings.transfer_prefixes) {
             return Err(Refusal::NoTransfer);
+        }
+    } else if purpose == Purpose::Phone {
+        if !starts_with_any(&dialled, &settings.phone_prefixes) {
+            return Err(Refusal::NoPhone);
         }
     } else if !is_allowed(config, &dialled) {
         return Err(Refusal::NotAllowed);
@@ -165,7 +187,9 @@ fn is_open(settings: &Settings, rules: &Rules, purpose: Purpose, now: i64) -> bo
     match purpose {
         Purpose::Task(owed) => rules.next_for(owed, now) <= now,
         // The call goes on from one that was allowed a moment ago.
-        Purpose::Redirect | Purpose::Emergency => true,
+        Purpose::Redirect | Purpose::Emergency | Purpose::OnCall => true,
+        // The shift's business: who is signed in takes calls.
+        Purpose::Phone => true,
         Purpose::Transfer => Window::parse(&settings.transfer_hours).is_none_or(|w| rules.is_within(w, now)),
     }
 }
@@ -204,6 +228,16 @@ mod tests {
         assert_eq!(at(&c, TASK, "+8613812345678", NOON).unwrap(), "13812345678");
         assert_eq!(at(&c, TASK, "+8651912345678", NOON).unwrap(), "051912345678");
         assert_eq!(at(&Config::default(), TASK, "+8613812345678", NOON).unwrap(), "13812345678");
+    }
+
+    #[test]
+    fn an_operators_phone_is_only_what_the_site_names_and_never_what_it_forbids() {
+        let mut c = config();
+        assert_eq!(at(&c, Purpose::Phone, "+8613812345678", MIDNIGHT), Err(Refusal::NoPhone), "none by default");
+        c.dialout.phone_prefixes = vec!["138".into(), "00".into()];
+        assert_eq!(at(&c, Purpose::Phone, "+8613812345678", MIDNIGHT).unwrap(), "13812345678", "at any hour");
+        assert_eq!(at(&c, Purpose::Phone, "+8613912345678", NOON), Err(Refusal::NoPhone));
+        assert_eq!(at(&c, Purpose::Phone, "+19005551234", NOON), Err(Refusal::Forbidden));
     }
 
     #[test]

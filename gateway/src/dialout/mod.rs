@@ -108,11 +108,14 @@ async fn decide(sv: &Services, wish: &Wish<'_>, now: i64) -> Result<Permit, Refu
     let slot = early.as_ref().ok().and_then(|_| sv.dialouts.take(settings.concurrent_max));
     let early = early.and_then(|digits| slot.map(|slot| (digits, slot)).ok_or(Refusal::Concurrent));
     let row = row(sv, wish, now, early.as_ref().err().copied());
-    let caps = DialoutCaps {
-        total: settings.daily_max,
-        number: settings.daily_number_max,
-        operator: settings.daily_operator_max,
+    let (number, operator) = match wish.purpose {
+        // Each offer is a call to the same number for the same person.
+        Purpose::Phone => (settings.daily_phone_max, settings.daily_phone_max),
+        // Somebody on call at night is called as often as nobody else answers.
+        Purpose::OnCall => (i64::MAX, settings.daily_operator_max),
+        _ => (settings.daily_number_max, settings.daily_operator_max),
     };
+    let caps = DialoutCaps { total: settings.daily_max, number, operator };
     let written = sv.store.dialout_add(row, caps).await;
     let (digits, slot) = early?;
     match written {
@@ -156,7 +159,7 @@ fn row(sv: &Services, wish: &Wish<'_>, now: i64, refusal: Option<Refusal>) -> Ne
 
 /// A task may have been done or cancelled since somebody took it up.
 async fn task_is_open(sv: &Services, wish: &Wish<'_>) -> Result<(), Refusal> {
-    if matches!(wish.purpose, Purpose::Transfer | Purpose::Emergency) {
+    if matches!(wish.purpose, Purpose::Transfer | Purpose::Emergency | Purpose::OnCall | Purpose::Phone) {
         return Ok(());
     }
     let Some(task) = wish.task else { return Err(Refusal::NoTask) };

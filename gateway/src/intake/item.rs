@@ -19,10 +19,16 @@ pub const KINDS: [&str; 9] = ["咨询", "求助", "投诉", "举报", "建议", 
 pub async fn create(sv: &Services, new: NewItem) -> Result<(Item, bool), DbError> {
     let handed = !matches!(new.kind.as_str(), "无效" | "骚扰" | "查进度");
     let send = handed.then(|| ItemHandoff { target: sv.config.casecore.kind.clone(), payload: Box::new(item_payload) });
-    // What nobody took down by hand is checked by a person; such an item is urgent by its emergency words alone.
-    let work = (handed && new.source != BY_HAND).then(|| {
+    // What nobody took down by hand is checked by a person; such an item is urgent by its emergency words alone. What
+    // names one of us is the shift leader's, whoever took it down (回避).
+    let checked = new.source != BY_HAND || names_us(sv, &new).await;
+    let work = (handed && checked).then(|| {
         let answered = new.channel == CHANNEL_PHONE;
-        ItemWork { red: new.urgency <= 2, times: worklist::times(&sv.config.worklist, answered), conversation: None }
+        ItemWork {
+            red: new.urgency <= 2 && new.source != BY_HAND,
+            times: worklist::times(&sv.config.worklist, answered),
+            conversation: None,
+        }
     });
     let (item, created) =
         sv.store.item_create_with_work(new, send, work, now_ms(), sv.config.site.utc_offset_min).await?;
@@ -33,4 +39,10 @@ pub async fn create(sv: &Services, new: NewItem) -> Result<(Item, bool), DbError
         crate::incident::compare(sv, &item).await;
     }
     Ok((item, created))
+}
+
+/// A database that doesn't answer stores no item either.
+async fn names_us(sv: &Services, new: &NewItem) -> bool {
+    let text = format!("{}\n{}", new.title, new.detail);
+    matches!(sv.store.text_names(&text).await, Ok(Some(_)))
 }

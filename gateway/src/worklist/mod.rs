@@ -27,6 +27,9 @@ pub fn tell(sv: &Services, kind: &'static str, work: &Work) {
         "holder": if work.is_held(now_ms()) { work.holder } else { None }, "done": work.done_at.is_some(),
     });
     sv.events.publish(kind, audience, work.excluded, data);
+    if work.excluded.is_some() && work.done_at.is_none() {
+        sv.live.judge_again();
+    }
 }
 
 /// Tells of an item's work once the transaction that made it is committed; a row that can't be read now is

@@ -26,6 +26,9 @@ fn all_ways(flow: &Flow, index: NodeIndex) -> Vec<NodeIndex> {
     if !node.kind.is_instant() {
         ways.extend(flow.operator_free);
     }
+    if matches!(node.kind, Kind::Queue { .. }) {
+        ways.extend(flow.not_queued.values());
+    }
     ways
 }
 

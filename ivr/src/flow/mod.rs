@@ -17,6 +17,7 @@ pub(crate) use parse::KEYS;
 use crate::{
     check::{self, Finding},
     graph,
+    machine::NotQueued,
 };
 
 /// A voice flow that was read without error; shared by the calls that run it.
@@ -34,6 +35,8 @@ pub struct Flow {
     pub(crate) keys: Keys,
     /// Where to go when an operator answers.
     pub(crate) operator_free: Option<NodeIndex>,
+    /// Where to go when the call isn't in the queue, or no longer.
+    pub(crate) not_queued: BTreeMap<NotQueued, NodeIndex>,
     /// In the order of the file.
     pub(crate) nodes: Vec<Node>,
 }
@@ -48,7 +51,16 @@ impl Flow {
         parse::parse(file_name, text)
     }
 
-    /// One of the flows that come with the program: `hotline`, `survey`, `callback`, `missed`.
+    /// The skills its callers may ask for.
+    pub fn skills(&self) -> BTreeSet<&str> {
+        fn of(node: &Node) -> &[String] {
+            if let model::Kind::Queue { skills, .. } = &node.kind { skills } else { &[] }
+        }
+        self.nodes.iter().flat_map(of).map(String::as_str).collect()
+    }
+
+    /// One of the flows that come with the program: `hotline`, `survey`, `callback`, `missed`, `desk`,
+    /// `desk_finished`.
     pub fn builtin(name: &str) -> Option<Flow> {
         let text = builtin::text(name)?;
         parse::parse(&format!("{name}.toml"), text).ok()

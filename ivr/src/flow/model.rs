@@ -87,7 +87,10 @@ pub(crate) enum Kind {
     /// Enters the queue, or changes the lane of a call that waits already.
     Queue {
         queue: Template,
-        lane: Lane,
+        /// `None`: `normal`, or what a call that waits already has.
+        lane: Option<Lane>,
+        /// What the operator must be able to do, beside what was asked for before.
+        skills: Vec<String>,
     },
     LeaveQueue {
         reason: String,

@@ -10,7 +10,7 @@ use super::{
     reader::{Reader, shorten},
 };
 use crate::{
-    limits::{COLLECT_DIGITS_MAX, RECORD_MS_MAX, REPEATS_MAX, TIMER_MS_MAX},
+    limits::{COLLECT_DIGITS_MAX, NAME_BYTES_MAX, RECORD_MS_MAX, REPEATS_MAX, SKILLS_MAX, TIMER_MS_MAX},
     machine::Lane,
 };
 
@@ -106,7 +106,7 @@ fn read_kind(table: &Reader<'_>, word: &str, defaults: &Defaults) -> Result<Kind
         "say" => Kind::Say { when: table.name_if_any("when")? },
         "menu" => Kind::Menu { answer: table.name_if_any("answer")?, patience: read_patience(table, defaults)? },
         "collect" => read_collect(table, defaults)?,
-        "queue" => Kind::Queue { queue: read_queue_name(table)?, lane: read_lane(table)? },
+        "queue" => Kind::Queue { queue: read_queue_name(table)?, lane: read_lane(table)?, skills: read_skills(table)? },
         "leave_queue" => Kind::LeaveQueue { reason: table.name("reason", "say why the citizen leaves the queue")? },
         "wait" => read_wait(table)?,
         "record" => read_record(table)?,
@@ -161,16 +161,36 @@ fn read_queue_name(table: &Reader<'_>) -> Result<Template, FlowError> {
     table.template(&value.span(), table.source.string("queue", value)?)
 }
 
-fn read_lane(table: &Reader<'_>) -> Result<Lane, FlowError> {
+fn read_lane(table: &Reader<'_>) -> Result<Option<Lane>, FlowError> {
     let Some(value) = table.value("lane") else {
-        return Ok(Lane::Normal);
+        return Ok(None);
     };
     let word = table.source.string("lane", value)?;
     let lanes = [Lane::Normal, Lane::Red, Lane::Callback];
-    lanes.into_iter().find(|lane| lane.as_str() == word).ok_or_else(|| {
+    lanes.into_iter().find(|lane| lane.as_str() == word).map(Some).ok_or_else(|| {
         let what = format!("there is no lane `{}`", shorten(word));
         table.source.bad(&value.span(), what, "use normal, red or callback")
     })
+}
+
+/// Skills are words of people: 方言, English.
+fn read_skills(table: &Reader<'_>) -> Result<Vec<String>, FlowError> {
+    let Some(value) = table.value("skills") else { return Ok(Vec::new()) };
+    let list = value.get_ref().as_array().filter(|list| list.len() <= SKILLS_MAX);
+    let Some(list) = list else {
+        let wanted = format!("a list of at most {SKILLS_MAX} skills, [\"English\"]");
+        return Err(table.source.wrong_type("skills", value, &wanted));
+    };
+    let skill = |value: &_| {
+        let skill = table.source.string("skills", value)?;
+        let fits = !skill.is_empty() && skill.len() <= NAME_BYTES_MAX && !skill.chars().any(char::is_control);
+        if fits && skill != "*" {
+            return Ok(skill.to_owned());
+        }
+        let remedy = format!("name a skill in 1 to {NAME_BYTES_MAX} bytes");
+        Err(table.source.bad(&value.span(), format!("`{}` is no skill", shorten(skill)), remedy))
+    };
+    list.iter().map(skill).collect()
 }
 
 fn read_wait(table: &Reader<'_>) -> Result<Kind, FlowError> {

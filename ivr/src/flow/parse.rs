@@ -15,7 +15,10 @@ use super::{
     phrase::is_name,
     reader::{Reader, Source},
 };
-use crate::limits::{FILE_BYTES_MAX, NODES_MAX, VAR_BYTES_MAX, VARS_MAX};
+use crate::{
+    limits::{FILE_BYTES_MAX, NODES_MAX, VAR_BYTES_MAX, VARS_MAX},
+    machine::NotQueued,
+};
 
 /// Keys of a telephone, RFC 4733 §3.2 events 0–15.
 pub(crate) const KEYS: &str = "0123456789*#ABCD";
@@ -62,13 +65,17 @@ fn read_flow(root: &Reader<'_>, order: &[(Range<usize>, String)]) -> Result<Flow
     let prompt_vars = read_prompt_vars(root)?;
     let keysets = read_keysets(root)?;
     let keys = read_keys(root, "keys", &keysets)?;
-    let operator_free = match root.value("on") {
-        None => None,
+    let (operator_free, not_queued) = match root.value("on") {
+        None => (None, BTreeMap::new()),
         Some(value) => {
             let on = root.source.table("on", value)?;
             let target = on.target("operator_free")?;
+            let mut ways = BTreeMap::new();
+            for why in NotQueued::ALL {
+                ways.extend(on.target(why.handler())?.map(|to| (why, to)));
+            }
             on.finish()?;
-            target
+            (target, ways)
         }
     };
     let defaults = Defaults::read(root, keysets)?;
@@ -77,8 +84,18 @@ fn read_flow(root: &Reader<'_>, order: &[(Range<usize>, String)]) -> Result<Flow
         return Err(root.missing("start", "add a line start = \"node\" at the top"));
     };
     root.finish()?;
-    let flow =
-        Flow { file: root.source.file.to_owned(), name, title, start, vars, prompt_vars, keys, operator_free, nodes };
+    let flow = Flow {
+        file: root.source.file.to_owned(),
+        name,
+        title,
+        start,
+        vars,
+        prompt_vars,
+        keys,
+        operator_free,
+        not_queued,
+        nodes,
+    };
     check_prompt_vars(root, &flow)?;
     Ok(flow)
 }

@@ -123,7 +123,7 @@ impl Machine {
     /// Does what an instant node does; the node that follows it.
     fn pass(&mut self, now: Instant, node: &Node) -> Option<NodeIndex> {
         match &node.kind {
-            Kind::Queue { queue, lane } => self.enter_queue(now, queue.fill(&self.vars), *lane),
+            Kind::Queue { queue, lane, skills } => self.enter_queue(now, queue.fill(&self.vars), *lane, skills),
             Kind::LeaveQueue { reason } => self.leave_queue(reason),
             Kind::Branch { var, values, filled, otherwise } => {
                 let value = self.var(var).unwrap_or_default();
@@ -144,25 +144,23 @@ impl Machine {
     }
 
     fn leave_queue(&mut self, reason: &str) {
-        if self.queued.take().is_some() {
+        if self.queued.take().is_some() || std::mem::take(&mut self.turned_away) {
             let reason = reason.to_owned();
             self.output(Output::LeaveQueue { reason });
         }
     }
 
-    fn enter_queue(&mut self, now: Instant, queue: String, lane: Lane) {
+    fn enter_queue(&mut self, now: Instant, queue: String, lane: Option<Lane>, skills: &[String]) {
+        let (since, old) = self.queued.unwrap_or((now, Lane::Normal));
+        let lane = lane.unwrap_or(old);
         match self.queued {
-            None => {
-                self.output(Output::EnterQueue { queue, lane });
-                self.queued = Some((now, lane));
-                self.queued_first.get_or_insert(now);
-            }
-            Some((since, old)) if old != lane => {
-                self.output(Output::SetLane(lane));
-                self.queued = Some((since, lane));
-            }
-            Some(_) => {}
+            Some(_) if skills.is_empty() && old == lane => return,
+            Some(_) if skills.is_empty() => self.output(Output::SetLane(lane)),
+            _ => self.output(Output::EnterQueue { queue, lane, skills: skills.to_vec() }),
         }
+        self.queued = Some((since, lane));
+        self.queued_first.get_or_insert(now);
+        self.turned_away = false;
     }
 
     fn wait(&mut self, now: Instant, music: &[Phrase], after_ms: Option<u64>, since_queue: bool) {

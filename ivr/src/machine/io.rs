@@ -36,6 +36,8 @@ pub enum Input {
         /// Values to remember, for instance `position`.
         vars: BTreeMap<String, String>,
     },
+    /// The queue doesn't take the call, or gave it up: the flow goes on as `[on]` says.
+    NotQueued(NotQueued),
     /// News about the place in the queue, remembered as the variables
     /// `position`, `estimate_s` and `estimate_min` (rounded up).
     QueuePosition {
@@ -44,6 +46,30 @@ pub enum Input {
         /// Expected wait in seconds.
         estimate_s: u32,
     },
+}
+
+/// Why a call isn't in the queue it was put into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum NotQueued {
+    /// Nobody works at this hour.
+    Closed,
+    /// As many wait as may.
+    Full,
+    /// They waited for as long as anybody may.
+    TooLong,
+}
+
+impl NotQueued {
+    pub(crate) const ALL: [Self; 3] = [Self::Closed, Self::Full, Self::TooLong];
+
+    /// The key in `[on]`.
+    pub(crate) const fn handler(self) -> &'static str {
+        match self {
+            Self::Closed => "queue_closed",
+            Self::Full => "queue_full",
+            Self::TooLong => "waited_too_long",
+        }
+    }
 }
 
 /// Priority within a queue.
@@ -86,6 +112,8 @@ pub enum Output {
         queue: String,
         /// Its priority.
         lane: Lane,
+        /// What the operator must be able to do. Of a call that waits already: from now on, too.
+        skills: Vec<String>,
     },
     /// Change the priority of the waiting call.
     SetLane(Lane),

@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-pub use io::{EventKind, Input, Lane, Output};
+pub use io::{EventKind, Input, Lane, NotQueued, Output};
 
 use crate::{
     flow::{
@@ -54,6 +54,8 @@ pub struct Machine {
     queued: Option<(Instant, Lane)>,
     /// When the queue was entered first: an announcement "after 15 s" counts from here.
     queued_first: Option<Instant>,
+    /// The queue didn't take the call: leaving it is still a choice.
+    turned_away: bool,
     /// Questions asked in vain in this node.
     attempts: u32,
     /// Digits collected in this node. Personal data: never in an event.
@@ -100,6 +102,7 @@ impl Machine {
             playing: false,
             queued: None,
             queued_first: None,
+            turned_away: false,
             attempts: 0,
             digits: String::new(),
             type_ahead: VecDeque::new(),
@@ -124,6 +127,7 @@ impl Machine {
             }
             Input::HungUp => self.hung_up(),
             Input::OperatorFree => self.operator_free(now),
+            Input::NotQueued(why) => self.not_queued(now, why),
             _ if self.phase == Phase::Fresh => {}
             Input::Digit(key) => self.digit(now, key),
             Input::PlayDone => {
@@ -243,6 +247,24 @@ impl Machine {
                 self.phase = Phase::Talking;
             }
         }
+    }
+
+    /// Whether the flow says what happens then; otherwise the host has to.
+    #[must_use]
+    pub fn handles(&self, why: NotQueued) -> bool {
+        self.phase != Phase::Done && self.flow.not_queued.contains_key(&why)
+    }
+
+    fn not_queued(&mut self, now: Instant, why: NotQueued) {
+        let Some(to) = self.flow.not_queued.get(&why).copied() else { return };
+        if matches!(self.phase, Phase::Talking | Phase::Fresh) {
+            return;
+        }
+        self.leave();
+        self.queued = None;
+        self.turned_away = true;
+        self.event(EventKind::Mark, why.handler());
+        self.run(now, Some(to));
     }
 
     fn talk_ended(&mut self, now: Instant) {

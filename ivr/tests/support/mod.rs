@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hotline_ivr::{EventKind, Flow, Input, Machine, Output, Say};
+use hotline_ivr::{EventKind, Flow, Input, Machine, NotQueued, Output, Say};
 
 /// Some moment to count from: only differences matter.
 #[allow(clippy::disallowed_methods)] // the test is the host here, and the host has a clock
@@ -66,6 +66,9 @@ fn inputs(text: &str) -> Vec<Input> {
         "start" => Input::Start,
         "played" => Input::PlayDone,
         "operator" => Input::OperatorFree,
+        "closed" => Input::NotQueued(NotQueued::Closed),
+        "full" => Input::NotQueued(NotQueued::Full),
+        "too_long" => Input::NotQueued(NotQueued::TooLong),
         "talk_ended" => Input::TalkEnded,
         "hung_up" => Input::HungUp,
         "recorded" => Input::RecordDone { ms: rest[0].parse().unwrap() },
@@ -91,7 +94,9 @@ fn describe(output: &Output) -> Option<String> {
             format!("{} {}", if *repeat { "loop" } else { "play" }, pieces.join(" "))
         }
         Output::StopPlay => "stop".into(),
-        Output::EnterQueue { queue, lane } => format!("enter {queue} {}", lane.as_str()),
+        Output::EnterQueue { queue, lane, skills } => {
+            format!("enter {queue} {}{}", lane.as_str(), skills.iter().map(|s| format!(" {s}")).collect::<String>())
+        }
         Output::SetLane(lane) => format!("lane {}", lane.as_str()),
         Output::LeaveQueue { reason } => format!("leave {reason}"),
         Output::Record { max_ms, purpose } => format!("record {purpose} {max_ms}"),

@@ -17,7 +17,7 @@ use crate::assign::{Scratch, assign};
 use crate::effect::Effect;
 use crate::estimate::Estimator;
 use crate::limits::{CALLERS_MAX, OPERATORS_MAX, QUEUES_MAX, RING_GRACE_MS, SKILLS_MAX, STEPS_MAX};
-use crate::model::{Entry, Lane, OperatorState, QueueSettings, Refused};
+use crate::model::{ALL_ASKED, Entry, Lane, OperatorState, QueueSettings, Refused};
 use crate::names::Names;
 use crate::operator::{Operator, Operators};
 use crate::waiting::{Line, Needs, Waiting};
@@ -113,14 +113,15 @@ impl Core {
     ///
     /// # Errors
     /// [`Refused::NoQueue`], [`Refused::Full`], [`Refused::Closed`]; the last two never for who `returns`, the last
-    /// one never for the red lane.
+    /// one never for the red lane and for callbacks.
     pub fn enter(&mut self, now: i64, entry: Entry) -> Result<(), Refused> {
         let queue = self.queue_names.find(&entry.queue).ok_or_else(|| Refused::NoQueue(entry.queue.clone()))?;
         if let Some(key) = self.calls.get(entry.call.as_str()).copied() {
             return self.enter_again(now, key, queue, entry);
         }
         let of = &self.queues[queue as usize];
-        if !entry.returns && !of.open && entry.lane != Lane::Red {
+        // Whom we called back doesn't hear that nobody is here.
+        if !entry.returns && !of.open && !matches!(entry.lane, Lane::Red | Lane::Callback) {
             return Err(Refused::Closed);
         }
         if self.line.count >= CALLERS_MAX || (!entry.returns && of.waiting >= of.settings.waiting_max) {
@@ -336,18 +337,20 @@ impl Queue {
                 Ok::<u64, Refused>(bits | 1 << bit)
             })
         };
+        let own = bits(&settings.skills)?;
         let mut steps = Vec::new();
         for widen in settings.widen.iter().take(STEPS_MAX) {
             let help = widen.help.iter().try_fold(0, |bits, name| {
                 let bit = queues.find(name).ok_or_else(|| Refused::NoQueue(name.clone()))?;
                 Ok(bits | 1 << bit)
             })?;
-            steps.push(Step { after_ms: widen.after_ms, drop: bits(&widen.drop)?, help });
+            let named: Vec<String> = widen.drop.iter().filter(|name| *name != ALL_ASKED).cloned().collect();
+            let asked = if named.len() < widen.drop.len() { !own } else { 0 };
+            steps.push(Step { after_ms: widen.after_ms, drop: bits(&named)? | asked, help });
         }
         steps.sort_by_key(|s| s.after_ms);
-        let skills = bits(&settings.skills)?;
         let name = settings.name.as_str().into();
-        Ok(Self { name, settings, skills, steps, open: true, waiting: 0, estimator: Estimator::default() })
+        Ok(Self { name, settings, skills: own, steps, open: true, waiting: 0, estimator: Estimator::default() })
     }
 
     /// Who may serve a caller who has waited so long.

@@ -57,7 +57,7 @@ impl Endpoint {
         let Some(tx) = self.open_server(now, flow, message, None) else {
             return;
         };
-        let had_binding = !self.registrar.live(now, &user).is_empty();
+        let was_here = self.registrar.is_here(now, &user);
         let result = match &wish {
             Wish::Query => Ok(()),
             Wish::RemoveAll => self.registrar.remove_all(&user, (&call_id, cseq)),
@@ -85,7 +85,7 @@ impl Endpoint {
                 self.emit(Event::Registered { user: user.clone(), contact, flow, expires_s });
             }
         }
-        if had_binding && live.is_empty() {
+        if was_here && !self.registrar.is_here(now, &user) {
             self.emit(Event::Unregistered { user: user.clone() });
         }
         self.announce(now, &user);

@@ -8,6 +8,7 @@
 use super::Endpoint;
 use crate::event::{Event, Output};
 use crate::flow::{Flow, NodeId};
+use crate::guard::is_lifeline;
 use crate::limits;
 use crate::message::{Message, Method};
 use crate::session::Session;
@@ -157,7 +158,11 @@ impl Endpoint {
         if !self.is_phone_network(flow.local, flow.remote.ip()) {
             return false;
         }
-        if self.nodes.is_up(node) {
+        // What always passes here loads a link that others need: there a flood has an end.
+        let class = self.class_of(now, flow.local, flow.remote.ip());
+        if is_lifeline(bytes) && !self.guard.allows(now, class, flow.remote.ip()) {
+            self.counters.rate_limited += 1;
+        } else if self.nodes.is_up(node) {
             let (users, bytes) = (self.registrar.users_at(now, flow), bytes.to_vec());
             let flow = self.outward(flow);
             self.out.push_back(Output::ToNode { node, parcel: Parcel::Heard { flow, users, bytes } });
@@ -209,15 +214,12 @@ impl Endpoint {
 
     fn closed_there(&mut self, now: Instant, node: NodeId, conn: u64) {
         let is_it = |flow: Flow| flow.node == Some(node) && flow.conn == Some(conn);
-        let swept = self.registrar.closed_elsewhere(node, conn);
+        self.registrar.closed_elsewhere(node, conn);
         self.timers.set(TimerKey::Registrar, self.registrar.next_at());
         for session in self.sessions.values_mut().filter(|s| is_it(s.flow)) {
             (session.is_astray, session.flow.conn) = (true, None);
         }
         self.fail_clients(now, is_it);
-        for user in swept.changed {
-            self.emit(Event::Elsewhere { user });
-        }
     }
 
     fn registered_there(&mut self, now: Instant, node: NodeId, user: String, contacts: Vec<Contact>) {
@@ -229,10 +231,12 @@ impl Endpoint {
             self.take_over_flows(now, &user, *flow, &[contact]);
         }
         if told.has_moved {
-            self.emit(Event::BindingsChanged { user: user.clone() });
             self.announce(now, &user);
+            if !self.registrar.is_here(now, &user) {
+                self.emit(Event::Unregistered { user: user.clone() });
+            }
+            self.emit(Event::BindingsChanged { user });
         }
-        self.emit(Event::Elsewhere { user });
     }
 }
 

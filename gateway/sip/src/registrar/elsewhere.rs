@@ -1,6 +1,6 @@
 //! Phones that are registered at another gateway of the cluster
 
-use super::{Entry, Registrar, Swept};
+use super::{Entry, Registrar, own_count};
 use crate::config::{Binding, PasswordMark};
 use crate::flow::{Flow, NodeId};
 use crate::limits;
@@ -57,6 +57,12 @@ impl Registrar {
         told
     }
 
+    /// Whether `user` has a live contact here
+    pub(crate) fn is_here(&self, now: Instant, user: &str) -> bool {
+        let entries = self.phones.get(user).map_or(&[][..], Vec::as_slice);
+        entries.iter().any(|e| e.is_live(now) && e.binding.flow.node.is_none())
+    }
+
     /// The contacts `user` has here, as another gateway is told of them
     pub(crate) fn own_contacts(&self, now: Instant, user: &str) -> Vec<Contact> {
         let entries = self.phones.get(user).map_or(&[][..], Vec::as_slice);
@@ -78,8 +84,7 @@ impl Registrar {
 
     /// Who is registered here
     pub(crate) fn own_users(&self) -> Vec<String> {
-        let has_own = |entries: &Vec<Entry>| entries.iter().any(|e| e.binding.flow.node.is_none());
-        self.phones.iter().filter(|(_, entries)| has_own(entries)).map(|(user, _)| user.clone()).collect()
+        self.phones.iter().filter(|(_, entries)| own_count(entries) > 0).map(|(user, _)| user.clone()).collect()
     }
 
     /// The accounts registered here over this flow
@@ -100,7 +105,7 @@ impl Registrar {
     }
 
     /// A connection of another gateway's is gone
-    pub(crate) fn closed_elsewhere(&mut self, node: NodeId, conn: u64) -> Swept {
-        self.sweep(|_, e| e.binding.flow.node == Some(node) && e.binding.flow.conn == Some(conn))
+    pub(crate) fn closed_elsewhere(&mut self, node: NodeId, conn: u64) {
+        self.sweep(|_, e| e.binding.flow.node == Some(node) && e.binding.flow.conn == Some(conn));
     }
 }

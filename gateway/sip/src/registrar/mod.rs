@@ -47,13 +47,18 @@ impl Entry {
     }
 }
 
-/// Whose bindings went away
+/// Whose bindings at this gateway went away
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Swept {
     /// Users that have fewer than before
     pub(crate) changed: Vec<String>,
-    /// Those of them that have none any more
+    /// Those of them that have none here any more
     pub(crate) lost: Vec<String>,
+}
+
+/// How many are of this gateway
+fn own_count(entries: &[Entry]) -> usize {
+    entries.iter().filter(|e| e.binding.flow.node.is_none()).count()
 }
 
 #[derive(Default)]
@@ -170,17 +175,20 @@ impl Registrar {
     /// Drops what `gone` names
     fn sweep(&mut self, gone: impl Fn(&str, &Entry) -> bool) -> Swept {
         let mut swept = Swept::default();
+        let mut has_changed = false;
         for (user, entries) in &mut self.phones {
-            let before = entries.len();
+            let (before, own_before) = (entries.len(), own_count(entries));
             entries.retain(|e| !gone(user, e));
-            if entries.len() < before {
+            has_changed |= entries.len() < before;
+            let own = own_count(entries);
+            if own < own_before {
                 swept.changed.push(user.clone());
-                if entries.is_empty() {
+                if own == 0 {
                     swept.lost.push(user.clone());
                 }
             }
         }
-        if !swept.changed.is_empty() {
+        if has_changed {
             self.settle();
         }
         swept
@@ -217,6 +225,6 @@ impl Registrar {
 
     /// At this gateway
     pub(crate) fn binding_count(&self) -> usize {
-        self.phones.values().flatten().filter(|e| e.binding.flow.node.is_none()).count()
+        self.phones.values().map(|entries| own_count(entries)).sum()
     }
 }

@@ -45,7 +45,7 @@ async fn node(name: &'static str, boot: &'static str, dir: &Path) -> Node {
         let (peers, events) = Peers::start(me, listener, cancel.clone());
         let mut config = Config::default();
         config.queues.insert("main".into(), Queue { wrap_s: 0, ..Queue::default() });
-        Acd::start_shared(&config, &store, row, (peers, events), cancel)
+        Acd::start_shared(&config, &crate::calendar::Calendar::default(), &store, row, (peers, events), cancel)
     });
     Node { name, acd: begun.await.unwrap(), runtime: Some(runtime) }
 }
@@ -152,6 +152,7 @@ async fn what_changes_is_told_at_the_gateway_that_does_not_lead_too() {
             words.push(match changes.recv().await.unwrap() {
                 super::super::Change::State { operator, state, .. } => format!("{operator} {}", state.as_str()),
                 super::super::Change::Waiting { call, waiting, .. } => format!("{call} {waiting}"),
+                super::super::Change::Seat { .. } => continue,
             });
         }
         words.sort();

@@ -25,7 +25,6 @@ impl Sip {
             }
             Event::Registered { user, .. } => self.notice(Notice::Registered { user }),
             Event::BindingsChanged { user } => self.notice(Notice::Contacts { user }),
-            Event::Elsewhere { user } => self.notice(Notice::Elsewhere { user }),
             Event::Unregistered { user } => self.notice(Notice::Unregistered { user }),
             Event::AuthFailed { user, source } => info!(%user, %source, "digest refused"),
             Event::Banned { ban } => {

@@ -91,12 +91,7 @@ pub enum Notice {
     },
     /// A source is banned.
     Banned(hotline_sip::Ban),
-    /// Another gateway told of a phone's contacts there.
-    Elsewhere {
-        /// SIP user.
-        user: String,
-    },
-    /// A phone is gone.
+    /// A phone has no contact at this gateway any more.
     Unregistered {
         /// SIP user.
         user: String,

@@ -6,6 +6,11 @@ use tokio::sync::mpsc;
 use super::Sip;
 
 impl Sip {
+    /// Offers anew in a call that is up; false while another offer is open there, or the call is gone.
+    pub fn reoffer(&self, id: SessionId, sdp: &[u8]) -> bool {
+        self.with(|e, now| e.endpoint.reoffer(now, id, sdp)).is_ok()
+    }
+
     /// Events of a session go to `events` from now on.
     pub fn route(&self, id: SessionId, events: mpsc::Sender<Box<Event>>) {
         if let Some(route) = self.lock().routes.get_mut(&id) {

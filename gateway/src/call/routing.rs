@@ -1,0 +1,157 @@
+//! Who a caller is given to: what they need, whom they know, whom their matters name (回避), and whether they are in
+//! trouble. Asked once before they wait, and again when somebody's matter begins to name one of us.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use hotline_db::{CallerHistory, CallerQuestion};
+use serde_json::json;
+use tracing::{info, warn};
+
+use super::driver::{Driver, Origin};
+use crate::acd::{Entry, Lane};
+use crate::clock::now_ms;
+use crate::config::{Config, Routing};
+use crate::privacy::is_same_number;
+
+/// The database is waited for so long: nobody is kept from an operator for what isn't known of them.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// What the queue is told of a caller beside their call.
+#[derive(Debug, Default)]
+pub(crate) struct Wishes {
+    /// Skills the number and the citizen's keys ask for.
+    pub(crate) skills: BTreeSet<String>,
+    /// User ids: never these.
+    barred: BTreeSet<String>,
+    /// User id: this one first.
+    prefer: Option<String>,
+    in_trouble: bool,
+}
+
+impl Wishes {
+    pub(crate) fn of_number(skills: &[String]) -> Box<Self> {
+        Box::new(Self { skills: skills.iter().cloned().collect(), ..Self::default() })
+    }
+
+    /// Takes what is known; true where that is new.
+    fn learn(&mut self, settings: &Routing, known: &CallerHistory) -> bool {
+        let before = (self.barred.len(), self.in_trouble);
+        self.barred.extend(known.recused.iter().map(ToString::to_string));
+        let served_by = known.served_by.map(|id| id.to_string());
+        self.prefer = served_by.filter(|id| settings.same_operator_h > 0 && !self.barred.contains(id));
+        self.in_trouble |= settings.trouble_min > 0 && known.short_calls >= i64::from(settings.trouble_calls);
+        before != (self.barred.len(), self.in_trouble)
+    }
+}
+
+fn is_sos(config: &Config, number: &str) -> bool {
+    config.routing.sos_numbers.iter().any(|sos| is_same_number(sos, number, &config.site.area_code))
+}
+
+impl Driver {
+    /// Learns what is known of the citizen; true where that is new.
+    pub(crate) async fn look_up_caller(&mut self) -> bool {
+        let settings = &self.sv.config.routing;
+        let known_for_it = self.number.as_ref().is_some_and(|n| is_sos(&self.sv.config, n.reveal()));
+        let mut is_new = known_for_it && !std::mem::replace(&mut self.wishes.in_trouble, known_for_it);
+        let Some(party) = self.party else { return is_new };
+        let now = now_ms();
+        let question = CallerQuestion {
+            party,
+            call: self.call,
+            served_since: now - i64::from(settings.same_operator_h) * 3_600_000,
+            short_since: now - i64::from(settings.trouble_min) * 60_000,
+            short_ms: i64::from(settings.trouble_short_s) * 1_000,
+        };
+        match tokio::time::timeout(PATIENCE, self.sv.store.caller_history(question)).await {
+            Ok(Ok(known)) => is_new |= self.wishes.learn(settings, &known),
+            Ok(Err(e)) => warn!(call = %self.call, error = %e, "nothing is known of the caller"),
+            Err(_) => warn!(call = %self.call, "nothing is known of the caller: the database takes too long"),
+        }
+        is_new
+    }
+
+    /// The caller as the queue takes them. Whom we called back is in no trouble we don't know of.
+    pub(crate) fn entry(&self, lane: Lane) -> Entry {
+        let lane = if self.is_in_trouble() { lane.min(Lane::Trouble) } else { lane };
+        Entry {
+            skills: self.wishes.skills.iter().cloned().collect(),
+            prefer: self.wishes.prefer.clone(),
+            declined: self.excluded.iter().cloned().collect(),
+            barred: self.wishes.barred.iter().cloned().collect(),
+            ..Entry::new(&self.call.to_string(), &self.queue, lane)
+        }
+    }
+
+    fn is_in_trouble(&self) -> bool {
+        self.wishes.in_trouble && self.origin == Origin::Inbound
+    }
+
+    /// What the queue was told, for the call's events.
+    pub(crate) fn tell_routing(&self, entry: &Entry) {
+        if entry.lane == Lane::Trouble || !entry.skills.is_empty() || entry.prefer.is_some() || !entry.barred.is_empty()
+        {
+            self.story.event(
+                "routing",
+                json!({ "lane": entry.lane.as_str(), "skills": entry.skills, "prefer": entry.prefer,
+                    "barred": entry.barred }),
+            );
+        }
+    }
+
+    /// Somebody's matter names one of us since a moment ago: if it is this caller's, that one isn't rung for them.
+    pub(crate) async fn judge_again(&mut self) {
+        if !self.waiting || !self.look_up_caller().await {
+            return;
+        }
+        let entry = self.entry(self.lane);
+        self.lane = entry.lane;
+        self.tell_routing(&entry);
+        info!(call = %self.call, "回避:受理范围已更新 / who may serve this caller has changed");
+        if let Err(e) = self.sv.acd.enter(entry, self.news_tx.clone()).await {
+            warn!(call = %self.call, error = %e, "queue");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hotline_db::Id;
+
+    #[test]
+    fn who_is_named_is_neither_preferred_nor_ever_forgotten() {
+        let (x, y) = (Id::new(), Id::new());
+        let settings = Routing::default();
+        let mut wishes = Wishes::default();
+        assert!(!wishes.learn(&settings, &CallerHistory { served_by: Some(x), ..CallerHistory::default() }));
+        assert_eq!(wishes.prefer, Some(x.to_string()));
+        let known = CallerHistory { recused: vec![x], served_by: Some(x), short_calls: 0 };
+        assert!(wishes.learn(&settings, &known), "new");
+        assert_eq!((wishes.prefer.clone(), wishes.barred.len()), (None, 1));
+        assert!(!wishes.learn(&settings, &CallerHistory { served_by: Some(y), ..CallerHistory::default() }));
+        assert_eq!((wishes.prefer, wishes.barred.len()), (Some(y.to_string()), 1));
+    }
+
+    #[test]
+    fn three_short_calls_mean_trouble_unless_the_site_says_otherwise() {
+        let known = |short_calls| CallerHistory { short_calls, ..CallerHistory::default() };
+        let in_trouble = |settings: &Routing, n| Wishes::default().learn(settings, &known(n));
+        assert!(!in_trouble(&Routing::default(), 2) && in_trouble(&Routing::default(), 3));
+        assert!(!in_trouble(&Routing { trouble_min: 0, ..Routing::default() }, 9));
+        let nobody = Routing { same_operator_h: 0, ..Routing::default() };
+        let mut wishes = Wishes::default();
+        wishes.learn(&nobody, &CallerHistory { served_by: Some(Id::new()), ..CallerHistory::default() });
+        assert_eq!(wishes.prefer, None);
+    }
+
+    #[test]
+    fn a_number_known_for_emergencies_is_known_however_it_is_written() {
+        let mut config = Config::default();
+        config.site.area_code = "519".into();
+        config.routing.sos_numbers = vec!["051985012345".into()];
+        assert!(is_sos(&config, "+8651985012345"));
+        assert!(!is_sos(&config, "+8651985012346"));
+    }
+}

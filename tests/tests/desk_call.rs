@@ -1,0 +1,171 @@
+//! An operator calls a citizen by a task: their own phone first, then the citizen, under the rules of every callback.
+#![allow(
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test ends at the first thing that is not as it should be"
+)]
+
+mod common;
+
+use common::Town;
+use hotline_tests::gateway::GatewayConfig;
+use hotline_tests::sip::{Behaviour, Phone};
+use hotline_tests::{Error, until};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+const CITIZEN_HZ: f64 = 440.0;
+const OPERATOR_HZ: f64 = 1_000.0;
+
+/// A town whose citizen has missed a call; nobody has signed in.
+async fn owed(config: GatewayConfig) -> (Town, Phone, String) {
+    let town = Town::open(config).await;
+    let missed = town.citizen.call_answered("12319", 20_000).await.unwrap();
+    missed.hang_up().await.unwrap();
+    let phone = town.desk.phone().await;
+    let found = |tasks: &Value| Some(tasks[0]["id"].as_str()?.to_owned());
+    let task = town.desk.api.wait_for("/api/v1/callbacks", 20_000, found).await.unwrap();
+    (town, phone, task)
+}
+
+fn path(task: &str) -> String {
+    format!("/api/v1/callbacks/{task}/call")
+}
+
+async fn task_when(town: &Town, task: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+    let found = |detail: &Value| wanted(detail).then(|| detail.clone());
+    town.desk.api.wait_for(&format!("/api/v1/callbacks/{task}"), 20_000, found).await.unwrap()
+}
+
+fn status(answer: hotline_tests::Result<Value>) -> u16 {
+    match answer {
+        Err(Error::Http { status, .. }) => status,
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn seat(town: &Town) -> Value {
+    let queues = town.desk.api.get("/api/v1/queues").await.unwrap();
+    queues[0]["operators"][0].clone()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_operator_calls_by_a_task_and_talks_with_the_citizen() {
+    let (town, phone, task) = owed(GatewayConfig::default().with("callback.enabled", false)).await;
+    town.desk.ready().await;
+    let key = [("idempotency-key", "call-0001")];
+    let mut calls = Vec::new();
+    for _ in 0..2 {
+        let answer = town.desk.api.send(Method::POST, &path(&task), Some(&json!({})), &key).await.unwrap();
+        let state: Value = answer.json().await.unwrap();
+        assert_eq!(state["task"], task.as_str(), "{state}");
+        calls.push(state["call"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(calls[0], calls[1], "asked twice is called once");
+    let operator = phone.next_call(20_000).await.unwrap();
+    let citizen = town.citizen.next_call(20_000).await.unwrap();
+    citizen.ring(180, false).unwrap();
+    operator.rtp().wait_for_tone(450.0, 300, 20_000).await.unwrap();
+    citizen.accept().unwrap();
+    citizen.rtp().wait_for_tone(OPERATOR_HZ, 500, 20_000).await.unwrap();
+    operator.rtp().wait_for_tone(CITIZEN_HZ, 500, 20_000).await.unwrap();
+    let seat = seat(&town).await;
+    assert_eq!((seat["state"].as_str(), seat["call"].as_str()), (Some("talking"), Some(calls[0].as_str())), "{seat}");
+    assert_eq!(town.citizen.agent().received(|m| m.is_request() && m.method() == "INVITE").len(), 1);
+    citizen.hang_up().await.unwrap();
+    operator.wait_ended(20_000).await.unwrap();
+    let row = town.desk.ended(&calls[0]).await;
+    assert_eq!((row["direction"].as_str(), row["end_side"].as_str()), (Some("outbound"), Some("citizen")), "{row:#}");
+    assert_eq!(row["recordings"][0]["kind"], "talk", "{row:#}");
+    let detail = task_when(&town, &task, |d| d["task"]["result"] == "已回访").await;
+    assert_eq!(detail["attempts"][0]["outcome"], "talked", "{detail:#}");
+    assert_eq!(status(town.desk.api.post(&path(&task), &json!({})).await), 409, "what is done is not called again");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_may_not_be_called_rings_no_phone_and_a_cap_calls_nobody() {
+    let config = GatewayConfig::default().with("callback.enabled", false).with("dialout.forbid_prefixes", vec!["138"]);
+    let (town, phone, task) = owed(config).await;
+    assert_eq!(status(town.desk.api.post(&path(&task), &json!({})).await), 403);
+    assert!(phone.next_call(300).await.is_err(), "nobody's phone rings for a call that can't be");
+    let unknown = "01a20316-2b47-710a-b222-021f15f16b66";
+    assert_eq!(status(town.desk.api.post(&path(unknown), &json!({})).await), 404);
+
+    let config = GatewayConfig::default().with("callback.enabled", false).with("dialout.daily_operator_max", 0);
+    let (town, phone, task) = owed(config).await;
+    let state = town.desk.api.post(&path(&task), &json!({})).await.unwrap();
+    phone.next_call(20_000).await.unwrap().wait_ended(20_000).await.unwrap();
+    let row = town.desk.ended(state["call"].as_str().unwrap()).await;
+    assert_eq!(row["end_reason"], "daily_operator", "{row:#}");
+    let detail = task_when(&town, &task, |d| d["task"]["lease_until"].is_null()).await;
+    assert_eq!((detail["attempts"].as_array().unwrap().len(), detail["task"]["attempt_no"].as_i64()), (0, Some(0)));
+    assert!(town.citizen.next_call(300).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_citizen_who_is_busy_is_an_attempt_and_an_operator_who_does_not_pick_up_is_none() {
+    let (town, phone, task) = owed(GatewayConfig::default().with("callback.enabled", false)).await;
+    phone.set_behaviour(Behaviour::Reject { after_ms: 50, code: 486 });
+    let state = town.desk.api.post(&path(&task), &json!({})).await.unwrap();
+    town.desk.ended(state["call"].as_str().unwrap()).await;
+    let detail = task_when(&town, &task, |d| d["task"]["lease_until"].is_null()).await;
+    assert!(detail["attempts"].as_array().unwrap().is_empty(), "the citizen was not called: {detail:#}");
+    phone.set_behaviour(Behaviour::Answer { after_ms: 50 });
+    town.desk.api.post(&path(&task), &json!({})).await.unwrap();
+    town.citizen.next_call(20_000).await.unwrap().reject(486, "Busy Here").unwrap();
+    let detail = task_when(&town, &task, |d| d["task"]["attempt_no"] == 1).await;
+    assert_eq!(
+        (detail["attempts"][0]["outcome"].as_str(), detail["task"]["attempt_no"].as_i64()),
+        (Some("busy"), Some(1))
+    );
+    let _rejected = phone.next_call(20_000).await.unwrap();
+    phone.next_call(20_000).await.unwrap().wait_ended(20_000).await.unwrap();
+    // 结束 takes a call back that nobody has answered yet.
+    let state = town.desk.api.post(&path(&task), &json!({})).await.unwrap();
+    let citizen = town.citizen.next_call(20_000).await.unwrap();
+    town.desk.api.post(&format!("/api/v1/calls/{}/end", state["call"].as_str().unwrap()), &json!({})).await.unwrap();
+    assert_eq!(citizen.wait_ended(20_000).await.unwrap().code, 487);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_machine_leaves_a_task_alone_while_an_operator_calls_by_it() {
+    let (town, _phone, task) = owed(GatewayConfig::default()).await;
+    // Nobody is ready: the machine waits. The operator calls, and a colleague who is ready would give it leave.
+    let under_way = until("the task free for the operator", 20_000, || async {
+        town.desk.api.post(&path(&task), &json!({})).await.ok()
+    });
+    under_way.await.unwrap();
+    let citizen = town.citizen.next_call(20_000).await.unwrap();
+    let (_other, api) = town.desk.second_operator().await;
+    api.set_state("ready").await.unwrap();
+    assert_eq!(status(api.post(&path(&task), &json!({})).await), 409, "nor does a colleague");
+    assert!(town.citizen.next_call(1_000).await.is_err(), "one citizen, one call");
+    citizen.accept().unwrap();
+    citizen.rtp().wait_for_tone(OPERATOR_HZ, 300, 20_000).await.unwrap();
+    citizen.hang_up().await.unwrap();
+    task_when(&town, &task, |d| d["task"]["result"] == "已回访").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_an_operators_call_about_a_finished_item_the_citizen_judges_by_keys() {
+    let town = Town::open(GatewayConfig::default().with("callback.enabled", false)).await;
+    let item = town.reported().await;
+    let story = town.story(&item).await;
+    town.desk.api.set_stage(story["handoffs"][0]["case_no"].as_str().unwrap(), "已处置", "").await.unwrap();
+    let story = town.story_when(&item, "the callback task", |s| s["callbacks"][0]["id"].is_string()).await;
+    let task = story["callbacks"][0]["id"].as_str().unwrap().to_owned();
+    let phone = town.desk.phone().await;
+    let state = town.desk.api.post(&path(&task), &json!({})).await.unwrap();
+    let citizen = town.citizen.next_call(20_000).await.unwrap();
+    citizen.accept().unwrap();
+    citizen.rtp().wait_for_tone(OPERATOR_HZ, 300, 20_000).await.unwrap();
+    let call = state["call"].as_str().unwrap();
+    town.desk.api.post(&format!("/api/v1/calls/{call}/end"), &json!({})).await.unwrap();
+    phone.next_call(20_000).await.unwrap().wait_ended(20_000).await.unwrap();
+    let keys = [("contacted", "1"), ("solved", "1"), ("satisfied", "2"), ("may_close", "1")];
+    town.answer(&citizen, &keys).await;
+    let story = town.story_when(&item, "the closed case", |s| s["item"]["state"] == "已结案").await;
+    assert_eq!(story["surveys"][0]["satisfied"], 2, "{story:#}");
+}
