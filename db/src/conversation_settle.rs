@@ -1,7 +1,7 @@
 //! The steps of a conversation's timer: it becomes an item, is answered, handed off and ended, each
 //! in the transaction that decides it.
 
-use std::{collections::HashSet, sync::Arc};
+use std::sync::Arc;
 
 use sqlx::FromRow;
 
@@ -22,11 +22,10 @@ use crate::{
     pool::Store,
     sql::sql,
     work::{self, NewWork, WorkDesk, WorkKind, WorkTimes},
-    writer::Fut,
 };
 
 /// Messages of one conversation that are read; more than one ever holds.
-const PARTS_READ_MAX: i64 = 200;
+pub(crate) const PARTS_READ_MAX: i64 = 200;
 
 /// 一般: what nobody understood yet.
 const URGENCY_UNKNOWN: i64 = 4;
@@ -112,6 +111,8 @@ pub struct Settled {
     pub handed_off: bool,
     /// Whether an item made before became more urgent now.
     pub raised: bool,
+    /// Whether more was said of an item made before.
+    pub grown: bool,
 }
 
 #[derive(FromRow)]
@@ -128,52 +129,10 @@ async fn count(c: &mut Conn, query: &'static str, id: Id) -> Result<i64> {
 /// A conversation whose timer ran out.
 #[derive(Clone)]
 pub(crate) struct SettleJob {
-    id: Id,
-    now: i64,
-    offset_min: i32,
-    settler: Settler,
-}
-
-/// The steps PostgreSQL's gatherer found waiting. One whose rows somebody else holds is left for the next look:
-/// who has one conversation and waits for another, or for its item, could wait for whoever waits for the first.
-pub(crate) fn settle_group(c: &mut Conn, jobs: Vec<SettleJob>) -> Fut<'_, Result<Vec<Option<Settled>>>> {
-    Box::pin(async move {
-        let held = hold(c, &jobs).await?;
-        let mut settled = Vec::with_capacity(jobs.len());
-        for job in jobs {
-            settled.push(if held.contains(&job.id) { settle(c, job).await? } else { None });
-        }
-        Ok(settled)
-    })
-}
-
-#[derive(FromRow)]
-struct HeldRow {
-    id: Id,
-    item: Option<Id>,
-}
-
-crate::lite::row!(HeldRow { id, item });
-
-/// Holds what is free of these conversations and their items, waiting for nobody (PostgreSQL); the conversations
-/// held with their item.
-async fn hold(c: &mut Conn, jobs: &[SettleJob]) -> Result<HashSet<Id>> {
-    let conversations = sql("SELECT id, item FROM conversation \
-         WHERE id IN (SELECT json_array_elements_text(CAST($1 AS JSON))) ORDER BY id FOR UPDATE SKIP LOCKED")
-    .bind(list(jobs.iter().map(|job| job.id)));
-    let held: Vec<HeldRow> = c.all(conversations).await?;
-    // Whole rows, against what is being added to them too: a supplement holds its item before the item's work.
-    let items = sql("SELECT id FROM item WHERE id IN (SELECT json_array_elements_text(CAST($1 AS JSON))) \
-         ORDER BY id FOR UPDATE SKIP LOCKED")
-    .bind(list(held.iter().filter_map(|row| row.item)));
-    let items: HashSet<Id> = c.all::<IdRow>(items).await?.into_iter().map(|row| row.id).collect();
-    let has_item = |row: &HeldRow| row.item.is_none_or(|item| items.contains(&item));
-    Ok(held.into_iter().filter(has_item).map(|row| row.id).collect())
-}
-
-/// A JSON array.
-fn list(ids: impl Iterator<Item = Id>) -> String {
-    serde_json::Value::from_iter(ids.map(|id| id.to_string())).to_string()
+    pub(crate) id: Id,
+    pub(crate) now: i64,
+    pub(crate) offset_min: i32,
+    pub(crate) settler: Settler,
 }
 
 async fn settle(c: &mut Conn, job: SettleJob) -> Result<Option<Settled>> {
@@ -223,21 +182,28 @@ async fn settle(c: &mut Conn, job: SettleJob) -> Result<Option<Settled>> {
 }
 
 /// What a step works on.
-struct Carried {
-    conversation: Conversation,
-    messages: Vec<Message>,
-    item: Option<(Item, bool)>,
-    is_handed: bool,
+pub(crate) struct Carried {
+    pub(crate) conversation: Conversation,
+    pub(crate) messages: Vec<Message>,
+    /// The item, and whether this step made it.
+    pub(crate) item: Option<(Item, bool)>,
+    pub(crate) is_handed: bool,
 }
 
-async fn carry_out(c: &mut Conn, on: &mut Carried, step: Settlement, now: i64, offset_min: i32) -> Result<Settled> {
+pub(crate) async fn carry_out(
+    c: &mut Conn,
+    on: &mut Carried,
+    step: Settlement,
+    now: i64,
+    offset_min: i32,
+) -> Result<Settled> {
     let (id, red) = (on.conversation.id, on.conversation.red);
     if let Some(new) = step.create {
         item::check(&new)?;
         let work = step.work.map(|times| ItemWork { red, times, conversation: Some(id) });
         on.item = Some(item::create(c, new, None, work, now, offset_min).await?);
     }
-    let (mut handed_off, mut raised) = (false, false);
+    let (mut handed_off, mut raised, mut grown) = (false, false, false);
     if let Some((item, is_new)) = &mut on.item {
         for message in &on.messages {
             if Some(message.contact) != item.first_contact && message.item.is_none() {
@@ -250,7 +216,7 @@ async fn carry_out(c: &mut Conn, on: &mut Carried, step: Settlement, now: i64, o
         let query = sql("UPDATE message SET item = $2 WHERE conversation = $1 AND item IS NULL");
         c.run(query.bind(id).bind(item.id)).await?;
         // What was made just now says it already.
-        if let Some(amendment) = step.amend.filter(|_| !*is_new) {
+        if let Some(amendment) = step.amend.filter(|new| !*is_new && changes(item, new, on.is_handed)) {
             if let Some(times) = step.work.filter(|_| amendment.urgency < item.urgency) {
                 work::raise(c, item.id, red, amendment.urgency, times, now).await?;
             }
@@ -258,7 +224,8 @@ async fn carry_out(c: &mut Conn, on: &mut Carried, step: Settlement, now: i64, o
             amend(c, item.id, amendment, on.is_handed).await?;
             *item = item::load(c, item.id).await?;
             raised = item.urgency < before.urgency;
-            if let Some(make) = step.note.filter(|_| on.is_handed && item.detail != before.detail) {
+            grown = item.detail != before.detail;
+            if let Some(make) = step.note.filter(|_| on.is_handed && grown) {
                 let payload = guarded(|| make(item))?;
                 handoff::note(c, item, payload, raised, now).await?;
             }
@@ -285,7 +252,7 @@ async fn carry_out(c: &mut Conn, on: &mut Carried, step: Settlement, now: i64, o
         outgoing::insert(c, text, now).await?;
     }
     if let Some(times) = step.work.filter(|_| step.close && on.item.is_none()) {
-        unfinished(c, &on.conversation, times, now).await?;
+        work::add(c, unfinished(&on.conversation, times), now).await?;
     }
     let state = if step.close { ConversationState::Closed } else { on.conversation.state };
     let query = sql(concat!(
@@ -301,7 +268,7 @@ async fn carry_out(c: &mut Conn, on: &mut Carried, step: Settlement, now: i64, o
     .bind(step.receipt)
     .bind(now);
     let conversation = c.one(query).await?;
-    Ok(Settled { conversation, item: on.item.clone(), handed_off, raised })
+    Ok(Settled { conversation, item: on.item.clone(), handed_off, raised, grown })
 }
 
 /// The call a link was asked for in is part of what was reported by it. It said nothing of the matter itself,
@@ -315,10 +282,10 @@ async fn join_call(c: &mut Conn, item: Id, link: &str, now: i64) -> Result<()> {
 }
 
 /// Somebody wrote, and nobody could tell what: a person looks.
-async fn unfinished(c: &mut Conn, row: &Conversation, times: WorkTimes, now: i64) -> Result<()> {
-    let new = NewWork {
+pub(crate) fn unfinished(row: &Conversation, times: WorkTimes) -> NewWork {
+    NewWork {
         kind: WorkKind::Unfinished,
-        dedup_key: format!("conversation:{}", row.id),
+        dedup_key: work::unfinished_key(row.id),
         item: None,
         contact: Some(row.first_contact),
         conversation: Some(row.id),
@@ -331,8 +298,23 @@ async fn unfinished(c: &mut Conn, row: &Conversation, times: WorkTimes, now: i64
         times: WorkTimes { acknowledge_ms: None, ..times },
         desk: WorkDesk::Operators,
         excluded: None,
+    }
+}
+
+/// Whether anything of an item would be another with this ([`amend`]).
+pub(crate) fn changes(item: &Item, new: &Amendment, is_handed: bool) -> bool {
+    let grows = || i64::try_from(item.detail.chars().count()).is_ok_and(|chars| chars < GROWN_DETAIL_CHARS_MAX);
+    let place = || match is_handed {
+        true => item.location_text.is_none() && new.location_text.is_some(),
+        false => item.location_text != new.location_text,
     };
-    work::add(c, new, now).await.map(|_| ())
+    item.created_by.is_none()
+        && (new.urgency < item.urgency
+            || !is_handed && (new.title != item.title || new.class_code != item.class_code)
+            || place()
+            || new.lon.is_some() && new.lon != item.lon
+            || new.lat.is_some() && new.lat != item.lat
+            || new.detail != item.detail && grows())
 }
 
 async fn amend(c: &mut Conn, id: Id, a: Amendment, is_handed: bool) -> Result<()> {

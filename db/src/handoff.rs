@@ -6,16 +6,18 @@ use sha2::{Digest, Sha256};
 use sqlx::FromRow;
 
 use crate::{
-    audit,
+    audit, bulk,
     case_event::CaseStage,
     claim::IdRow,
     conn::Conn,
     error::{DbError, Result},
+    handoff_group::Delivery,
     id::Id,
+    incident::pg_listed,
     item::{self, Item, ItemState},
     limits::{self, SHORT_TEXT_CHARS_MAX},
     pool::Store,
-    sql::{sql, sql_claim},
+    sql::{sql, sql_claim, sql_each},
     text::{Json, words},
 };
 
@@ -143,14 +145,16 @@ pub struct HandoffCounts {
     pub withdrawn: i64,
 }
 
+macro_rules! handoff_columns {
+    () => {
+        "id, item, ord, target, kind, idempotency_key, payload, payload_hash, case_no, state, stage, attempts, next_at, \
+         lease_until, unknown_outcome, last_error, created_at, delivered_at"
+    };
+}
+
 macro_rules! select_handoff {
     ($tail:literal) => {
-        sql(concat!(
-            "SELECT id, item, ord, target, kind, idempotency_key, payload, payload_hash, case_no, \
-             state, stage, attempts, next_at, lease_until, unknown_outcome, last_error, \
-             created_at, delivered_at FROM handoff ",
-            $tail
-        ))
+        sql(concat!("SELECT ", handoff_columns!(), " FROM handoff ", $tail))
     };
 }
 
@@ -238,16 +242,25 @@ async fn claim(c: &mut Conn, target: String, now: i64, lease_ms: i64, limit: i64
     .bind(limits::claim(limit))
     .bind(target);
     let ids: Vec<IdRow> = c.all(pick).await?;
-    let mut rows = Vec::with_capacity(ids.len());
-    for IdRow { id } in ids {
-        // A lease still on the row is one that ran out: its holder died while sending.
-        let take = sql("UPDATE handoff SET attempts = attempts + 1, lease_until = $2, \
-             unknown_outcome = (unknown_outcome OR lease_until IS NOT NULL) WHERE id = $1")
-        .bind(id)
-        .bind(now + lease_ms);
-        c.run(take).await?;
-        rows.push(c.one(select_handoff!("WHERE id = $1").bind(id)).await?);
+    if ids.is_empty() {
+        return Ok(Vec::new());
     }
+    macro_rules! take {
+        ($ids:expr) => {
+            // A lease still on the row is one that ran out: its holder died while sending.
+            concat!(
+                "UPDATE handoff SET attempts = attempts + 1, lease_until = $2, \
+                 unknown_outcome = (unknown_outcome OR lease_until IS NOT NULL) WHERE id ",
+                $ids,
+                " RETURNING ",
+                handoff_columns!()
+            )
+        };
+    }
+    let take = sql_each(take!("IN (SELECT value FROM json_each($1))"), take!(pg_listed!()));
+    let take = take.bind(bulk::ids(ids.into_iter().map(|row| row.id))).bind(now + lease_ms);
+    let mut rows: Vec<Handoff> = c.all(take).await?;
+    rows.sort_by_key(|row| (row.next_at, row.id));
     Ok(rows)
 }
 
@@ -394,6 +407,12 @@ impl Store {
     pub async fn handoff_delivered(&self, id: Id, case_no: &str, at: i64) -> Result<bool> {
         limits::text("case_no", case_no, SHORT_TEXT_CHARS_MAX)?;
         let case_no = case_no.to_owned();
+        if let Some(gather) = self.deliveries_gathered() {
+            let job = Delivery { id, case_no: case_no.clone(), at };
+            if let Some(fresh) = gather.take(job, None).await? {
+                return Ok(fresh);
+            }
+        }
         self.write(move |c| Box::pin(delivered(c, id, case_no, at))).await
     }
 

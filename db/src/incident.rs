@@ -130,15 +130,20 @@ crate::lite::row!(Reporter {
     anonymous
 });
 
-/// Makes an item findable, by what is known of it now, and due to be compared.
-pub(crate) async fn index(c: &mut Conn, item: &Item) -> Result<()> {
+/// Under what an item is found.
+pub(crate) fn keys(item: &Item) -> Vec<i64> {
     if item.source == SOURCE_TEST {
         // A self-test is no incident, nor part of one.
-        return Ok(());
+        return Vec::new();
     }
     let cell = item.lon.zip(item.lat).map(|(lon, lat)| incident_key::cell_at(lon, lat));
     let names = incident_key::names(item.location_text.as_deref().unwrap_or_default());
-    let keys: Vec<i64> = cell.into_iter().chain(names).collect();
+    cell.into_iter().chain(names).collect()
+}
+
+/// Makes an item findable, by what is known of it now, and due to be compared.
+pub(crate) async fn index(c: &mut Conn, item: &Item) -> Result<()> {
+    let keys = keys(item);
     if keys.is_empty() {
         return Ok(());
     }
@@ -333,6 +338,7 @@ macro_rules! pg_listed {
         "= ANY (ARRAY(SELECT jsonb_array_elements_text(CAST($1 AS JSONB))))"
     };
 }
+pub(crate) use pg_listed;
 
 /// The newest items under each key, in one statement: SQLite has no lateral join, so the oldest
 /// arrival wanted is looked up per key. Those of that very millisecond come along.

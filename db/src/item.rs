@@ -194,37 +194,43 @@ pub struct ItemWork {
 
 /// Where and when the contact of an item came in.
 #[derive(FromRow)]
-struct Arrival {
-    channel: String,
-    seq: i64,
-    arrived_at: i64,
+pub(crate) struct Arrival {
+    pub(crate) channel: String,
+    pub(crate) seq: i64,
+    pub(crate) arrived_at: i64,
 }
 
 crate::lite::row!(Arrival { channel, seq, arrived_at });
 
-/// Makes the work of a new item, at the place its first contact has in the order of arrival.
+impl ItemWork {
+    /// The work of an item, at the place its first contact has in the order of arrival.
+    pub(crate) fn of(self, item: &Item, arrival: Arrival) -> NewWork {
+        NewWork {
+            kind: WorkKind::Check,
+            dedup_key: format!("item:{}", item.id),
+            item: Some(item.id),
+            contact: item.first_contact,
+            conversation: self.conversation,
+            channel: arrival.channel,
+            red: self.red,
+            urgency: item.urgency,
+            seq: arrival.seq,
+            arrived_at: arrival.arrived_at,
+            times: self.times,
+            desk: WorkDesk::Operators,
+            excluded: None,
+        }
+    }
+}
+
+/// Makes the work of a new item.
 async fn add_work(c: &mut Conn, item: &Item, new: ItemWork, now: i64) -> Result<()> {
     let arrival: Option<Arrival> = match item.first_contact {
         Some(contact) => c.opt(sql("SELECT channel, seq, arrived_at FROM contact WHERE id = $1").bind(contact)).await?,
         None => None,
     };
     let arrival = arrival.unwrap_or_else(|| Arrival { channel: item.source.clone(), seq: 0, arrived_at: now });
-    let new = NewWork {
-        kind: WorkKind::Check,
-        dedup_key: format!("item:{}", item.id),
-        item: Some(item.id),
-        contact: item.first_contact,
-        conversation: new.conversation,
-        channel: arrival.channel,
-        red: new.red,
-        urgency: item.urgency,
-        seq: arrival.seq,
-        arrived_at: arrival.arrived_at,
-        times: new.times,
-        desk: WorkDesk::Operators,
-        excluded: None,
-    };
-    work::add(c, new, now).await.map(|_| ())
+    work::add(c, new.of(item, arrival), now).await.map(|_| ())
 }
 
 macro_rules! item_columns {

@@ -9,6 +9,7 @@ use crate::{
     case_event::CaseStage,
     conn::Conn,
     error::{DbError, Result},
+    ledger_group::NewCase,
     limits::{self, SHORT_TEXT_CHARS_MAX},
     pool::Store,
     sql::sql,
@@ -89,6 +90,11 @@ macro_rules! select_case {
     };
 }
 
+/// The number of the ledger's nth case.
+pub(crate) fn case_no(n: i64) -> String {
+    format!("LD{n:08}")
+}
+
 struct Entry {
     key: String,
     case_no: String,
@@ -119,7 +125,7 @@ async fn create(c: &mut Conn, key: String, payload: String, at: i64) -> Result<(
     if let Some(case) = c.opt::<LedgerCase>(known).await? {
         return Ok((case.case_no, false));
     }
-    let case_no = format!("LD{:08}", c.next("ledger_case").await?);
+    let case_no = case_no(c.next("ledger_case").await?);
     let query = sql("INSERT INTO ledger_case (case_no, idempotency_key, payload, stage, \
                      created_at, updated_at) VALUES ($1, $2, $3, $4, $5, $5)")
     .bind(case_no.as_str())
@@ -168,6 +174,12 @@ impl Store {
         limits::text("idempotency_key", idempotency_key, SHORT_TEXT_CHARS_MAX)?;
         let payload = limits::json("payload", payload)?;
         let key = idempotency_key.to_owned();
+        if let Some(gather) = self.cases_gathered() {
+            let new = NewCase { key: key.clone(), payload: payload.clone(), at };
+            if let Some(taken) = gather.take(new, None).await? {
+                return Ok(taken);
+            }
+        }
         self.write(move |c| Box::pin(create(c, key, payload, at))).await
     }
 

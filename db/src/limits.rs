@@ -9,7 +9,7 @@ pub const SQLITE_READERS_MAX: u32 = 4;
 /// Connections to PostgreSQL; a further user waits up to [`ACQUIRE_TIMEOUT`].
 pub const POSTGRES_CONNECTIONS_MAX: u32 = 16;
 /// Connections beside those, one for each gatherer.
-pub const POSTGRES_GATHERERS: u32 = 2;
+pub const POSTGRES_GATHERERS: u32 = 4;
 /// A connection to PostgreSQL that was idle for so long is tried before it is used.
 pub const CONNECTION_TRUSTED: Duration = Duration::from_secs(1);
 /// Longest wait for a connection or a place in the writer's queue; then [`DbError::Busy`].
@@ -26,7 +26,9 @@ pub const WRITE_GROUP_LEN_MAX: usize = 256;
 pub const MESSAGE_GROUP_LEN_MAX: usize = 128;
 /// Steps of conversations PostgreSQL takes in one commit; the rest go into the next one. A citizen's next
 /// message waits for it.
-pub const SETTLE_GROUP_LEN_MAX: usize = 16;
+pub const SETTLE_GROUP_LEN_MAX: usize = 64;
+/// Hand-offs noted, and cases the ledger takes, in one commit on PostgreSQL; the rest go into the next one.
+pub const HANDOFF_GROUP_LEN_MAX: usize = 64;
 /// Jobs in one commit from which the writer counts as crowded …
 pub const WRITE_CROWD_LEN: usize = 4;
 /// … and then begins a commit so often at most: each one writes every page it touched and waits

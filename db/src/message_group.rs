@@ -11,6 +11,7 @@ use serde::Serialize;
 use sqlx::FromRow;
 
 use crate::{
+    bulk,
     conn::Conn,
     contact,
     conversation::ConversationState,
@@ -152,7 +153,7 @@ async fn look(c: &mut Conn, group: &[One]) -> Result<Vec<Known>> {
              hash TEXT, at BIGINT, since BIGINT, text TEXT) \
          LEFT JOIN LATERAL (SELECT q.id FROM party q WHERE q.phone_hash = r.phone \
              UNION ALL SELECT q.id FROM party q WHERE q.mail_hash = r.mail) AS p ON TRUE")
-    .bind(json(&questions)?);
+    .bind(bulk::rows(&questions)?);
     let mut known: Vec<Known> = c.all(query).await?;
     known.sort_by_key(|known| known.n);
     Ok(known)
@@ -177,7 +178,7 @@ async fn meet(c: &mut Conn, group: &[One], parties: &mut [Option<Id>]) -> Result
         let Some((kind, address)) = new.sender.as_ref().filter(|_| party.is_none()) else { continue };
         let id = Id::new();
         *party = Some(id);
-        let sealed = Some(hex(&address.sealed));
+        let sealed = Some(bulk::hex(&address.sealed));
         let (hash, mask) = (Some(address.hash.as_str()), Some(address.mask.as_str()));
         let none = Citizen {
             id,
@@ -202,7 +203,7 @@ async fn meet(c: &mut Conn, group: &[One], parties: &mut [Option<Id>]) -> Result
          mail_mask, FALSE, FALSE, FALSE \
          FROM json_to_recordset(CAST($1 AS JSON)) AS r (id TEXT, phone_hash TEXT, phone_sealed TEXT, phone_mask TEXT, \
              mail_hash TEXT, mail_sealed TEXT, mail_mask TEXT) ON CONFLICT DO NOTHING")
-    .bind(json(&citizens)?);
+    .bind(bulk::rows(&citizens)?);
     Ok(c.run(query).await? == citizens.len() as u64)
 }
 
@@ -336,22 +337,8 @@ async fn insert(c: &mut Conn, rows: &[Row<'_>]) -> Result<()> {
              state, text, redacted_text, lon, lat, datum, place_label, red, test, at) \
          SELECT id, contact, seq, channel, line, key, addressed, mask, party, conversation, state, text, redacted, lon, \
              lat, datum, label, red, test, at FROM r")
-    .bind(json(rows)?);
+    .bind(bulk::rows(rows)?);
     c.run(query).await.map(|_| ())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a String can't fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-/// The rows as the one argument PostgreSQL takes apart.
-fn json<T: Serialize>(rows: &[T]) -> Result<String> {
-    serde_json::to_string(rows).map_err(|e| crate::DbError::Invalid { field: "message", why: e.to_string() })
 }
 
 #[cfg(test)]

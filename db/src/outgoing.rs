@@ -5,14 +5,16 @@ use serde::Serialize;
 use sqlx::FromRow;
 
 use crate::{
+    bulk,
     claim::IdRow,
     conn::Conn,
     error::Result,
     id::Id,
+    incident::pg_listed,
     limits::{self, LONG_TEXT_CHARS_MAX, SHORT_TEXT_CHARS_MAX},
     party::Address,
     pool::Store,
-    sql::{sql, sql_claim},
+    sql::{sql, sql_claim, sql_each},
     text::{Json, words},
 };
 
@@ -64,7 +66,7 @@ words! {
 
 impl OutgoingPurpose {
     /// Whether it goes out although the citizen wants no texts (TD).
-    const fn ignores_stop(self) -> bool {
+    pub(crate) const fn ignores_stop(self) -> bool {
         matches!(self, Self::Progress | Self::Stop | Self::Link | Self::Page | Self::Test)
     }
 }
@@ -192,14 +194,17 @@ crate::lite::row!(Outgoing {
     created_at
 });
 
+macro_rules! outgoing_columns {
+    () => {
+        "id, channel, line, to_hash, to_sealed, to_mask, template, params, text, purpose, conversation, item, party, \
+         once, test, state, attempts, next_at, lease_until, expires_at, sent_line, submitted_at, reported_at, code, \
+         last_error, created_at"
+    };
+}
+
 macro_rules! select_outgoing {
     ($tail:expr) => {
-        sql(concat!(
-            "SELECT id, channel, line, to_hash, to_sealed, to_mask, template, params, text, purpose, conversation, \
-             item, party, once, test, state, attempts, next_at, lease_until, expires_at, sent_line, submitted_at, \
-             reported_at, code, last_error, created_at FROM outgoing ",
-            $tail
-        ))
+        sql(concat!("SELECT ", outgoing_columns!(), " FROM outgoing ", $tail))
     };
 }
 
@@ -213,23 +218,46 @@ pub(crate) fn check(new: &NewOutgoing) -> Result<()> {
     limits::text("text", &new.text, LONG_TEXT_CHARS_MAX)
 }
 
+/// The state a new text has: $stops where the citizen's TD counts.
+macro_rules! outgoing_state {
+    ($channel:literal, $item:literal, $party:literal, $stops:literal) => {
+        concat!(
+            "CASE WHEN ",
+            $stops,
+            " AND EXISTS (SELECT 1 FROM party WHERE id = ",
+            $party,
+            " AND texts_stopped_at IS NOT NULL) OR ",
+            $stops,
+            " AND ",
+            $channel,
+            " = 'sms' AND EXISTS (SELECT 1 FROM item i JOIN message m ON m.contact = i.first_contact WHERE i.id = ",
+            $item,
+            " AND m.channel = 'web' AND m.link IS NULL AND m.party = ",
+            $party,
+            " AND NOT EXISTS (SELECT 1 FROM contact k JOIN call l ON l.contact = k.id WHERE k.party = m.party \
+                 AND k.seq > m.seq AND k.direction = 'outbound' AND l.operator_answer_at IS NOT NULL) \
+             AND NOT EXISTS (SELECT 1 FROM item_contact ic JOIN contact k ON k.id = ic.contact \
+                 WHERE ic.item = i.id AND k.party = m.party AND k.channel <> 'web' AND k.direction = 'inbound')) \
+         THEN '取消' ELSE '待发' END"
+        )
+    };
+}
+pub(crate) use outgoing_state;
+
 /// Writes a text; `None` when its key is known. If the citizen wants no texts, or typed the number into the
 /// page and nobody has talked to them there about it since, the row says so.
 pub(crate) async fn insert(c: &mut Conn, new: NewOutgoing, now: i64) -> Result<Option<Id>> {
     check(&new)?;
     let params = limits::json("params", &new.params.0)?;
     let id = Id::new();
-    let query = sql("INSERT INTO outgoing (id, channel, line, to_hash, to_sealed, to_mask, template, params, text, \
+    let query = sql(concat!(
+        "INSERT INTO outgoing (id, channel, line, to_hash, to_sealed, to_mask, template, params, text, \
          purpose, dedup_key, conversation, item, party, once, test, state, attempts, next_at, expires_at, created_at) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, \
-         CASE WHEN $17 AND EXISTS (SELECT 1 FROM party WHERE id = $14 AND texts_stopped_at IS NOT NULL) \
-         OR $17 AND $2 = 'sms' AND EXISTS (SELECT 1 FROM item i JOIN message m ON m.contact = i.first_contact \
-             WHERE i.id = $13 AND m.channel = 'web' AND m.link IS NULL AND m.party = $14 \
-             AND NOT EXISTS (SELECT 1 FROM contact k JOIN call l ON l.contact = k.id WHERE k.party = m.party \
-                 AND k.seq > m.seq AND k.direction = 'outbound' AND l.operator_answer_at IS NOT NULL) \
-             AND NOT EXISTS (SELECT 1 FROM item_contact ic JOIN contact k ON k.id = ic.contact \
-                 WHERE ic.item = i.id AND k.party = m.party AND k.channel <> 'web' AND k.direction = 'inbound')) \
-         THEN '取消' ELSE '待发' END, 0, $18, $19, $20) ON CONFLICT (dedup_key) DO NOTHING")
+         ",
+        outgoing_state!("$2", "$13", "$14", "$17"),
+        ", 0, $18, $19, $20) ON CONFLICT (dedup_key) DO NOTHING"
+    ))
     .bind(id)
     .bind(new.channel)
     .bind(new.line)
@@ -274,12 +302,23 @@ async fn claim(c: &mut Conn, channel: String, now: i64, lease_ms: i64, limit: i6
     .bind(now)
     .bind(limits::claim(limit));
     let ids: Vec<IdRow> = c.all(pick).await?;
-    let mut rows = Vec::with_capacity(ids.len());
-    for IdRow { id } in ids {
-        let take = sql("UPDATE outgoing SET state = '发送中', attempts = attempts + 1, lease_until = $2 WHERE id = $1");
-        c.run(take.bind(id).bind(now.saturating_add(lease_ms))).await?;
-        rows.push(c.one(select_outgoing!("WHERE id = $1").bind(id)).await?);
+    if ids.is_empty() {
+        return Ok(Vec::new());
     }
+    macro_rules! take {
+        ($ids:expr) => {
+            concat!(
+                "UPDATE outgoing SET state = '发送中', attempts = attempts + 1, lease_until = $2 WHERE id ",
+                $ids,
+                " RETURNING ",
+                outgoing_columns!()
+            )
+        };
+    }
+    let take = sql_each(take!("IN (SELECT value FROM json_each($1))"), take!(pg_listed!()));
+    let take = take.bind(bulk::ids(ids.into_iter().map(|row| row.id))).bind(now.saturating_add(lease_ms));
+    let mut rows: Vec<Outgoing> = c.all(take).await?;
+    rows.sort_by_key(|row| (row.next_at, row.id));
     Ok(rows)
 }
 

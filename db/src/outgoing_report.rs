@@ -8,7 +8,7 @@ use crate::{
     error::{DbError, Result},
     id::Id,
     limits::{self, SHORT_TEXT_CHARS_MAX},
-    outgoing::OutgoingState,
+    outgoing::{Outgoing, OutgoingState},
     pool::Store,
     sql::sql,
 };
@@ -168,6 +168,35 @@ impl Store {
         ids.iter().try_for_each(|p| limits::text("provider_id", p, SHORT_TEXT_CHARS_MAX))?;
         let line = line.to_owned();
         self.write(move |c| Box::pin(submitted(c, id, line, ids, at))).await
+    }
+
+    /// Takes back that a text was submitted, for another attempt at `next_at`: the one it was given to said clearly
+    /// that it didn't take it. Who wants no texts by now gets none. `false` when it doesn't stand as submitted by
+    /// this attempt.
+    ///
+    /// # Errors
+    /// As any write.
+    pub async fn outgoing_unsubmitted(&self, row: &Outgoing, next_at: i64, error: &str) -> Result<bool> {
+        let back = sql("UPDATE outgoing SET next_at = $2, lease_until = NULL, last_error = $3, sent_line = NULL, \
+             submitted_at = NULL, state = CASE WHEN $5 AND EXISTS (SELECT 1 FROM party p WHERE p.id = outgoing.party \
+                 AND p.texts_stopped_at IS NOT NULL) THEN '取消' ELSE '待发' END \
+             WHERE id = $1 AND state = '已提交' AND attempts = $4")
+        .bind(row.id)
+        .bind(next_at)
+        .bind(limits::error_text(error))
+        .bind(row.attempts)
+        .bind(!row.purpose.ignores_stop());
+        let parts = sql("DELETE FROM outgoing_part WHERE outgoing = $1").bind(row.id);
+        self.write(|c| {
+            Box::pin(async move {
+                let is_back = c.run(back).await? > 0;
+                if is_back {
+                    c.run(parts).await?;
+                }
+                Ok(is_back)
+            })
+        })
+        .await
     }
 
     /// Applies a carrier's report of a part: a text has arrived when all its parts have, and failed

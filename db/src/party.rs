@@ -99,14 +99,15 @@ words! {
 }
 
 macro_rules! select_party {
-    ($tail:literal) => {
-        sql(concat!(
+    ($tail:expr) => {
+        crate::sql::sql(concat!(
             "SELECT id, phone_hash, phone_sealed, phone_mask, openid_hash, openid_sealed, openid_mask, \
              mail_hash, mail_sealed, mail_mask, texts_stopped_at, anonymous, confidential, do_not_call, preferred_window, language FROM party ",
             $tail
         ))
     };
 }
+pub(crate) use select_party;
 
 /// The citizen known by this address, added; `None` when there is one already.
 pub(crate) async fn add(c: &mut Conn, kind: AddressKind, address: Address) -> Result<Option<Id>> {

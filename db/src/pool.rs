@@ -11,12 +11,15 @@ use sqlx::{
 
 use crate::{
     conn::Conn,
-    conversation_settle::{self, SettleJob, Settled},
+    conversation_settle::{SettleJob, Settled},
     error::{DbError, Result},
     gather::Gather,
+    handoff_group::{self, Delivery},
+    ledger_group::{self, NewCase, Taken},
     limits,
     lite::Lite,
     message::{self, MessageTaken, NewMessage},
+    settle_group,
     sql::sql,
     writer::{Fut, Writer},
 };
@@ -47,6 +50,8 @@ struct Server {
     gathering: PgPool,
     messages: Gather<NewMessage, MessageTaken>,
     settling: Gather<SettleJob, Option<Settled>>,
+    deliveries: Gather<Delivery, Option<bool>>,
+    cases: Gather<NewCase, Option<Taken>>,
 }
 
 impl std::fmt::Debug for Store {
@@ -128,6 +133,22 @@ impl Store {
         match &*self.engine {
             Engine::Sqlite { .. } => None,
             Engine::Postgres(server) => Some(&server.settling),
+        }
+    }
+
+    /// What gathers hand-offs that arrived.
+    pub(crate) fn deliveries_gathered(&self) -> Option<&Gather<Delivery, Option<bool>>> {
+        match &*self.engine {
+            Engine::Sqlite { .. } => None,
+            Engine::Postgres(server) => Some(&server.deliveries),
+        }
+    }
+
+    /// What gathers the ledger's new cases.
+    pub(crate) fn cases_gathered(&self) -> Option<&Gather<NewCase, Option<Taken>>> {
+        match &*self.engine {
+            Engine::Sqlite { .. } => None,
+            Engine::Postgres(server) => Some(&server.cases),
         }
     }
 
@@ -214,8 +235,10 @@ async fn open_postgres(url: &str) -> Result<Engine> {
     sqlx::migrate!("./migrations/postgres").run(&pool).await.map_err(|error| migrate_remedy(&error))?;
     let gathering = postgres_pool(limits::POSTGRES_GATHERERS).connect_lazy_with(options);
     let messages = Gather::start(gathering.clone(), limits::MESSAGE_GROUP_LEN_MAX, message::take_group);
-    let settling = Gather::start(gathering.clone(), limits::SETTLE_GROUP_LEN_MAX, conversation_settle::settle_group);
-    Ok(Engine::Postgres(Box::new(Server { pool, gathering, messages, settling })))
+    let settling = Gather::start(gathering.clone(), limits::SETTLE_GROUP_LEN_MAX, settle_group::settle_group);
+    let deliveries = Gather::start(gathering.clone(), limits::HANDOFF_GROUP_LEN_MAX, handoff_group::delivered);
+    let cases = Gather::start(gathering.clone(), limits::HANDOFF_GROUP_LEN_MAX, ledger_group::create);
+    Ok(Engine::Postgres(Box::new(Server { pool, gathering, messages, settling, deliveries, cases })))
 }
 
 fn postgres_pool(connections_max: u32) -> PgPoolOptions {

@@ -76,6 +76,38 @@ async fn text_of(c: &mut Conn, new: &NewWork) -> Result<String> {
     Ok(texts.into_iter().map(|(text,)| text).collect::<Vec<_>>().join("\n"))
 }
 
+fn is_about_us(text: &str) -> bool {
+    ABOUT_US.iter().any(|word| text.contains(word))
+}
+
+async fn people(c: &mut Conn) -> Result<Vec<Person>> {
+    c.all(sql("SELECT id, login, name, roles FROM account WHERE active")).await
+}
+
+/// New work, with what it is about.
+pub(crate) struct About {
+    pub(crate) new: NewWork,
+    pub(crate) text: String,
+    /// When it is made.
+    pub(crate) at: i64,
+}
+
+/// Sends pieces of new work where they belong; no item among them has work yet.
+pub(crate) async fn apply_to_all(c: &mut Conn, works: &mut [About]) -> Result<()> {
+    if !works.iter().any(|work| is_about_us(&work.text)) {
+        return Ok(());
+    }
+    let people = people(c).await?;
+    for About { new, text, .. } in works {
+        if is_about_us(text)
+            && let Some(who) = named(text, &people)
+        {
+            (new.excluded, new.desk) = (Some(who), WorkDesk::Leader);
+        }
+    }
+    Ok(())
+}
+
 /// Sends new work where it belongs; what is open about the same item goes there too.
 pub(crate) async fn apply(c: &mut Conn, new: &mut NewWork) -> Result<()> {
     if new.excluded.is_some() {
@@ -88,9 +120,8 @@ pub(crate) async fn apply(c: &mut Conn, new: &mut NewWork) -> Result<()> {
     }
     if new.excluded.is_none() {
         let text = text_of(c, new).await?;
-        if ABOUT_US.iter().any(|word| text.contains(word)) {
-            let people: Vec<Person> = c.all(sql("SELECT id, login, name, roles FROM account WHERE active")).await?;
-            new.excluded = named(&text, &people);
+        if is_about_us(&text) {
+            new.excluded = named(&text, &people(c).await?);
         }
         if let (Some(who), Some(item)) = (new.excluded, new.item) {
             let query = sql("UPDATE work SET desk = $2, excluded = $3, assignee = NULL, lease_until = NULL \

@@ -147,45 +147,49 @@ async fn done(c: &mut Conn, job: VoiceJob, heard: VoiceText, at: i64) -> Result<
 
 /// The words take the placeholder's place in the message. A conversation's next step, due now, takes them into its
 /// item, also when the conversation is over: what follows from them is decided there. An item without one is
-/// added to here.
+/// added to here. The message is written last: a conversation's step holds conversation and item before it.
 async fn say(c: &mut Conn, message: Id, heard: &VoiceText, at: i64) -> Result<()> {
     let words = format!("[语音] {}", heard.text);
+    let owner = sql("SELECT item, conversation FROM message WHERE id = $1").bind(message);
+    match c.opt::<Owner>(owner).await? {
+        None => return Ok(()),
+        Some(Owner { conversation: Some(conversation), .. }) => {
+            let told = sql("UPDATE conversation SET told_at = COALESCE(told_at, $2), red = (red OR $3), act_at = $2 \
+                 WHERE id = $1 AND (item IS NOT NULL AND (act_at IS NULL OR act_at > $2) \
+                     OR act_at > $2 AND (told_at IS NULL OR $3))")
+            .bind(conversation)
+            .bind(at)
+            .bind(heard.red);
+            c.run(told).await?;
+        }
+        Some(Owner { item: Some(item), .. }) => grow(c, item, &words, heard.red).await?,
+        Some(_) => {}
+    }
     let text = sql("UPDATE message SET red = (red OR $4), text = REPLACE(text, $5, $2), \
          redacted_text = REPLACE(redacted_text, $5, $3) WHERE id = $1")
     .bind(message)
-    .bind(words.as_str())
+    .bind(words)
     .bind(format!("[语音] {}", heard.redacted_text))
     .bind(heard.red)
     .bind(VOICE_WAITING);
-    c.run(text).await?;
-    let owner = sql("SELECT item, conversation FROM message WHERE id = $1").bind(message);
-    let Some(owner) = c.opt::<Owner>(owner).await? else {
-        return Ok(());
+    c.run(text).await.map(|_| ())
+}
+
+/// Adds the words to an item that says it waits for them, or to its end.
+async fn grow(c: &mut Conn, item: Id, words: &str, red: bool) -> Result<()> {
+    c.lock(format!("item:{item}")).await?;
+    let (detail,): (String,) = c.one(sql("SELECT detail FROM item WHERE id = $1").bind(item)).await?;
+    let detail = match detail.contains(VOICE_WAITING) {
+        true => detail.replacen(VOICE_WAITING, words, 1),
+        false if detail.len() < DETAIL_BYTES_MAX => format!("{detail}\n{words}"),
+        false => detail,
     };
-    if let Some(conversation) = owner.conversation {
-        let told = sql("UPDATE conversation SET told_at = COALESCE(told_at, $2), red = (red OR $3), act_at = $2 \
-             WHERE id = $1 AND (item IS NOT NULL AND (act_at IS NULL OR act_at > $2) \
-                 OR act_at > $2 AND (told_at IS NULL OR $3))")
-        .bind(conversation)
-        .bind(at)
-        .bind(heard.red);
-        c.run(told).await?;
-    } else if let Some(item) = owner.item {
-        c.lock(format!("item:{item}")).await?;
-        let (detail,): (String,) = c.one(sql("SELECT detail FROM item WHERE id = $1").bind(item)).await?;
-        let detail = match detail.contains(VOICE_WAITING) {
-            true => detail.replacen(VOICE_WAITING, &words, 1),
-            false if detail.len() < DETAIL_BYTES_MAX => format!("{detail}\n{words}"),
-            false => detail,
-        };
-        let grow = sql("UPDATE item SET detail = $2, \
-             urgency = CASE WHEN $3 AND urgency > 2 THEN 2 ELSE urgency END WHERE id = $1")
-        .bind(item)
-        .bind(detail)
-        .bind(heard.red);
-        c.run(grow).await?;
-    }
-    Ok(())
+    let grow = sql("UPDATE item SET detail = $2, \
+         urgency = CASE WHEN $3 AND urgency > 2 THEN 2 ELSE urgency END WHERE id = $1")
+    .bind(item)
+    .bind(detail)
+    .bind(red);
+    c.run(grow).await.map(|_| ())
 }
 
 impl Store {

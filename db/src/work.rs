@@ -277,13 +277,23 @@ pub(crate) async fn load(c: &mut Conn, id: Id) -> Result<Work> {
     c.one(select_work!("WHERE w.id = $1").bind(id)).await
 }
 
-/// Makes a piece of work; `None` when its cause made one before.
-pub(crate) async fn add(c: &mut Conn, mut new: NewWork, now: i64) -> Result<Option<Id>> {
+/// The key of the work a conversation without an item makes.
+pub(crate) fn unfinished_key(conversation: Id) -> String {
+    format!("conversation:{conversation}")
+}
+
+pub(crate) fn check(new: &NewWork) -> Result<()> {
     limits::text("dedup_key", &new.dedup_key, SHORT_TEXT_CHARS_MAX)?;
     limits::text("channel", &new.channel, SHORT_TEXT_CHARS_MAX)?;
     if !(1..=5).contains(&new.urgency) {
         return Err(DbError::Invalid { field: "urgency", why: "1 to 5 is expected".into() });
     }
+    Ok(())
+}
+
+/// Makes a piece of work; `None` when its cause made one before.
+pub(crate) async fn add(c: &mut Conn, mut new: NewWork, now: i64) -> Result<Option<Id>> {
+    check(&new)?;
     recusal::apply(c, &mut new).await?;
     let id = Id::new();
     let query = sql("INSERT INTO work (id, kind, dedup_key, item, contact, conversation, channel, lane, urgency, \
@@ -367,6 +377,15 @@ impl Store {
     /// [`DbError::Invalid`] for a bad field, [`DbError::NotFound`] for an unknown item or contact.
     pub async fn work_add(&self, new: NewWork, now: i64) -> Result<Option<Id>> {
         self.write(move |c| Box::pin(add(c, new, now))).await
+    }
+
+    /// The open work of a conversation that came to no item (未完).
+    ///
+    /// # Errors
+    /// As any read.
+    pub async fn work_of_conversation(&self, conversation: Id) -> Result<Option<Work>> {
+        let query = select_work!("WHERE w.dedup_key = $1 AND w.done_at IS NULL");
+        self.reader().await?.opt(query.bind(unfinished_key(conversation))).await
     }
 
     /// Moves an item's open work up when it turns out to be more urgent; never down. The rows moved.

@@ -102,11 +102,25 @@ story!(a_group_finds_what_earlier_ones_left, |s: Stage| async move {
 });
 
 /// Another gateway's transaction.
-async fn other(s: &Stage, statement: String) -> sqlx::PgConnection {
+pub(crate) async fn other(s: &Stage, statement: String) -> sqlx::PgConnection {
     let mut conn = sqlx::PgConnection::connect(&s.url).await.unwrap();
     conn.execute("BEGIN").await.unwrap();
     conn.execute(AssertSqlSafe(statement)).await.unwrap();
     conn
+}
+
+/// Returns once a transaction waits for another one's rows.
+pub(crate) async fn somebody_waits(s: &Stage) {
+    let waits = "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
+    let mut look = sqlx::PgConnection::connect(&s.url).await.unwrap();
+    for _ in 0..2_000 {
+        let (waiting,): (i64,) = sqlx::query_as(waits).fetch_one(&mut look).await.unwrap();
+        if waiting > 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("nobody waits");
 }
 
 /// Its end: closing the connection alone, the server would let go some time later.
@@ -170,16 +184,7 @@ async fn a_new_citizen_who_calls_and_writes_at_once_is_taken_both_times() {
         let mut writing = other(&s, count.into()).await;
         let store = s.store.clone();
         let calling = tokio::spawn(async move { store.call_arrive(Some(number(1)), new_call(None, T0)).await });
-        let waits =
-            "SELECT COUNT(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        let mut look = sqlx::PgConnection::connect(&s.url).await.unwrap();
-        for _ in 0..2_000 {
-            let (waiting,): (i64,) = sqlx::query_as(waits).fetch_one(&mut look).await.unwrap();
-            if waiting > 0 {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
+        somebody_waits(&s).await;
         let meet = format!(
             "INSERT INTO party (id, phone_hash, anonymous, confidential, do_not_call) \
              VALUES ('{}', 'hash-1', FALSE, FALSE, FALSE)",

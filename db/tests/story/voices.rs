@@ -2,7 +2,10 @@
 
 use hotline_db::{DbError, Id, JobState, MediaKind, MessageTaken, NewMedia, NewVoiceJob, VOICE_WAITING, VoiceText};
 
-use crate::stage::{Stage, T0, story};
+use sqlx::{AssertSqlSafe, Executor};
+
+use crate::groups::{other, somebody_waits};
+use crate::stage::{Stage, T0, on_postgres, story};
 use crate::wechat::wechat_message;
 
 fn heard(text: &str, red: bool) -> VoiceText {
@@ -58,3 +61,24 @@ story!(a_voice_whose_worker_died_is_heard_by_another, |s: Stage| async move {
     s.store.voice_job_missed(&job, None, "damaged", T0).await.unwrap();
     assert!(s.store.voice_job_claim("w2", T0 + 9_999_999, 1_000).await.unwrap().is_none(), "given up");
 });
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_words_of_a_voice_and_a_step_of_its_conversation_wait_for_each_other_in_one_order() {
+    on_postgres(|s| async move {
+        let message = spoken(&s, "a", T0).await;
+        let row = s.store.message_get(message).await.unwrap().unwrap();
+        let job = s.store.voice_job_claim("w1", T0, 60_000).await.unwrap().unwrap();
+        // A step has the conversation, and writes its messages next.
+        let conversation = row.conversation.unwrap();
+        let mut step = other(&s, format!("SELECT 1 FROM conversation WHERE id = '{conversation}' FOR UPDATE")).await;
+        let store = s.store.clone();
+        let saying = tokio::spawn(async move { store.voice_job_done(&job, heard("井盖没了", true), T0 + 5).await });
+        somebody_waits(&s).await;
+        let write = format!("UPDATE message SET item = item WHERE conversation = '{conversation}'");
+        step.execute(AssertSqlSafe(write)).await.unwrap();
+        step.execute("COMMIT").await.unwrap();
+        saying.await.unwrap().unwrap();
+        assert_eq!(s.store.message_get(message).await.unwrap().unwrap().text, "[语音] 井盖没了");
+    })
+    .await;
+}

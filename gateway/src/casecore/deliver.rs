@@ -13,7 +13,7 @@ use crate::clock::now_ms;
 use crate::config::CaseCore as Settings;
 
 /// Rows claimed at once; they are delivered side by side.
-const BATCH: i64 = 16;
+const BATCH: i64 = 32;
 /// A claimed row is ours for so long beyond the request's own limit.
 const LEASE_MARGIN_MS: i64 = 30_000;
 const IDLE: Duration = Duration::from_millis(250);
