@@ -22,7 +22,7 @@ pub async fn create(sv: &Services, new: NewItem) -> Result<(Item, bool), DbError
     // What nobody took down by hand is checked by a person; such an item is urgent by its emergency words alone.
     let work = (handed && new.source != BY_HAND).then(|| {
         let answered = new.channel == CHANNEL_PHONE;
-        ItemWork { red: new.urgency <= 2, times: worklist::times(&sv.config.worklist, answered), conversation: None }
+        ItemWork { red: new.urgency <= 2, times: sv.plan.times(answered, now_ms()), conversation: None }
     });
     let (item, created) =
         sv.store.item_create_with_work(new, send, work, now_ms(), sv.config.site.utc_offset_min).await?;

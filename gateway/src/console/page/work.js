@@ -217,7 +217,7 @@ export function workDesk({ api, $, fill, clock }) {
     let pending = null;
     // Many events at once are one look at the list.
     const soon = () => { pending ??= setTimeout(() => { pending = null; list().catch((e) => say(e.message)); }, 300); };
-    for (const kind of ["work", "red", "work_late", "reset"]) stream.addEventListener(kind, soon);
+    for (const kind of ["work", "red", "work_late", "supplement", "reset"]) stream.addEventListener(kind, soon);
     // A refused stream doesn't come back by itself.
     stream.addEventListener("error", (event) => {
       if (event.target.readyState === EventSource.CLOSED) setTimeout(() => { if (me) listen(); }, REOPEN_MS);
