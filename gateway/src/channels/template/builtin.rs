@@ -107,6 +107,10 @@ templates! {
         "After three calls nobody answered (domain rules §4)."
         zh "您反映的问题(受理编号{acceptance_no})已办理,多次致电未能联系到您,请评价: {link} [({hours}小时内有效)]"
         en "Report No. {acceptance_no} has been handled and we could not reach you. How was it? {link}[ (valid for {hours} hours)]";
+    SurveyFirst "survey_first" must ["acceptance_no", "link"] may ["hours"]
+        "The same to who can't be called: nobody tried."
+        zh "您反映的问题(受理编号{acceptance_no})已办理,请评价: {link} [({hours}小时内有效)]"
+        en "Report No. {acceptance_no} has been handled. How was it? {link}[ (valid for {hours} hours)]";
     SurveyPlain "survey_plain" must ["acceptance_no"] may []
         "The same where there is no page for the answer."
         zh "您反映的问题(受理编号{acceptance_no})已办理,多次致电未能联系到您。如有意见请致电热线或直接回复。"
