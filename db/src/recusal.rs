@@ -162,7 +162,7 @@ impl Store {
     /// # Errors
     /// As any read.
     pub async fn text_names(&self, text: &str) -> Result<Option<Id>> {
-        whom(&mut self.reader().await?, text).await
+        about(&mut self.reader().await?, text).await
     }
 
     /// Of the items from one id to another, those this person must not see: they are named in them,

@@ -107,6 +107,8 @@ pub struct Services {
     pub rules: Rules,
     /// Workdays and holidays.
     pub calendar: Calendar,
+    /// How much time there is for operators' work.
+    pub plan: crate::worklist::Plan,
     /// Held while somebody signs in or out.
     pub duty: tokio::sync::Mutex<()>,
     /// Engine settings with the model's path filled in.
@@ -196,6 +198,7 @@ pub(crate) async fn build(
         node,
         wechat: crate::channels::wechat::Wechat::open(&config.wechat)?,
         rules: Rules::new(&config.callback, calendar.clone(), config.site.utc_offset_min),
+        plan: crate::worklist::Plan::new(&config.worklist, calendar.clone(), config.site.utc_offset_min),
         calendar,
         duty: tokio::sync::Mutex::default(),
         transcription: transcription_config(&config),

@@ -204,6 +204,28 @@ async fn a_refused_address_is_final_and_everything_else_is_tried_again() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clear_no_uses_up_no_only_try() {
+    const REFUSALS: usize = 20;
+    let mut post = Post::open(SinkTls::Plain, |config| config).await;
+    for _ in 0..REFUSALS {
+        post.sink.plan("data 451 4.3.0 busy").await.unwrap();
+    }
+    post.imap.deliver(&raw_mail("o1", CITIZEN, "建设路4号井盖缺失")).unwrap();
+    until("a first try", 30_000, || async { (post.sink.refusals() > 0).then_some(()) }).await.unwrap();
+    let file = post.gateway.data_dir().join("hotline.db").display().to_string();
+    let once = "import sqlite3, sys\n\
+        c = sqlite3.connect(sys.stdin.read(), timeout=10)\n\
+        c.execute('UPDATE outgoing SET once = 1')\n\
+        c.commit()";
+    hotline_tests::peer::python(once, &file).unwrap();
+    assert!(post.sink.refusals() + 1 < REFUSALS, "some are still to come");
+    post.sink.wait(1, 60_000).await.unwrap();
+    assert_eq!(post.sink.refusals(), REFUSALS);
+    post.outgoing("已提交", 1).await;
+    assert_eq!(post.sink.mails().len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_proves_nothing_gets_no_password_and_no_mail() {
     let stranger = hotline_tests::tls::Certificates::new(&["127.0.0.1"]).unwrap();
     let ca = stranger.ca().display().to_string();

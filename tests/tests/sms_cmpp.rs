@@ -308,6 +308,56 @@ async fn a_cut_or_deaf_link_comes_back_and_another_line_serves_meanwhile() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_connections_cut_while_texts_wait_lose_none_and_double_only_what_was_on_its_way() {
+    const CITIZENS: usize = 60;
+    const WINDOW: usize = 2;
+    let ismg = Ismg::start(IsmgConfig::default()).await.unwrap();
+    let links = [("links", 2.into()), ("window", (WINDOW as i64).into()), ("rate", 10.into())];
+    let gateway = Gateway::start(config(vec![line("mobile", ismg.address(), &links)])).await.unwrap();
+    ismg.wait_links(2, 15_000).await.unwrap();
+    let citizen = |n: usize| format!("1380000{n:04}");
+    for n in 0..CITIZENS {
+        ismg.write(&citizen(n), OURS, &format!("人民路{n}号路灯不亮"), 1);
+    }
+    wait_messages(&gateway, CITIZENS, 60_000).await;
+    until("some texts to leave", 30_000, || async { (ismg.submits().len() >= 10).then_some(()) }).await.unwrap();
+    ismg.cut();
+    let left = ismg.submits().len();
+    assert!(left < CITIZENS, "texts still wait: {left} have left");
+    ismg.wait_links(2, 60_000).await.unwrap();
+    for n in 0..CITIZENS {
+        ismg.wait_texts(&citizen(n), 1, 60_000).await.unwrap();
+    }
+    // As the rows say: nothing is still to be sent.
+    let open = "SELECT COUNT(*) FROM outgoing WHERE state IN ('待发', '发送中')";
+    until("the last row", 30_000, || async { (count(&gateway, open) == 0).then_some(()) }).await.unwrap();
+    let came: usize = (0..CITIZENS).map(|n| ismg.texts_to(&citizen(n)).len()).sum();
+    assert!((CITIZENS..=CITIZENS + 2 * WINDOW).contains(&came), "{came} texts came");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_long_text_the_carrier_throttles_in_its_middle_arrives_once_and_whole() {
+    let config_of = IsmgConfig { faults: vec![Fault::Throttle(3)], ..IsmgConfig::default() };
+    let ismg = Ismg::start(config_of).await.unwrap();
+    let more = "请保持电话畅通,工作人员会与您联系。".repeat(14);
+    let own = format!("已受理,编号{{acceptance_no}},查询码{{query_code}}。{more}");
+    let config = config(vec![line("mobile", ismg.address(), &[])])
+        .with("texts.own.zh-CN.receipt", own.as_str())
+        .with("texts.own.zh-CN.receipt_ask_place", own.as_str());
+    let gateway = Gateway::start(config).await.unwrap();
+    ismg.wait_links(1, 15_000).await.unwrap();
+    ismg.write("13812345678", OURS, "人民路1号路灯不亮", 1);
+    let texts = ismg.wait_texts("13812345678", 1, 60_000).await.unwrap();
+    assert!(texts.len() == 1 && texts[0].ends_with(&more), "{texts:?}");
+    let sent = "SELECT COUNT(*) FROM outgoing WHERE state IN ('已提交', '已送达')";
+    until("the row", 30_000, || async { (count(&gateway, sent) == 1).then_some(()) }).await.unwrap();
+    let submits = ismg.submits();
+    let with = |result: u32| submits.iter().filter(|s| s.result == Some(result)).count();
+    let parts = usize::from(submits[0].part.0);
+    assert!(parts > 3 && with(8) == 3 && with(0) == parts, "{parts} parts, {} taken, {} throttled", with(0), with(8));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_acknowledged_survives_kill_9_and_nothing_comes_twice() {
     let ismg = Ismg::start(IsmgConfig::default()).await.unwrap();
     let mut gateway = gateway_at(&ismg, &[]).await;

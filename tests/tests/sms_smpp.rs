@@ -14,6 +14,7 @@ use common::Desk;
 use common::rows::rows;
 use hotline_tests::gateway::GatewayConfig;
 use hotline_tests::peer::{SmppPhone, Smsc};
+use hotline_tests::tls::Certificates;
 use hotline_tests::until;
 use serde_json::{Value, json};
 use toml::toml;
@@ -170,4 +171,31 @@ async fn a_carrier_that_goes_away_or_talks_nonsense_costs_nothing() {
     assert_eq!(kept.len(), 1, "{kept:?}");
     let metrics = desk.api.get_raw("/metrics").await.unwrap().text().await.unwrap();
     assert!(metrics.contains("hotline_sms_warnings_total{kind=\"malformed\",line=\"smsc\"}"), "{metrics}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn over_tls_texts_come_and_go_and_a_certificate_of_another_name_gets_no_password() {
+    let certificates = Certificates::new(&["smsc.example"]).unwrap();
+    let mut smsc = Smsc::start_tls(&certificates).await.unwrap();
+    let tls = |name: &str| {
+        let mut more = toml! { tls = true };
+        more.insert("ca".into(), certificates.ca().display().to_string().into());
+        more.insert("server_name".into(), name.into());
+        more
+    };
+    let stranger = Desk::open(config(&smsc, tls("another.example"))).await;
+    until("the handshake's end", 20_000, || async {
+        stranger.gateway.log().contains("SMPP connection ended").then_some(())
+    })
+    .await
+    .unwrap();
+    assert!(smsc.events("bound").is_empty() && smsc.events("refused").is_empty(), "nothing was said to it");
+    drop(stranger);
+    let desk = Desk::open(config(&smsc, tls("smsc.example"))).await;
+    smsc.wait("bound", 1, 20_000).await.unwrap();
+    smsc.order(&json!({"deliver": {"source_addr": CITIZEN, "source_addr_ton": 1, "destination_addr": "12319",
+        "data_coding": 8, "message_payload": {"message": TIP}}}))
+        .unwrap();
+    item_with(&desk, TIP).await;
+    states(&desk, "已送达").await;
 }

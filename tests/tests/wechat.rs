@@ -6,6 +6,7 @@
 mod common;
 
 use common::Desk;
+use common::rows::rows;
 use hotline_tests::gateway::GatewayConfig;
 use hotline_tests::peer::{node, python};
 use hotline_tests::wechat::{self, Account, Fault, Platform, Push};
@@ -129,6 +130,29 @@ async fn progress_and_menu_are_answered_in_the_push_itself() {
     assert!(site.push(&Push::click("oCitizen1", "nonsense")).await.is_success());
     assert!(site.push(&Push::event("oNew", "subscribe", "")).await.text().unwrap().contains("欢迎"));
     assert_eq!(site.platform.texts("oCitizen1").len(), 1, "none of this cost a customer-service message");
+}
+
+#[tokio::test]
+async fn who_is_known_by_wechat_alone_is_asked_there_how_it_was() {
+    let site = Site::open(|c| {
+        c.with("web.public_url", "https://12319.example.cn").with("intake.gap_s", 1).with("intake.span_s", 1)
+    })
+    .await;
+    assert!(site.push(&Push::text("oCitizen1", 1, "人民路88号路灯不亮")).await.is_success());
+    let case_no = until("the case", 30_000, || async {
+        let found = rows(&site.desk.gateway, "SELECT case_no FROM handoff WHERE case_no IS NOT NULL");
+        found.first().and_then(|row| row["case_no"].as_str().map(str::to_owned))
+    })
+    .await
+    .unwrap();
+    site.desk.api.set_stage(&case_no, "已处置", "路灯已修好").await.unwrap();
+    let texts = site.texts("oCitizen1", 2).await;
+    assert!(texts[1].contains("已办理") && texts[1].contains("https://12319.example.cn/s/"), "{texts:?}");
+    assert!(!texts[1].contains("致电"), "nobody tried to call: {texts:?}");
+    let sent = rows(&site.desk.gateway, "SELECT channel, once FROM outgoing WHERE purpose = 'survey'");
+    assert_eq!(sent, [json!({"channel": "wechat", "once": 1})]);
+    let tasks = rows(&site.desk.gateway, "SELECT result FROM callback_task");
+    assert_eq!(tasks, [json!({"result": null})], "its answer is waited for");
 }
 
 #[tokio::test]

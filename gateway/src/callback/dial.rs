@@ -10,7 +10,7 @@ use tracing::{error, info, warn};
 use super::conclude::{conclude, finish, not_placed};
 use super::places::{Places, Promise};
 use super::schedule::Owed;
-use super::unreached::wait_or_end;
+use super::unreached::{text, wait_or_end};
 use crate::app::Services;
 use crate::call::{has_trunk, outbound};
 use crate::clock::now_ms;
@@ -87,7 +87,13 @@ async fn serve(sv: &Arc<Services>, places: &Arc<Places>, task: CallbackTask) -> 
         return sv.store.callback_postpone(task.id, allowed).await.map(drop);
     }
     let number = match number_of(sv, &task).await? {
-        None => return patiently("exempt", || exempt(sv, task.id, now)).await,
+        None => {
+            let attempt = NewAttempt { call: None, at: now, outcome: "no_number".into(), next_at: None, counts: true };
+            if text(sv, &task, &attempt).await? {
+                return Ok(());
+            }
+            return patiently("exempt", || exempt(sv, task.id, now)).await;
+        }
         Some(Ok(number)) => number,
         Some(Err(e)) => {
             // A key of ours is wrong or missing: the citizen is still owed the call.

@@ -1,15 +1,17 @@
-//! Whom the calls about a finished case didn't reach gets one text instead (domain rules §4), at most once whatever
-//! becomes of it: with a link to answer by, whose time the task waits for, or without where there is no page.
+//! Whom the calls about a finished case didn't reach, or who can't be called because only an openid is known, gets
+//! one text instead (domain rules §4), at most once whatever becomes of it: with a link to answer by, whose time the
+//! task waits for, or without where there is no page.
 
 use hotline_db::{
-    CallbackKind, CallbackResult, CallbackTask, DbError, Item, LinkPurpose, NewAttempt, NewOutgoing, NewWebLink,
-    OutgoingPurpose, Party, WebLink,
+    Address, CallbackKind, CallbackResult, CallbackTask, DbError, Item, LinkPurpose, NewAttempt, NewOutgoing,
+    NewWebLink, OutgoingPurpose, Party, WebLink,
 };
 use tracing::{info, warn};
 
 use crate::app::Services;
 use crate::channels::template::{Template, params_json};
 use crate::channels::web::link;
+use crate::intake::envelope::Channel;
 use crate::patience::patiently;
 
 /// The text without a link is worth sending for so long.
@@ -19,8 +21,7 @@ const WORTH_MS: i64 = 72 * 3_600_000;
 /// for the answer, if the citizen may be written to. `false`: the task is to be concluded; after a crash in between this is called again, and the
 /// key makes it one text.
 pub(super) async fn text(sv: &Services, task: &CallbackTask, attempt: &NewAttempt) -> Result<bool, DbError> {
-    let is_wanted = sv.config.callback.unreachable_text && !sv.config.sms.lines.is_empty();
-    if !is_wanted || task.kind != CallbackKind::CaseFinished {
+    if !sv.config.callback.unreachable_text || task.kind != CallbackKind::CaseFinished {
         return Ok(false);
     }
     let (Some(item), Some(party)) = (task.item, task.party) else { return Ok(false) };
@@ -71,7 +72,9 @@ fn with_link(
     let expires_at = sv.rules.answer_by(at, hours);
     let hours = hours.to_string();
     let params = [("acceptance_no", item.acceptance_no.as_str()), ("link", &url), ("hours", &hours)];
-    let text = written(sv, task, party, Template::Survey, &params)?;
+    let way = way_to(sv, party)?;
+    let template = if way.is_called { Template::Survey } else { Template::SurveyFirst };
+    let text = written(sv, task, party, (way, template), &params)?;
     let text = NewOutgoing { item: Some(item.id), next_at: at, expires_at, ..text };
     let link = NewWebLink {
         token_hash,
@@ -90,26 +93,46 @@ fn with_link(
 
 fn plain(sv: &Services, task: &CallbackTask, item: &Item, party: &Party, at: i64) -> Option<NewOutgoing> {
     let params = [("acceptance_no", item.acceptance_no.as_str())];
-    let text = written(sv, task, party, Template::SurveyPlain, &params)?;
+    let way = way_to(sv, party).filter(|way| way.is_called)?;
+    let text = written(sv, task, party, (way, Template::SurveyPlain), &params)?;
     Some(NewOutgoing { item: Some(item.id), next_at: at, expires_at: at.saturating_add(WORTH_MS), ..text })
 }
 
-/// The text to a citizen's mobile; item and times are the caller's.
+/// How a citizen is written to.
+struct Way {
+    channel: Channel,
+    to: Address,
+    /// They have a number, so calls were tried first.
+    is_called: bool,
+}
+
+/// The mobile; WeChat, with its own ways (`channels/wechat/send.rs`), where no number is known at all.
+fn way_to(sv: &Services, party: &Party) -> Option<Way> {
+    if party.phone_sealed.is_some() {
+        let to = link::mobile_of(sv, party).filter(|_| !sv.config.sms.lines.is_empty())?;
+        return Some(Way { channel: Channel::Sms, to, is_called: true });
+    }
+    sv.wechat.official.as_ref()?;
+    let (hash, sealed) = (party.openid_hash.clone()?, party.openid_sealed.clone()?);
+    let to = Address { hash, sealed, mask: party.openid_mask.clone().unwrap_or_default() };
+    Some(Way { channel: Channel::Wechat, to, is_called: false })
+}
+
+/// The text to a citizen; item and times are the caller's.
 fn written(
     sv: &Services,
     task: &CallbackTask,
     party: &Party,
-    template: Template,
+    (way, template): (Way, Template),
     params: &[(&str, &str)],
 ) -> Option<NewOutgoing> {
-    let to = link::mobile_of(sv, party)?;
     let language = party.language.as_deref().unwrap_or(&sv.config.site.language);
     let text = sv.texts.render(template, language, params);
     let text = text.inspect_err(|e| warn!(task = %task.id, error = %e, "no text for a citizen who wasn't reached"));
     Some(NewOutgoing {
-        channel: "sms".into(),
+        channel: way.channel.as_str().into(),
         line: None,
-        to,
+        to: way.to,
         template: template.as_str().into(),
         params: params_json(params).into(),
         text: text.ok()?,

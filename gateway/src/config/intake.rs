@@ -34,6 +34,8 @@ pub struct Intake {
     pub signature: String,
     /// Mobile numbers that get a text when a message reports danger.
     pub leader_numbers: Vec<String>,
+    /// Such texts each of them gets in an hour; beyond, one says that there is more. 0: no limit.
+    pub pages_hour: u32,
     /// Largest size of the journal that takes over while the database is away, MiB; then channels hold back
     /// their acknowledgement.
     pub journal_mb: u64,
@@ -59,6 +61,7 @@ impl Default for Intake {
             wrong_codes_hour: 5,
             signature: "城管热线".into(),
             leader_numbers: Vec::new(),
+            pages_hour: 20,
             journal_mb: 256,
             refused_days: 30,
             store_timeout_ms: 3_000,
@@ -78,6 +81,7 @@ impl Intake {
             // GB/T 33358: a message is answered within three minutes.
             ("intake.receipt_latest_s", self.receipt_latest_s, self.receipt_quiet_s, 170),
             ("intake.supplement_hours", self.supplement_hours, 0, 720),
+            ("intake.pages_hour", self.pages_hour.into(), 0, 1_000),
             ("intake.refused_days", self.refused_days, 1, 3_650),
             ("intake.journal_mb", self.journal_mb, 1, 65_536),
             ("intake.store_timeout_ms", self.store_timeout_ms, 100, 60_000),

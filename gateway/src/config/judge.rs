@@ -141,6 +141,12 @@ impl Config {
         for minutes in self.worklist.handle_min {
             within("worklist.handle_min", minutes, 1, 43_200)?;
         }
+        for window in &self.worklist.hours {
+            if crate::calendar::Window::parse(window).is_none() {
+                let problem = format!("{window:?} is no window");
+                return fault("worklist.hours", problem, "写作 08:30-12:00 / write 08:30-12:00");
+            }
+        }
         for (name, queue) in &self.queues {
             queue.judge(name)?;
         }

@@ -65,6 +65,12 @@ pub enum SmppDefault {
 pub struct SmppLine {
     /// `host:port`.
     pub address: String,
+    /// Speak TLS; the carrier's certificate is verified.
+    pub tls: bool,
+    /// PEM file of who signs the certificate; `None`: the system's roots.
+    pub ca: Option<PathBuf>,
+    /// The name the certificate must carry; empty: the host of `address`.
+    pub server_name: String,
     /// Account, at most 15 characters.
     pub system_id: String,
     /// Its password, at most 8 characters.
@@ -107,6 +113,9 @@ impl Default for SmppLine {
     fn default() -> Self {
         Self {
             address: String::new(),
+            tls: false,
+            ca: None,
+            server_name: String::new(),
             system_id: String::new(),
             password: String::new(),
             password_file: None,
@@ -135,6 +144,13 @@ impl SmppLine {
         secret(&self.password, self.password_file.as_deref())
     }
 
+    /// The name the carrier's certificate must carry.
+    #[must_use]
+    pub fn certified_name(&self) -> &str {
+        let host = || self.address.rsplit_once(':').map_or("", |(host, _)| host).trim_matches(['[', ']']);
+        if self.server_name.is_empty() { host() } else { &self.server_name }
+    }
+
     pub(super) fn judge(&self, at: &str) -> Result<(), Fault> {
         let key = |field: &str| format!("{at}.{field}");
         if self.address.parse::<HostPort>().ok().is_none_or(|a| a.port.is_none()) {
@@ -153,6 +169,14 @@ impl SmppLine {
                 let problem = format!("isn't {least} to {most} ASCII characters");
                 return fault(&key(field), problem, "按运营商开户资料填写 / as the carrier's letter says");
             }
+        }
+        if self.tls && rustls::pki_types::ServerName::try_from(self.certified_name()).is_err() {
+            let problem = format!("{:?} is no name a certificate carries", self.certified_name());
+            return fault(&key("server_name"), problem, "填写域名或地址 / a name or an address");
+        }
+        if !self.tls && (self.ca.is_some() || !self.server_name.is_empty()) {
+            let problem = "ca and server_name say nothing without tls".into();
+            return fault(&key("tls"), problem, "设 tls = true / set tls = true");
         }
         if !self.password.is_empty() && self.password_file.is_some() {
             let problem = "password and password_file: one of them".into();

@@ -12,10 +12,12 @@ pub struct Worklist {
     pub acknowledge_s: u64,
     /// Work is done within so many minutes, by urgency: 特急, 紧急, 及时, 一般, 疑难.
     pub handle_min: [u64; 5],
+    /// Hours of 工作日, as 08:30-12:00, in which the time of 及时, 一般 and 疑难 passes; none: it always does.
+    pub hours: Vec<String>,
 }
 
 impl Default for Worklist {
     fn default() -> Self {
-        Self { lease_s: 90, acknowledge_s: 180, handle_min: [5, 10, 60, 240, 480] }
+        Self { lease_s: 90, acknowledge_s: 180, handle_min: [5, 10, 60, 240, 480], hours: Vec::new() }
     }
 }

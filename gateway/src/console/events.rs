@@ -29,7 +29,7 @@ pub(crate) struct EventQuery {
 }
 
 /// 事件流
-#[utoipa::path(get, path = "/api/v1/events", params(EventQuery, ("Last-Event-ID" = Option<String>, Header, description = "the last id seen")), responses((status = 200, content_type = "text/event-stream", description = "`snapshot` first (me, my call, queues) unless it goes on from `Last-Event-ID`; then `call`, `call_left`, `state`, `queue`, `red`, `help`, `emergency`, `alarm`, `broadcast`, `work`, `work_late` with ids; `reset`: some were missed; a `snapshot` follows"), (status = 429)))]
+#[utoipa::path(get, path = "/api/v1/events", params(EventQuery, ("Last-Event-ID" = Option<String>, Header, description = "the last id seen")), responses((status = 200, content_type = "text/event-stream", description = "`snapshot` first (me, my call, queues) unless it goes on from `Last-Event-ID`; then `call`, `call_left`, `state`, `queue`, `red`, `help`, `emergency`, `alarm`, `broadcast`, `work`, `work_late`, `supplement` with ids; `reset`: some were missed; a `snapshot` follows"), (status = 429)))]
 pub(crate) async fn stream(
     State(api): State<Api>,
     user: User,

@@ -258,19 +258,19 @@ async fn follow(sv: &Services, e: &Envelope, red: bool, taken: MessageTaken) -> 
         // A self-test is in no figure.
         return Taken::New { contact, seq, message };
     }
-    tell_of_danger(sv, red, &taken).await;
+    tell_of_more(sv, e.channel, red, &taken).await;
     note(sv, e.channel, red, taken)
 }
 
-/// Danger in what was added to an item: the consoles hear of it at once, if the database answers.
-pub(super) async fn tell_of_danger(sv: &Services, red: bool, taken: &MessageTaken) {
-    if let MessageTaken::New { item: Some(item), state: MessageState::Taken, .. } = taken
-        && red
-    {
+/// Something was added to an item: the consoles hear of it at once, if the database answers.
+pub(super) async fn tell_of_more(sv: &Services, channel: Channel, red: bool, taken: &MessageTaken) {
+    let MessageTaken::New { item: Some(item), state: MessageState::Taken, .. } = taken else { return };
+    if red {
         warn!(%item, "紧急 / red lane: a supplement reports danger");
         sv.metrics.red_lane.inc();
         let _ = tokio::time::timeout(TELL_PATIENCE, worklist::tell_of_item(sv, *item)).await;
     }
+    let _ = tokio::time::timeout(TELL_PATIENCE, worklist::tell_of_more(sv, *item, channel.as_str())).await;
 }
 
 /// Counts it, and rings for the worker where something is due at once.

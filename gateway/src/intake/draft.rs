@@ -20,7 +20,6 @@ use crate::casecore::supplement_payload;
 use crate::clock::local_date;
 use crate::geo;
 use crate::privacy::{Pii, mask_phone, normalize_phone};
-use crate::worklist;
 
 /// Characters of a text that are searched for words of danger.
 const RED_CHARS_MAX: usize = 5_000;
@@ -141,7 +140,8 @@ fn page(sv: &Services, e: &Envelope, item: &Item) -> Result<Vec<NewOutgoing>, Ac
     let mut pages = Vec::new();
     for number in &sv.config.intake.leader_numbers {
         let Some(to) = address(sv, AddressKind::Phone, number)? else { continue };
-        let page = pen(sv).page(item, &words.join("、"), item.location_text.as_deref(), &to.hash);
+        let (words, place) = (words.join("、"), item.location_text.as_deref());
+        let page = pen(sv).paged(&sv.intake.pager, e.at, item, &words, place, &to.hash);
         let to = Recipient { channel: Channel::Sms, line: None, to };
         pages.extend(page.map(|page| page.to(to, e.at, false)));
     }
@@ -239,7 +239,7 @@ async fn read(sv: &Services, e: &Envelope, sender: Option<&str>) -> Result<Readi
     }
     Ok(match supplement(sv, e, sender).await? {
         Some((item, named)) => {
-            let work = (!e.test).then(|| worklist::times(&sv.config.worklist, true));
+            let work = (!e.test).then(|| sv.plan.times(true, e.at));
             let supplement = Supplement { item: item.id, named, work };
             Reading::Adds(Box::new(item), supplement)
         }

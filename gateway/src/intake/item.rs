@@ -26,7 +26,7 @@ pub async fn create(sv: &Services, new: NewItem) -> Result<(Item, bool), DbError
         let answered = new.channel == CHANNEL_PHONE;
         ItemWork {
             red: new.urgency <= 2 && new.source != BY_HAND,
-            times: worklist::times(&sv.config.worklist, answered),
+            times: sv.plan.times(answered, now_ms()),
             conversation: None,
         }
     });

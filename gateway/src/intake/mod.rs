@@ -11,6 +11,7 @@ pub mod item;
 pub mod journal;
 pub mod limit;
 pub mod machine;
+pub mod pager;
 pub mod prune;
 pub mod record;
 pub mod replay;

@@ -178,7 +178,7 @@ async fn store(sv: &Services, entries: Vec<Entry>, alone: bool) -> Result<Vec<Ve
 /// What follows a stored message; a self-test is in no figure.
 async fn tell(sv: &Services, channel: Channel, (red, test): (bool, bool), taken: MessageTaken) {
     if !test {
-        accept::tell_of_danger(sv, red, &taken).await;
+        accept::tell_of_more(sv, channel, red, &taken).await;
         accept::note(sv, channel, red, taken);
     }
 }

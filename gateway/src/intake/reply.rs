@@ -5,6 +5,7 @@ use serde_json::Value;
 use tracing::error;
 
 use super::envelope::Channel;
+use super::pager::{Pager, Paging};
 use crate::channels::template::{Template, Templates, params_json};
 
 /// A receipt or an answer is worth nothing after so long.
@@ -155,6 +156,27 @@ impl Pen<'_> {
         params.extend(place.map(|place| ("place", place)));
         let text = self.write(Template::Page, OutgoingPurpose::Page, &params)?;
         Some(text.once_for(format!("page:{}:{leader_hash}", item.id)))
+    }
+
+    /// A page, or beyond the leader's limit of the hour that there is more.
+    #[must_use]
+    pub fn paged(
+        self,
+        pager: &Pager,
+        now: i64,
+        item: &Item,
+        words: &str,
+        place: Option<&str>,
+        leader_hash: &str,
+    ) -> Option<Text> {
+        match pager.judge(now, leader_hash, item.id) {
+            Paging::Own => self.page(item, words, place, leader_hash),
+            Paging::More { hour, after } => {
+                let count = after.to_string();
+                let text = self.write(Template::PageMore, OutgoingPurpose::Page, &[("count", &count)])?;
+                Some(text.once_for(format!("page_more:{hour}:{leader_hash}")))
+            }
+        }
     }
 }
 

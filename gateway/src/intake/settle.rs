@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hotline_db::{
-    Address, AddressKind, Amendment, DbError, Id, ItemHandoff, Message, NewItem, NewOutgoing, Settled, Settlement,
-    Settler, Settling, WorkTimes,
+    Address, AddressKind, Amendment, ConversationState, DbError, Id, ItemHandoff, Message, NewItem, NewOutgoing,
+    Settled, Settlement, Settler, Settling, WorkTimes,
 };
 use hotline_transcription::fields::{self, Fields};
 use tokio::task::JoinSet;
@@ -17,17 +17,18 @@ use super::command;
 use super::conversation::{Due, Rules, View, due};
 use super::draft;
 use super::envelope::Channel;
+use super::pager::Pager;
 use super::reply::{Missing, Pen, Recipient, recipient_of};
 use crate::app::Services;
 use crate::casecore::{item_payload, supplement_payload};
 use crate::channels::template::Templates;
 use crate::clock::now_ms;
-use crate::worklist;
+use crate::worklist::{self, Plan};
 
 /// Conversations looked at in one sweep.
 const BATCH: i64 = 200;
-/// Steps taken at once.
-const AT_ONCE: usize = 32;
+/// Steps taken at once: two commits' worth on PostgreSQL, so that one gathers while the other is under way.
+const AT_ONCE: usize = 2 * hotline_db::limits::SETTLE_GROUP_LEN_MAX;
 /// Without a bell, timers are looked at so often: another gateway's are ours too if that one died.
 const SWEEP: Duration = Duration::from_secs(2);
 /// A bell waits so long for others: many messages are one look.
@@ -51,7 +52,8 @@ struct Site {
     texts: Arc<Templates>,
     language: String,
     leaders: Arc<Vec<Address>>,
-    times: WorkTimes,
+    plan: Plan,
+    pager: Arc<Pager>,
 }
 
 impl Site {
@@ -65,7 +67,8 @@ impl Site {
             texts: Arc::new(sv.texts.clone()),
             language: sv.config.site.language.clone(),
             leaders: Arc::new(intake.leader_numbers.iter().filter_map(leader).collect()),
-            times: worklist::times(&sv.config.worklist, false),
+            plan: sv.plan.clone(),
+            pager: Arc::clone(&sv.intake.pager),
         }
     }
 
@@ -161,6 +164,12 @@ async fn tell(sv: &Services, settled: &Settled) {
         && (*created || settled.conversation.red)
     {
         worklist::tell_of_item(sv, item.id).await;
+    }
+    let row = &settled.conversation;
+    match &settled.item {
+        Some((item, false)) if settled.grown && !row.test => worklist::tell_of_more(sv, item.id, &row.channel).await,
+        None if row.state == ConversationState::Closed && !row.test => worklist::tell_of_unfinished(sv, row).await,
+        _ => {}
     }
     if let Some((item, _)) = &settled.item {
         crate::incident::compare(sv, item).await;
@@ -272,7 +281,7 @@ fn decide(site: &Site, s: &Settling<'_>, now: i64) -> Settlement {
         create: is_new.then(|| new_item(site, s, &story, channel)),
         amend: exists.then(|| story.amendment(row.red)),
         // The robot's never reach a case core or a person.
-        work: (!row.test).then(|| times(site, channel, to.is_some())),
+        work: (!row.test).then(|| times(site, row.opened_at, channel, to.is_some())),
         hand_off: (exists && due.hand_off && !row.test)
             .then(|| ItemHandoff { target: site.target.clone(), payload: Box::new(item_payload) }),
         note: Some(supplement_payload),
@@ -300,8 +309,8 @@ fn decide(site: &Site, s: &Settling<'_>, now: i64) -> Settlement {
 }
 
 /// The page shows its numbers itself, and who can't be written to waits for no word.
-fn times(site: &Site, channel: Channel, is_reachable: bool) -> WorkTimes {
-    if channel == Channel::Web || !is_reachable { WorkTimes { acknowledge_ms: None, ..site.times } } else { site.times }
+fn times(site: &Site, arrived_at: i64, channel: Channel, is_reachable: bool) -> WorkTimes {
+    site.plan.times(channel == Channel::Web || !is_reachable, arrived_at)
 }
 
 fn ask(site: &Site, s: &Settling<'_>, to: Option<&Recipient>, now: i64) -> Vec<NewOutgoing> {
@@ -367,7 +376,7 @@ fn answer(site: &Site, s: &Settling<'_>, story: &Story, a: Answering, out: &mut 
         if red && !test {
             for leader in site.leaders.iter() {
                 let to = Recipient { channel: Channel::Sms, line: None, to: leader.clone() };
-                let page = site.pen().page(item, &words, place.as_deref(), &leader.hash);
+                let page = site.pen().paged(&site.pager, now, item, &words, place.as_deref(), &leader.hash);
                 texts.extend(page.map(|page| page.to(to, now, false)));
             }
         }
@@ -390,7 +399,8 @@ mod tests {
             texts: Arc::new(Templates::new(&std::collections::BTreeMap::new(), "城管热线").unwrap()),
             language: "zh-CN".into(),
             leaders: Arc::new(vec![Address { hash: "leader".into(), sealed: vec![1], mask: "139****0000".into() }]),
-            times: worklist::times(&crate::config::Worklist::default(), false),
+            pager: Arc::new(Pager::new(0)),
+            plan: Plan::new(&crate::config::Worklist::default(), crate::calendar::Calendar::default(), 480),
         }
     }
 

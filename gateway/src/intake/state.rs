@@ -9,6 +9,7 @@ use tokio::sync::Notify;
 
 use super::journal::Journal;
 use super::limit::Limits;
+use super::pager::Pager;
 use super::turns::Turns;
 use super::unread::Unread;
 use crate::config::Config;
@@ -28,6 +29,8 @@ pub struct Intake {
     pub(super) fence: Arc<Fence>,
     /// Rung when something is in it.
     pub journal_bell: Notify,
+    /// Texts about danger each leader has had.
+    pub pager: Arc<Pager>,
     /// Counters.
     pub counters: Counters,
 }
@@ -88,6 +91,7 @@ impl Intake {
             turns: Turns::default(),
             fence: Arc::default(),
             journal_bell: Notify::new(),
+            pager: Arc::new(Pager::new(config.intake.pages_hour)),
             counters: Counters::new(registry)?,
         })
     }

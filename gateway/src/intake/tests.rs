@@ -176,6 +176,42 @@ async fn danger_goes_out_at_once_and_machines_and_the_blocked_get_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn consoles_hear_of_what_is_added_and_of_who_was_not_understood() {
+    let folder = tempfile::tempdir().unwrap();
+    let door = Door::open(folder.path(), |c| (c.intake.gap_s, c.intake.span_s) = (1, 1)).await;
+    let who = hotline_db::WorkPerson { id: hotline_db::Id::new(), leader: false };
+    let told = |kind: &'static str, has: String| {
+        let events = door.sv.events.after(0, who).0;
+        events.iter().any(|e| e.kind == kind && e.data.to_string().contains(&has)).then_some(())
+    };
+    door.writes("13812345678", "a1", "人民路88号路灯不亮了").await;
+    let item = door.item_of("a1").await;
+    // Its conversation is over: this one is added by name.
+    until(|| async { (!door.sv.store.handoffs_of_item(item.id).await.unwrap().is_empty()).then_some(()) }).await;
+    door.writes("13812345678", "a2", "补充:在3号楼后面").await;
+    until(|| async { told("supplement", item.id.to_string()) }).await;
+    door.writes("13600000001", "b1", "你好").await;
+    until(|| async { told("work", "未完".into()) }).await;
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_of_danger_is_some_pages_and_one_that_there_is_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let door = Door::open(folder.path(), |c| c.intake.pages_hour = 2).await;
+    for n in 0..5 {
+        door.writes(&format!("1380000000{n}"), &format!("s{n}"), &format!("人民路{n}号燃气泄漏")).await;
+        door.item_of(&format!("s{n}")).await;
+    }
+    let texts = door.texts("13900000000", 3).await;
+    let templates: Vec<&str> = texts.iter().map(|text| text.template.as_str()).collect();
+    // The hour may end in between.
+    let count = |wanted: &str| templates.iter().filter(|template| **template == wanted).count();
+    assert!((2..=4).contains(&count("page")) && (1..=2).contains(&count("page_more")), "{templates:?}");
+    door.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_and_a_full_journal_are_refused_so_that_the_carrier_sends_again() {
     let folder = tempfile::tempdir().unwrap();
     let door = Door::open(folder.path(), |c| c.intake.per_second_max = 2).await;

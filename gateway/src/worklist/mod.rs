@@ -7,9 +7,9 @@ mod late;
 mod plan;
 
 pub use late::spawn;
-pub use plan::{lease_ms, times};
+pub use plan::{Plan, lease_ms};
 
-use hotline_db::{Id, Work};
+use hotline_db::{Conversation, Id, Work, WorkDesk};
 use serde_json::json;
 
 use crate::app::Services;
@@ -30,6 +30,23 @@ pub fn tell(sv: &Services, kind: &'static str, work: &Work) {
     if work.excluded.is_some() && work.done_at.is_none() {
         sv.live.judge_again();
     }
+}
+
+/// Tells of the work of a conversation that came to no item (未完).
+pub async fn tell_of_unfinished(sv: &Services, conversation: &Conversation) {
+    if let Ok(Some(work)) = sv.store.work_of_conversation(conversation.id).await {
+        tell(sv, if work.lane == 0 { "red" } else { "work" }, &work);
+    }
+}
+
+/// Tells who works on an item that its citizen said more of it (补充); whoever must not see the item hears nothing.
+pub async fn tell_of_more(sv: &Services, item: Id, channel: &str) {
+    let Ok(works) = sv.store.work_of_item(item).await else { return };
+    let excluded = works.iter().find_map(|work| work.excluded);
+    let leaders = excluded.is_some() || works.iter().any(|work| work.desk == WorkDesk::Leader);
+    let audience = if leaders { Audience::Leaders } else { Audience::Staff };
+    let open: Vec<Id> = works.iter().filter(|work| work.done_at.is_none()).map(|work| work.id).collect();
+    sv.events.publish("supplement", audience, excluded, json!({"item": item, "channel": channel, "works": open}));
 }
 
 /// Tells of an item's work once the transaction that made it is committed; a row that can't be read now is

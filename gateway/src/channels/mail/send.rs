@@ -151,8 +151,14 @@ async fn written_down(sv: &Services, row: &Outgoing, e: &SendError) -> hotline_d
             sv.metrics.mail.sent("retried");
             return Ok(());
         }
+        // A reply is a clear no, whenever it comes (RFC 5321 §4.2.1): the server has taken nothing.
+        let is_refused = matches!(e, SendError::Smtp(e) if e.status().is_some());
+        if is_refused && sv.store.outgoing_unsubmitted(row, now_ms() + pause, &why).await? {
+            sv.metrics.mail.sent("retried");
+            return Ok(());
+        }
         // It may have left before the connection broke: that was the only try.
-        let state = if fate == Fate::Later { OutgoingState::Failed } else { OutgoingState::Unknown };
+        let state = if is_refused { OutgoingState::Failed } else { OutgoingState::Unknown };
         let id = message_id(row, sv.config.mail.domain());
         return sv.store.outgoing_report(LINE, &id, state, &why, now_ms()).await.map(|_| ());
     }

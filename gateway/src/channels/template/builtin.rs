@@ -18,6 +18,7 @@ pub(super) const PARAMS: &[(&str, usize, Kind)] = &[
     ("acceptance_no", 24, Kind::Code),
     ("query_code", 12, Kind::Code),
     ("hours", 4, Kind::Code),
+    ("count", 4, Kind::Code),
     ("token", 64, Kind::Code),
     ("link", 300, Kind::Link),
     ("state", 16, Kind::Words),
@@ -106,6 +107,10 @@ templates! {
         "After three calls nobody answered (domain rules §4)."
         zh "您反映的问题(受理编号{acceptance_no})已办理,多次致电未能联系到您,请评价: {link} [({hours}小时内有效)]"
         en "Report No. {acceptance_no} has been handled and we could not reach you. How was it? {link}[ (valid for {hours} hours)]";
+    SurveyFirst "survey_first" must ["acceptance_no", "link"] may ["hours"]
+        "The same to who can't be called: nobody tried."
+        zh "您反映的问题(受理编号{acceptance_no})已办理,请评价: {link} [({hours}小时内有效)]"
+        en "Report No. {acceptance_no} has been handled. How was it? {link}[ (valid for {hours} hours)]";
     SurveyPlain "survey_plain" must ["acceptance_no"] may []
         "The same where there is no page for the answer."
         zh "您反映的问题(受理编号{acceptance_no})已办理,多次致电未能联系到您。如有意见请致电热线或直接回复。"
@@ -114,6 +119,10 @@ templates! {
         "Danger, to the shift leader."
         zh "紧急:{words}[,{place}]。受理编号{acceptance_no}。"
         en "URGENT: {words}[, {place}]. No. {acceptance_no}.";
+    PageMore "page_more" must ["count"] may []
+        "More danger than a leader gets texts about in an hour."
+        zh "紧急:本小时险情已超过{count}件,其余不再逐件短信,请立即查看工作台红色通道。"
+        en "URGENT: more than {count} reports of danger this hour. No further texts: see the red lane of the console now.";
     CoReport "co_report" must ["acceptance_no"] may ["query_code"]
         "Somebody reported it before; this citizen counts as co-reporter."
         zh "您反映的问题已登记,正在处置,已将您登记为共同反映人,受理编号{acceptance_no}[,查询码{query_code}]。"

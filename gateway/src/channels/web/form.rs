@@ -9,6 +9,7 @@ use axum::http::header::CONTENT_TYPE;
 use multer::{Constraints, Multipart, SizeLimit};
 
 use super::limits::{FIELD_BYTES_MAX, FIELDS_BYTES_MAX, PARTS_MAX, PLACE_CHARS_MAX, TEXT_CHARS_MAX, TEXT_CHARS_MIN};
+use super::pace::{Pace, TooSlow, paced};
 use super::places::Places;
 use super::words::{CLASSES, Lang};
 use crate::attachment::{self, Refusal};
@@ -49,6 +50,8 @@ pub(super) enum Broken {
     TooLarge,
     /// It stopped in the middle.
     CutOff,
+    /// It came too slowly.
+    TooSlow,
     /// The form's proof didn't come first: no file is read for a stranger.
     NoProof,
     /// Too many send files now.
@@ -61,6 +64,8 @@ pub(super) struct Bounds {
     pub(super) bytes_max: u64,
     /// Files.
     pub(super) files_max: usize,
+    /// How slowly it may come.
+    pub(super) pace: Pace,
 }
 
 /// Reads a form; files are kept as they come, one in memory at a time, and only once `proof` holds and
@@ -78,7 +83,8 @@ pub(super) async fn read(
     let boundary = multer::parse_boundary(kind).map_err(|_| Broken::NotAForm)?;
     let sizes = SizeLimit::new().whole_stream(bounds.bytes_max);
     let constraints = Constraints::new().size_limit(sizes);
-    let mut parts = Multipart::with_constraints(body.into_data_stream(), boundary, constraints);
+    let stream = paced(body.into_data_stream(), bounds.pace);
+    let mut parts = Multipart::with_constraints(stream, boundary, constraints);
     let mut form = Form::default();
     let (mut place, mut fields) = (None, 0_u64);
     for _ in 0..PARTS_MAX {
@@ -152,6 +158,7 @@ async fn keep(
 fn broken(e: multer::Error) -> Broken {
     match e {
         multer::Error::StreamSizeExceeded { .. } | multer::Error::FieldSizeExceeded { .. } => Broken::TooLarge,
+        multer::Error::StreamReadFailed(why) if why.is::<TooSlow>() => Broken::TooSlow,
         multer::Error::IncompleteStream
         | multer::Error::IncompleteFieldData { .. }
         | multer::Error::StreamReadFailed(_) => Broken::CutOff,

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::pace::Pace;
+
 /// Characters of the report; longer is an error at the field.
 pub(super) const TEXT_CHARS_MAX: usize = 2_000;
 /// Characters that make a report without a photo; shorter is an error at the field.
@@ -22,6 +24,8 @@ pub(super) const UPLOADS_EACH_MAX: usize = 3;
 pub(super) const PLACE_WAIT: Duration = Duration::from_secs(20);
 /// The longest a report may take to arrive; then it is broken off.
 pub(super) const UPLOAD_TIME: Duration = Duration::from_secs(300);
+/// An upload brings at least 1 KiB a second, looked at every 30 s; a slower one is broken off, and told so.
+pub(super) const PACE: Pace = Pace { bytes: 30 * 1_024, span: Duration::from_secs(30) };
 /// Nobody fills in the form faster; programs do.
 pub(super) const FILL_MIN_MS: i64 = 2_000;
 /// A form left open for longer must be loaded again.

@@ -4,6 +4,7 @@
 mod form;
 mod limits;
 pub mod link;
+mod pace;
 mod page;
 mod places;
 pub mod qr;

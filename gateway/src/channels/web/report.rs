@@ -12,7 +12,7 @@ use serde_json::json;
 use tracing::{info, warn};
 
 use super::form::{self, Bounds, Broken, Form, mobile_or_fixed};
-use super::limits::UPLOAD_TIME;
+use super::limits::{PACE, UPLOAD_TIME};
 use super::page::{Report, Site, html};
 use super::token::{self, BadForm};
 use super::{Asked, Desk, Pages, is_cross_site, receipt, wants_json};
@@ -226,7 +226,7 @@ async fn take(
         return again(Form::default(), say("err_form"), StatusCode::FORBIDDEN).await;
     }
     let sealer = &pages.sv.sealer;
-    let bounds = Bounds { bytes_max: bytes_max(pages), files_max: pages.sv.config.web.files_max };
+    let bounds = Bounds { bytes_max: bytes_max(pages), files_max: pages.sv.config.web.files_max, pace: PACE };
     let proof = |text: &str| token::genuine_form(sealer, entry.page(), text).is_some();
     let places = (&pages.uploads, from);
     let reading = form::read(headers, body, &bounds, &pages.sv.attachments, site.lang, proof, places);
@@ -234,6 +234,9 @@ async fn take(
         Ok(Ok(form)) => form,
         Err(_) | Ok(Err(Broken::CutOff)) => {
             return again(Form::default(), say("err_cut"), StatusCode::REQUEST_TIMEOUT).await;
+        }
+        Ok(Err(Broken::TooSlow)) => {
+            return again(Form::default(), say("err_slow"), StatusCode::REQUEST_TIMEOUT).await;
         }
         Ok(Err(Broken::TooLarge)) => {
             return again(Form::default(), say("err_large"), StatusCode::PAYLOAD_TOO_LARGE).await;

@@ -157,6 +157,7 @@ const SENTENCES: &[(&str, &str, &str)] = &[
     ("err_fast", "提交得太快：请检查内容，再点一次“提交”", "That was fast: look it over and press “Send” again"),
     ("err_trap", "无法确认是您本人填写：请清空自动填充的内容后再试，或拨打热线", "We could not tell a person filled this in: undo automatic filling and try again, or call"),
     ("err_large", "照片和视频合计过大：请减少数量或截短视频", "Photos and videos are too large together: send fewer or shorter ones"),
+    ("err_slow", "网络太慢，没有收完：请换个网络，或少选几张照片", "The connection is too slow: try another one, or fewer photos"),
     ("err_cut", "网络中断，没有收完：请重试", "The connection broke off: try again"),
     ("err_refused", "无法受理此次上报：请拨打热线", "This report can't be taken: please call the hotline"),
     ("err_store", "系统繁忙，没有提交成功，内容仍在这里：请稍后重试", "The system is busy and nothing was sent; what you wrote is kept: try again"),

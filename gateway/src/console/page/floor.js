@@ -187,7 +187,7 @@ export function floorDesk({ api, $, fill, clock }) {
     },
     on(kind, data) {
       if (kind === "handover") rosterSoon();
-      else if (kind !== "work" && kind !== "work_late") soon();
+      else if (!["work", "work_late", "supplement"].includes(kind)) soon();
       if (kind === "help" && leads) $("floor-bell").textContent = data.on === false ? "" : `求助 Help: ${names.get(data.operator) || ""}`;
     },
   };

@@ -234,7 +234,7 @@ export function workDesk({ api, $, fill, clock }) {
       close();
     },
     on(kind) {
-      if (["work", "red", "work_late", "reset"].includes(kind)) soon();
+      if (["work", "red", "work_late", "supplement", "reset"].includes(kind)) soon();
       if (kind === "red") $("red-bell").textContent = "红色警情 Red: 有人可能处于危险 somebody may be in danger";
     },
   };

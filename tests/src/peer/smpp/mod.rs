@@ -7,6 +7,7 @@ use tempfile::TempDir;
 
 use super::script::peers_dir;
 use crate::process::Process;
+use crate::tls::Certificates;
 use crate::{Error, Result, until};
 
 /// Time a peer may take to start on a busy machine.
@@ -63,8 +64,23 @@ impl Smsc {
     /// # Errors
     /// As [`Smsc::start`].
     pub async fn start_on(port: u16) -> Result<Self> {
+        Self::start_with(port, None).await
+    }
+
+    /// Starts it on a free port; it speaks TLS.
+    ///
+    /// # Errors
+    /// As [`Smsc::start`].
+    pub async fn start_tls(certificates: &Certificates) -> Result<Self> {
+        Self::start_with(0, Some(certificates)).await
+    }
+
+    async fn start_with(port: u16, certificates: Option<&Certificates>) -> Result<Self> {
         let mut command = Command::new(super::program("node")?);
         command.arg("-e").arg(include_str!("smsc.js")).arg(port.to_string());
+        if let Some(certificates) = certificates {
+            command.arg(certificates.key()).arg(certificates.chain());
+        }
         command.env("NODE_PATH", peers_dir()?.join("node_modules"));
         let peer = Peer::start("smsc", &mut command)?;
         let listening = peer.wait("listening", 1, START_MS).await?;

@@ -50,7 +50,10 @@ function submitted(session, who, pdu) {
   });
 }
 
-const server = smpp.createServer((session) => {
+const [port, key, cert] = process.argv.slice(1);
+const file = (name) => require('fs').readFileSync(name);
+const options = key ? { key: file(key), cert: file(cert) } : {};
+const server = smpp.createServer(options, (session) => {
   let mine = null;
   const bind = (mode) => (pdu) => {
     const who = pdu.system_id;
@@ -76,7 +79,7 @@ const server = smpp.createServer((session) => {
   session.on('error', () => {});
   session.on('close', () => { if (mine) bound[mine.who] = bound[mine.who].filter((b) => b !== mine); say({ event: 'closed' }); });
 });
-server.listen(+process.argv[1] || 0, '127.0.0.1', () => say({ event: 'listening', port: server.address().port }));
+server.listen(+port || 0, '127.0.0.1', () => say({ event: 'listening', port: server.address().port }));
 
 require('readline').createInterface({ input: process.stdin }).on('line', (line) => {
   const command = JSON.parse(line);

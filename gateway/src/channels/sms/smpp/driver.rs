@@ -19,6 +19,7 @@ use crate::channels::sms::report::settle;
 use crate::channels::sms::text::Coding;
 use crate::clock::now_ms;
 use crate::config::{SmppBind, SmppDefault, SmppLine};
+use crate::net::sip::tls::{ClientTls, TlsError, Trust};
 
 /// Starts the line's connections.
 pub fn spawn(sv: &Arc<Services>, name: &str, settings: &SmppLine) {
@@ -33,6 +34,14 @@ pub fn spawn(sv: &Arc<Services>, name: &str, settings: &SmppLine) {
             return;
         }
     }
+    let tls = match client_tls(&line.name, &settings) {
+        Ok(tls) => tls,
+        Err(e) => {
+            line.state.failed(&e.to_string());
+            warn!(line = line.name, error = %e, "SMPP 证书设置有误 / the line's TLS settings can't be used: it stays down");
+            return;
+        }
+    };
     let settings = Arc::new(settings);
     let handler = Arc::new(Door {
         sv: Arc::clone(sv),
@@ -44,6 +53,7 @@ pub fn spawn(sv: &Arc<Services>, name: &str, settings: &SmppLine) {
         let link = Link {
             name: line.name.clone(),
             settings: Arc::clone(&settings),
+            tls: tls.clone(),
             role,
             handler: Arc::clone(&handler),
             jobs,
@@ -62,6 +72,14 @@ pub fn spawn(sv: &Arc<Services>, name: &str, settings: &SmppLine) {
         }
     }
     tokio::spawn(feed_link(feed, settings, jobs));
+}
+
+fn client_tls(name: &str, settings: &SmppLine) -> Result<Option<Arc<ClientTls>>, TlsError> {
+    if !settings.tls {
+        return Ok(None);
+    }
+    let trust = settings.ca.as_deref().map_or(Trust::System, |path| Trust::Ca("sms.line.smpp.ca", path));
+    ClientTls::new(name, None, &trust, "sms.line.smpp.server_name", settings.certified_name()).map(Arc::new).map(Some)
 }
 
 /// Orders go side by side, as many as the window has; parts of one text in their order.

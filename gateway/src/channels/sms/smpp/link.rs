@@ -15,9 +15,11 @@ use rusmpp::values::{InterfaceVersion, Npi, Ton};
 use rusmpp::{Command, CommandId, CommandStatus, Pdu};
 use rusmppc::error::Error as Library;
 use rusmppc::{Client, ConnectionBuilder, Event};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout};
+use tokio_rustls::TlsConnector;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -33,6 +35,7 @@ use crate::channels::sms::line::Ticket;
 use crate::channels::sms::ordered::Ordered;
 use crate::channels::sms::text::Coding;
 use crate::config::{SmppDefault, SmppLine};
+use crate::net::sip::tls::ClientTls;
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -124,6 +127,8 @@ impl From<Library> for End {
 pub(super) struct Link<H> {
     pub(super) name: String,
     pub(super) settings: Arc<SmppLine>,
+    /// With `tls = true`.
+    pub(super) tls: Option<Arc<ClientTls>>,
     pub(super) role: Role,
     pub(super) handler: Arc<H>,
     pub(super) jobs: mpsc::Receiver<Job>,
@@ -168,9 +173,7 @@ impl<H: Handler> Link<H> {
     async fn connected(&mut self, bound: &mut bool) -> Result<(), End> {
         let s = &self.settings;
         let opened = async {
-            let stream = TcpStream::connect(s.address.as_str()).await?;
-            stream.set_nodelay(true)?;
-            let (guarded, shared) = Guarded::new(stream);
+            let (guarded, shared) = Guarded::new(open(&s.address, self.tls.as_deref()).await?);
             let (client, events, connection) = ConnectionBuilder::new()
                 .max_command_length(COMMAND_BYTES_MAX)
                 .enquire_link_interval(Duration::from_secs(s.enquire_link_s))
@@ -206,6 +209,19 @@ impl<H: Handler> Link<H> {
         }
         ended
     }
+}
+
+/// A connection, plain or in TLS.
+trait Wire: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Wire for S {}
+
+async fn open(address: &str, tls: Option<&ClientTls>) -> std::io::Result<Box<dyn Wire>> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    let Some(tls) = tls else { return Ok(Box::new(stream)) };
+    let (config, name) = tls.connector();
+    Ok(Box::new(TlsConnector::from(config).connect(name, stream).await?))
 }
 
 /// One bound connection.

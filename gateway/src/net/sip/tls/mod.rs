@@ -144,7 +144,8 @@ impl ClientTls {
         Self { networks, ..self }
     }
 
-    pub(super) fn connector(&self) -> (Arc<ClientConfig>, ServerName<'static>) {
+    /// What opens a connection, and the name it verifies.
+    pub(crate) fn connector(&self) -> (Arc<ClientConfig>, ServerName<'static>) {
         (Arc::clone(&self.config), self.server_name.clone())
     }
 
