@@ -41,6 +41,8 @@ struct StateRow {
 struct Pending {
     calls: BTreeMap<String, CallRow>,
     states: VecDeque<StateRow>,
+    /// Grows with each [`Rows::forget`].
+    epoch: u64,
 }
 
 /// Rows not yet written.
@@ -107,10 +109,11 @@ impl Rows {
 
     /// Nothing more is written: another gateway leads the queues, and writes newer ones.
     pub(super) fn forget(&self) {
-        *self.lock() = Pending::default();
+        let mut pending = self.lock();
+        *pending = Pending { epoch: pending.epoch + 1, ..Pending::default() };
     }
 
-    fn take(&self) -> (BTreeMap<String, CallRow>, Vec<StateRow>) {
+    fn take(&self) -> (BTreeMap<String, CallRow>, Vec<StateRow>, u64) {
         let mut pending = self.lock();
         let mut calls = BTreeMap::new();
         while calls.len() < GATHERED_MAX
@@ -119,12 +122,16 @@ impl Rows {
             calls.insert(call, row);
         }
         let n = pending.states.len().min(GATHERED_MAX);
-        (calls, pending.states.drain(..n).collect())
+        let states = pending.states.drain(..n).collect();
+        (calls, states, pending.epoch)
     }
 
     /// What couldn't be written waits on, unless something newer does already.
-    fn put_back(&self, calls: BTreeMap<String, CallRow>, states: Vec<StateRow>) {
+    fn put_back(&self, calls: BTreeMap<String, CallRow>, states: Vec<StateRow>, epoch: u64) {
         let mut pending = self.lock();
+        if pending.epoch != epoch {
+            return;
+        }
         for (call, row) in calls {
             // A commit that failed may have been one: the row could be there.
             pending.calls.entry(call).or_insert(CallRow { is_new: false, ..row });
@@ -147,14 +154,14 @@ fn coalesce(states: &mut VecDeque<StateRow>) {
 
 async fn write(store: Store, rows: Arc<Rows>) {
     loop {
-        let (calls, mut states) = rows.take();
+        let (calls, mut states, epoch) = rows.take();
         if calls.is_empty() && states.is_empty() {
             rows.wake.notified().await;
             continue;
         }
         if let Err(e) = write_calls(&store, &calls).await {
             warn!(error = %e, rows = calls.len() + states.len(), "queue rows wait for the database");
-            rows.put_back(calls, states);
+            rows.put_back(calls, states, epoch);
             tokio::time::sleep(RETRY).await;
             continue;
         }
@@ -169,7 +176,7 @@ async fn write(store: Store, rows: Arc<Rows>) {
         };
         if let Some(e) = failed {
             warn!(error = %e, rows = states.len() - written, "operators' states wait for the database");
-            rows.put_back(BTreeMap::new(), states.split_off(written));
+            rows.put_back(BTreeMap::new(), states.split_off(written), epoch);
             tokio::time::sleep(RETRY).await;
         }
     }
@@ -216,5 +223,24 @@ async fn write_state(store: &Store, row: &StateRow) -> Result<(), DbError> {
 fn report(outcome: Result<(), DbError>) {
     if let Err(e) = outcome {
         warn!(error = %e, "queue row");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_under_way_when_another_gateway_took_over_is_not_written_after_its_rows() {
+        let rows = Rows { node: "n".into(), pending: Mutex::default(), wake: Notify::new() };
+        rows.state("x", OperatorState::Ready, "", 1);
+        let (calls, states, epoch) = rows.take();
+        rows.forget();
+        rows.put_back(calls, states, epoch);
+        assert!(rows.take().1.is_empty());
+        rows.state("x", OperatorState::Busy, "", 2);
+        let (calls, states, epoch) = rows.take();
+        rows.put_back(calls, states, epoch);
+        assert_eq!(rows.take().1.len(), 1, "what failed for another reason waits on");
     }
 }
