@@ -34,19 +34,16 @@ impl Core {
             self.operators.iter().filter(|(_, o)| o.profile.node == node).map(|(key, _)| key).collect();
         for key in theirs {
             let state = self.operators.get(key).map(|o| o.state);
-            let talks_on = state == Some(OperatorState::Talking);
-            if !talks_on {
+            // A call of another gateway that talks with them, also one they were called away from, goes on until its
+            // driver says otherwise.
+            if state != Some(OperatorState::Talking) {
                 self.let_go(key, "");
-                self.talks.retain(|_, of| *of != key);
             }
             self.update(now, key, |o| {
                 o.registered = false;
                 let mut profile = (*o.profile).clone();
                 profile.registered = false;
                 o.profile = Arc::new(profile);
-                if !talks_on {
-                    o.engaged.clear();
-                }
             });
             if state == Some(OperatorState::Ringing) {
                 self.back_to_work(now, key);

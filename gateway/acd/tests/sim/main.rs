@@ -55,6 +55,12 @@ fn a_thousand_days_of_faults_break_no_rule_of_the_queue() {
     }
 }
 
+/// Their phone's gateway died while they were called away from a talk of the other gateway.
+#[test]
+fn a_talk_set_aside_outlives_the_gateway_of_the_operator_s_phone() {
+    assert_eq!(play(5_425..5_426).nodes_lost, 1);
+}
+
 #[test]
 #[ignore = "ten thousand days take minutes"]
 fn ten_thousand_days_of_faults_break_no_rule_of_the_queue() {
