@@ -86,11 +86,10 @@ const WAITS: [&str; 5] = ["until(", "within(", "next_call(", "call_answered(", "
 /// From here on `HOTLINE_TEST_PATIENCE` stretches a wait.
 const STRETCHED_FROM_MS: u64 = 4_000;
 
-/// What stands between the bracket that ends `head` and its partner, and what follows that.
-fn call_of<'a>(text: &'a str, head: &str) -> Option<(&'a str, &'a str)> {
+/// What stands between the first bracket after a name and its partner, and what follows that.
+fn call_of(text: &str) -> Option<(&str, &str)> {
     let open =
-        text.find('(').filter(|open| text[..*open].chars().all(|c| c.is_ascii_lowercase() || "._".contains(c)))?;
-    assert!(open + 1 >= head.len());
+        text.find(|c: char| !c.is_ascii_lowercase() && !"._".contains(c)).filter(|at| text[*at..].starts_with('('))?;
     let mut depth = 0_u32;
     for (at, c) in text.char_indices().skip(open) {
         match c {
@@ -105,8 +104,7 @@ fn call_of<'a>(text: &'a str, head: &str) -> Option<(&'a str, &'a str)> {
 
 /// Waits of a test's source for what must come, that no slow machine may stretch.
 fn hasty_waits(source: &str) -> Vec<&str> {
-    let calls =
-        WAITS.iter().flat_map(|head| source.match_indices(head).filter_map(|(at, _)| call_of(&source[at..], head)));
+    let calls = WAITS.iter().flat_map(|head| source.match_indices(head).filter_map(|(at, _)| call_of(&source[at..])));
     let must_come = calls.filter(|(_, after)| {
         let after: String = after.chars().take(100).filter(|c| !c.is_whitespace()).collect();
         after.starts_with(".await.unwrap()") || after.starts_with(".await.expect(")
