@@ -12,6 +12,7 @@ mod common;
 use common::{Town, item_form};
 use hotline_tests::casecore::{CaseCore, Fault};
 use hotline_tests::gateway::GatewayConfig;
+use hotline_tests::until;
 use serde_json::json;
 
 async fn town_with(core: &CaseCore) -> Town {
@@ -83,6 +84,8 @@ async fn items_wait_while_the_core_is_down_and_go_out_once_in_order() {
     let address = core.address();
     let town = town_with(&core).await;
     drop(core);
+    let gone = || async { tokio::net::TcpStream::connect(address).await.is_err().then_some(()) };
+    until("the core is gone", 5_000, gone).await.unwrap();
     let mut numbers = Vec::new();
     for n in 0..5 {
         let mut form = item_form("");

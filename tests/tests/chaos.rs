@@ -22,8 +22,8 @@ use serde_json::Value;
 
 const CALLS: usize = 20;
 const OPERATORS: usize = 10;
-/// What the crash-safe writer may lose of a recording.
-const LOST_MS_MAX: u64 = 1_000;
+/// What the crash-safe writer may lose of a recording: its forced flush every 500 ms, a slow machine's start and write.
+const LOST_MS_MAX: u64 = 2_000;
 
 struct Site {
     gateway: Gateway,

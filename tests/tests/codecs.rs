@@ -9,7 +9,7 @@ use common::{Desk, NUMBER, call_of};
 use hotline_tests::gateway::GatewayConfig;
 use hotline_tests::net::PHONE_NETWORK;
 use hotline_tests::peer::{Baresip, BaresipConfig, Linphone, LinphoneConfig};
-use hotline_tests::sip::{Citizen, CitizenConfig, Credentials};
+use hotline_tests::sip::{Call, Citizen, CitizenConfig, Credentials};
 use hotline_tests::tone::{RATE_HZ, level_dbov, sine, tone_ms};
 use hotline_tests::until;
 use hotline_tests::wav::Wav;
@@ -19,14 +19,26 @@ const SAID_DBOV: f64 = -16.0;
 /// What is left of a file of 8 kHz in linphonec's own way to 16 kHz.
 const SAID_IN_G722_DBOV: f64 = -22.0;
 
-/// Level of the tone itself in the middle second of the audio.
-fn assert_level(what: &str, samples: &[i16], rate_hz: u32, hz: f64, dbov: f64) {
+/// The purest second of the audio holds the tone at its own level.
+fn is_at_level(samples: &[i16], rate_hz: u32, hz: f64, dbov: f64) -> Result<(), String> {
     let second = rate_hz as usize;
-    let start = samples.len().saturating_sub(second) / 2;
-    let middle = &samples[start..(start + second).min(samples.len())];
     // Window by window: a phone that plays a file by a timer of its own skips a sample now and then.
-    let (level, tone) = (level_dbov(middle), tone_ms(middle, rate_hz, hz));
-    assert!((level - dbov).abs() < 1.0 && tone >= 900, "{what}: {tone} ms of {hz} Hz in 1 s at {level:.2} dBov");
+    let judged = samples.windows(second).step_by(second / 10).map(|s| (tone_ms(s, rate_hz, hz), level_dbov(s)));
+    let best = judged.max_by(|a, b| a.0.cmp(&b.0).then((b.1 - dbov).abs().total_cmp(&(a.1 - dbov).abs())));
+    let (tone, level) = best.ok_or("not a second of audio")?;
+    let fits = (level - dbov).abs() < 1.0 && tone >= 900;
+    if fits { Ok(()) } else { Err(format!("{tone} ms of {hz} Hz in 1 s at {level:.2} dBov")) }
+}
+
+fn assert_level(what: &str, samples: &[i16], rate_hz: u32, hz: f64, dbov: f64) {
+    is_at_level(samples, rate_hz, hz, dbov).unwrap_or_else(|why| panic!("{what}: {why}"));
+}
+
+/// The citizen hears the operator's tone as loud as it should be.
+async fn citizen_hears(call: &Call, dbov: f64) {
+    let judge = || is_at_level(&call.rtp().heard().last_ms(2_000), RATE_HZ, 1_000.0, dbov);
+    let heard = until("a second of the operator's tone", 20_000, || async { judge().ok() }).await;
+    heard.unwrap_or_else(|e| panic!("{e}: {:?}", judge()));
 }
 
 async fn assert_recorded(desk: &Desk, operator_dbov: f64) {
@@ -64,7 +76,7 @@ async fn baresip_talks(codec: &str, name: &'static str) {
     let citizen = Citizen::start(CitizenConfig::new(desk.gateway.sip(), NUMBER)).await.unwrap();
     let call = citizen.call_answered("12319", 5_000).await.unwrap();
     call.rtp().wait_for_tone(1_000.0, 2_000, 15_000).await.unwrap();
-    assert_level("the citizen", &call.rtp().heard().last_ms(1_500), RATE_HZ, 1_000.0, SAID_DBOV);
+    citizen_hears(&call, SAID_DBOV).await;
     call.hang_up().await.unwrap();
     assert_recorded(&desk, SAID_DBOV).await;
     let heard = until("what baresip heard", 5_000, || async {
@@ -95,7 +107,7 @@ async fn linphonec_talks(codec: &str, operator_dbov: f64) {
     let citizen = Citizen::start(CitizenConfig::new(desk.gateway.sip(), NUMBER)).await.unwrap();
     let call = citizen.call_answered("12319", 5_000).await.unwrap();
     call.rtp().wait_for_tone(1_000.0, 2_000, 15_000).await.unwrap();
-    assert_level("the citizen", &call.rtp().heard().last_ms(1_500), RATE_HZ, 1_000.0, operator_dbov);
+    citizen_hears(&call, operator_dbov).await;
     call.hang_up().await.unwrap();
     assert_recorded(&desk, operator_dbov).await;
     phone.quit().await.unwrap();

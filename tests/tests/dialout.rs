@@ -6,6 +6,7 @@ mod common;
 use common::Town;
 use hotline_tests::gateway::GatewayConfig;
 use hotline_tests::until;
+use serde_json::Value;
 
 /// A town whose citizen has missed a call and is owed one, with an operator who waits.
 async fn owed(config: GatewayConfig) -> (Town, hotline_tests::sip::Phone) {
@@ -58,8 +59,10 @@ async fn a_diversion_to_a_premium_number_abroad_never_leaves() {
     assert!(town.citizen.next_call(1_000).await.is_err());
     assert_eq!(dialled(&town), [common::NUMBER]);
     let call = town.newest_call().await;
-    let events = town.desk.api.get(&format!("/api/v1/calls/{call}/events")).await.unwrap().to_string();
-    assert!(events.contains("redirect_refused") && !events.contains("9005551234"), "{events}");
+    let path = format!("/api/v1/calls/{call}/events");
+    let refused = |events: &Value| Some(events.to_string()).filter(|text| text.contains("redirect_refused"));
+    let events = town.desk.api.wait_for(&path, 20_000, refused).await.unwrap();
+    assert!(!events.contains("9005551234"), "{events}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

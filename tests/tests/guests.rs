@@ -259,9 +259,10 @@ async fn no_invitation_puts_a_listener_on_air_and_no_refresh_ends_a_hold_of_the_
     let asked = talk.operator_api.post(&talk.path("guests"), &json!({ "phone": "1001" })).await;
     let asked = asked.unwrap_err().to_string();
     assert!(asked.contains("409"), "{asked}");
+    let joined = |events: &Value| events.to_string().contains("guest_joined").then_some(());
+    talk.desk.api.wait_for(&talk.path("events"), 20_000, joined).await.unwrap();
     let events = talk.operator_api.get(&talk.path("events")).await.unwrap().to_string();
     assert!(events.contains("talk_start") && !events.contains("guest_"), "{events}");
-    assert!(talk.desk.api.get(&talk.path("events")).await.unwrap().to_string().contains("guest_joined"));
 
     talk.operator_api.post(&talk.path("hold"), &json!({ "on": true })).await.unwrap();
     talk.operator.resume().await.unwrap();
@@ -288,7 +289,7 @@ async fn sipp_linphonec_and_baresip_hear_the_right_tones_through_whisper_and_thr
     leader.wait_registered(10_000).await.unwrap();
     desk.gateway.sign_in(&NewUser::operator("1002")).await.unwrap().set_state("ready").await.unwrap();
 
-    let sipp = Sipp::start(&SippConfig::citizen(desk.gateway.sip(), 14_000)).unwrap();
+    let sipp = Sipp::start(&SippConfig::citizen(desk.gateway.sip(), 20_000)).unwrap();
     let id = call_of(&desk, 1).await;
     let event = |kind: &'static str| {
         let (desk, path) = (&desk, format!("/api/v1/calls/{id}/events"));

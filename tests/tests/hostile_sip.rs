@@ -122,7 +122,7 @@ async fn absurd_lengths_and_four_thousand_headers_are_refused_and_the_trunk_is_s
         let text = request("INVITE", "UDP", socket.local_addr().unwrap(), &format!("u{name}"), more, SDP);
         socket.send_to(text.as_bytes(), to).await.unwrap();
         let mut buffer = vec![0; 65_535];
-        let len = tokio::time::timeout(Duration::from_secs(5), socket.recv(&mut buffer)).await.expect(name).unwrap();
+        let len = tokio::time::timeout(Duration::from_secs(20), socket.recv(&mut buffer)).await.expect(name).unwrap();
         let line = String::from_utf8_lossy(&buffer[..len]).lines().next().unwrap_or("").to_owned();
         assert!(line.starts_with("SIP/2.0 4") || line.starts_with("SIP/2.0 5"), "{name} over UDP: {line}");
     }
@@ -160,7 +160,7 @@ async fn two_thousand_half_open_connections_and_resets_keep_no_trunk_out() {
     let text = request("OPTIONS", "TCP", stream.local_addr().unwrap(), "tcp", "Content-Length: 0\r\n", "");
     stream.write_all(text.as_bytes()).await.unwrap();
     let mut buffer = [0; 64];
-    let len = tokio::time::timeout(Duration::from_secs(5), stream.read(&mut buffer)).await.unwrap().unwrap();
+    let len = tokio::time::timeout(Duration::from_secs(20), stream.read(&mut buffer)).await.unwrap().unwrap();
     assert!(buffer[..len].starts_with(b"SIP/2.0 200"), "the trunk has connections of its own");
     let grown = resident_kib(&desk).saturating_sub(before);
     assert!(grown <= GROWTH_KIB_MAX, "{grown} KiB more");
@@ -191,6 +191,9 @@ async fn five_thousand_calls_without_ack_cost_little_and_strangers_get_one_datag
         for n in 0..250 {
             let text = request("INVITE", "UDP", from, &format!("stranger{host}-{n}"), &length, SDP);
             socket.send_to(text.as_bytes(), to).await.unwrap();
+            if n % 50 == 49 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
         }
         strangers.push(socket);
     }

@@ -96,7 +96,7 @@ async fn sipp_calls_is_held_and_taken_back_and_is_heard_all_the_time() {
     let desk = Desk::open(GatewayConfig::default()).await;
     let phone = desk.phone().await;
     desk.ready().await;
-    let sipp = Sipp::start(&SippConfig::citizen(desk.gateway.sip(), 9_000)).unwrap();
+    let sipp = Sipp::start(&SippConfig::citizen(desk.gateway.sip(), 15_000)).unwrap();
     let operator = phone.next_call(10_000).await.unwrap();
     hears(operator.rtp(), CITIZEN).await;
     operator.hold().await.unwrap();

@@ -175,7 +175,7 @@ async fn a_phones_refer_hands_the_citizen_to_a_colleague() {
     let citizen = Citizen::start(CitizenConfig::new(desk.gateway.sip(), NUMBER)).await.unwrap();
     let call = citizen.call_answered("12319", 5_000).await.unwrap();
     phone.wait_successful().await.unwrap();
-    let taken = colleague.next_call(1_000).await.unwrap();
+    let taken = colleague.next_call(5_000).await.unwrap();
     taken.rtp().wait_for_tone(440.0, 300, 10_000).await.unwrap();
     call.rtp().wait_for_tone(1_000.0, 300, 10_000).await.unwrap();
     call.hang_up().await.unwrap();

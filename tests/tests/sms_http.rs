@@ -119,9 +119,10 @@ async fn a_pushed_tip_is_an_item_and_its_receipt_is_reported_back() {
     .await
     .unwrap();
     let requests = got.lock().unwrap().requests.clone();
-    // The first answer came too late to be heard: the same text again, under the same id.
-    assert_eq!((requests.len(), id.as_str()), (2, "agg-2"), "{requests:?}");
-    assert_eq!((&requests[0]["id"], &requests[0]["phone"]), (&requests[1]["id"], &json!("13812345678")));
+    // The first answer came too late to be heard (on a slow machine the next one, too): the same text again,
+    // under the same id.
+    assert!(requests.len() >= 2 && id == format!("agg-{}", requests.len()), "{id}: {requests:?}");
+    assert!(requests.iter().all(|r| r["id"] == requests[0]["id"] && r["phone"] == "13812345678"), "{requests:?}");
     let kept = rows(&desk.gateway, "SELECT acceptance_no, query_code FROM item");
     assert_eq!(kept.len(), 1, "{kept:?}");
     assert!(requests[0]["content"].as_str().unwrap().contains(kept[0]["acceptance_no"].as_str().unwrap()));

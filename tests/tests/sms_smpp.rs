@@ -28,7 +28,7 @@ fn config(smsc: &Smsc, more: toml::Table) -> GatewayConfig {
         system_id = "hotline"
         password = "secret"
         from = "12319"
-        response_ms = 2000
+        response_ms = 6000
     };
     smpp.insert("address".into(), smsc.address().into());
     smpp.extend(more);

@@ -80,3 +80,57 @@ fn every_row_of_sip_md_names_a_file_and_a_test_that_exist() {
         assert!(pointers(cells[3]).iter().any(|(_, test)| test.is_some()), "a row without a test: {row}");
     }
 }
+
+/// The harness's waits that end in an error when nothing came: names as they are called, up to the bracket.
+const WAITS: [&str; 5] = ["until(", "within(", "next_call(", "call_answered(", ".wait"];
+/// From here on `HOTLINE_TEST_PATIENCE` stretches a wait.
+const STRETCHED_FROM_MS: u64 = 4_000;
+
+/// What stands between the first bracket after a name and its partner, and what follows that.
+fn call_of(text: &str) -> Option<(&str, &str)> {
+    let open =
+        text.find(|c: char| !c.is_ascii_lowercase() && !"._".contains(c)).filter(|at| text[*at..].starts_with('('))?;
+    let mut depth = 0_u32;
+    for (at, c) in text.char_indices().skip(open) {
+        match c {
+            '(' => depth += 1,
+            ')' if depth == 1 => return Some((&text[open + 1..at], &text[at + 1..])),
+            ')' => depth -= 1,
+            _ => {}
+        }
+    }
+    None
+}
+
+/// Waits of a test's source for what must come, that no slow machine may stretch.
+fn hasty_waits(source: &str) -> Vec<&str> {
+    let calls = WAITS.iter().flat_map(|head| source.match_indices(head).filter_map(|(at, _)| call_of(&source[at..])));
+    let must_come = calls.filter(|(_, after)| {
+        let after: String = after.chars().take(100).filter(|c| !c.is_whitespace()).collect();
+        after.starts_with(".await.unwrap()") || after.starts_with(".await.expect(")
+    });
+    must_come
+        .filter(|(arguments, _)| {
+            let numbers = arguments.split([',', '\n']).filter_map(|a| a.trim().replace('_', "").parse::<u64>().ok());
+            // The limit is the last number; smaller ones are counts.
+            numbers.last().is_some_and(|ms| (20..STRETCHED_FROM_MS).contains(&ms))
+        })
+        .map(|(arguments, _)| arguments)
+        .collect()
+}
+
+#[test]
+fn what_must_come_is_waited_for_as_long_as_a_slow_machine_needs() {
+    assert_eq!(hasty_waits("a.next_call(1_000)\n .await\n.unwrap(); b.wait_ended(4_000).await.unwrap()"), ["1_000"]);
+    assert!(hasty_waits("assert!(a.next_call(300).await.is_err())").is_empty());
+    let root = hotline_tests::repo_root().join("tests/tests");
+    for folder in [root.clone(), root.join("harness"), root.join("common")] {
+        for file in std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if file.extension().is_some_and(|kind| kind == "rs") && !file.ends_with("structure.rs") {
+                let hasty = std::fs::read_to_string(&file).unwrap();
+                let hasty = hasty_waits(&hasty);
+                assert!(hasty.is_empty(), "{}: below {STRETCHED_FROM_MS} ms: {hasty:?}", file.display());
+            }
+        }
+    }
+}

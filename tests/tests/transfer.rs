@@ -66,7 +66,7 @@ async fn a_blind_transfer_to_a_colleague_keeps_citizen_and_recording() {
     talk.hears(1_500.0).await;
     let resumed = talk.event("recording_resumed").await;
     assert_eq!(resumed["data"]["why"], "operator_left", "a pause isn't handed on: {resumed}");
-    let taken = talk.second.next_call(1_000).await.unwrap();
+    let taken = talk.second.next_call(5_000).await.unwrap();
     taken.rtp().wait_for_tone(440.0, 300, 5_000).await.unwrap();
     assert!(talk.operator.wait_ended(5_000).await.is_ok(), "the first phone is let go");
     talk.event("transferred").await;
@@ -126,7 +126,7 @@ async fn after_a_consultation_replaces_joins_citizen_and_colleague() {
     let consult = talk.first.agent().dial(dial).unwrap();
     consult.wait_answered(10_000).await.unwrap();
     consult.rtp().wait_for_tone(1_500.0, 300, 5_000).await.unwrap();
-    let taken = talk.second.next_call(1_000).await.unwrap();
+    let taken = talk.second.next_call(5_000).await.unwrap();
     taken.rtp().wait_for_tone(1_000.0, 300, 5_000).await.unwrap();
     let target = format!("{}?Replaces={}", talk.at("1002"), consult.as_replaces());
     assert_eq!(talk.operator.refer(&target).await.unwrap(), 202);

@@ -5,6 +5,7 @@
 mod common;
 
 use common::Desk;
+use common::rows::rows;
 use hotline_tests::gateway::GatewayConfig;
 use hotline_tests::peer::python;
 use hotline_tests::wechat::{self, Fault, Platform};
@@ -80,6 +81,8 @@ async fn a_hint_brings_all_pages_and_each_message_is_taken_once() {
     assert!(asked.iter().all(|s| s.body["open_kfid"] != "wkOthers"), "an account that isn't ours is left alone");
 }
 
+const CURSOR_KEPT: &str = "SELECT key FROM setting WHERE key LIKE 'wechat.kf.cursor%' AND value LIKE '%cursor-3%'";
+
 #[tokio::test]
 async fn the_cursor_survives_a_crash_and_a_busy_platform() {
     let platform = Platform::start().await.unwrap();
@@ -89,6 +92,9 @@ async fn the_cursor_survives_a_crash_and_a_busy_platform() {
     platform.add_kf(json!({"origin": 3, "msgtype": "text"}));
     platform.add_kf_text("m2", "wk1", "wmCitizen2", "建设路路灯不亮");
     texts(&desk, &platform, "wmCitizen2", 1).await;
+    // The messages are rows first, the cursor follows: a crash in between asks again, rightly.
+    let kept = || async { (!rows(&desk.gateway, CURSOR_KEPT).is_empty()).then_some(()) };
+    until("the cursor's row", 20_000, kept).await.unwrap();
     desk.gateway.crash_and_restart().await.unwrap();
     desk.api = desk.gateway.sign_in(&desk.user).await.unwrap();
     let before = platform.seen(wechat::KF_SYNC).len();

@@ -18,7 +18,7 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 async fn desk() -> Desk {
-    let config = hooked(GatewayConfig::default()).with("worklist.lease_s", 10);
+    let config = hooked(GatewayConfig::default()).with("worklist.lease_s", 60);
     Desk::open(config).await
 }
 

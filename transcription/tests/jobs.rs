@@ -389,7 +389,16 @@ async fn one_child_serves_many_requests_and_survives_bad_files() {
     assert_eq!(worker.pid(), Some(pid));
     // Killed from outside while idle: the next request has a new child.
     assert!(std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    // A killed process is dead when its turn comes; until we ask for its end it stays as a zombie.
+    let is_alive = || {
+        let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with('Z') && !state.starts_with('X'))
+    };
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    while is_alive() {
+        assert!(std::time::Instant::now() < deadline, "kill -9 ends it");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
     worker.transcribe(&good, 2_000, &mut |_, _| {}).await.unwrap();
     assert_ne!(worker.pid(), Some(pid));
 }

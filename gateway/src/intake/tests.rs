@@ -264,7 +264,7 @@ async fn a_number_typed_into_the_page_commands_nothing_and_gets_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_added_reaches_the_case_core_in_one_note_and_danger_in_it_the_leader() {
     let folder = tempfile::tempdir().unwrap();
-    let door = Door::open(folder.path(), |c| c.intake.gap_s = 1).await;
+    let door = Door::open(folder.path(), |c| c.intake.gap_s = 4).await;
     door.writes("13812345678", "s0", "人民路88号路灯不亮了").await;
     let item = door.item_of("s0").await;
     let handoffs = || door.sv.store.handoffs_of_item(item.id);

@@ -19,6 +19,8 @@ const USER: &str = "hotline";
 const SYSTEM_USER: &str = "postgres";
 const START_MS: u64 = 30_000;
 const STOP_MS: u64 = 20_000;
+/// How long the backends of a killed server may keep its memory.
+const FREED_MS: u64 = 60_000;
 
 /// A running cluster with trust authentication on a free port of 127.0.0.1.
 #[derive(Debug)]
@@ -132,15 +134,14 @@ impl Postgres {
     pub async fn restart(&mut self) -> Result<()> {
         self.stop().await?;
         // Backends of a killed server go on for a moment and keep its memory locked.
-        let mut last = Ok(());
-        for _ in 0..20 {
-            last = self.boot().await;
-            if last.is_ok() {
-                break;
+        let deadline = tokio::time::Instant::now() + crate::wait::patient(FREED_MS);
+        loop {
+            let booted = self.boot().await;
+            if booted.is_ok() || tokio::time::Instant::now() >= deadline {
+                return booted;
             }
             tokio::time::sleep(std::time::Duration::from_millis(250)).await;
         }
-        last
     }
 
     fn data(&self) -> PathBuf {

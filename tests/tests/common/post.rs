@@ -51,7 +51,7 @@ impl Post {
             .with("mail.smtp.ca", ca.as_str())
             .with("mail.smtp.user", user.map_or("", |(name, _)| name))
             .with("mail.smtp.password", user.map_or("", |(_, password)| password))
-            .with("mail.smtp.timeout_ms", 5_000)
+            .with("mail.smtp.timeout_ms", 20_000)
             .with("mail.smtp.retry_ms", 100)
             .with("mail.smtp.retry_max_ms", 400);
         let gateway = Gateway::prepare(settle(config)).unwrap();

@@ -44,9 +44,9 @@ async fn both_ends_hear_each_others_tone_over_udp_and_tcp() {
         hear_each_other(&out, &inn).await;
         assert_eq!((inn.called_user(), inn.caller_user()), ("12319".into(), "13800000001".into()));
         out.hang_up().await.unwrap();
-        let end = inn.wait_ended(2_000).await.unwrap();
+        let end = inn.wait_ended(5_000).await.unwrap();
         assert_eq!((end.by, end.code), (Side::Remote, 200));
-        inn.rtp().wait_for_silence(200, 2_000).await.unwrap();
+        inn.rtp().wait_for_silence(200, 5_000).await.unwrap();
     }
 }
 
@@ -55,7 +55,7 @@ async fn the_callee_hangs_up_and_the_caller_learns_it() {
     let (caller, callee) = pair(Transport::Udp).await;
     let (out, inn) = talking(&caller, &callee).await;
     inn.hang_up().await.unwrap();
-    assert_eq!(out.wait_ended(2_000).await.unwrap().by, Side::Remote);
+    assert_eq!(out.wait_ended(5_000).await.unwrap().by, Side::Remote);
     // The dialog is gone: a second BYE would be answered 481, which hang_up accepts.
     out.hang_up().await.unwrap();
 }
@@ -76,7 +76,7 @@ async fn a_cancelled_call_ends_with_487_on_both_sides() {
     let (caller, callee) = pair(Transport::Udp).await;
     let (out, inn) = ringing(&caller, &callee).await;
     out.cancel().await.unwrap();
-    let (here, there) = (out.wait_ended(2_000).await.unwrap(), inn.wait_ended(2_000).await.unwrap());
+    let (here, there) = (out.wait_ended(5_000).await.unwrap(), inn.wait_ended(5_000).await.unwrap());
     assert_eq!((here.by, here.code), (Side::Local, 487));
     assert_eq!((there.by, there.code), (Side::Remote, 487));
     assert!(inn.accept().is_err());
@@ -87,7 +87,7 @@ async fn a_rejected_call_reports_the_code_and_the_words() {
     let (caller, callee) = pair(Transport::Udp).await;
     let (out, inn) = ringing(&caller, &callee).await;
     inn.reject(486, "Busy Right Now").unwrap();
-    let error = out.wait_answered(2_000).await.unwrap_err();
+    let error = out.wait_answered(5_000).await.unwrap_err();
     assert_eq!(error.sip_code(), Some(486));
     assert!(error.to_string().contains("Busy Right Now"), "{error}");
 }
@@ -99,9 +99,9 @@ async fn hold_stops_the_held_side_and_resume_starts_it() {
     hear_each_other(&out, &inn).await;
     out.hold().await.unwrap();
     // On hold the caller still sends, the callee must not.
-    out.rtp().wait_for_silence(200, 2_000).await.unwrap();
+    out.rtp().wait_for_silence(200, 5_000).await.unwrap();
     assert!(inn.when(|e| *e == Event::Reinvited(Direction::SendOnly)).is_some());
-    inn.rtp().wait_for_tone(440.0, 200, 2_000).await.unwrap();
+    inn.rtp().wait_for_tone(440.0, 200, 5_000).await.unwrap();
     out.resume().await.unwrap();
     hear_each_other(&out, &inn).await;
 }
@@ -116,7 +116,7 @@ async fn digits_arrive_as_rfc_4733_events_and_as_info() {
         let digits = inn.rtp().heard().digits;
         digits.iter().all(|d| d.duration_ms == 100).then_some(digits.len())
     };
-    assert_eq!(until("the last digit's end", 1_000, whole).await.unwrap(), 4);
+    assert_eq!(until("the last digit's end", 5_000, whole).await.unwrap(), 4);
     out.send_info_digit('7').await.unwrap();
     assert!(inn.when(|e| matches!(e, Event::Info(text) if text.contains("Signal=7"))).is_some());
 }
@@ -127,12 +127,14 @@ async fn the_timeline_keeps_its_length_at_15_percent_loss() {
     let (out, inn) = talking(&caller, &callee).await;
     out.rtp().set_faults(Faults { loss_percent: 15, seed: 3, ..Faults::default() });
     inn.rtp().clear_heard();
+    let before = std::time::Instant::now();
     tokio::time::sleep(std::time::Duration::from_millis(3_000)).await;
     out.hang_up().await.unwrap();
+    let most_ms = u64::try_from(before.elapsed().as_millis()).unwrap() + 500;
     let heard = inn.rtp().heard();
     let length_ms = heard.timeline().len() as u64 / 8;
     assert!(heard.lost() >= 5, "lost {}", heard.lost());
-    assert!((2_700..=3_200).contains(&length_ms), "{length_ms} ms");
+    assert!((2_500..=most_ms).contains(&length_ms), "{length_ms} of {most_ms} ms");
     assert!(heard.pcm().len() < heard.timeline().len());
     assert!(tone::tone_ms(&heard.timeline(), tone::RATE_HZ, 440.0) > 1_500);
 }
@@ -159,11 +161,15 @@ async fn a_repeated_invite_and_a_lost_ack_open_no_second_call() {
     assert!(callee.next_call(300).await.is_err());
     inn.accept().unwrap();
     out.wait_answered(5_000).await.unwrap();
-    let answers = |agent: &Agent| agent.received(|m| m.code() == Some(200) && m.method() == "INVITE").len();
-    assert_eq!(answers(&caller), 1);
+    // From here on no 200 leaves by itself; a slow machine's ACK may have let one more out before.
+    inn.wait_acknowledged(5_000).await.unwrap();
+    let answers = |agent: &Agent| agent.received(|m| m.code() == Some(200) && m.method() == "INVITE");
+    let before = answers(&caller);
     // The peer repeats its request as if our 200 had been lost: the same 200 again.
     caller.send(callee.local(), &invite).unwrap();
-    until("the second 200", 2_000, || async { (answers(&caller) == 2).then_some(()) }).await.unwrap();
+    let more = || async { Some(answers(&caller)).filter(|all| all.len() > before.len()) };
+    let all = until("another 200", 5_000, more).await.unwrap();
+    assert!(all.iter().all(|m| m.header("To") == before[0].header("To")), "one call: {all:?}");
 }
 
 #[tokio::test]
@@ -171,10 +177,11 @@ async fn a_vanished_phone_sends_nothing_and_answers_nothing() {
     let (caller, callee) = pair(Transport::Udp).await;
     let (out, inn) = talking(&caller, &callee).await;
     inn.vanish();
-    out.rtp().wait_for_silence(300, 2_000).await.unwrap();
-    let bye = tokio::time::timeout(std::time::Duration::from_millis(700), out.hang_up()).await;
+    out.rtp().wait_for_silence(300, 5_000).await.unwrap();
+    let bye = tokio::time::timeout(std::time::Duration::from_millis(1_200), out.hang_up()).await;
     assert!(bye.is_err(), "a BYE was answered by nobody");
-    assert!(callee.received(|m| m.method() == "BYE").len() >= 2, "it was retransmitted");
+    let byes = || async { (callee.received(|m| m.method() == "BYE").len() >= 2).then_some(()) };
+    until("the BYE's repetition", 5_000, byes).await.unwrap();
 }
 
 #[tokio::test]
@@ -183,7 +190,7 @@ async fn bytes_that_are_no_sip_are_counted_and_harm_nothing() {
     caller.send_raw(callee.local(), b"\r\n\r\n");
     caller.send_raw(callee.local(), b"INVITE nonsense\r\n\r\n");
     let unparsed = || async { Some(callee.unparsed()).filter(|count| *count > 0) };
-    assert_eq!(until("the count", 2_000, unparsed).await.unwrap(), 1);
+    assert_eq!(until("the count", 5_000, unparsed).await.unwrap(), 1);
     let (out, inn) = talking(&caller, &callee).await;
     hear_each_other(&out, &inn).await;
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 async fn post(core: &CaseCore, path: &str, key: &str) -> Result<(StatusCode, Value), reqwest::Error> {
     let request = hotline_tests::api::client().unwrap().request(Method::POST, core.url() + path);
     let request = request.header("Idempotency-Key", key).json(&json!({"title": "井盖缺失"}));
-    let answer = request.timeout(std::time::Duration::from_millis(500)).send().await?;
+    let answer = request.timeout(std::time::Duration::from_millis(1_500)).send().await?;
     let status = answer.status();
     Ok((status, answer.json().await.unwrap_or(Value::Null)))
 }
@@ -16,7 +16,7 @@ async fn post(core: &CaseCore, path: &str, key: &str) -> Result<(StatusCode, Val
 async fn one_key_is_one_case_whatever_happens_on_the_way() {
     let core = CaseCore::start().await.unwrap();
     core.plan(Fault::Refuse, 2);
-    core.plan(Fault::AcceptThenTimeout { ms: 2_000 }, 1);
+    core.plan(Fault::AcceptThenTimeout { ms: 6_000 }, 1);
     core.plan(Fault::AcceptThenDrop, 1);
     for _ in 0..2 {
         assert_eq!(post(&core, "/cases", "k1").await.unwrap().0, 503);
@@ -55,7 +55,7 @@ async fn commands_count_once_per_key_and_events_are_paged() {
         post(&core, &format!("/cases/{case_no}/close"), "k2").await.unwrap();
     }
     assert_eq!(core.commands().len(), 1);
-    core.wait_command(&case_no, "close", 100).await.unwrap();
+    core.wait_command(&case_no, "close", 5_000).await.unwrap();
     core.advance(&case_no, "已处置", "");
     let page = |query: &'static str| {
         let url = core.url() + query;

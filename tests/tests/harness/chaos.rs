@@ -12,7 +12,7 @@ use hotline_tests::sip::{Agent, AgentConfig, Dial};
 async fn get(proxy: &TcpProxy) -> Result<String, reqwest::Error> {
     let url = format!("http://{}/events", proxy.address());
     let request = hotline_tests::api::client().unwrap().get(url);
-    request.timeout(Duration::from_millis(700)).send().await?.text().await
+    request.timeout(Duration::from_millis(2_000)).send().await?.text().await
 }
 
 #[tokio::test]

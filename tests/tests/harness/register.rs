@@ -25,7 +25,7 @@ async fn a_phone_registers_with_the_hash_it_prefers_and_is_called() {
         assert_eq!(registrar.binding("8001").unwrap().algorithm, algorithm);
         let out = registrar.call("8001", Source::tone(440.0)).unwrap();
         out.wait_answered(5_000).await.unwrap();
-        let inn = phone.next_call(1_000).await.unwrap();
+        let inn = phone.next_call(5_000).await.unwrap();
         inn.rtp().wait_for_tone(440.0, 200, 5_000).await.unwrap();
         out.rtp().wait_for_tone(1_000.0, 200, 5_000).await.unwrap();
         phone.unregister().await.unwrap();

@@ -134,14 +134,15 @@ mod tests {
     #[test]
     fn a_closed_pair_rests_and_a_taken_port_is_skipped() {
         let ip: IpAddr = "127.0.0.1".parse().unwrap();
-        let ports = Ports::new(38_400, 38_403).unwrap();
-        let squatter = UdpSocket::bind((ip, 38_400)).unwrap();
+        // Below the kernel's ephemeral ports, which other tests' sockets get.
+        let ports = Ports::new(20_200, 20_203).unwrap();
+        let squatter = UdpSocket::bind((ip, 20_200)).unwrap();
         let pair = ports.bind(ip).unwrap();
-        assert_eq!(pair.port, 38_402);
-        assert_eq!(pair.rtcp.local_addr().unwrap().port(), 38_403);
+        assert_eq!(pair.port, 20_202);
+        assert_eq!(pair.rtcp.local_addr().unwrap().port(), 20_203);
         drop(pair);
         let stale = Stale::new(Instant::now(), "127.0.0.9:4000".parse().unwrap(), 7, 65_000);
-        ports.give_back(38_402, Some(stale));
+        ports.give_back(20_202, Some(stale));
         assert!(matches!(ports.bind(ip), Err(MediaError::PortsExhausted(..))));
         std::thread::sleep(Duration::from_millis(PORT_REST_MS + 10));
         // The pair that another program still holds has rested, too, and is skipped again.

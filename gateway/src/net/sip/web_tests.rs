@@ -118,15 +118,22 @@ async fn a_message_beyond_all_measure_ends_the_connection() {
 
 #[tokio::test]
 async fn an_address_has_as_many_places_as_a_phone_s() {
-    let (_sip, web) = start().await;
-    let mut clients = Vec::new();
-    for _ in 0..PHONE_CONN_PER_SOURCE_MAX {
-        clients.push(connect(web).await);
+    let (sip, web) = start().await;
+    for n in 1..=PHONE_CONN_PER_SOURCE_MAX {
+        let mut client = connect(web).await;
+        if n == PHONE_CONN_PER_SOURCE_MAX {
+            client.send(Message::text(options(1))).await.unwrap();
+            assert!(next(&mut client).await.is_some(), "the last one has its place");
+        }
+        // Who doesn't read answers no ping, and loses its place.
+        tokio::spawn(async move { while let Some(Ok(_)) = client.next().await {} });
     }
     // Those that connect at once may still be on their way to their places.
-    let mut last = clients.pop().unwrap();
-    last.send(Message::text(options(1))).await.unwrap();
-    assert!(next(&mut last).await.is_some());
+    let deadline = Instant::now() + WAIT;
+    while sip.conns().by_id.len() < PHONE_CONN_PER_SOURCE_MAX {
+        assert!(Instant::now() < deadline, "{} have their places", sip.conns().by_id.len());
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     let mut refused = connect(web).await;
     assert!(next(&mut refused).await.is_none());
 }

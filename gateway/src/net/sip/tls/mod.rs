@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use crate::config::ClientCertificate;
 
 /// Both sides have so long for a handshake; shorter in tests.
-pub(super) const HANDSHAKE: Duration = Duration::from_millis(if cfg!(test) { 1_000 } else { 8_000 });
+pub(super) const HANDSHAKE: Duration = Duration::from_millis(if cfg!(test) { 4_000 } else { 8_000 });
 /// Certificate files are looked at again so often.
 const RELOAD_EVERY: Duration = Duration::from_secs(60);
 /// Largest PEM file read.

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::*;
 use crate::net::sip::{Sip, SipEvents, Sockets};
 
-const WAIT: Duration = Duration::from_secs(5);
+const WAIT: Duration = Duration::from_secs(20);
 
 /// A folder with two certification authorities and a certificate of each for 127.0.0.1.
 struct Files {
