@@ -1,25 +1,19 @@
-//! 值班: shifts, signing in and out by them, a leader's leave, handovers.
-
-use std::collections::BTreeSet;
+//! 值班: shifts, signing in and out by them, a leader's leave.
 
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
-use hotline_db::{
-    DutyLeave, Handover, HandoverEnding, Id, NewHandover, NewShift, OwnWork, Shift, ShiftRole, Sign, UnknownWord,
-};
+use hotline_db::{DutyLeave, Id, NewShift, OwnWork, Shift, ShiftRole, UnknownWord};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::auth::{Role, User};
 use super::error::ApiError;
 use super::{Api, audit, id_of, reason_of};
-use crate::acd::{OperatorState, OperatorView};
+use crate::acd::{OperatorState, OperatorView, QueueView};
 use crate::clock::now_ms;
 use crate::duty::{self, EARLY_MS, Grounds, URGENT};
-use crate::events::Audience;
 
 /// A leave is given for so long at most.
 const LEAVE_MIN_MAX: i64 = 24 * 60;
@@ -27,7 +21,6 @@ const MINUTE_MS: i64 = 60_000;
 /// A shift lasts so long at most.
 const SHIFT_MS_MAX: i64 = 7 * 86_400_000;
 const NAME_CHARS_MAX: usize = 64;
-const NOTE_CHARS_MAX: usize = 1_000;
 /// Without bounds a list of shifts spans so much before and after now.
 const SPAN_MS: i64 = 14 * 86_400_000;
 
@@ -37,53 +30,62 @@ pub(crate) fn routes() -> Router<Api> {
         .route("/api/v1/shifts/{id}", delete(cancel))
         .route("/api/v1/duty/me", get(me))
         .route("/api/v1/duty/leaves", post(allow))
-        .route("/api/v1/handovers", get(handovers).post(give))
-        .route("/api/v1/handovers/{id}", get(handover))
-        .route("/api/v1/handovers/{id}/{ending}", post(end))
 }
 
 fn millis(minutes: i64) -> i64 {
     minutes.saturating_mul(MINUTE_MS)
 }
 
-/// What counts when somebody signs in or out, read before anybody waits for it.
+/// What counts when somebody signs in or out or leaves a queue, read before anybody waits for it.
 pub(super) struct Brief {
     who: Id,
     shifts: Vec<Shift>,
     urgent: usize,
     has_leave: bool,
-    leaves: bool,
+    /// Queues they serve and won't any more; none when they sign in.
+    given_up: Vec<String>,
 }
 
 impl Brief {
-    /// For a change of state; `None` when nobody signs in or out by it.
-    pub(super) async fn of(api: &Api, user: &User, state: OperatorState) -> Result<Option<Self>, ApiError> {
+    /// For a change of state by which somebody will serve these queues; `None` when nobody signs in or out or leaves
+    /// a queue by it.
+    pub(super) async fn of(
+        api: &Api,
+        user: &User,
+        state: OperatorState,
+        queues: &[String],
+    ) -> Result<Option<Self>, ApiError> {
         let (store, now, who) = (&api.sv.store, now_ms(), user.0.id);
-        let me = who.to_string();
         let leaves = state == OperatorState::Off;
-        let was_in = operators(api).await.iter().any(|o| o.id == me && o.state != OperatorState::Off.as_str());
-        if was_in != leaves {
+        let served = served(&api.sv.acd.view().await, &who.to_string());
+        if served.is_empty() && leaves {
+            return Ok(None);
+        }
+        let signs_in = served.is_empty();
+        let given_up: Vec<String> = served.into_iter().filter(|queue| leaves || !queues.contains(queue)).collect();
+        if !signs_in && given_up.is_empty() {
             return Ok(None);
         }
         let shifts = store.shifts(now, now + EARLY_MS).await?;
-        let (what, leads) = match leaves {
-            true => (DutyLeave::SignOut, false),
-            false => (DutyLeave::SignIn, user.has(&[Role::Leader, Role::Manager])),
+        let (what, leads) = match signs_in {
+            true => (DutyLeave::SignIn, user.has(&[Role::Leader, Role::Manager])),
+            false => (DutyLeave::SignOut, false),
         };
         let has_leave = leads || store.duty_allowed(who, what, now).await?.is_some();
+        // Work goes along from queue to queue.
         let urgent = match leaves {
             true => store.work_own(who).await?.iter().filter(|w| w.urgency <= URGENT).count(),
             false => 0,
         };
-        Ok(Some(Self { who, shifts, urgent, has_leave, leaves }))
+        Ok(Some(Self { who, shifts, urgent, has_leave, given_up }))
     }
 
     /// Refuses what duty forbids. The caller holds `Services::duty` until the change is made, so that two people
     /// can't both leave because of each other.
     pub(super) async fn judge(&self, api: &Api, user: &User) -> Result<(), ApiError> {
         let refused = |r: duty::Refusal| ApiError::conflict(r.to_string());
-        if self.leaves {
-            let others = relief(&operators(api).await, &self.who.to_string());
+        if !self.given_up.is_empty() {
+            let others = relief(&api.sv.acd.view().await, &self.given_up, &self.who.to_string());
             return duty::sign_out(&self.shifts, self.urgent, others, self.has_leave, now_ms()).map_err(refused);
         }
         if duty::sign_in(&self.shifts, self.who, self.has_leave, now_ms()).map_err(refused)? == Grounds::Leave {
@@ -93,18 +95,26 @@ impl Brief {
     }
 }
 
-async fn operators(api: &Api) -> Vec<OperatorView> {
-    api.sv.acd.view().await.into_iter().flat_map(|q| q.operators).collect()
+/// The queues somebody who is signed in serves.
+pub(super) fn served(queues: &[QueueView], who: &str) -> Vec<String> {
+    let off = OperatorState::Off.as_str();
+    let serves = |q: &&QueueView| q.operators.iter().any(|o| o.id == who && o.state != off);
+    queues.iter().filter(serves).map(|q| q.name.clone()).collect()
 }
 
-/// How many others stay: signed in, with a phone, not away, and not about to leave themselves.
-fn relief(operators: &[OperatorView], me: &str) -> usize {
+/// How many others stay in the emptiest of these queues: signed in, with a phone, not away, and not about to leave
+/// themselves.
+fn relief(queues: &[QueueView], given_up: &[String], me: &str) -> usize {
     let off = OperatorState::Off.as_str();
     let gone = [off, OperatorState::Away.as_str(), OperatorState::DeviceFault.as_str()];
     let stays = |o: &&OperatorView| {
         o.id != me && o.registered && !gone.contains(&o.state.as_str()) && o.next.as_deref() != Some(off)
     };
-    operators.iter().filter(stays).map(|o| o.id.as_str()).collect::<BTreeSet<_>>().len()
+    let others = |name: &String| {
+        let queue = queues.iter().find(|q| q.name == *name);
+        queue.map_or(0, |q| q.operators.iter().filter(stays).count())
+    };
+    given_up.iter().map(others).min().unwrap_or(0)
 }
 
 /// Which time.
@@ -182,13 +192,14 @@ pub(crate) async fn plan(
         };
         members.push((person(&api, &member.login).await?.id, role));
     }
-    let new = NewShift { name: name.into(), starts_at: form.starts_at, ends_at: form.ends_at, members, by: user.0.id };
+    let (id, starts_at, ends_at) = (Id::new(), form.starts_at, form.ends_at);
+    let new = NewShift { id, name: name.into(), starts_at, ends_at, members, by: user.0.id };
+    audit(&api.sv, &user.0, "shift_plan", &format!("shift:{id}"), None).await?;
     let shift = api.sv.store.shift_add(new, now_ms()).await?;
-    audit(&api.sv, &user.0, "shift_plan", &format!("shift:{}", shift.id), None).await?;
     Ok((StatusCode::CREATED, Json(shift)))
 }
 
-async fn person(api: &Api, login: &str) -> Result<hotline_db::User, ApiError> {
+pub(super) async fn person(api: &Api, login: &str) -> Result<hotline_db::User, ApiError> {
     let user = api.sv.store.user_by_login(login.trim()).await?.filter(|u| u.active);
     user.ok_or_else(|| ApiError::bad(format!("没有工号 / nobody has the login {:?}", login.trim())))
 }
@@ -268,124 +279,35 @@ pub(crate) async fn allow(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// A handover with the check of its signatures.
-#[derive(Serialize, utoipa::ToSchema)]
-pub(crate) struct HandoverView {
-    /// As it was given.
-    #[serde(flatten)]
-    #[schema(value_type = Object)]
-    handover: Handover,
-    /// Nothing of it was changed since it was signed.
-    genuine: bool,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn view(api: &Api, handover: Handover) -> HandoverView {
-    let genuine = handover.is_genuine(|text| api.sv.sealer.hash(text));
-    HandoverView { handover, genuine }
-}
-
-fn sign(api: &Api) -> Sign {
-    let sv = std::sync::Arc::clone(&api.sv);
-    Box::new(move |text| sv.sealer.hash(text))
-}
-
-/// Which handovers.
-#[derive(Deserialize, utoipa::IntoParams)]
-pub(crate) struct HandoverQuery {
-    /// Older than this number.
-    before: Option<i64>,
-    /// At most 200.
-    limit: Option<i64>,
-}
-
-/// 交接班记录
-#[utoipa::path(get, path = "/api/v1/handovers", params(HandoverQuery), responses((status = 200, body = [HandoverView], description = "newest first; operators see their own")))]
-pub(crate) async fn handovers(
-    State(api): State<Api>,
-    user: User,
-    Query(q): Query<HandoverQuery>,
-) -> Result<Json<Vec<HandoverView>>, ApiError> {
-    user.need(&[Role::Operator, Role::Leader, Role::Manager])?;
-    let of = (!user.has(&[Role::Leader, Role::Manager])).then_some(user.0.id);
-    let rows = api.sv.store.handovers(of, q.before, q.limit.unwrap_or(50)).await?;
-    Ok(Json(rows.into_iter().map(|row| view(&api, row)).collect()))
-}
-
-/// 一次交接班
-#[utoipa::path(get, path = "/api/v1/handovers/{id}", params(("id" = String, Path)), responses((status = 200, body = HandoverView), (status = 404)))]
-pub(crate) async fn handover(
-    State(api): State<Api>,
-    user: User,
-    Path(id): Path<String>,
-) -> Result<Json<HandoverView>, ApiError> {
-    user.need(&[Role::Operator, Role::Leader, Role::Manager])?;
-    let row = api.sv.store.handover_get(id_of(&id)?).await?.ok_or_else(ApiError::missing)?;
-    let is_theirs = row.giver == user.0.id || row.taker == user.0.id;
-    if !is_theirs && !user.has(&[Role::Leader, Role::Manager]) {
-        return Err(ApiError::missing());
+    fn queue(name: &str, operators: &[(&str, &str)]) -> QueueView {
+        let operator = |(id, state): &(&str, &str)| OperatorView {
+            id: (*id).into(),
+            name: String::new(),
+            state: (*state).into(),
+            reason: String::new(),
+            since: 0,
+            registered: true,
+            call: None,
+            next: None,
+            engaged: false,
+            wrap_until: None,
+            skills: Vec::new(),
+        };
+        let operators = operators.iter().map(operator).collect();
+        QueueView { name: name.into(), open: true, waiting: 0, operators }
     }
-    Ok(Json(view(&api, row)))
-}
 
-/// A handover to give.
-#[derive(Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct GiveForm {
-    /// Who is to take it: sign-in name.
-    to: String,
-    /// What they should know.
-    note: Option<String>,
-}
-
-/// 交班:名下待办交给接班人
-#[utoipa::path(post, path = "/api/v1/handovers", request_body = GiveForm, responses((status = 201, body = HandoverView, description = "signed; the work passes when the other accepts"), (status = 409)))]
-pub(crate) async fn give(
-    State(api): State<Api>,
-    user: User,
-    body: Result<Json<GiveForm>, JsonRejection>,
-) -> Result<(StatusCode, Json<HandoverView>), ApiError> {
-    let Json(form) = body?;
-    user.need(&[Role::Operator, Role::Leader])?;
-    let note = form.note.as_deref().map(str::trim).filter(|n| !n.is_empty()).map(str::to_owned);
-    if note.as_deref().is_some_and(|n| n.chars().count() > NOTE_CHARS_MAX) {
-        return Err(ApiError::bad(format!("note: ≤ {NOTE_CHARS_MAX} 字 / characters")));
-    }
-    let taker = person(&api, &form.to).await?;
-    let queues: Vec<_> = api.sv.acd.view().await;
-    let figures = json!(queues.iter().map(|q| json!({"queue": q.name, "waiting": q.waiting})).collect::<Vec<_>>());
-    let taker_leads = taker.has_role(Role::Leader.as_str());
-    let new = NewHandover { giver: user.0.id, taker: taker.id, taker_leads, note, figures };
-    let row = api.sv.store.handover_give(new, sign(&api), now_ms()).await?;
-    audit(&api.sv, &user.0, "handover_give", &format!("handover:{}", row.id), None).await?;
-    tell(&api, &row);
-    Ok((StatusCode::CREATED, Json(view(&api, row))))
-}
-
-/// 接班、拒接或撤回
-#[utoipa::path(post, path = "/api/v1/handovers/{id}/{ending}", params(("id" = String, Path), ("ending" = String, Path, description = "accept, decline or withdraw")), responses((status = 200, body = HandoverView), (status = 404), (status = 409)))]
-pub(crate) async fn end(
-    State(api): State<Api>,
-    user: User,
-    Path((id, ending)): Path<(String, String)>,
-) -> Result<Json<HandoverView>, ApiError> {
-    user.need(&[Role::Operator, Role::Leader])?;
-    let ending_of = match ending.as_str() {
-        "accept" => HandoverEnding::Accepted,
-        "decline" => HandoverEnding::Declined,
-        "withdraw" => HandoverEnding::Withdrawn,
-        _ => return Err(ApiError::missing()),
-    };
-    let id = id_of(&id)?;
-    audit(&api.sv, &user.0, &format!("handover_{ending}"), &format!("handover:{id}"), None).await?;
-    let row = api.sv.store.handover_end(id, user.0.id, ending_of, sign(&api), now_ms()).await?;
-    tell(&api, &row);
-    Ok(Json(view(&api, row)))
-}
-
-/// Both hear of it.
-fn tell(api: &Api, row: &Handover) {
-    let data = json!({ "handover": row.id, "giver": row.giver, "taker": row.taker, "ending": row.ending });
-    for who in [row.giver, row.taker] {
-        api.sv.events.publish("handover", Audience::Person(who), None, data.clone());
+    #[test]
+    fn relief_sits_in_the_very_queue_that_is_left() {
+        let queues = [queue("main", &[("zhang", "ready"), ("li", "off")]), queue("watch", &[("wang", "ready")])];
+        let left = |queue: &str| relief(&queues, &[queue.to_owned()], "zhang");
+        assert_eq!((left("main"), left("watch"), left("nowhere")), (0, 1, 0));
+        assert_eq!(relief(&queues, &["watch".into(), "main".into()], "zhang"), 0, "the emptiest counts");
+        assert_eq!(served(&queues, "zhang"), ["main"]);
+        assert!(served(&queues, "li").is_empty());
     }
 }

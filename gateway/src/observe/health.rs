@@ -29,6 +29,7 @@ pub async fn check(sv: &Services) -> Health {
     problems.extend(sv.metrics.mail.problems());
     problems.extend(sv.robot.problems());
     problems.extend(sv.intake.unread.problem());
+    problems.extend(sv.intake.journal.problem());
     let status = match (database.is_ok(), problems.is_empty()) {
         (true, true) => "ok",
         (true, false) => "degraded",
