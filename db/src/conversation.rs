@@ -185,15 +185,6 @@ impl Store {
         self.reader().await?.opt(select_conversation!("WHERE id = $1").bind(id)).await
     }
 
-    /// The conversations that led to an item, in order of arrival.
-    ///
-    /// # Errors
-    /// As any read.
-    pub async fn conversations_of_item(&self, item: Id) -> Result<Vec<Conversation>> {
-        let query = select_conversation!("WHERE item = $1 ORDER BY first_seq LIMIT $2");
-        self.reader().await?.all(query.bind(item).bind(limits::PAGE_LEN_MAX)).await
-    }
-
     /// The conversations whose timer ran out, the longest overdue first.
     ///
     /// # Errors

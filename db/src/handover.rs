@@ -7,12 +7,14 @@ use sqlx::FromRow;
 
 use crate::{
     audit::{hex, put},
+    bulk,
     conn::Conn,
     error::{DbError, Result},
     id::Id,
+    incident::pg_listed,
     limits::{self, HANDOVER_WORKS_MAX, SHORT_TEXT_CHARS_MAX},
     pool::Store,
-    sql::sql,
+    sql::{sql, sql_each},
     text::words,
     work::{WorkDesk, note},
 };
@@ -64,6 +66,9 @@ pub struct Handover {
     pub ending: Option<HandoverEnding>,
     /// The gateway's keyed hash for who ended it.
     pub ended_signature: Option<String>,
+    /// The works that really changed hands, as JSON text, for one that was accepted: what had become somebody
+    /// else's meanwhile, or names the taker, did not. `None` also for those accepted before this was kept.
+    pub passed: Option<String>,
 }
 
 crate::lite::row!(Handover {
@@ -79,14 +84,15 @@ crate::lite::row!(Handover {
     given_signature,
     ended_at,
     ending,
-    ended_signature
+    ended_signature,
+    passed
 });
 
 macro_rules! select_handover {
     ($tail:literal) => {
         sql(concat!(
             "SELECT n, id, giver, taker, note, content, given_at, prev_hash, hash, given_signature, ended_at, \
-             ending, ended_signature FROM handover ",
+             ending, ended_signature, passed FROM handover ",
             $tail
         ))
     };
@@ -118,18 +124,22 @@ impl Handover {
         format!("handover given {} {}", self.hash, self.giver)
     }
 
-    fn ended_text(&self, by: Id, ending: HandoverEnding, at: i64) -> String {
-        format!("handover ended {} {by} {ending} {at}", self.hash)
+    fn ended_text(&self, by: Id, ending: HandoverEnding, at: i64, passed: Option<&str>) -> String {
+        let text = format!("handover ended {} {by} {ending} {at}", self.hash);
+        match passed {
+            Some(passed) => format!("{text} {passed}"),
+            None => text,
+        }
     }
 
     /// Whether nothing of it was changed since it was signed, judged with the gateway's key.
     #[must_use]
     pub fn is_genuine(&self, sign: impl Fn(&str) -> String) -> bool {
         let ended = match (self.ending, self.ended_at, &self.ended_signature) {
-            (None, None, None) => true,
+            (None, None, None) => self.passed.is_none(),
             (Some(ending), Some(at), Some(signature)) => {
                 let by = if ending == HandoverEnding::Withdrawn { self.giver } else { self.taker };
-                sign(&self.ended_text(by, ending, at)) == *signature
+                sign(&self.ended_text(by, ending, at, self.passed.as_deref())) == *signature
             }
             _ => false,
         };
@@ -197,7 +207,7 @@ async fn give(c: &mut Conn, new: NewHandover, sign: Sign, now: i64) -> Result<Ha
     let content = limits::json("content", &json!({ "works": works, "figures": new.figures }))?;
     let mut row = Handover {
         n,
-        id: Id::new(),
+        id: new.id,
         giver: new.giver,
         taker: new.taker,
         note: new.note,
@@ -209,6 +219,7 @@ async fn give(c: &mut Conn, new: NewHandover, sign: Sign, now: i64) -> Result<Ha
         ended_at: None,
         ending: None,
         ended_signature: None,
+        passed: None,
     };
     row.hash = row.expected_hash();
     row.given_signature = sign(&row.given_text());
@@ -240,6 +251,7 @@ async fn end(c: &mut Conn, id: Id, by: Id, ending: HandoverEnding, sign: Sign, n
         Some(_) => return Err(DbError::conflict("该交接已结束 / this handover is over")),
         None => {}
     }
+    let mut passed = Vec::new();
     if ending == HandoverEnding::Accepted {
         for work in row.works() {
             // What has become somebody else's since, or names the taker now, stays where it is.
@@ -251,15 +263,18 @@ async fn end(c: &mut Conn, id: Id, by: Id, ending: HandoverEnding, sign: Sign, n
             .bind(row.giver)
             .bind(now);
             if c.run(query).await? > 0 {
+                passed.push(work);
                 note(c, work, now, "handed_over", Some(row.giver), &json!({ "to": by, "handover": id })).await?;
             }
         }
     }
-    let query = sql("UPDATE handover SET ended_at = $2, ending = $3, ended_signature = $4 WHERE id = $1")
+    let passed = (ending == HandoverEnding::Accepted).then(|| bulk::ids(passed.into_iter()));
+    let query = sql("UPDATE handover SET ended_at = $2, ending = $3, ended_signature = $4, passed = $5 WHERE id = $1")
         .bind(id)
         .bind(now)
         .bind(ending)
-        .bind(sign(&row.ended_text(by, ending, now)));
+        .bind(sign(&row.ended_text(by, ending, now, passed.as_deref())))
+        .bind(passed);
     c.run(query).await?;
     c.one(select_handover!("WHERE id = $1").bind(id)).await
 }
@@ -267,6 +282,8 @@ async fn end(c: &mut Conn, id: Id, by: Id, ending: HandoverEnding, sign: Sign, n
 /// A handover to give.
 #[derive(Debug, Clone)]
 pub struct NewHandover {
+    /// Row id, known beforehand for the audit.
+    pub id: Id,
     /// Who gives.
     pub giver: Id,
     /// Who is to take.
@@ -327,11 +344,41 @@ impl Store {
         self.reader().await?.all(query.bind(of).bind(before).bind(limits::page(limit))).await
     }
 
-    /// Whether every handover still follows from the one before.
+    /// Of works that handovers name, those this person must not know of (回避): they are named in them or in another
+    /// work of the item, or somebody is and they don't supervise.
+    ///
+    /// # Errors
+    /// As any read.
+    pub async fn handover_hidden(&self, who: Id, supervises: bool, works: &[Id]) -> Result<Vec<Id>> {
+        macro_rules! select {
+            ($listed:expr) => {
+                concat!(
+                    "SELECT w.id FROM work w WHERE w.id ",
+                    $listed,
+                    " AND (w.excluded IS NOT NULL AND (w.excluded = $2 OR NOT $3) OR EXISTS (SELECT 1 FROM work x \
+                     WHERE x.item = w.item AND x.excluded IS NOT NULL AND (x.excluded = $2 OR NOT $3)))"
+                )
+            };
+        }
+        if works.is_empty() {
+            return Ok(Vec::new());
+        }
+        let query = sql_each(select!("IN (SELECT value FROM json_each($1))"), select!(pg_listed!()))
+            .bind(bulk::ids(works.iter().copied()))
+            .bind(who)
+            .bind(supervises);
+        let rows: Vec<crate::claim::IdRow> = self.reader().await?.all(query).await?;
+        Ok(rows.into_iter().map(|row| row.id).collect())
+    }
+
+    /// Whether every handover still follows from the one before. Rows cut off at the end are found through the
+    /// counter.
     ///
     /// # Errors
     /// As any read.
     pub async fn handovers_verify(&self, sign: impl Fn(&str) -> String) -> Result<crate::audit::ChainCheck> {
+        let counter = sql("SELECT value FROM counter WHERE name = $1").bind(COUNTER);
+        let issued = self.reader().await?.opt::<(i64,)>(counter).await?.map_or(0, |(value,)| value);
         let mut check = crate::audit::ChainCheck::default();
         let mut prev = String::new();
         loop {
@@ -339,7 +386,8 @@ impl Store {
                 select_handover!("WHERE n > $1 ORDER BY n LIMIT $2").bind(check.count).bind(limits::PAGE_LEN_MAX);
             let rows: Vec<Handover> = self.reader().await?.all(query).await?;
             if rows.is_empty() {
-                return Ok(check);
+                let first_broken = (check.count < issued).then_some(check.count + 1);
+                return Ok(crate::audit::ChainCheck { first_broken, ..check });
             }
             for row in rows {
                 if row.n != check.count + 1 || row.prev_hash != prev || !row.is_genuine(&sign) {

@@ -523,6 +523,54 @@ async fn drop_all(c: &mut Conn, ids: Vec<IdRow>) -> Result<u64> {
     Ok(dropped)
 }
 
+fn refused_before(at: i64) -> Sql {
+    // The word stands here for the index of such rows.
+    sql("SELECT id FROM message WHERE state = '拒收' AND at < $1 ORDER BY at LIMIT $2")
+        .bind(at)
+        .bind(limits::PRUNE_LEN_MAX)
+}
+
+/// `$select` from the messages of an item `$1` under the name `m`, first `$2` in `$order`: two indexed halves, since
+/// neither engine has an index for both at once. On PostgreSQL as an array, as in [`crate::incident::pg_listed`], and
+/// ordered by a sum: in the index of `seq` it would look for them from the first message on.
+macro_rules! of_messages_of_item {
+    ($select:expr, $order:literal) => {
+        crate::sql::sql_each(
+            concat!(
+                $select,
+                " WHERE m.id IN (",
+                crate::message::of_messages_of_item!(),
+                ") ORDER BY ",
+                $order,
+                " LIMIT $2"
+            ),
+            concat!(
+                $select,
+                " WHERE m.id = ANY (ARRAY(",
+                crate::message::of_messages_of_item!(),
+                ")) ORDER BY ",
+                $order,
+                " LIMIT $2"
+            ),
+        )
+    };
+    () => {
+        "SELECT id FROM message WHERE item = $1 \
+         UNION SELECT x.id FROM conversation v CROSS JOIN message x WHERE v.item = $1 AND x.conversation = v.id"
+    };
+}
+pub(crate) use of_messages_of_item;
+
+fn of_item(item: Id) -> Sql {
+    of_messages_of_item!(
+        "SELECT id, contact, seq, channel, line, dedup_key, addressed, sender_mask, party, conversation, item, state, \
+         text, redacted_text, lon, lat, datum, place_label, red, test, link, at FROM message m",
+        "m.seq + 0"
+    )
+    .bind(item)
+    .bind(limits::PAGE_LEN_MAX)
+}
+
 impl Store {
     /// Takes a message: its citizen is made known if new, it gets its place in the order of arrival
     /// and in its conversation, and its answers are written, in one transaction. The same key again
@@ -573,11 +621,7 @@ impl Store {
     /// As any write.
     pub async fn messages_refused_prune(&self, before: i64) -> Result<u64> {
         // Looked for by a reader: the writer mustn't wait for a walk through all messages.
-        let pick = sql("SELECT id FROM message WHERE state = $1 AND at < $2 LIMIT $3")
-            .bind(MessageState::Refused)
-            .bind(before)
-            .bind(limits::PRUNE_LEN_MAX);
-        let ids: Vec<IdRow> = self.reader().await?.all(pick).await?;
+        let ids: Vec<IdRow> = self.reader().await?.all(refused_before(before)).await?;
         if ids.is_empty() {
             return Ok(0);
         }
@@ -623,10 +667,7 @@ impl Store {
     /// # Errors
     /// As any read.
     pub async fn messages_of_item(&self, item: Id) -> Result<Vec<Message>> {
-        let query = select_message!(
-            "WHERE item = $1 OR conversation IN (SELECT id FROM conversation WHERE item = $1) ORDER BY seq LIMIT $2"
-        );
-        self.reader().await?.all(query.bind(item).bind(limits::PAGE_LEN_MAX)).await
+        self.reader().await?.all(of_item(item)).await
     }
 
     /// Messages, newest first; with `before`, those with a lower sequence.
@@ -636,5 +677,66 @@ impl Store {
     pub async fn messages(&self, before: Option<i64>, limit: i64) -> Result<Vec<Message>> {
         let query = select_message!("WHERE ($1 IS NULL OR seq < $1) ORDER BY seq DESC LIMIT $2");
         self.reader().await?.all(query.bind(before).bind(limits::page(limit))).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::explain::Asked;
+
+    const ROWS: u32 = 6_000;
+
+    /// Each message is of a conversation, every second one's led to an item; of 100 one adds to the same item by
+    /// itself and one is refused, the older half only.
+    async fn fill(db: &mut Asked) {
+        let (rows, hex) = db.rows(ROWS);
+        let base = "01900000-0000-7000-80";
+        db.run(format!(
+            "INSERT INTO item (id, acceptance_no, query_code, region, channel, kind, urgency, title, detail, state, \
+             state_at, ledger_flag, source, created_at) SELECT '{base}01-' || {hex}, 'a' || n, 'q' || n, '', 1, '', 4, \
+             '', '', '待核对', n, FALSE, '', n FROM {rows}; \
+             INSERT INTO contact (id, channel, direction, seq, arrived_at) \
+             SELECT '{base}02-' || {hex}, 'sms', 'inbound', n, n FROM {rows}; \
+             INSERT INTO conversation (id, channel, line, state, first_contact, first_seq, opened_at, last_at, parts, \
+             red, test, item) SELECT '{base}03-' || {hex}, 'sms', 'a', '完成', '{base}02-' || {hex}, n, n, n, 1, \
+             FALSE, FALSE, CASE n % 2 WHEN 0 THEN '{base}01-' || {hex} END FROM {rows}; \
+             INSERT INTO message (id, contact, seq, channel, line, dedup_key, addressed, sender_mask, conversation, \
+             item, state, text, redacted_text, red, test, at) \
+             SELECT '{base}04-' || {hex}, '{base}02-' || {hex}, n, 'sms', 'a', 'k' || n, '', '', \
+             CASE WHEN n % 100 <> 1 THEN '{base}03-' || {hex} END, \
+             CASE n % 100 WHEN 1 THEN '{base}01-000000000002' END, \
+             CASE WHEN n % 100 = 3 AND n < {} THEN '拒收' ELSE '已收' END, '', '', FALSE, FALSE, n FROM {rows}; \
+             INSERT INTO message_media (id, message, n, channel, line, kind, state, attempts, next_at) \
+             SELECT '{base}05-' || {hex}, '{base}04-' || {hex}, 1, 'sms', 'a', '图片', '已存', 0, 0 FROM {rows}",
+            ROWS / 2
+        ))
+        .await;
+    }
+
+    async fn each_reads_little(db: &mut Asked) {
+        let item = "01900000-0000-7000-8001-000000000002".parse().unwrap();
+        let (rows, read) = db.reads(of_item(item)).await;
+        assert!(rows == 61 && read <= 500, "{}: {read} read for {rows} messages of an item", db.name());
+        let (rows, read) = db.reads(message_media::of_item(item)).await;
+        assert!(rows == 61 && read <= 700, "{}: {read} read for {rows} files of an item", db.name());
+        let (rows, read) = db.reads(refused_before(i64::from(ROWS))).await;
+        assert!(rows == 30 && read <= 90, "{}: {read} read for {rows} refused", db.name());
+        let (rows, read) = db.reads(refused_before(3)).await;
+        assert!(rows == 0 && read <= 30, "{}: {read} read for none", db.name());
+    }
+
+    #[tokio::test]
+    async fn an_items_messages_and_old_refused_ones_are_found_without_a_walk() {
+        for mut db in Asked::both().await {
+            fill(&mut db).await;
+            if db.url().is_none() {
+                // SQLite is never told how the rows are spread.
+                each_reads_little(&mut db).await;
+            }
+            db.run("ANALYZE".into()).await;
+            each_reads_little(&mut db).await;
+            db.close().await;
+        }
     }
 }

@@ -9,9 +9,9 @@ use crate::{
     error::Result,
     id::Id,
     limits::{self, SHORT_TEXT_CHARS_MAX},
-    message::NewMessage,
+    message::{NewMessage, of_messages_of_item},
     pool::Store,
-    sql::{sql, sql_claim},
+    sql::{Sql, sql, sql_claim},
     text::words,
 };
 
@@ -162,6 +162,16 @@ async fn claim(c: &mut Conn, channel: String, now: i64, lease_ms: i64, limit: i6
     Ok(rows)
 }
 
+pub(crate) fn of_item(item: Id) -> Sql {
+    of_messages_of_item!(
+        "SELECT a.id, a.message, a.n, a.channel, a.line, a.kind, a.sha256, a.reference, a.state, a.attempts, a.next_at, \
+         a.last_error FROM message m JOIN message_media a ON a.message = m.id",
+        "m.seq + 0, a.n"
+    )
+    .bind(item)
+    .bind(limits::PAGE_LEN_MAX)
+}
+
 impl Store {
     /// Leases up to `limit` things of a channel that are to be fetched and due.
     ///
@@ -213,11 +223,7 @@ impl Store {
     /// # Errors
     /// As any read.
     pub async fn media_of_item(&self, item: Id) -> Result<Vec<MessageMedia>> {
-        let query = sql("SELECT a.id, a.message, a.n, a.channel, a.line, a.kind, a.sha256, a.reference, a.state, \
-             a.attempts, a.next_at, a.last_error FROM message_media a JOIN message m ON m.id = a.message \
-             WHERE m.item = $1 OR m.conversation IN (SELECT id FROM conversation WHERE item = $1) \
-             ORDER BY m.seq, a.n LIMIT $2");
-        self.reader().await?.all(query.bind(item).bind(limits::PAGE_LEN_MAX)).await
+        self.reader().await?.all(of_item(item)).await
     }
 
     /// What came with a message.

@@ -77,6 +77,8 @@ pub struct Shift {
 /// A shift to plan.
 #[derive(Debug, Clone)]
 pub struct NewShift {
+    /// Row id, known beforehand for the audit.
+    pub id: Id,
     /// Name for people.
     pub name: String,
     /// First moment.
@@ -103,7 +105,7 @@ impl Store {
         if new.members.len() > SHIFT_MEMBERS_MAX {
             return Err(DbError::Invalid { field: "members", why: format!("more than {SHIFT_MEMBERS_MAX}") });
         }
-        let id = Id::new();
+        let id = new.id;
         self.write(move |c| {
             Box::pin(async move {
                 let query = sql("INSERT INTO shift (id, name, starts_at, ends_at, created_by, created_at) \

@@ -17,8 +17,6 @@ use crate::{
 
 /// Stands in a message for the words of its voice until they are known; people hear the file meanwhile.
 pub const VOICE_WAITING: &str = "[语音待听]";
-/// An item's text grows up to about so many bytes; all of it stays in the messages.
-const DETAIL_BYTES_MAX: usize = 60_000;
 
 /// A voice to transcribe.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -119,14 +117,6 @@ async fn held(c: &mut Conn, query: Sql) -> Result<()> {
     }
 }
 
-#[derive(FromRow)]
-struct Owner {
-    item: Option<Id>,
-    conversation: Option<Id>,
-}
-
-crate::lite::row!(Owner { item, conversation });
-
 async fn done(c: &mut Conn, job: VoiceJob, heard: VoiceText, at: i64) -> Result<()> {
     let update = fenced(
         sql("UPDATE voice_job SET state = $5, finished_at = $6, lease_until = NULL, last_error = NULL, text = $7, \
@@ -146,50 +136,25 @@ async fn done(c: &mut Conn, job: VoiceJob, heard: VoiceText, at: i64) -> Result<
 }
 
 /// The words take the placeholder's place in the message. A conversation's next step, due now, takes them into its
-/// item, also when the conversation is over: what follows from them is decided there. An item without one is
-/// added to here. The message is written last: a conversation's step holds conversation and item before it.
+/// item, also when the conversation is over: what follows from them is decided there. A message without one is no part
+/// of anything: a voice has no words yet that could make it a supplement. The message is written last: a
+/// conversation's step holds conversation and item before it.
 async fn say(c: &mut Conn, message: Id, heard: &VoiceText, at: i64) -> Result<()> {
-    let words = format!("[语音] {}", heard.text);
-    let owner = sql("SELECT item, conversation FROM message WHERE id = $1").bind(message);
-    match c.opt::<Owner>(owner).await? {
-        None => return Ok(()),
-        Some(Owner { conversation: Some(conversation), .. }) => {
-            let told = sql("UPDATE conversation SET told_at = COALESCE(told_at, $2), red = (red OR $3), act_at = $2 \
-                 WHERE id = $1 AND (item IS NOT NULL AND (act_at IS NULL OR act_at > $2) \
-                     OR act_at > $2 AND (told_at IS NULL OR $3))")
-            .bind(conversation)
-            .bind(at)
-            .bind(heard.red);
-            c.run(told).await?;
-        }
-        Some(Owner { item: Some(item), .. }) => grow(c, item, &words, heard.red).await?,
-        Some(_) => {}
-    }
+    let told = sql("UPDATE conversation SET told_at = COALESCE(told_at, $2), red = (red OR $3), act_at = $2 \
+         WHERE id = (SELECT conversation FROM message WHERE id = $1) \
+         AND (item IS NOT NULL AND (act_at IS NULL OR act_at > $2) OR act_at > $2 AND (told_at IS NULL OR $3))")
+    .bind(message)
+    .bind(at)
+    .bind(heard.red);
+    c.run(told).await?;
     let text = sql("UPDATE message SET red = (red OR $4), text = REPLACE(text, $5, $2), \
          redacted_text = REPLACE(redacted_text, $5, $3) WHERE id = $1")
     .bind(message)
-    .bind(words)
+    .bind(format!("[语音] {}", heard.text))
     .bind(format!("[语音] {}", heard.redacted_text))
     .bind(heard.red)
     .bind(VOICE_WAITING);
     c.run(text).await.map(|_| ())
-}
-
-/// Adds the words to an item that says it waits for them, or to its end.
-async fn grow(c: &mut Conn, item: Id, words: &str, red: bool) -> Result<()> {
-    c.lock(format!("item:{item}")).await?;
-    let (detail,): (String,) = c.one(sql("SELECT detail FROM item WHERE id = $1").bind(item)).await?;
-    let detail = match detail.contains(VOICE_WAITING) {
-        true => detail.replacen(VOICE_WAITING, words, 1),
-        false if detail.len() < DETAIL_BYTES_MAX => format!("{detail}\n{words}"),
-        false => detail,
-    };
-    let grow = sql("UPDATE item SET detail = $2, \
-         urgency = CASE WHEN $3 AND urgency > 2 THEN 2 ELSE urgency END WHERE id = $1")
-    .bind(item)
-    .bind(detail)
-    .bind(red);
-    c.run(grow).await.map(|_| ())
 }
 
 impl Store {
@@ -243,7 +208,7 @@ impl Store {
         self.write(|c| Box::pin(held(c, query))).await
     }
 
-    /// Stores the words, adds them to the message and its item, and finishes the job, in one transaction.
+    /// Stores the words, adds them to the message, wakes its conversation, and finishes the job, in one transaction.
     ///
     /// # Errors
     /// [`DbError::LeaseLost`] when somebody else took the job over or it was done.

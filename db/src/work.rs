@@ -430,12 +430,14 @@ impl Store {
             return Ok(Vec::new());
         }
         let query = crate::sql::sql_each(
-            "SELECT DISTINCT item AS id FROM work WHERE excluded = $1 AND item IN (SELECT value FROM json_each($2))",
-            "SELECT DISTINCT item AS id FROM work WHERE excluded = $1 \
-             AND item IN (SELECT jsonb_array_elements_text(CAST($2 AS JSONB)))",
+            "SELECT DISTINCT item AS id FROM work WHERE excluded = $2 AND item IN (SELECT value FROM json_each($1))",
+            concat!(
+                "SELECT DISTINCT item AS id FROM work WHERE excluded = $2 AND item ",
+                crate::incident::pg_listed!()
+            ),
         )
-        .bind(user)
-        .bind(crate::incident::list(items.iter().copied()));
+        .bind(crate::incident::list(items.iter().copied()))
+        .bind(user);
         let rows: Vec<crate::claim::IdRow> = self.reader().await?.all(query).await?;
         Ok(rows.into_iter().map(|row| row.id).collect())
     }

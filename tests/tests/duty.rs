@@ -138,3 +138,24 @@ async fn urgent_work_is_handed_over_before_its_owner_signs_out() {
     let (stranger, _phone) = operator(&desk, "1103").await;
     assert!(stranger.get(&format!("/api/v1/handovers/{id}")).await.unwrap_err().to_string().contains("404"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_one_of_a_queue_stays_in_it_though_others_sit_elsewhere() {
+    let desk = desk(GatewayConfig::default().with("queue.watch.wrap_s", 0)).await;
+    let leader = &desk.api;
+    let ((zhang, _phone), (li, _other)) = (operator(&desk, "1101").await, operator(&desk, "1102").await);
+    let serve = async |api: &Api, queues: Value| {
+        api.post("/api/v1/operators/me/state", &json!({"state": "ready", "queues": queues})).await
+    };
+    leader.post("/api/v1/shifts", &shift(-HOUR, &[("1101", "operator"), ("1102", "operator")])).await.unwrap();
+    serve(&zhang, json!(["main"])).await.unwrap();
+    serve(&li, json!(["watch"])).await.unwrap();
+    refused(zhang.set_state("off").await, "最后一名");
+    refused(serve(&zhang, json!(["watch"])).await, "最后一名");
+    serve(&zhang, json!(["main", "watch"])).await.unwrap();
+    // A state alone changes no queue.
+    assert_eq!(zhang.set_state("break").await.unwrap()["queues"], json!(["main", "watch"]));
+    serve(&li, json!(["main"])).await.unwrap();
+    serve(&li, json!(["main", "watch"])).await.unwrap();
+    zhang.set_state("off").await.unwrap();
+}

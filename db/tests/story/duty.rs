@@ -26,6 +26,7 @@ fn signed(text: &str) -> String {
 
 fn given(giver: Id, taker: Id) -> NewHandover {
     NewHandover {
+        id: Id::new(),
         giver,
         taker,
         taker_leads: false,
@@ -38,6 +39,7 @@ story!(a_shift_is_found_while_any_of_it_lies_in_the_time_asked_for, |s: Stage| a
     let store = &s.store;
     let (leader, zhang) = (person(store, "2001").await, person(store, "1001").await);
     let new = |name: &str, from: i64, members: Vec<(Id, ShiftRole)>| NewShift {
+        id: Id::new(),
         name: name.into(),
         starts_at: T0 + from * HOUR,
         ends_at: T0 + (from + 8) * HOUR,
@@ -137,6 +139,27 @@ story!(what_names_its_taker_is_not_handed_over_to_them, |s: Stage| async move {
     assert!(matches!(store.handover_give(given(zhang, li), sign(), T0).await, Err(DbError::Conflict(_))));
 });
 
+story!(who_is_named_in_a_work_that_was_handed_over_finds_no_trace_of_it, |s: Stage| async move {
+    let store = &s.store;
+    let (zhang, li, wang) = (person(store, "1001").await, person(store, "1002").await, person(store, "1003").await);
+    let item = Some(crate::stage::item(store, 1).await.id);
+    let check = add(store, hotline_db::NewWork { item, ..new_work("check", 4, 1) }).await;
+    let other = add(store, new_work("other", 4, 2)).await;
+    let alone = add(store, hotline_db::NewWork { excluded: Some(li), ..new_work("by itself", 4, 3) }).await;
+    // A second work of the item names li.
+    add(store, hotline_db::NewWork { item, excluded: Some(li), ..new_work("complaint", 4, 4) }).await;
+    let works = [check, other, alone];
+    let hidden = async |who, supervises| {
+        let mut hidden = store.handover_hidden(who, supervises, &works).await.unwrap();
+        hidden.sort_unstable();
+        hidden
+    };
+    assert_eq!(hidden(li, true).await, [check, alone]);
+    assert_eq!(hidden(wang, true).await, []);
+    assert_eq!(hidden(zhang, false).await, [check, alone], "other operators neither");
+    assert!(store.handover_hidden(li, true, &[]).await.unwrap().is_empty());
+});
+
 story!(exactly_what_was_signed_passes_and_nothing_out_of_somebodys_hands, |s: Stage| async move {
     let store = &s.store;
     let (zhang, li, wang) = (person(store, "1001").await, person(store, "1002").await, person(store, "1003").await);
@@ -155,7 +178,14 @@ story!(exactly_what_was_signed_passes_and_nothing_out_of_somebodys_hands, |s: St
     // Meanwhile another takes the second, and zhang begins a fourth.
     store.work_take(works[1], who(wang), late, HOUR).await.unwrap();
     store.work_take(works[3], who(zhang), late, HOUR).await.unwrap();
-    store.handover_end(handover.id, li, HandoverEnding::Accepted, sign(), late + 1).await.unwrap();
+    let taken = store.handover_end(handover.id, li, HandoverEnding::Accepted, sign(), late + 1).await.unwrap();
+    let passed: Vec<Id> = serde_json::from_str(taken.passed.as_deref().unwrap()).unwrap();
+    assert_eq!(passed, [works[0], works[2]], "signed is what really changed hands");
+    assert!(taken.is_genuine(signed));
+    let other = Some(json!([works[0]]).to_string());
+    for passed in [None, other] {
+        assert!(!hotline_db::Handover { passed, ..taken.clone() }.is_genuine(signed));
+    }
     let ids = async |of: Id| store.work_own(of).await.unwrap().into_iter().map(|w| w.id).collect::<Vec<_>>();
     assert_eq!(ids(li).await, [works[0], works[2]]);
     assert_eq!(ids(wang).await, [works[1]]);
@@ -187,6 +217,9 @@ story!(a_changed_handover_breaks_the_chain, |s: Stage| async move {
     assert!(!hotline_db::Handover { content: "{}".into(), ..row.clone() }.is_genuine(signed));
     assert!(!hotline_db::Handover { ending: None, ended_at: None, ..row.clone() }.is_genuine(signed));
     assert!(!row.is_genuine(|text| format!("another key:{text}")));
+    s.raw("DELETE FROM handover WHERE n = 3").await.unwrap();
+    let check = store.handovers_verify(signed).await.unwrap();
+    assert_eq!((check.count, check.first_broken), (2, Some(3)), "a row cut off at the end is missed");
     s.raw("UPDATE handover SET note = 'nothing' WHERE n = 2").await.unwrap();
     let check = store.handovers_verify(signed).await.unwrap();
     assert_eq!((check.count, check.first_broken), (1, Some(2)));

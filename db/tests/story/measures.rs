@@ -1,6 +1,6 @@
 //! What figures are worked out from is read by time, page by page, in order.
 
-use hotline_db::{CallbackKind, CaseEvent, CaseStage, MeasuredHandoffs, NewCallback};
+use hotline_db::{AgentState, CallbackKind, CaseEvent, CaseStage, Id, MeasuredHandoffs, NewCallback, NewSurvey};
 use serde_json::json;
 
 use crate::stage::{Stage, T0, call, hung_up, item, new_call, story};
@@ -25,6 +25,34 @@ story!(calls_are_read_with_their_events_by_time_and_page, |s: Stage| async move 
     assert_eq!(tasks.iter().map(|t| (t.kind, t.tried_at)).collect::<Vec<_>>(), [(CallbackKind::Missed, None)]);
     assert!(store.measured_wraps(T0, T0 + 100_000).await.unwrap().is_empty());
     assert!(store.measured_surveys(T0, T0 + 100_000).await.unwrap().is_empty());
+
+    let operator = Id::new();
+    for (state, at) in [(AgentState::Ready, T0), (AgentState::WrapUp, T0 + 1), (AgentState::Ready, T0 + 9)] {
+        store.operator_state_set(operator, state, None, at).await.unwrap();
+    }
+    let wraps = store.measured_wraps(T0, T0 + 100_000).await.unwrap();
+    assert_eq!(
+        wraps.iter().map(|w| (w.operator, w.from_at, w.to_at)).collect::<Vec<_>>(),
+        [(operator, T0 + 1, Some(T0 + 9))]
+    );
+});
+
+story!(a_verdict_on_a_talk_is_told_from_one_on_a_case, |s: Stage| async move {
+    let store = &s.store;
+    let talk = call(store, None).await;
+    let on_the_talk = NewSurvey { call: Some(talk.id), satisfied: Some(5), at: T0, ..NewSurvey::default() };
+    store.survey_store(on_the_talk, None, None).await.unwrap();
+    let item = item(store, 1).await;
+    let new =
+        NewCallback { item: Some(item.id), party: item.party, ..NewCallback::new(CallbackKind::CaseFinished, T0) };
+    let task = store.callback_add(new, T0).await.unwrap().0;
+    let on_the_case = NewSurvey { task: Some(task.id), satisfied: Some(1), at: T0 + 1, ..NewSurvey::default() };
+    store.survey_store(on_the_case, None, None).await.unwrap();
+    let found = store.measured_surveys(T0, T0 + 100_000).await.unwrap();
+    assert_eq!(
+        found.iter().map(|s| (s.task, s.satisfied)).collect::<Vec<_>>(),
+        [(None, Some(5)), (Some(task.id), Some(1))]
+    );
 });
 
 story!(what_the_case_core_took_and_sent_back_is_counted_once_an_item, |s: Stage| async move {

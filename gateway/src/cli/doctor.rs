@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
 
-use hotline_db::Store;
+use hotline_db::{ChainCheck, Store};
 use tokio::net::TcpStream;
 
 use super::say;
@@ -12,6 +12,7 @@ use crate::app::transcription_config;
 use crate::calendar::Calendar;
 use crate::clock::{local_date, now_ms};
 use crate::config::{Config, SmsKind};
+use crate::privacy::Sealer;
 use crate::voice::{Voice, sounds_dir};
 
 /// Less free space than this is a finding: 常州's 148 h of calls a day take 8.5 GB as 16-bit stereo.
@@ -169,6 +170,7 @@ async fn database(config: &Config, out: &mut Vec<Finding>) {
                 Ok(known) => skills(config, &known, out),
                 Err(e) => out.push(Finding::Bad(format!("技能 / skills: {e}"), "查看日志 / see the log".into())),
             }
+            chains(config, &store, out).await;
             store.close().await;
         }
         Err(e) => out.push(Finding::Bad(
@@ -222,6 +224,25 @@ fn skills(config: &Config, known: &BTreeSet<String>, out: &mut Vec<Finding>) {
                 ));
             }
         }
+    }
+}
+
+/// A row of the audit or a handover that was changed or taken out shows here alone.
+async fn chains(config: &Config, store: &Store, out: &mut Vec<Finding>) {
+    let mut found = vec![("审计 / audit", store.audit_verify().await)];
+    // Without the key there is nothing signed yet.
+    if let Ok(sealer) = Sealer::open(&config.storage.data_dir.join("secret.key"), false) {
+        found.push(("交接班 / handovers", store.handovers_verify(|text| sealer.hash(text)).await));
+    }
+    for (what, check) in found {
+        out.push(match check {
+            Ok(ChainCheck { count, first_broken: None }) => Finding::Good(format!("{what}: {count} 条 / rows")),
+            Ok(ChainCheck { first_broken: Some(n), .. }) => Finding::Advice(
+                format!("{what}: 第 {n} 条被改动或缺失 / row {n} was changed or is missing"),
+                "与备份比对,查明何人何时改动数据库 / compare with a backup: who wrote to the database?".into(),
+            ),
+            Err(e) => Finding::Bad(format!("{what}: {e}"), "查看日志 / see the log".into()),
+        });
     }
 }
 

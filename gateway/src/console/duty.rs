@@ -1,24 +1,18 @@
-//! 值班: shifts, signing in and out by them, a leader's leave, handovers.
-
-use std::sync::Arc;
+//! 值班: shifts, signing in and out by them, a leader's leave.
 
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
-use hotline_db::{
-    DutyLeave, Handover, HandoverEnding, NewHandover, NewShift, OwnWork, Shift, ShiftRole, Sign, UnknownWord,
-};
+use hotline_db::{DutyLeave, Id, NewShift, OwnWork, Shift, ShiftRole, UnknownWord};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
 use super::auth::{Role, User};
 use super::error::ApiError;
 use super::{Api, audit, id_of, reason_of};
 use crate::clock::now_ms;
 use crate::duty::{self, EARLY_MS};
-use crate::events::Audience;
 
 /// A leave is given for so long at most.
 const LEAVE_MIN_MAX: i64 = 24 * 60;
@@ -26,7 +20,6 @@ const MINUTE_MS: i64 = 60_000;
 /// A shift lasts so long at most.
 const SHIFT_MS_MAX: i64 = 7 * 86_400_000;
 const NAME_CHARS_MAX: usize = 64;
-const NOTE_CHARS_MAX: usize = 1_000;
 /// Without bounds a list of shifts spans so much before and after now.
 const SPAN_MS: i64 = 14 * 86_400_000;
 
@@ -36,9 +29,6 @@ pub(crate) fn routes() -> Router<Api> {
         .route("/api/v1/shifts/{id}", delete(cancel))
         .route("/api/v1/duty/me", get(me))
         .route("/api/v1/duty/leaves", post(allow))
-        .route("/api/v1/handovers", get(handovers).post(give))
-        .route("/api/v1/handovers/{id}", get(handover))
-        .route("/api/v1/handovers/{id}/{ending}", post(end))
 }
 
 fn millis(minutes: i64) -> i64 {
@@ -120,15 +110,14 @@ pub(crate) async fn plan(
         };
         members.push((person(&api, &member.login).await?.id, role));
     }
-    let new = NewShift { name: name.into(), starts_at: form.starts_at, ends_at: form.ends_at, members, by: user.0.id };
-    // Audited first, as everything here: it has no id yet.
-    let object = format!("shift:{}-{}", form.starts_at, form.ends_at);
-    audit(&api.sv, &user.0, "shift_plan", &object, Some(name)).await?;
+    let (id, starts_at, ends_at) = (Id::new(), form.starts_at, form.ends_at);
+    let new = NewShift { id, name: name.into(), starts_at, ends_at, members, by: user.0.id };
+    audit(&api.sv, &user.0, "shift_plan", &format!("shift:{id}"), None).await?;
     let shift = api.sv.store.shift_add(new, now_ms()).await?;
     Ok((StatusCode::CREATED, Json(shift)))
 }
 
-async fn person(api: &Api, login: &str) -> Result<hotline_db::User, ApiError> {
+pub(super) async fn person(api: &Api, login: &str) -> Result<hotline_db::User, ApiError> {
     let user = api.sv.store.user_by_login(login.trim()).await?.filter(|u| u.active);
     user.ok_or_else(|| ApiError::bad(format!("没有工号 / nobody has the login {:?}", login.trim())))
 }
@@ -206,126 +195,4 @@ pub(crate) async fn allow(
     audit(&api.sv, &user.0, &format!("duty_leave_{}", form.what), &format!("user:{whose}"), Some(reason)).await?;
     api.sv.store.duty_allow(whose, what, reason, now + millis(minutes), user.0.id, now).await?;
     Ok(StatusCode::NO_CONTENT)
-}
-
-/// A handover with the check of its signatures.
-#[derive(Serialize, utoipa::ToSchema)]
-pub(crate) struct HandoverView {
-    /// As it was given.
-    #[serde(flatten)]
-    #[schema(value_type = Object)]
-    handover: Handover,
-    /// Nothing of it was changed since it was signed.
-    genuine: bool,
-}
-
-fn view(api: &Api, handover: Handover) -> HandoverView {
-    let genuine = handover.is_genuine(|text| api.sv.sealer.hash(text));
-    HandoverView { handover, genuine }
-}
-
-fn sign(api: &Api) -> Sign {
-    let sv = Arc::clone(&api.sv);
-    Box::new(move |text| sv.sealer.hash(text))
-}
-
-/// Which handovers.
-#[derive(Deserialize, utoipa::IntoParams)]
-pub(crate) struct HandoverQuery {
-    /// Older than this number.
-    before: Option<i64>,
-    /// At most 200.
-    limit: Option<i64>,
-}
-
-/// 交接班记录
-#[utoipa::path(get, path = "/api/v1/handovers", params(HandoverQuery), responses((status = 200, body = [HandoverView], description = "newest first; operators see their own")))]
-pub(crate) async fn handovers(
-    State(api): State<Api>,
-    user: User,
-    Query(q): Query<HandoverQuery>,
-) -> Result<Json<Vec<HandoverView>>, ApiError> {
-    user.need(&[Role::Operator, Role::Leader, Role::Manager])?;
-    let of = (!user.has(&[Role::Leader, Role::Manager])).then_some(user.0.id);
-    let rows = api.sv.store.handovers(of, q.before, q.limit.unwrap_or(50)).await?;
-    Ok(Json(rows.into_iter().map(|row| view(&api, row)).collect()))
-}
-
-/// 一次交接班
-#[utoipa::path(get, path = "/api/v1/handovers/{id}", params(("id" = String, Path)), responses((status = 200, body = HandoverView), (status = 404)))]
-pub(crate) async fn handover(
-    State(api): State<Api>,
-    user: User,
-    Path(id): Path<String>,
-) -> Result<Json<HandoverView>, ApiError> {
-    user.need(&[Role::Operator, Role::Leader, Role::Manager])?;
-    let row = api.sv.store.handover_get(id_of(&id)?).await?.ok_or_else(ApiError::missing)?;
-    let is_theirs = row.giver == user.0.id || row.taker == user.0.id;
-    if !is_theirs && !user.has(&[Role::Leader, Role::Manager]) {
-        return Err(ApiError::missing());
-    }
-    Ok(Json(view(&api, row)))
-}
-
-/// A handover to give.
-#[derive(Deserialize, utoipa::ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct GiveForm {
-    /// Who is to take it: sign-in name.
-    to: String,
-    /// What they should know.
-    note: Option<String>,
-}
-
-/// 交班:名下待办交给接班人
-#[utoipa::path(post, path = "/api/v1/handovers", request_body = GiveForm, responses((status = 201, body = HandoverView, description = "signed; the work passes when the other accepts"), (status = 409)))]
-pub(crate) async fn give(
-    State(api): State<Api>,
-    user: User,
-    body: Result<Json<GiveForm>, JsonRejection>,
-) -> Result<(StatusCode, Json<HandoverView>), ApiError> {
-    let Json(form) = body?;
-    user.need(&[Role::Operator, Role::Leader])?;
-    let note = form.note.as_deref().map(str::trim).filter(|n| !n.is_empty()).map(str::to_owned);
-    if note.as_deref().is_some_and(|n| n.chars().count() > NOTE_CHARS_MAX) {
-        return Err(ApiError::bad(format!("note: ≤ {NOTE_CHARS_MAX} 字 / characters")));
-    }
-    let taker = person(&api, &form.to).await?;
-    let queues: Vec<_> = api.sv.acd.view().await;
-    let figures = json!(queues.iter().map(|q| json!({"queue": q.name, "waiting": q.waiting})).collect::<Vec<_>>());
-    let taker_leads = taker.has_role(Role::Leader.as_str());
-    let new = NewHandover { giver: user.0.id, taker: taker.id, taker_leads, note, figures };
-    audit(&api.sv, &user.0, "handover_give", &format!("user:{}", taker.id), None).await?;
-    let row = api.sv.store.handover_give(new, sign(&api), now_ms()).await?;
-    tell(&api, &row);
-    Ok((StatusCode::CREATED, Json(view(&api, row))))
-}
-
-/// 接班、拒接或撤回
-#[utoipa::path(post, path = "/api/v1/handovers/{id}/{ending}", params(("id" = String, Path), ("ending" = String, Path, description = "accept, decline or withdraw")), responses((status = 200, body = HandoverView), (status = 404), (status = 409)))]
-pub(crate) async fn end(
-    State(api): State<Api>,
-    user: User,
-    Path((id, ending)): Path<(String, String)>,
-) -> Result<Json<HandoverView>, ApiError> {
-    user.need(&[Role::Operator, Role::Leader])?;
-    let ending_of = match ending.as_str() {
-        "accept" => HandoverEnding::Accepted,
-        "decline" => HandoverEnding::Declined,
-        "withdraw" => HandoverEnding::Withdrawn,
-        _ => return Err(ApiError::missing()),
-    };
-    let id = id_of(&id)?;
-    audit(&api.sv, &user.0, &format!("handover_{ending}"), &format!("handover:{id}"), None).await?;
-    let row = api.sv.store.handover_end(id, user.0.id, ending_of, sign(&api), now_ms()).await?;
-    tell(&api, &row);
-    Ok(Json(view(&api, row)))
-}
-
-/// Both hear of it.
-fn tell(api: &Api, row: &Handover) {
-    let data = json!({ "handover": row.id, "giver": row.giver, "taker": row.taker, "ending": row.ending });
-    for who in [row.giver, row.taker] {
-        api.sv.events.publish("handover", Audience::Person(who), None, data.clone());
-    }
 }

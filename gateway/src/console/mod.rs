@@ -15,6 +15,7 @@ mod error;
 mod events;
 mod floor;
 mod guest;
+mod handover;
 mod incident;
 mod item;
 mod measure;
@@ -159,6 +160,7 @@ fn router(sv: Arc<Services>) -> Router {
         .merge(queue::routes())
         .merge(guest::routes())
         .merge(duty::routes())
+        .merge(handover::routes())
         .merge(measure::routes())
         .merge(incident::routes())
         .merge(reward::routes())

@@ -4,8 +4,9 @@ use axum::Json;
 use utoipa::OpenApi;
 
 use super::{
-    attachment, auth, ban, block, call, callback, casecore, desk, desk_phone, duty, events, floor, guest, incident,
-    item, measure, message, operator, phone, queue, recording, reward, robot, system, trace, trunk, web, work,
+    attachment, auth, ban, block, call, callback, casecore, desk, desk_phone, duty, events, floor, guest, handover,
+    incident, item, measure, message, operator, phone, queue, recording, reward, robot, system, trace, trunk, web,
+    work,
 };
 
 #[derive(OpenApi)]
@@ -118,10 +119,10 @@ use super::{
         duty::cancel,
         duty::me,
         duty::allow,
-        duty::handovers,
-        duty::handover,
-        duty::give,
-        duty::end,
+        handover::list,
+        handover::show,
+        handover::give,
+        handover::end,
         robot::show,
         casecore::stage,
         casecore::webhook,
@@ -149,6 +150,7 @@ mod tests {
             include_str!("floor.rs"),
             include_str!("guest.rs"),
             include_str!("duty.rs"),
+            include_str!("handover.rs"),
             include_str!("incident.rs"),
             include_str!("measure.rs"),
             include_str!("reward.rs")

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::auth::{Role, User};
 use super::error::ApiError;
 use super::seen::{is_away, soon};
-use super::signing::Brief;
+use super::signing::{Brief, served};
 use super::{Api, audit, id_of};
 use crate::acd::{OperatorState, Profile, QueueView, Refused, Standing};
 use crate::app::Services;
@@ -34,7 +34,7 @@ pub(crate) struct StateForm {
     reason: String,
     /// Queue to serve; absent: see `queues`.
     queue: Option<String>,
-    /// Queues to serve; absent with `queue`: the first.
+    /// Queues to serve; absent with `queue`: those served so far, on signing in the first.
     queues: Option<Vec<String>>,
 }
 
@@ -80,7 +80,13 @@ pub(crate) async fn set_state(
         api.sv.desk_phones.reference(&user.0).ok_or_else(|| {
             ApiError::bad("该用户没有话机 / this user has no SIP phone: `hotline user add --sip-user`")
         })?;
-    let queues = form.queues.or(form.queue.map(|q| vec![q])).unwrap_or_else(|| vec![api.sv.config.first_queue()]);
+    let queues = match form.queues.or(form.queue.map(|q| vec![q])) {
+        Some(queues) => queues,
+        None => match served(&api.sv.acd.view().await, &who.id) {
+            served if served.is_empty() => vec![api.sv.config.first_queue()],
+            served => served,
+        },
+    };
     if !(1..=QUEUES_MAX).contains(&queues.len()) {
         return Err(ApiError::bad(format!("queues: 1–{QUEUES_MAX}")));
     }
@@ -89,7 +95,7 @@ pub(crate) async fn set_state(
         return Err(ApiError::forbidden("该队列只由值班长受理 / only shift leaders serve this queue"));
     }
     let mut profile = profile(&api.sv, user.0.id, queues.clone(), false).await?;
-    let brief = Brief::of(&api, &user, form.state).await?;
+    let brief = Brief::of(&api, &user, form.state, &queues).await?;
     // One at a time: two people can't both leave because the other stays.
     let turn = match &brief {
         Some(brief) => {

@@ -9,7 +9,7 @@ use super::Api;
 use super::auth::{Role, User};
 use super::error::ApiError;
 
-fn supervises(user: &User) -> bool {
+pub(super) fn supervises(user: &User) -> bool {
     user.has(&[Role::Leader, Role::Qa, Role::Manager])
 }
 

@@ -15,8 +15,10 @@ pub enum Refusal {
         "不在本班次,请值班长批准后签到 / you aren't on this shift: a shift leader may allow it (POST /api/v1/duty/leaves)"
     )]
     NotPlanned,
-    /// Nobody else is signed in.
-    #[error("您是最后一名在岗受理员,接班人签到后方可签退 / you are the last one here: sign out once your relief is in")]
+    /// Nobody else serves a queue they leave.
+    #[error(
+        "您是最后一名在岗受理员,接班人签到后方可签退或离开该队列 / you are the last one here: sign out or leave the queue once your relief is in it"
+    )]
     LastOne,
     /// So much urgent work is in hand.
     #[error(
@@ -60,7 +62,8 @@ pub fn sign_in(shifts: &[Shift], who: Id, has_leave: bool, now: i64) -> Result<G
     }
 }
 
-/// Whether a person may sign out with `urgent` urgent pieces of work in hand and `others` signed in.
+/// Whether a person may sign out with `urgent` urgent pieces of work in hand, `others` staying in the emptiest queue
+/// they leave; or leave a queue, which takes no work along.
 ///
 /// # Errors
 /// [`Refusal::Urgent`], [`Refusal::LastOne`].

@@ -7,9 +7,9 @@
 use std::fs::{File, OpenOptions};
 use std::io::{Seek, SeekFrom, Write};
 use std::os::unix::fs::OpenOptionsExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use tokio::sync::{Notify, mpsc, oneshot};
 use tracing::{error, warn};
@@ -20,6 +20,8 @@ use super::frame::{HEAD, RECORD_BYTES_MAX, head, next, survey};
 const QUEUE_MAX: usize = 1_024;
 /// Records written with one sync.
 const GROUP_MAX: usize = 256;
+/// Torn ends kept for a person; further ones take the last one's place.
+const CUTS_MAX: usize = 16;
 
 /// Why a record wasn't kept.
 #[derive(Debug, thiserror::Error)]
@@ -49,11 +51,13 @@ enum Order {
 
 /// The journal.
 pub struct Journal {
-    path: std::path::PathBuf,
+    path: PathBuf,
     orders: mpsc::Sender<Order>,
     counts: Arc<Counts>,
     /// Rung when the first record is about to wait.
     begun: Notify,
+    /// A record that had been whole can't be read any more.
+    damaged: AtomicBool,
 }
 
 #[derive(Default)]
@@ -79,15 +83,7 @@ impl Journal {
                 "the journal's end is torn and had not been acknowledged: cut off, kept beside it"
             );
             file.seek(SeekFrom::Start(whole))?;
-            // Were it damage in the middle, a person must still find what came after it.
-            let mut cut = OpenOptions::new()
-                .write(true)
-                .create(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(path.with_extension("cut"))?;
-            std::io::copy(&mut file, &mut cut)?;
-            cut.sync_all()?;
+            keep_cut(path, &mut file)?;
             file.set_len(whole)?;
             file.sync_all()?;
         }
@@ -101,7 +97,7 @@ impl Journal {
         std::thread::Builder::new()
             .name("intake-journal".into())
             .spawn(move || Keeper { file, length: whole, bytes_max, counts: shared }.serve(inbox))?;
-        Ok(Self { path: path.to_owned(), orders, counts, begun: Notify::new() })
+        Ok(Self { path: path.to_owned(), orders, counts, begun: Notify::new(), damaged: AtomicBool::new(false) })
     }
 
     /// Whether records wait for the database: then everything newer has to come here too.
@@ -139,7 +135,7 @@ impl Journal {
     /// The records from `offset` on, at most `most`, and the offset behind them.
     ///
     /// # Errors
-    /// When the file can't be read.
+    /// When the file can't be read, or holds no whole record where there was one.
     pub fn read(&self, offset: u64, most: usize) -> std::io::Result<(Vec<Vec<u8>>, u64)> {
         let end = self.counts.durable.load(Ordering::SeqCst);
         let mut file = File::open(&self.path)?;
@@ -148,11 +144,30 @@ impl Journal {
         let (mut records, mut at) = (Vec::new(), offset);
         // What isn't synced yet may still be cut off again.
         while records.len() < most && at < end {
-            let Some(body) = next(&mut reader)? else { break };
+            let Some(body) = next(&mut reader)? else {
+                self.damaged.store(true, Ordering::SeqCst);
+                if records.is_empty() {
+                    let text = format!("the journal is damaged at offset {at} of {end}");
+                    return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, text));
+                }
+                break;
+            };
             at += (HEAD + body.len()) as u64;
             records.push(body);
         }
         Ok((records, at))
+    }
+
+    /// What a person has to look at, for `/healthz`.
+    #[must_use]
+    pub fn problem(&self) -> Option<String> {
+        if self.damaged.load(Ordering::SeqCst) {
+            return Some("intake: intake.journal 已损坏,先复制该文件再重启 / intake.journal is damaged: copy it, then restart (CHANNELS.md)".into());
+        }
+        let cuts = cut_paths(&self.path).filter(|cut| cut.exists()).count();
+        (cuts > 0).then(|| {
+            format!("intake: 日志有 {cuts} 段残尾,保存在 intake.cut* / torn ends of the journal are in intake.cut* (CHANNELS.md)")
+        })
     }
 
     /// Notes that `count` records are in the database; when those were all up to `offset` and none
@@ -170,6 +185,21 @@ impl Journal {
         self.counts.pending.fetch_sub(count, Ordering::SeqCst);
         emptied
     }
+}
+
+/// `intake.cut`, `intake.cut1` …
+fn cut_paths(journal: &Path) -> impl Iterator<Item = PathBuf> {
+    (0..CUTS_MAX).map(|n| journal.with_extension(if n == 0 { "cut".into() } else { format!("cut{n}") }))
+}
+
+/// Keeps the rest of the file from where it stands: were it damage in the middle, a person must still find what came
+/// after it. What an earlier start kept stays.
+fn keep_cut(journal: &Path, rest: &mut File) -> std::io::Result<()> {
+    let free = cut_paths(journal).find(|cut| !cut.exists()).or(cut_paths(journal).last());
+    let path = free.unwrap_or_else(|| journal.with_extension("cut"));
+    let mut cut = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
+    std::io::copy(rest, &mut cut)?;
+    cut.sync_all()
 }
 
 /// A place in the journal; given up when it is dropped before the record is with the keeper.
@@ -294,9 +324,13 @@ impl Keeper {
             return Ok(false);
         }
         self.file.set_len(0)?;
-        self.file.sync_data()?;
+        // From here on the next record stands at the beginning, whatever the sync says.
         self.length = 0;
         self.counts.durable.store(0, Ordering::SeqCst);
+        if let Err(e) = self.file.sync_data() {
+            // Should the old records come back with the power, they are known by their keys.
+            error!(error = %e, "the emptied journal could not be synced");
+        }
         Ok(true)
     }
 }
@@ -378,6 +412,40 @@ mod tests {
         *bad.last_mut().unwrap() ^= 1;
         std::fs::write(&path, bad).unwrap();
         assert_eq!(Journal::open(&path, 1_000_000).unwrap().pending(), 2);
+    }
+
+    #[tokio::test]
+    async fn a_second_torn_end_leaves_the_first_for_a_person() {
+        let (folder, path) = stage();
+        for (n, rest) in ["first", "second"].into_iter().enumerate() {
+            std::fs::write(&path, rest).unwrap();
+            assert!(Journal::open(&path, 1_000).unwrap().problem().unwrap().contains(&format!(" {} ", n + 1)));
+        }
+        let kept = |name: &str| std::fs::read_to_string(folder.path().join(name)).unwrap();
+        assert_eq!((kept("intake.cut"), kept("intake.cut1")), ("first".into(), "second".into()));
+        for _ in 0..CUTS_MAX {
+            std::fs::write(&path, "torn").unwrap();
+            drop(Journal::open(&path, 1_000).unwrap());
+        }
+        assert_eq!(kept("intake.cut"), "first");
+        cut_paths(&path).for_each(|cut| std::fs::remove_file(cut).unwrap());
+        assert_eq!(Journal::open(&path, 1_000).unwrap().problem(), None);
+    }
+
+    #[tokio::test]
+    async fn a_record_damaged_behind_our_back_is_an_error_and_not_an_endless_wait() {
+        let (_folder, path) = stage();
+        let j = Journal::open(&path, 1_000_000).unwrap();
+        for body in [b"one".to_vec(), b"two".to_vec()] {
+            j.append(body).await.unwrap();
+        }
+        let mut bytes = std::fs::read(&path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        let (first, at) = j.read(0, 9).unwrap();
+        assert_eq!(first, [b"one"]);
+        assert_eq!(j.read(at, 9).unwrap_err().kind(), std::io::ErrorKind::InvalidData);
+        assert!(j.problem().unwrap().contains("intake.journal"));
     }
 
     #[tokio::test]

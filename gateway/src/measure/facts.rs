@@ -1,6 +1,18 @@
-//! What figures need of a call, read from its events and nothing else.
+//! What figures need of a call: its events, and of its row the arrival, the answer and the number.
 
 use hotline_db::{CallEvent, Direction, Id, MeasuredCall};
+
+/// The end of calls that were open when their gateway died.
+const CRASH: &str = "crash";
+
+/// What lasts at an event.
+#[derive(Default)]
+struct Open {
+    talking: Option<i64>,
+    holding: Option<i64>,
+    last_n: i64,
+    last_at: i64,
+}
 
 /// A call in figures. Times are epoch ms.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +31,10 @@ pub struct CallFacts {
     pub queue: Option<String>,
     /// … and when.
     pub queue_at: Option<i64>,
+    /// How long they waited in queues until the first talk: what they did after they had left isn't in it.
+    pub waited_ms: i64,
+    /// They still wait, since so long.
+    pub waiting_since: Option<i64>,
     /// Who answered first.
     pub operator: Option<String>,
     /// … and when.
@@ -27,7 +43,7 @@ pub struct CallFacts {
     pub talk_ms: i64,
     /// On hold.
     pub hold_ms: i64,
-    /// Chose something else than waiting: a callback, a message.
+    /// Left the waiting for something else: a callback, a message, or since we called an end to it.
     pub served_otherwise: bool,
     /// The end.
     pub end: Option<End>,
@@ -56,6 +72,8 @@ impl CallFacts {
             answer_at: call.answer_at,
             queue: None,
             queue_at: None,
+            waited_ms: 0,
+            waiting_since: None,
             operator: None,
             talk_at: None,
             talk_ms: 0,
@@ -63,38 +81,49 @@ impl CallFacts {
             served_otherwise: false,
             end: None,
         };
-        let (mut talking, mut holding, mut last_n) = (None, None, 0);
+        let mut open = Open::default();
         for event in events.iter().filter(|e| e.call == call.id) {
-            if event.n <= last_n {
+            if event.n <= open.last_n {
                 continue;
             }
-            last_n = event.n;
-            facts.take(event, &mut talking, &mut holding);
+            open.last_n = event.n;
+            facts.take(event, &mut open);
+            open.last_at = event.at;
         }
         facts
     }
 
-    fn take(&mut self, event: &CallEvent, talking: &mut Option<i64>, holding: &mut Option<i64>) {
+    fn take(&mut self, event: &CallEvent, open: &mut Open) {
         let (at, word) = (event.at, |key: &str| event.data[key].as_str().map(str::to_owned));
         match event.kind.as_str() {
             "queue_enter" => {
                 self.queue_at.get_or_insert(at);
                 self.queue = self.queue.take().or_else(|| word("queue"));
+                if self.talk_at.is_none() {
+                    self.waiting_since.get_or_insert(at);
+                }
                 // Whatever they chose before, they wait for a person now.
                 self.served_otherwise = false;
             }
-            // Who was put out by a leader gave nothing up.
-            "left_queue" | "force_end" => self.served_otherwise = true,
+            // Who was put out by a leader, or told after the longest wait that we call back, gave nothing up.
+            "left_queue" | "waited_too_long" | "force_end" => {
+                self.wait_ends(at);
+                self.served_otherwise = true;
+            }
             "talk_start" => {
+                self.wait_ends(at);
                 self.talk_at.get_or_insert(at);
                 self.operator = self.operator.take().or_else(|| word("operator"));
-                talking.get_or_insert(at);
+                open.talking.get_or_insert(at);
             }
-            "talk_end" | "operator_lost" | "transfer_queue" => self.pause(at, talking, holding),
-            "hold" if event.data["on"] == true => drop(holding.get_or_insert(at)),
-            "hold" => self.hold_ms += holding.take().map_or(0, |since| (at - since).max(0)),
+            "talk_end" | "operator_lost" | "transfer_queue" => self.pause(at, open),
+            "hold" if event.data["on"] == true => drop(open.holding.get_or_insert(at)),
+            "hold" => self.hold_ms += open.holding.take().map_or(0, |since| (at - since).max(0)),
             "end" => {
-                self.pause(at, talking, holding);
+                // A crash is noticed at the next start; nobody waited until then.
+                let gone_at = if event.data["reason"] == CRASH { open.last_at.min(at) } else { at };
+                self.wait_ends(gone_at);
+                self.pause(gone_at, open);
                 let of = |key| word(key).unwrap_or_default();
                 self.end.get_or_insert(End { at, side: of("side"), reason: of("reason") });
             }
@@ -102,26 +131,31 @@ impl CallFacts {
         }
     }
 
-    fn pause(&mut self, at: i64, talking: &mut Option<i64>, holding: &mut Option<i64>) {
-        self.talk_ms += talking.take().map_or(0, |since| (at - since).max(0));
-        self.hold_ms += holding.take().map_or(0, |since| (at - since).max(0));
+    fn pause(&mut self, at: i64, open: &mut Open) {
+        self.talk_ms += open.talking.take().map_or(0, |since| (at - since).max(0));
+        self.hold_ms += open.holding.take().map_or(0, |since| (at - since).max(0));
     }
 
-    /// How long they waited for the first answer, or until they went; `None`: never waited, or still does.
+    fn wait_ends(&mut self, at: i64) {
+        self.waited_ms += self.waiting_since.take().map_or(0, |since| (at - since).max(0));
+    }
+
+    /// How long they waited for the first answer, or until they went or chose something else; `None`: never waited,
+    /// or still does.
     #[must_use]
     pub fn wait_ms(&self) -> Option<i64> {
-        let until = self.talk_at.or(self.end.as_ref().map(|end| end.at))?;
-        Some((until - self.queue_at?).max(0))
+        (self.queue_at.is_some() && self.waiting_since.is_none()).then_some(self.waited_ms)
     }
 
-    /// Gave up while waiting. Who talked to somebody, or is called back, did not.
+    /// Gave up while waiting. Who talked to somebody, chose something else or was put out by us (the longest wait, a
+    /// leader, a stop, a crash) did not; they are in the other figures.
     #[must_use]
     pub fn is_abandoned(&self) -> bool {
         self.inbound
             && self.queue_at.is_some()
             && self.talk_at.is_none()
             && !self.served_otherwise
-            && self.end.is_some()
+            && self.end.as_ref().is_some_and(|end| end.side != "system")
     }
 
     /// The operator cut the citizen off without a reason the rules allow (坐席先挂).
@@ -220,6 +254,63 @@ pub(super) mod tests {
         assert!(gave_up.is_abandoned());
         let waits = told(0, &[(0, "queue_enter", json!({"queue": "main"}))]);
         assert!(!waits.is_abandoned(), "who still waits has given nothing up");
+    }
+
+    #[test]
+    fn the_wait_ends_with_the_waiting_and_not_with_the_call() {
+        let entered = || (0, "queue_enter", json!({"queue": "main"}));
+        let message = told(
+            0,
+            &[
+                entered(),
+                (20_000, "left_queue", json!({"reason": "message_left"})),
+                (320_000, "end", end("citizen", "bye")),
+            ],
+        );
+        assert_eq!(message.wait_ms(), Some(20_000), "five minutes of message are no waiting");
+        let back = told(
+            0,
+            &[
+                entered(),
+                (20_000, "left_queue", json!({"reason": "callback"})),
+                (50_000, "queue_enter", json!({"queue": "main"})),
+                (60_000, "talk_start", json!({"operator": "x"})),
+                (90_000, "end", end("citizen", "bye")),
+            ],
+        );
+        assert_eq!((back.wait_ms(), back.is_abandoned()), (Some(30_000), false));
+        let waits = told(0, &[entered()]);
+        assert_eq!(waits.wait_ms(), None);
+        let crash = told(0, &[entered(), (9_000, "lane", json!({})), (3_600_000, "end", end("system", "crash"))]);
+        assert_eq!(crash.wait_ms(), Some(9_000), "nobody waits for a restart");
+        let cut = told(
+            0,
+            &[
+                (0, "talk_start", json!({"operator": "x"})),
+                (9_000, "hold", json!({"on": true})),
+                (3_600_000, "end", end("system", "crash")),
+            ],
+        );
+        assert_eq!((cut.talk_ms, cut.hold_ms), (9_000, 0), "as far as it is known");
+    }
+
+    #[test]
+    fn whom_we_put_out_of_the_queue_gave_nothing_up() {
+        let entered = (0, "queue_enter", json!({"queue": "main"}));
+        let too_long = told(
+            0,
+            &[
+                entered.clone(),
+                (600_000, "waited_too_long", json!({"queue": "main"})),
+                // They hang up in the middle of our last words.
+                (604_000, "end", end("citizen", "bye")),
+            ],
+        );
+        assert_eq!((too_long.is_abandoned(), too_long.wait_ms()), (false, Some(600_000)));
+        for reason in ["crash", "drained"] {
+            assert!(!told(0, &[entered.clone(), (9_000, "end", end("system", reason))]).is_abandoned(), "{reason}");
+        }
+        assert!(told(0, &[entered, (9_000, "end", end("network", "no media"))]).is_abandoned());
     }
 
     #[test]

@@ -150,8 +150,10 @@ pub struct CareFigures {
     pub contacted: Figure,
     /// 解决率:(已解决 + ½ 部分解决)÷ 已答;分子分母均为两倍。
     pub solved: Figure,
-    /// 满意率:1–2 分 ÷ 已答;无法联系不计。
+    /// 满意率:办结回访 1–2 分 ÷ 已答;无法联系不计。
     pub satisfied: Figure,
+    /// 通话满意率:通话后评价 1–2 分 ÷ 已评;与办理结果无关。
+    pub talk_satisfied: Figure,
     /// 无法联系:另列。
     pub unreachable: i64,
     /// 派遣准确率:1 − 退回 ÷ 移交;退回不分原因。
@@ -172,19 +174,22 @@ pub fn care(tasks: &[MeasuredTask], surveys: &[MeasuredSurvey], handoffs: Measur
         .iter()
         .filter(|t| t.kind == CallbackKind::CaseFinished && t.result != Some(CallbackResult::Cancelled))
         .collect();
-    let answers = |given: &dyn Fn(&MeasuredSurvey) -> Option<i64>| {
-        let given: Vec<i64> = surveys.iter().filter_map(given).collect();
+    // A verdict on the talk just had says nothing about a case, and there are many more of them.
+    let (of_cases, of_talks): (Vec<_>, Vec<_>) = surveys.iter().partition(|s| s.task.is_some());
+    let answers = |surveys: &[&MeasuredSurvey], given: &dyn Fn(&MeasuredSurvey) -> Option<i64>| {
+        let given: Vec<i64> = surveys.iter().filter_map(|s| given(s)).collect();
         (given.iter().sum::<i64>(), count(given.len()))
     };
-    let contacted = answers(&|s| s.contacted.map(i64::from));
-    let solved = answers(&|s| {
+    let contacted = answers(&of_cases, &|s| s.contacted.map(i64::from));
+    let solved = answers(&of_cases, &|s| {
         s.solved.map(|solved| match solved {
             Solved::Yes => 2,
             Solved::Partly => 1,
             Solved::No => 0,
         })
     });
-    let satisfied = answers(&|s| s.satisfied.map(|score| i64::from((1..=2).contains(&score))));
+    let is_content = |s: &MeasuredSurvey| s.satisfied.map(|score| i64::from((1..=2).contains(&score)));
+    let (satisfied, talk_satisfied) = (answers(&of_cases, &is_content), answers(&of_talks, &is_content));
     CareFigures {
         called_back: figure(tried(i64::MAX), count(missed.len())),
         called_back_in_time: figure(tried(CALLED_BACK_MS), count(missed.len())),
@@ -192,6 +197,7 @@ pub fn care(tasks: &[MeasuredTask], surveys: &[MeasuredSurvey], handoffs: Measur
         contacted: figure(contacted.0, contacted.1),
         solved: figure(solved.0, 2 * solved.1),
         satisfied: figure(satisfied.0, satisfied.1),
+        talk_satisfied: figure(talk_satisfied.0, talk_satisfied.1),
         unreachable: count(due.iter().filter(|t| t.result == Some(CallbackResult::Unreachable)).count()),
         dispatched_right: figure(handoffs.handed - handoffs.returned, handoffs.handed),
     }
@@ -287,11 +293,16 @@ mod tests {
             task(CallbackKind::CaseFinished, Some(CallbackResult::Unreachable), Some(1), Some(2)),
             task(CallbackKind::CaseFinished, None, None, None),
         ];
-        let survey = |contacted, solved, satisfied| MeasuredSurvey { contacted, solved, satisfied };
+        let survey =
+            |contacted, solved, satisfied| MeasuredSurvey { task: Some(Id::new()), contacted, solved, satisfied };
+        let talk = |score| MeasuredSurvey { task: None, contacted: None, solved: None, satisfied: Some(score) };
         let surveys = [
             survey(Some(true), Some(Solved::Yes), Some(1)),
             survey(Some(false), Some(Solved::Partly), Some(3)),
             survey(None, None, None),
+            talk(1),
+            talk(2),
+            talk(5),
         ];
         let f = care(&tasks, &surveys, MeasuredHandoffs { handed: 1_000, returned: 1 });
         let parts = |f: Figure| (f.numerator, f.denominator);
@@ -299,7 +310,7 @@ mod tests {
         assert_eq!((parts(f.followed_up), f.unreachable), ((1, 2), 1));
         assert_eq!(parts(f.contacted), (1, 2));
         assert_eq!((parts(f.solved), f.solved.value), ((3, 4), Some(0.75)));
-        assert_eq!(parts(f.satisfied), (1, 2));
+        assert_eq!((parts(f.satisfied), parts(f.talk_satisfied)), ((1, 2), (2, 3)));
         assert_eq!((parts(f.dispatched_right), f.dispatched_right.value), ((999, 1_000), Some(0.999)));
     }
 }

@@ -6,7 +6,7 @@ mod formula;
 
 use std::collections::BTreeMap;
 
-use hotline_db::{DbError, Id, Shift, Store};
+use hotline_db::{DbError, Id, MeasuredWrap, Shift, Store};
 
 pub use facts::{CallFacts, End};
 pub use formula::{CallFigures, CareFigures, Figure, Tally, care, figure};
@@ -101,25 +101,33 @@ pub async fn calls(
             }
         }
     }
-    for wrap in store.measured_wraps(from, to).await? {
-        let ms = wrap.to_at.unwrap_or(to).min(to) - wrap.from_at;
+    add_wraps(&mut groups, &store.measured_wraps(from, to).await?, to, (by, &shifts, utc_offset_min));
+    Ok(groups.into_iter().map(|(key, tally)| (key, tally.figures())).collect())
+}
+
+/// Adds 话后, also where no call arrived: hours and days add up to the whole.
+fn add_wraps(
+    groups: &mut BTreeMap<String, Tally>,
+    wraps: &[MeasuredWrap],
+    to: i64,
+    (by, shifts, utc_offset_min): (By, &[Shift], i32),
+) {
+    for wrap in wraps {
         let key = match by {
             By::All => String::new(),
             By::Operator => wrap.operator.to_string(),
             By::Hour => begin(wrap.from_at, HOUR_MS, utc_offset_min).to_string(),
             By::Day => begin(wrap.from_at, DAY_MS, utc_offset_min).to_string(),
-            By::Shift => match shift_at(&shifts, wrap.from_at) {
+            By::Shift => match shift_at(shifts, wrap.from_at) {
                 Some(shift) => shift,
                 None => continue,
             },
             // Whose call it followed, no event says.
-            By::Number | By::Queue => continue,
+            By::Number | By::Queue => return,
         };
-        if let Some(tally) = groups.get_mut(&key) {
-            tally.add_wrap(ms.max(0));
-        }
+        let ms = wrap.to_at.unwrap_or(to).min(to) - wrap.from_at;
+        groups.entry(key).or_default().add_wrap(ms.max(0));
     }
-    Ok(groups.into_iter().map(|(key, tally)| (key, tally.figures())).collect())
 }
 
 #[cfg(test)]
@@ -137,6 +145,22 @@ mod tests {
         assert_eq!((at(99), at(300)), (None, None));
         assert_eq!((at(100), at(189)), (Some(shifts[0].id.to_string()), Some(shifts[0].id.to_string())));
         assert_eq!((at(190), at(199)), (Some(shifts[1].id.to_string()), Some(shifts[1].id.to_string())));
+    }
+
+    #[test]
+    fn hours_without_a_call_keep_their_wrap_up() {
+        let wrap = |from_at, to_at| MeasuredWrap { operator: Id::new(), from_at, to_at };
+        let wraps = [wrap(HOUR_MS - 1, Some(HOUR_MS + 1_000)), wrap(HOUR_MS + 5, Some(HOUR_MS + 2_005)), wrap(0, None)];
+        let wrap_ms = |by| {
+            let mut groups = BTreeMap::new();
+            add_wraps(&mut groups, &wraps, 2 * HOUR_MS, (by, &[], 480));
+            groups.into_values().map(|tally: Tally| tally.figures().aht_ms.numerator).collect::<Vec<_>>()
+        };
+        let all = 1_001 + 2_000 + 2 * HOUR_MS;
+        assert_eq!(wrap_ms(By::All), [all]);
+        assert_eq!(wrap_ms(By::Hour), [all - 2_000, 2_000]);
+        assert_eq!(wrap_ms(By::Operator).len(), 3);
+        assert!(wrap_ms(By::Queue).is_empty());
     }
 
     #[test]

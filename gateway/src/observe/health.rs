@@ -42,6 +42,7 @@ pub async fn check(sv: &Services) -> Health {
     if sv.intake.journal.is_active() {
         problems.push("intake: messages wait in the journal for the database".into());
     }
+    problems.extend(sv.intake.journal.problem());
     let status = match (database.is_ok(), problems.is_empty()) {
         (true, true) => "ok",
         (true, false) => "degraded",
