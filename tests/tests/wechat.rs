@@ -135,7 +135,12 @@ async fn progress_and_menu_are_answered_in_the_push_itself() {
 #[tokio::test]
 async fn who_is_known_by_wechat_alone_is_asked_there_how_it_was() {
     let site = Site::open(|c| {
-        c.with("web.public_url", "https://12319.example.cn").with("intake.gap_s", 1).with("intake.span_s", 1)
+        c.with("web.public_url", "https://12319.example.cn")
+            .with("intake.gap_s", 1)
+            .with("intake.span_s", 1)
+            // At any hour.
+            .with("callback.windows", Vec::<String>::new())
+            .with("callback.waking", "")
     })
     .await;
     assert!(site.push(&Push::text("oCitizen1", 1, "人民路88号路灯不亮")).await.is_success());
