@@ -111,9 +111,10 @@ fn hasty_waits(source: &str) -> Vec<&str> {
     });
     must_come
         .filter(|(arguments, _)| {
-            let numbers = arguments.split([',', '\n']).filter_map(|a| a.trim().replace('_', "").parse::<u64>().ok());
+            let mut numbers =
+                arguments.split([',', '\n']).filter_map(|a| a.trim().replace('_', "").parse::<u64>().ok());
             // The limit is the last number; smaller ones are counts.
-            numbers.last().is_some_and(|ms| (20..STRETCHED_FROM_MS).contains(&ms))
+            numbers.next_back().is_some_and(|ms| (20..STRETCHED_FROM_MS).contains(&ms))
         })
         .map(|(arguments, _)| arguments)
         .collect()
