@@ -55,7 +55,7 @@ story!(an_operators_phone_is_what_was_set_last_for_as_long_as_the_account_counts
         store.desk_phone_put(next.clone()).await.unwrap();
         assert_eq!(store.desk_phones().await.unwrap(), [next]);
     }
-    let long = phone(Some(&"1".repeat(1_000)), true, 3);
+    let long = phone(Some(&"1".repeat(3_000)), true, 3);
     assert!(matches!(store.desk_phone_put(long).await, Err(DbError::Invalid { .. })));
     store.user_set_active(user.id, false).await.unwrap();
     assert_eq!(store.desk_phones().await.unwrap(), []);
