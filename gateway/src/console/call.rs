@@ -117,7 +117,8 @@ pub(crate) async fn events(
     }
     let mut events = api.sv.store.call_events(id).await?;
     if !supervises(&user) {
-        events.retain(|event| !tells_of_supervision(&event.kind, &event.data));
+        // Whom a matter names is told to nobody who may be that person.
+        events.retain(|event| event.kind != "routing" && !tells_of_supervision(&event.kind, &event.data));
     }
     Ok(Json(events))
 }

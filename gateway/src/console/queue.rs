@@ -32,7 +32,8 @@ pub(super) fn routes() -> Router<Api> {
 
 fn refused(e: &AcdError) -> ApiError {
     match e {
-        AcdError::Refused(Refused::NotWaiting | Refused::NoQueue(_)) => ApiError::missing(),
+        // Who must not serve a caller isn't told why: it would tell of the complaint.
+        AcdError::Refused(Refused::NotWaiting | Refused::NoQueue(_) | Refused::Barred) => ApiError::missing(),
         e => ApiError::conflict(e.to_string()),
     }
 }

@@ -188,10 +188,15 @@ impl Core {
         self.match_up(now);
     }
 
-    /// A caller changes lane (key 7).
+    /// A caller changes lane (key 7). In danger the people on call are asked, also if they were asked before.
     pub fn set_lane(&mut self, now: i64, call: &str, lane: Lane) {
         if let Some(key) = self.calls.get(call).copied() {
-            self.change(key, |w| w.lane = lane);
+            self.change(key, |w| {
+                if lane == Lane::Red && w.lane != Lane::Red {
+                    w.told &= !TOLD_OVERFLOW;
+                }
+                w.lane = lane;
+            });
         }
         self.match_up(now);
     }

@@ -177,6 +177,24 @@ fn overflow_and_the_longest_wait_are_reported_once_each() {
 }
 
 #[test]
+fn who_is_in_danger_brings_those_on_call_though_they_were_asked_before() {
+    let queue = QueueSettings { overflow_ms: Some(30_000), overflow_red_ms: Some(0), ..settings(0) };
+    let mut core = Core::new(vec![queue]).unwrap();
+    enters(&mut core, 0, "a");
+    let mut overflows = |now: i64, lane: Option<Lane>| {
+        if let Some(lane) = lane {
+            core.set_lane(now, "a", lane);
+        }
+        core.handle_timeout(now);
+        let effects = std::iter::from_fn(|| core.poll_output());
+        effects.filter_map(|e| if let Effect::Overflow { red, .. } = e { Some(red) } else { None }).collect::<Vec<_>>()
+    };
+    assert_eq!(overflows(30_000, None), [false]);
+    assert_eq!(overflows(70_000, Some(Lane::Red)), [true]);
+    assert_eq!(overflows(90_000, Some(Lane::Red)), Vec::<bool>::new(), "once");
+}
+
+#[test]
 fn a_lost_gateway_takes_its_callers_along_and_frees_everybody_elses() {
     let mut core = desk(0);
     let at = |call: &str, node: &str| Entry { node: node.into(), ..Entry::new(call, "main", Lane::Normal) };

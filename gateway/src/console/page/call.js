@@ -43,9 +43,17 @@ export function callDesk({ api, $ }) {
   const isMine = (state) => state?.operator?.id === me;
   const consulted = () => call?.guests.find((guest) => guest.part === "consult");
 
+  // What was filled in for one citizen is no other's.
+  function forget() {
+    for (const id of ["call-place", "call-to", "call-digits", "call-reason"]) $(id).value = "";
+    $("call-context").textContent = "";
+  }
+
   function show(state) {
+    const before = call?.call;
     // Handed to somebody else, or over.
     call = isMine(state) ? state : null;
+    if (call?.call !== before) forget();
     $("call").hidden = !call;
     $("call-none").hidden = Boolean(call);
     if (!call) return;
@@ -158,7 +166,7 @@ export function callDesk({ api, $ }) {
   for (const button of document.querySelectorAll("[data-emergency]")) {
     button.addEventListener("click", async () => {
       const asked = await ask("POST", "emergency", { number: button.dataset.emergency, place: $("call-place").value.trim() || null });
-      if (asked) $("call-context").textContent = asked.context.line;
+      if (asked && asked.call === call?.call) $("call-context").textContent = asked.context.line;
     });
   }
   $("call-digits-form").addEventListener("submit", async (event) => {
@@ -174,7 +182,7 @@ export function callDesk({ api, $ }) {
   document.addEventListener("keydown", (event) => {
     const typing = /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName) || event.target.isContentEditable;
     if (event.key === "Escape" && typing && $("call").contains(event.target)) return event.target.blur();
-    if (typing || event.ctrlKey || event.altKey || event.metaKey || !call || document.querySelector("dialog[open]")) return;
+    if (typing || event.repeat || event.isComposing || event.ctrlKey || event.altKey || event.metaKey || !call || document.querySelector("dialog[open]")) return;
     const act = keys[event.key.toLowerCase()];
     if (!act) return;
     event.preventDefault();
