@@ -231,6 +231,7 @@ impl Config {
             ("dialout.allow_prefixes", &d.allow_prefixes),
             ("dialout.forbid_prefixes", &d.forbid_prefixes),
             ("dialout.transfer_prefixes", &d.transfer_prefixes),
+            ("dialout.phone_prefixes", &d.phone_prefixes),
             ("dialout.emergency", &d.emergency),
         ] {
             if let Some(odd) = list.iter().find(|p| p.is_empty() || !p.bytes().all(|b| b.is_ascii_digit())) {
