@@ -40,6 +40,16 @@ const fn blame(is_ours: bool) -> Decline {
 impl Driver {
     /// The queue offers an operator: ring their phone.
     pub(crate) async fn ring(&mut self, who: OperatorRef) {
+        if self.waiting
+            && self.line_ended_by.is_none()
+            && let Some(rung) = self.operator.as_ref().filter(|o| !o.talking)
+        {
+            // An owner rebuilt meanwhile, here or elsewhere, knows nothing of this ring: the caller waits all the same.
+            if rung.who.id != who.id {
+                self.sv.acd.declined(&self.call.to_string(), &who.id, Decline::NoRoom).await;
+            }
+            return;
+        }
         if !self.waiting || self.operator.is_some() || self.line_ended_by.is_some() {
             self.sv.acd.declined(&self.call.to_string(), &who.id, Decline::CallerLeft).await;
             return;

@@ -204,10 +204,12 @@ impl Peers {
             .filter(|row| row.age_ms < KNOWN_MS && row.id > self.0.me.node)
             .map(|row| (row.id.clone(), row.peer_address.clone()))
             .collect();
-        let mut table = self.lock();
+        let mut locked = self.lock();
+        let table = &mut *locked;
         table.rows = rows;
         table.diallers.retain(|node, dialler| {
-            let stays = wanted.get(node) == Some(&dialler.address);
+            // A link that stands says more than an old row: its end is told by itself.
+            let stays = wanted.get(node) == Some(&dialler.address) || table.peers.contains_key(node);
             if !stays {
                 dialler.stop.cancel();
             }
