@@ -41,6 +41,8 @@ pub struct Waiting {
     /// Waits for this operator until then.
     pub(crate) prefer: Option<(u32, i64)>,
     pub(crate) ringing: Option<u32>,
+    /// Whose ring for them was withdrawn: their word about it may still be under way.
+    pub(crate) withdrawn: BTreeSet<u32>,
     pub(crate) told: u8,
     pub(crate) announce_at: Option<i64>,
     /// Place and estimate when they came, to learn from; `None`: they were offered at once.
@@ -69,6 +71,7 @@ impl Waiting {
             again_at: None,
             prefer: None,
             ringing: None,
+            withdrawn: BTreeSet::new(),
             told: 0,
             announce_at: None,
             guess: None,

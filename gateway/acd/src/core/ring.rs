@@ -83,6 +83,9 @@ impl Core {
     }
 
     pub(super) fn withdraw(&mut self, call: Arc<str>, node: Option<Arc<str>>, operator: u32) {
+        if let Some(key) = self.calls.get(&call).copied() {
+            self.line.change(key, |w| w.withdrawn.insert(operator));
+        }
         let operator = self.people.name(operator);
         self.effects.push_back(Effect::Withdraw { call, node: node.unwrap_or_default(), operator });
     }
@@ -94,6 +97,11 @@ impl Core {
         let Some(caller) = caller.filter(|c| self.line.get(*c).is_some_and(|w| w.ringing == Some(operator))) else {
             return;
         };
+        // Perhaps said of a ring withdrawn before: then the one at hand still goes on at the driver.
+        if let Some(w) = self.line.get(caller).filter(|w| w.withdrawn.contains(&operator)) {
+            let node = Some(Arc::clone(&w.node));
+            self.withdraw(call.into(), node, operator);
+        }
         match why {
             // Its driver wants nobody: offered again and again it would spin.
             Decline::CallerLeft => {

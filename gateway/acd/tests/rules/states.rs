@@ -264,6 +264,22 @@ fn a_forced_state_stops_the_ring_and_the_caller_goes_on_to_somebody_else() {
 }
 
 #[test]
+fn a_refusal_that_crosses_a_second_offer_to_the_same_operator_leaves_no_phone_ringing() {
+    let mut core = desk(0);
+    says(&mut core, 0, "x", OperatorState::Ready);
+    enters(&mut core, 1, "a");
+    core.force_state(2, "x", OperatorState::Ready, "").unwrap();
+    assert_eq!(withdrawn(&mut core), [pair("a", "x")], "and offered again");
+    core.declined(3, "a", "x", Decline::Refused);
+    assert_eq!(withdrawn(&mut core), [pair("a", "x")], "the second ring ends with the first");
+    assert_eq!(state(&core, "x"), OperatorState::Away);
+    says(&mut core, 4, "y", OperatorState::Ready);
+    assert_eq!(offers(&mut core), [pair("a", "y")]);
+    core.declined(5, "a", "y", Decline::Refused);
+    assert!(withdrawn(&mut core).is_empty(), "a driver knows what it refuses");
+}
+
+#[test]
 fn a_ring_nobody_reports_on_ends_by_itself() {
     let mut core = desk(0);
     says(&mut core, 0, "x", OperatorState::Ready);

@@ -61,6 +61,13 @@ fn a_talk_set_aside_outlives_the_gateway_of_the_operator_s_phone() {
     assert_eq!(play(5_425..5_426).nodes_lost, 1);
 }
 
+/// A supervisor made somebody ready whose phone rang: they were offered the same caller again, while their refusal of
+/// the first ring was under way.
+#[test]
+fn a_refusal_of_a_withdrawn_ring_leaves_none_behind_it() {
+    assert_eq!(play(6_960..6_961).withdrawals, 6);
+}
+
 #[test]
 #[ignore = "ten thousand days take minutes"]
 fn ten_thousand_days_of_faults_break_no_rule_of_the_queue() {
