@@ -111,6 +111,11 @@ fn hasty_waits(source: &str) -> Vec<&str> {
     });
     must_come
         .filter(|(arguments, _)| {
+            let is_name = |a: &str| a.len() > 3 && a.bytes().all(|b| b.is_ascii_uppercase() || b == b'_');
+            if arguments.split([',', '\n']).any(|a| is_name(a.trim())) {
+                // A limit with a name was thought about.
+                return false;
+            }
             let mut numbers =
                 arguments.split([',', '\n']).filter_map(|a| a.trim().replace('_', "").parse::<u64>().ok());
             // The limit is the last number; smaller ones are counts.
