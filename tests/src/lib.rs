@@ -36,10 +36,12 @@ pub mod wav;
 pub mod wechat;
 
 mod error;
+mod machine;
 mod process;
 mod wait;
 
 pub use error::{Error, Result};
+pub use machine::Waiting;
 pub use process::{Process, Signal};
 pub use wait::{patience, until, within};
 

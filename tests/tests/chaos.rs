@@ -16,14 +16,14 @@ use hotline_tests::api::Api;
 use hotline_tests::chaos::{moments, seed_or};
 use hotline_tests::gateway::{Gateway, GatewayConfig, NewUser};
 use hotline_tests::sip::{Call, Citizen, CitizenConfig, Credentials, Phone, PhoneConfig};
-use hotline_tests::until;
 use hotline_tests::wav::Wav;
+use hotline_tests::{Waiting, until};
 use serde_json::Value;
 
 const CALLS: usize = 20;
 const OPERATORS: usize = 10;
-/// What the crash-safe writer may lose of a recording: its forced flush every 500 ms, a slow machine's start and write.
-const LOST_MS_MAX: u64 = 2_000;
+/// What the crash-safe writer may lose of a recording.
+const LOST_MS_MAX: u64 = 1_000;
 
 struct Site {
     gateway: Gateway,
@@ -62,6 +62,7 @@ impl Site {
 }
 
 async fn round(site: &mut Site, n: usize, moment: Duration) {
+    let waiting = Waiting::of(site.gateway.process_id());
     let mut citizens = Vec::new();
     for i in 0..CALLS {
         let number = format!("139{n:04}{i:04}");
@@ -76,17 +77,24 @@ async fn round(site: &mut Site, n: usize, moment: Duration) {
     let rows = newest(&api).await;
     let item = api.post("/api/v1/items", &item_form(rows[0]["id"].as_str().unwrap())).await.unwrap();
     tokio::time::sleep(moment).await;
-    let killed_ms = epoch_ms();
+    let killed = Killed { at_ms: epoch_ms(), waited_ms: waiting.ms() };
     site.gateway.kill9();
     site.gateway.boot().await.unwrap();
     let api = site.api().await;
     for phone in &site.phones {
         phone.register(300).await.unwrap();
     }
-    check(&api, site, &rows, &item, killed_ms).await;
+    check(&api, site, &rows, &item, killed).await;
     for call in &calls {
         call.vanish();
     }
+}
+
+/// When it was killed, and how long it had stood without a processor until then.
+#[derive(Clone, Copy)]
+struct Killed {
+    at_ms: u64,
+    waited_ms: u64,
 }
 
 fn epoch_ms() -> u64 {
@@ -99,7 +107,7 @@ async fn newest(api: &Api) -> Vec<Value> {
     rows.as_array().unwrap().clone()
 }
 
-async fn check(api: &Api, site: &Site, before: &[Value], item: &Value, killed_ms: u64) {
+async fn check(api: &Api, site: &Site, before: &[Value], item: &Value, killed: Killed) {
     let mut recordings = 0;
     for call in before {
         let id = call["id"].as_str().unwrap();
@@ -110,7 +118,7 @@ async fn check(api: &Api, site: &Site, before: &[Value], item: &Value, killed_ms
         assert_eq!(missed, 1, "one debt for {id}: {tasks}");
         for recording in row["recordings"].as_array().unwrap() {
             recordings += 1;
-            playable(api, site, recording, killed_ms).await;
+            playable(api, site, recording, killed).await;
         }
     }
     assert!(recordings <= OPERATORS, "an operator has one talk at a time");
@@ -119,14 +127,15 @@ async fn check(api: &Api, site: &Site, before: &[Value], item: &Value, killed_ms
     assert_eq!(again["handoffs"].as_array().unwrap().len(), 1);
 }
 
-async fn playable(api: &Api, site: &Site, recording: &Value, killed_ms: u64) {
+async fn playable(api: &Api, site: &Site, recording: &Value, killed: Killed) {
     assert_eq!(recording["state"], "done", "{recording:#}");
     let file = site.gateway.recordings_dir().join(recording["path"].as_str().unwrap());
     let wav = Wav::read(&file).unwrap();
     assert_eq!(Some(wav.duration_ms()), recording["duration_ms"].as_u64());
-    let talk_ms = killed_ms.saturating_sub(recording["started_at"].as_u64().unwrap());
+    let talk_ms = killed.at_ms.saturating_sub(recording["started_at"].as_u64().unwrap());
     let length = wav.duration_ms();
-    assert!(length + LOST_MS_MAX >= talk_ms, "{length} ms left of {talk_ms} ms");
+    let lost_max = LOST_MS_MAX + killed.waited_ms;
+    assert!(length + lost_max >= talk_ms, "{length} ms left of {talk_ms} ms, {} waited", killed.waited_ms);
     let path = format!("/api/v1/recordings/{}/transcript", recording["id"].as_str().unwrap());
     until("the transcript", 60_000, || async { (api.get(&path).await.ok()?["status"] == "done").then_some(()) })
         .await

@@ -72,11 +72,11 @@ async fn talk(desk: &Desk, baresip: &Baresip) -> String {
     let call = citizen.call_answered("12319", 5_000).await.unwrap();
     call.rtp().wait_for_tone(1_000.0, 2_000, 15_000).await.unwrap();
     call.hang_up().await.unwrap();
-    heard(baresip, 440.0, 1_000).await;
+    heard(baresip, 440.0, 1_500).await;
     let id = call_of(desk, 1).await;
     let wav = recorded(desk, &id).await;
     let (left, right) = (wav.tone_ms(0, 440.0), wav.tone_ms(1, 1_000.0));
-    assert!(left > 1_000 && right > 1_000, "the recording is of plain audio: {left} and {right} ms");
+    assert!(left > 1_500 && right > 1_500, "the recording is of plain audio: {left} and {right} ms");
     desk.ended(&id).await;
     id
 }

@@ -7,8 +7,8 @@ use common::{Desk, call_of, item_form};
 use hotline_tests::gateway::GatewayConfig;
 use hotline_tests::peer::{Baresip, BaresipConfig, Sipp, SippConfig};
 use hotline_tests::sip::{Behaviour, Citizen, CitizenConfig, Credentials};
-use hotline_tests::until;
 use hotline_tests::wav::Wav;
+use hotline_tests::{Waiting, until};
 use serde_json::json;
 
 const NUMBER: &str = "13812345678";
@@ -31,12 +31,14 @@ async fn sipp_and_a_desk_phone_hear_each_other_and_the_recording_holds_both_side
     let phone = desk.phone().await;
     desk.ready().await;
     let sipp = Sipp::start(&SippConfig::citizen(desk.gateway.sip(), 6_000)).unwrap();
+    let waiting = Waiting::of(desk.gateway.process_id());
     let operator = phone.next_call(10_000).await.unwrap();
     operator.wait_answered(5_000).await.unwrap();
     let answered = std::time::Instant::now();
     operator.rtp().wait_for_tone(440.0, 1_000, 8_000).await.unwrap();
     let end = operator.wait_ended(15_000).await.unwrap();
     let talk_ms = u64::try_from(answered.elapsed().as_millis()).unwrap();
+    let waited_ms = waiting.ms();
     assert_eq!(end.by, hotline_tests::sip::Side::Remote);
     sipp.wait_successful().await.unwrap();
 
@@ -44,12 +46,12 @@ async fn sipp_and_a_desk_phone_hear_each_other_and_the_recording_holds_both_side
     let (row, wav) = recorded(&desk, &call).await;
     let row_talk_ms = desk.api.get(&format!("/api/v1/calls/{call}")).await.unwrap()["talk_ms"].as_u64().unwrap();
     let length = wav.duration_ms();
-    // The order to record follows the answer, and the end of both is told over threads.
-    assert!(length.abs_diff(row_talk_ms) <= 1_000, "recording {length} ms, talk by the row {row_talk_ms} ms");
-    assert!(length.abs_diff(talk_ms) <= 1_500, "recording {length} ms, talk by the phone {talk_ms} ms");
+    let by_row = length.abs_diff(row_talk_ms);
+    assert!(by_row <= 20 + waited_ms, "recording {length} ms, talk by the row {row_talk_ms} ms, waited {waited_ms}");
+    let by_phone = length.abs_diff(talk_ms);
+    assert!(by_phone <= 250 + waited_ms, "recording {length} ms, talk by the phone {talk_ms} ms, waited {waited_ms}");
     assert_eq!(row["duration_ms"].as_u64(), Some(length));
-    // Each packet of a loaded sender that comes late costs a window or two of the tone.
-    let most = length * 8 / 10;
+    let most = length.saturating_sub(400 + waited_ms);
     assert!(wav.tone_ms(0, 440.0) >= most, "left: {} of {length} ms of 440 Hz", wav.tone_ms(0, 440.0));
     assert!(wav.tone_ms(1, 1_000.0) >= most, "right: {} of {length} ms of 1000 Hz", wav.tone_ms(1, 1_000.0));
     assert_eq!(wav.tone_ms(0, 1_000.0) + wav.tone_ms(1, 440.0), 0, "no bleed between the channels");

@@ -208,7 +208,7 @@ impl RtpStream {
     pub async fn wait_for_tone(&self, hz: f64, ms: u64, timeout_ms: u64) -> Result<()> {
         let look = || async {
             let pcm = lock(&self.0.heard).last_ms(ms);
-            let enough = pcm.len() as u64 * 1_000 >= ms * u64::from(tone::RATE_HZ) * 9 / 10;
+            let enough = pcm.len() as u64 * 1_000 >= ms * u64::from(tone::RATE_HZ);
             (enough && tone::tone_ms(&pcm, tone::RATE_HZ, hz) * 10 >= ms * 7).then_some(())
         };
         let found = until("tone", timeout_ms, look).await;

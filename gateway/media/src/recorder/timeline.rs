@@ -1,10 +1,10 @@
 //! Where a packet's audio belongs in a recording: by its RTP timestamp, checked against the clock.
 //!
 //! The first packet is anchored at its arrival; the others follow by timestamp, so that jitter,
-//! reordering and loss shift nothing. The least delay over some seconds shows how far the stream's
-//! clock has drifted from ours: single samples are slipped until it is made up for. Only a stream
-//! that jumped, changed its SSRC or paused without counting is anchored anew. What we pace ourselves
-//! has no clock but ours: it is never slipped.
+//! reordering and loss shift nothing. If the next show that it was late, it moves back. The least
+//! delay over some seconds shows how far the stream's clock has drifted from ours: single samples are
+//! slipped until it is made up for. Only a stream that jumped, changed its SSRC or paused without
+//! counting is anchored anew. What we pace ourselves has no clock but ours: it is never slipped.
 
 use crate::limits::{
     LATE_MS_MAX, PLACE_AHEAD_MS_MAX, PLACE_BEHIND_MS_MAX, PLACE_DOUBT_PACKETS, PLACE_JUDGE_MS, PLACE_JUDGE_PACKETS,
@@ -201,6 +201,26 @@ impl Anchor {
         (self.doubt_lag > BEHIND_MAX).then_some(self.doubt_lag)
     }
 
+    /// A stream ahead of its first packet: that one was late. What came since moves back into the silence
+    /// before it; what doesn't fit there is left to the slip, so that nothing is lost.
+    fn began_late(&mut self, wall: i64, position: i64, lag: i64) -> Option<Moved> {
+        let fresh = self.young(wall).filter(|_| lag <= -AHEAD_BORNE)?;
+        let by = (-lag).min(fresh.began.saturating_sub(fresh.floor));
+        (by > 0).then(|| {
+            self.back(by);
+            Moved { from: fresh.began, to: position, by, floor: fresh.floor }
+        })
+    }
+
+    fn back(&mut self, by: i64) {
+        self.at -= by;
+        self.lag += by;
+        self.lags.moved(-by);
+        if let Some(fresh) = &mut self.fresh {
+            fresh.began = (fresh.began - by).max(fresh.floor);
+        }
+    }
+
     /// What to slip with a packet of `len` samples at `wall`.
     fn slip_of(&self, wall: i64, len: i64) -> i64 {
         let (least, is_judged) = self.lags.least();
@@ -266,6 +286,12 @@ impl Timeline {
             }
             return Some(self.anchored(wall, wall, stamp, len));
         }
+        // What was held up before shows by its burst where it belongs.
+        if moved.is_none() && self.before.is_none() {
+            moved = anchor.began_late(wall, position, lag);
+            let by = moved.map_or(0, |moved| moved.by);
+            (position, lag) = (position - by, lag + by);
+        }
         if let Some(behind) = anchor.stepped(wall, lag) {
             return Some(self.anchored(position + behind, wall, stamp, len));
         }
@@ -303,13 +329,7 @@ fn move_back(anchor: &mut Anchor, before: Option<Anchor>, wall: i64, stamp: Stam
         *anchor = Anchor { fresh: None, ..before };
         return anchor.position(stamp.timestamp);
     }
-    let by = anchor.position(stamp.timestamp) - wall;
-    anchor.at -= by;
-    anchor.lag += by;
-    anchor.lags.moved(-by);
-    if let Some(fresh) = &mut anchor.fresh {
-        fresh.began = (fresh.began - by).max(fresh.floor);
-    }
+    anchor.back(anchor.position(stamp.timestamp) - wall);
     wall
 }
 

@@ -134,6 +134,14 @@ fn channel(path: &Path, index: usize) -> Vec<i16> {
     reader.samples::<i16>().map(Result::unwrap).skip(index).step_by(2).collect()
 }
 
+/// How long this process's threads have stood ready without a processor, milliseconds: bounds of a quiet machine
+/// are widened by as much.
+fn waited_ms() -> u64 {
+    let threads = std::fs::read_dir("/proc/self/task").unwrap().flatten();
+    let figures = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("schedstat")).ok());
+    figures.filter_map(|text| text.split_ascii_whitespace().nth(1)?.parse::<u64>().ok()).sum::<u64>() / 1_000_000
+}
+
 /// The usual amplitude of `hz`: the median of pieces of 50 ms, since a recording follows what a busy machine delays.
 fn usual(samples: &[i16], hz: f64) -> f64 {
     let mut amplitudes: Vec<f64> = samples.chunks_exact(400).map(|piece| amplitude_at(piece, hz)).collect();
@@ -151,6 +159,7 @@ fn a_recorded_call_over_real_sockets() {
     media.bridge(citizen_leg.id, operator_leg.id);
     let path = PathBuf::from("2026/call.wav");
     media.record(citizen_leg.id, RecordingId("r1".into()), path.clone(), 60_000);
+    let waited = waited_ms();
     let begun = Instant::now();
     for n in 1..=150u32 {
         citizen.send(citizen_leg.local);
@@ -164,8 +173,8 @@ fn a_recorded_call_over_real_sockets() {
             std::fs::copy(&open, crash.path().join("call.wav.part")).unwrap();
             let repaired = hotline_media::repair(crash.path(), WavFormat::Pcm16);
             let kept_ms = repaired[0].as_ref().unwrap().duration_ms;
-            // The forced flush comes every half second, and the writer has a thread of its own.
-            assert!(kept_ms + 1_000 >= elapsed_ms, "{kept_ms} of {elapsed_ms}");
+            let waited = waited_ms().saturating_sub(waited);
+            assert!(kept_ms + 500 + waited >= elapsed_ms, "{kept_ms} of {elapsed_ms}, {waited} waited");
         }
         std::thread::sleep(
             (begun + Duration::from_millis(u64::from(n) * 20)).saturating_duration_since(Instant::now()),
@@ -185,7 +194,8 @@ fn a_recorded_call_over_real_sockets() {
         panic!()
     };
     assert_eq!((rec.0.as_str(), done, error), ("r1", &dir.path().join(&path), &None));
-    assert!(duration_ms.abs_diff(lasted_ms) <= 500, "{duration_ms} of {lasted_ms}");
+    let waited = waited_ms().saturating_sub(waited);
+    assert!(duration_ms.abs_diff(lasted_ms) <= 60 + waited, "{duration_ms} of {lasted_ms}, {waited} waited");
     assert_eq!(*gaps_ms, 0);
     assert_eq!(sha256, &sha256_file(done).unwrap());
     assert_eq!(*bytes, std::fs::metadata(done).unwrap().len());
@@ -398,7 +408,9 @@ fn limits_and_shutdown() {
     media.record(a.id, RecordingId("kept".into()), "kept.wav".into(), 60_000);
     std::fs::write(dir.path().join("taken.wav"), "x").unwrap();
     media.record(b.id, RecordingId("taken".into()), "taken.wav".into(), 60_000);
+    let waited = waited_ms();
     std::thread::sleep(Duration::from_millis(500));
+    let waited = waited_ms().saturating_sub(waited);
     assert!(media.shutdown(Duration::from_secs(20)), "threads end");
     let mut closed = 0;
     let mut done = Vec::new();
@@ -411,7 +423,7 @@ fn limits_and_shutdown() {
     }
     done.sort();
     assert_eq!((closed, done.len()), (3, 2));
-    assert!(done[0].1.is_none() && done[0].2 >= 250, "{done:?}");
+    assert!(done[0].1.is_none() && done[0].2 + waited >= 490, "{done:?}, {waited} waited");
     assert!(done[1].1.is_some(), "an existing file is not overwritten");
     assert!(dir.path().join("kept.wav").exists());
     assert!(matches!(media.open_leg(), Err(MediaError::Unavailable)));

@@ -24,17 +24,54 @@ fn jitter_loss_and_wrap_do_not_shift() {
 }
 
 #[test]
-fn a_late_first_packet_is_made_up_for_within_a_second() {
+fn a_late_first_packet_moves_back_into_the_silence_before_it() {
     let mut line = Timeline::default();
     let mut end = 0;
     for n in 0..100i64 {
         let late = if n == 0 { 440 } else { 0 };
         let placed = line.place(n * 160 + 160 + late, stamp((n * 160) as u32), 160).unwrap();
-        assert!(n == 0 || placed.at == end, "packet {n} neither overlaps nor leaves a hole");
+        let moved = (n == 1).then_some(Moved { from: 440, to: 600, by: 440, floor: i64::MIN });
+        assert_eq!(placed.moved, moved, "packet {n}");
+        assert_eq!((placed.at, placed.slip), (n * 160 + late, 0), "packet {n}");
+        end = placed.at + 160;
+    }
+    assert_eq!(end, 16_000);
+    assert_eq!(place(&mut line, 16_000, stamp(100 * 160 + 640)), Some(16_000), "80 ms ahead is a jump");
+}
+
+#[test]
+fn a_late_first_packet_close_behind_other_audio_is_slipped_and_nothing_is_lost() {
+    let mut line = Timeline::default();
+    // Our own frames end at 320; the stream relayed next began at 0 and its first packet was held up.
+    for n in 0..2 {
+        line.place(n * 160 + 160, Stamp { is_paced: true, ..stamp(n as u32 * 160) }, 160).unwrap();
+    }
+    let relayed = |n: i64| Stamp { ssrc: 2, ..stamp((n * 160) as u32) };
+    let mut end = 440;
+    for n in 0..100i64 {
+        let late = if n == 0 { 440 } else { 0 };
+        let placed = line.place(n * 160 + 160 + late, relayed(n), 160).unwrap();
+        if let Some(moved) = placed.moved {
+            assert_eq!((n, moved), (1, Moved { from: 440, to: 600, by: 120, floor: 320 }), "as far as there is room");
+            end -= moved.by;
+        }
+        assert_eq!(placed.at, end, "packet {n} neither overlaps nor leaves a hole");
         end = placed.at + 160 + placed.slip;
         assert!(n < 45 || (placed.at - n * 160).abs() < 160, "packet {n} at {}", placed.at);
     }
-    assert_eq!(place(&mut line, 16_000, stamp(100 * 160 + 640)), Some(16_000), "80 ms ahead is a jump");
+}
+
+#[test]
+fn the_first_packets_jitter_is_told_by_the_earliest_of_the_next() {
+    let mut line = Timeline::default();
+    let mut first = 0;
+    for n in 0..200i64 {
+        let jitter = [160, 200, 90, 240, 40, 0, 300][n as usize % 7];
+        let placed = line.place(n * 160 + 160 + jitter, stamp((n * 160) as u32), 160).unwrap();
+        first = if n == 0 { placed.at } else { first - placed.moved.map_or(0, |moved| moved.by) };
+        assert_eq!((placed.at - first, placed.slip), (n * 160, 0), "packet {n}: no hole, no overlap, no slip");
+    }
+    assert_eq!(first, 0);
 }
 
 #[test]
@@ -119,6 +156,7 @@ fn a_fast_and_a_slow_clock_are_followed_sample_by_sample() {
             let jitter = (seed >> 33) as i64 % 480;
             let wall = n * 160 + n * 160 * ppm / 1_000_000;
             let placed = line.place(wall + 160 + jitter, stamp((n * 160) as u32), 160).unwrap();
+            end -= placed.moved.map_or(0, |moved| moved.by);
             assert!(n == 0 || placed.at == end, "packet {n} neither overlaps nor leaves a hole");
             end = placed.at + 160 + placed.slip;
             if n > 100 {
