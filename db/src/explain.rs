@@ -42,6 +42,20 @@ impl Asked {
         all
     }
 
+    /// Fills both and judges what their queries read.
+    pub(crate) async fn judge(fill: impl AsyncFn(&mut Self), judge: impl AsyncFn(&mut Self)) {
+        for mut db in Self::both().await {
+            fill(&mut db).await;
+            if db.url().is_none() {
+                // SQLite is never told how the rows are spread.
+                judge(&mut db).await;
+            }
+            db.run("ANALYZE".into()).await;
+            judge(&mut db).await;
+            db.close().await;
+        }
+    }
+
     /// Rows 1 to `rows` as `s (n)`, and a number as 12 hex digits.
     pub(crate) fn rows(&self, rows: u32) -> (String, &'static str) {
         match self {

@@ -254,15 +254,6 @@ mod tests {
 
     #[tokio::test]
     async fn figures_read_about_what_they_are_made_of() {
-        for mut db in Asked::both().await {
-            fill(&mut db).await;
-            if db.url().is_none() {
-                // SQLite is never told how the rows are spread.
-                each_reads_little(&mut db).await;
-            }
-            db.run("ANALYZE".into()).await;
-            each_reads_little(&mut db).await;
-            db.close().await;
-        }
+        Asked::judge(fill, each_reads_little).await;
     }
 }

@@ -728,15 +728,6 @@ mod tests {
 
     #[tokio::test]
     async fn an_items_messages_and_old_refused_ones_are_found_without_a_walk() {
-        for mut db in Asked::both().await {
-            fill(&mut db).await;
-            if db.url().is_none() {
-                // SQLite is never told how the rows are spread.
-                each_reads_little(&mut db).await;
-            }
-            db.run("ANALYZE".into()).await;
-            each_reads_little(&mut db).await;
-            db.close().await;
-        }
+        Asked::judge(fill, each_reads_little).await;
     }
 }

@@ -204,15 +204,6 @@ mod tests {
 
     #[tokio::test]
     async fn a_page_reads_about_the_rows_it_shows() {
-        for mut db in Asked::both().await {
-            fill(&mut db).await;
-            if db.url().is_none() {
-                // SQLite is never told how the rows are spread.
-                every_page_reads_little(&mut db).await;
-            }
-            db.run("ANALYZE".into()).await;
-            every_page_reads_little(&mut db).await;
-            db.close().await;
-        }
+        Asked::judge(fill, every_page_reads_little).await;
     }
 }

@@ -31,7 +31,7 @@ enum Room {
 
 /// The way in.
 pub(super) struct Sender<T> {
-    to: mpsc::UnboundedSender<(T, Room)>,
+    to: mpsc::Sender<(T, Room)>,
     room: Arc<Semaphore>,
     posted: Arc<AtomicUsize>,
 }
@@ -44,18 +44,19 @@ impl<T> Clone for Sender<T> {
 
 /// The way out.
 pub(super) struct Receiver<T> {
-    from: mpsc::UnboundedReceiver<(T, Room)>,
+    from: mpsc::Receiver<(T, Room)>,
     room: Arc<Semaphore>,
     posted: Arc<AtomicUsize>,
 }
 
-/// Both ends. The channel between is bounded by what each end counts.
+/// Both ends.
 pub(super) fn channel<T>() -> (Sender<T>, Receiver<T>) {
     bounded(WAITING_MAX)
 }
 
 fn bounded<T>(waiting_max: usize) -> (Sender<T>, Receiver<T>) {
-    let (to, from) = mpsc::unbounded_channel();
+    // Who has room there has it here: a message leaves this before its room is given back.
+    let (to, from) = mpsc::channel(waiting_max + POSTED_MAX);
     let (room, posted) = (Arc::new(Semaphore::new(waiting_max)), Arc::new(AtomicUsize::new(0)));
     (Sender { to, room: Arc::clone(&room), posted: Arc::clone(&posted) }, Receiver { from, room, posted })
 }
@@ -64,7 +65,7 @@ impl<T> Sender<T> {
     /// Waits for room.
     pub(super) async fn send(&self, message: T) -> Result<(), Untaken> {
         let Ok(permit) = self.room.acquire().await else { return Err(Untaken::Gone) };
-        self.to.send((message, Room::Waiting)).map_err(|_| Untaken::Gone)?;
+        self.to.try_send((message, Room::Waiting)).map_err(|_| Untaken::Gone)?;
         // Given back by who reads it.
         permit.forget();
         Ok(())
@@ -74,7 +75,7 @@ impl<T> Sender<T> {
     pub(super) fn post(&self, message: T) -> Result<(), Untaken> {
         let one_more = |n: usize| (n < POSTED_MAX).then_some(n + 1);
         self.posted.fetch_update(Ordering::AcqRel, Ordering::Acquire, one_more).map_err(|_| Untaken::Full)?;
-        self.to.send((message, Room::Posted)).map_err(|_| Untaken::Gone)
+        self.to.try_send((message, Room::Posted)).map_err(|_| Untaken::Gone)
     }
 }
 

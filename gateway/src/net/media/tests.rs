@@ -136,7 +136,7 @@ fn channel(path: &Path, index: usize) -> Vec<i16> {
 
 /// How long this process's threads have stood ready without a processor, milliseconds: bounds of a quiet machine
 /// are widened by as much.
-fn waited_ms() -> u64 {
+pub(super) fn waited_ms() -> u64 {
     let threads = std::fs::read_dir("/proc/self/task").unwrap().flatten();
     let figures = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("schedstat")).ok());
     figures.filter_map(|text| text.split_ascii_whitespace().nth(1)?.parse::<u64>().ok()).sum::<u64>() / 1_000_000
