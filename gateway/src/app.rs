@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
+use crate::abroad::Abroad;
 use crate::acd::Acd;
 use crate::calendar::Calendar;
 use crate::call::{Control, LiveCalls};
@@ -67,6 +68,8 @@ pub struct Services {
     pub acd: Acd,
     /// Links to the other gateways; `None`: this one is alone.
     pub peers: Option<Peers>,
+    /// Calls of the other gateways.
+    pub abroad: Abroad,
     /// Prompts and flows.
     pub voice: Voice,
     /// What citizens are written.
@@ -208,6 +211,7 @@ pub(crate) async fn build(
         media,
         media_routes,
         acd,
+        abroad: Abroad::new(peers.clone()),
         peers,
         voice,
         texts: Templates::new(&config.texts.own, &config.intake.signature)?,
@@ -422,6 +426,7 @@ fn spawn_workers(sv: &Arc<Services>, core: &Arc<Core>) {
     tokio::spawn(follow_users(Arc::clone(sv)));
     tokio::spawn(crate::observe::follow_outbox(Arc::clone(sv)));
     crate::observe::follow_cluster(sv);
+    crate::abroad::spawn(sv);
     crate::channels::mail::spawn(sv);
     crate::robot::spawn(sv);
     tokio::spawn(trace::keep::run(Arc::clone(sv)));

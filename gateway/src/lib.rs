@@ -3,6 +3,7 @@
 //! `app` starts and drains everything; a call's path is net → call → acd → intake;
 //! see ARCHITECTURE.md for the map and three walkthroughs.
 
+pub mod abroad;
 pub mod acd;
 pub mod app;
 pub mod attachment;

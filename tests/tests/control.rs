@@ -9,12 +9,13 @@
 
 mod common;
 
+use common::heard::{hears, lacks};
 use common::{Desk, NUMBER, Town, call_of};
 use hotline_tests::api::Api;
 use hotline_tests::gateway::{GatewayConfig, NewUser};
 use hotline_tests::rtp::Source;
 use hotline_tests::sip::{Behaviour, Call, Citizen, CitizenConfig, Credentials, Phone, PhoneConfig};
-use hotline_tests::{Error, tone, until};
+use hotline_tests::Error;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -72,29 +73,6 @@ fn status(answer: hotline_tests::Result<Value>) -> u16 {
         Err(Error::Http { status, .. }) => status,
         other => panic!("{other:?}"),
     }
-}
-
-/// Waits until `call` has heard half a second without `hz`.
-async fn lacks(call: &Call, hz: f64) {
-    call.rtp().clear_heard();
-    until(&format!("no {hz} Hz"), 20_000, || async {
-        let heard = call.rtp().heard().last_ms(500);
-        (heard.len() >= 3_500 && tone::tone_ms(&heard, 8_000, hz) == 0).then_some(())
-    })
-    .await
-    .unwrap();
-}
-
-/// Waits until `call` hears `hz`, alone or beside others: of two tones each holds half of the power.
-async fn hears(call: &Call, hz: f64) {
-    call.rtp().clear_heard();
-    until(&format!("{hz} Hz"), 20_000, || async {
-        let heard = call.rtp().heard().last_ms(500);
-        let holds = heard.chunks_exact(800).filter(|piece| tone::tone_share(piece, 8_000, hz) > 0.2).count();
-        (holds >= 4).then_some(())
-    })
-    .await
-    .unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

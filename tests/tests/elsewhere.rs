@@ -7,10 +7,12 @@
     reason = "a test ends at the first thing that is not as it should be"
 )]
 
+mod common;
+
+use common::pair::{self, ready};
 use hotline_tests::api::Api;
-use hotline_tests::gateway::{Gateway, GatewayConfig, NewUser};
-use hotline_tests::net::{GATEWAY_IP, PHONE_NETWORK, free_port};
-use hotline_tests::peer::{Baresip, BaresipConfig, BrowserPhone, Postgres};
+use hotline_tests::gateway::NewUser;
+use hotline_tests::peer::{Baresip, BaresipConfig, BrowserPhone};
 use hotline_tests::sip::{Behaviour, Citizen, CitizenConfig, Credentials, Phone, PhoneConfig, Side, Transport};
 use hotline_tests::until;
 use serde_json::Value;
@@ -21,50 +23,24 @@ const OPERATOR_HZ: f64 = 1_000.0;
 
 /// Citizens call the first, phones register at the second; the operator is at both consoles
 struct Pair {
-    _first: Gateway,
-    second: Gateway,
+    both: pair::Pair,
     api: Api,
     second_api: Api,
     citizen: Citizen,
-    _postgres: Postgres,
 }
 
 impl Pair {
     async fn open() -> Self {
-        let postgres = Postgres::start().await.unwrap();
-        let database = postgres.create_database("hotline").unwrap();
-        let config = || {
-            let listen = format!("{GATEWAY_IP}:{}", free_port(GATEWAY_IP).unwrap());
-            GatewayConfig { database_url: database.clone(), ..GatewayConfig::default() }
-                .with("cluster.listen", listen)
-                .with("cluster.secret", "of both gateways alone")
-                // The one hash all phones of these tests know.
-                .with("sip.digest", vec!["MD5"])
-                // baresip opens its connections from whatever address the system picks.
-                .with("sip.phone_networks", vec![PHONE_NETWORK, "127.0.0.1/32"])
-        };
-        let mut first = Gateway::prepare(config()).unwrap();
         let mut user = NewUser::operator("1001");
         user.roles = ["operator", "leader"].map(String::from).to_vec();
-        first.add_user(&user).unwrap();
-        first.boot().await.unwrap();
-        let mut second = Gateway::prepare(config()).unwrap();
-        std::fs::create_dir_all(second.data_dir()).unwrap();
-        std::fs::copy(first.data_dir().join("secret.key"), second.data_dir().join("secret.key")).unwrap();
-        second.boot().await.unwrap();
-        let (api, second_api) = (first.sign_in(&user).await.unwrap(), second.sign_in(&user).await.unwrap());
-        let citizen = Citizen::start(CitizenConfig::new(first.sip(), NUMBER)).await.unwrap();
-        Self { _first: first, second, api, second_api, citizen, _postgres: postgres }
-    }
-
-    /// 示闲 at one of the consoles, once its gateway has heard of the phone.
-    async fn ready(&self, api: &Api) {
-        let ready = || async { api.set_state("ready").await.ok().filter(|state| state["phone_registered"] == true) };
-        until("the phone to be known at the other gateway", 40_000, ready).await.unwrap();
+        let both = pair::Pair::open(std::slice::from_ref(&user)).await;
+        let (api, second_api) = (both.first.sign_in(&user).await.unwrap(), both.second.sign_in(&user).await.unwrap());
+        let citizen = Citizen::start(CitizenConfig::new(both.first.sip(), NUMBER)).await.unwrap();
+        Self { both, api, second_api, citizen }
     }
 
     async fn phone(&self, transport: Transport) -> Phone {
-        let config = PhoneConfig::new(self.second.sip(), Credentials::new("1001", "phone-1001"));
+        let config = PhoneConfig::new(self.both.second.sip(), Credentials::new("1001", "phone-1001"));
         Phone::start(PhoneConfig { transport, ..config }).await.unwrap()
     }
 
@@ -93,7 +69,7 @@ async fn a_phone_at_one_gateway_talks_with_a_citizen_at_the_other_and_either_sid
     for transport in [Transport::Udp, Transport::Tcp] {
         let phone = pair.phone(transport).await;
         for phone_ends in [true, false] {
-            pair.ready(if phone_ends { &pair.second_api } else { &pair.api }).await;
+            ready(if phone_ends { &pair.second_api } else { &pair.api }).await;
             let call = pair.citizen.call_answered("12319", 20_000).await.unwrap();
             call.rtp().wait_for_tone(OPERATOR_HZ, 1_000, 40_000).await.unwrap();
             let desk = phone.next_call(20_000).await.unwrap();
@@ -111,7 +87,7 @@ async fn a_phone_at_one_gateway_talks_with_a_citizen_at_the_other_and_either_sid
         }
         // Nobody answers, and the citizen gives up: the phone's ringing ends.
         phone.set_behaviour(Behaviour::Ring);
-        pair.ready(&pair.api).await;
+        ready(&pair.api).await;
         let call = pair.citizen.call("12319").unwrap();
         let desk = phone.next_call(40_000).await.unwrap();
         call.hang_up().await.unwrap();
@@ -120,11 +96,11 @@ async fn a_phone_at_one_gateway_talks_with_a_citizen_at_the_other_and_either_sid
     }
     // A power cut at the phone's gateway: the talk doesn't go that way.
     let phone = pair.phone(Transport::Tcp).await;
-    pair.ready(&pair.api).await;
+    ready(&pair.api).await;
     let call = pair.citizen.call_answered("12319", 20_000).await.unwrap();
     call.rtp().wait_for_tone(OPERATOR_HZ, 1_000, 40_000).await.unwrap();
     let desk = phone.next_call(20_000).await.unwrap();
-    pair.second.kill9();
+    pair.both.second.kill9();
     let gone = || async { pair.api.set_state("busy").await.ok().filter(|state| state["phone_registered"] == false) };
     until("the phone to be gone", 40_000, gone).await.unwrap();
     for (rtp, hz) in [(call.rtp(), OPERATOR_HZ), (desk.rtp(), CITIZEN_HZ)] {
@@ -138,11 +114,11 @@ async fn a_phone_at_one_gateway_talks_with_a_citizen_at_the_other_and_either_sid
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn baresip_and_a_browser_at_one_gateway_talk_with_citizens_at_the_other() {
     let pair = Pair::open().await;
-    let mut config = BaresipConfig::new(pair.second.sip(), Credentials::new("1001", "phone-1001"));
+    let mut config = BaresipConfig::new(pair.both.second.sip(), Credentials::new("1001", "phone-1001"));
     config.tcp = true;
     let mut baresip = Baresip::start(&config).unwrap();
     baresip.wait_registered(20_000).await.unwrap();
-    pair.ready(&pair.api).await;
+    ready(&pair.api).await;
     let call = pair.citizen.call_answered("12319", 20_000).await.unwrap();
     call.rtp().wait_for_tone(OPERATOR_HZ, 2_500, 40_000).await.unwrap();
     baresip.hang_up().await.unwrap();
@@ -155,10 +131,10 @@ async fn baresip_and_a_browser_at_one_gateway_talk_with_citizens_at_the_other() 
     baresip.quit().await.unwrap();
 
     let token = pair.second_api.token().unwrap();
-    let mut browser = BrowserPhone::open(pair.second.http(), token, OPERATOR_HZ).await.unwrap();
+    let mut browser = BrowserPhone::open(pair.both.second.http(), token, OPERATOR_HZ).await.unwrap();
     browser.ask("start").await.unwrap();
     browser.wait("the registration", |state| state["registered"].as_u64() > Some(0)).await.unwrap();
-    pair.ready(&pair.api).await;
+    ready(&pair.api).await;
     let call = pair.citizen.call_answered("12319", 20_000).await.unwrap();
     call.rtp().wait_for_tone(OPERATOR_HZ, 1_000, 40_000).await.unwrap();
     browser.wait_hears(CITIZEN_HZ).await.unwrap();

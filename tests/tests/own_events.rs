@@ -9,50 +9,11 @@
 
 mod common;
 
-use std::time::Duration;
-
+use common::stream::{Event, stream, until};
 use common::{Desk, NUMBER, call_of};
-use hotline_tests::api::Api;
 use hotline_tests::gateway::{GatewayConfig, NewUser};
 use hotline_tests::sip::{Citizen, CitizenConfig};
-use reqwest::Method;
-use serde_json::{Value, json};
-
-async fn stream(api: &Api, last: Option<&str>) -> reqwest::Response {
-    let headers: Vec<(&str, &str)> = last.iter().map(|last| ("last-event-id", *last)).collect();
-    api.send(Method::GET, "/api/v1/events", None, &headers).await.unwrap()
-}
-
-/// One event of a stream.
-#[derive(Debug, Clone)]
-struct Event {
-    id: String,
-    kind: String,
-    data: Value,
-}
-
-/// The events of a stream up to the first that is `wanted`.
-async fn until(stream: &mut reqwest::Response, wanted: impl Fn(&Event) -> bool) -> Vec<Event> {
-    let (mut text, mut events) = (String::new(), Vec::<Event>::new());
-    let reading = async {
-        while !events.last().is_some_and(&wanted) {
-            if let Some((event, rest)) = text.split_once("\n\n") {
-                let of = |name: &str| event.lines().find_map(|l| l.strip_prefix(name)).map(str::to_owned);
-                if let (Some(id), Some(kind), Some(data)) = (of("id: "), of("event: "), of("data: ")) {
-                    events.push(Event { id, kind, data: serde_json::from_str(&data).unwrap() });
-                }
-                text = rest.to_owned();
-                continue;
-            }
-            let chunk = stream.chunk().await.unwrap().expect("the stream goes on");
-            text.push_str(std::str::from_utf8(&chunk).unwrap());
-        }
-    };
-    if tokio::time::timeout(Duration::from_secs(30), reading).await.is_err() {
-        panic!("not told: {events:#?}");
-    }
-    events
-}
+use serde_json::json;
 
 fn is_broadcast(text: &'static str) -> impl Fn(&Event) -> bool {
     move |e| e.kind == "broadcast" && e.data["text"] == text

@@ -2,6 +2,7 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::oneshot;
 
 use super::driver::{Driver, Side};
@@ -10,11 +11,21 @@ use super::state::{CallState, View};
 use crate::acd::OperatorRef;
 
 /// Why a command wasn't carried out.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum ControlError {
     /// The call is over.
     #[error("通话已结束 / the call is over")]
     Gone,
+    /// Driven by another gateway, to which there is no way just now: nothing was done.
+    #[error(
+        "通话所在网关联系不上,操作未执行,请稍后重试 / this call's gateway can't be reached: nothing was done, try again"
+    )]
+    Unreachable,
+    /// Another gateway was asked and said nothing: it may have been done.
+    #[error(
+        "通话所在网关未应答,结果未知:请先查看通话状态 / this call's gateway didn't answer and may have done it: look at the call's state before you ask again"
+    )]
+    NoAnswer,
     /// Not the operator of this call.
     #[error("不是本通话的受理员 / you are not this call's operator")]
     NotYours,
@@ -89,7 +100,7 @@ pub enum ControlError {
 pub type Outcome = Result<CallState, ControlError>;
 
 /// Where an operator sends a citizen without asking first.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub enum Target {
     /// A colleague's phone.
     Phone(OperatorRef),
@@ -100,7 +111,7 @@ pub enum Target {
 }
 
 /// What an operator asks of their own talk. Asking twice is asking once, but for `Digits`.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub enum Wish {
     /// How things stand.
     State,
@@ -164,7 +175,7 @@ impl Wish {
 }
 
 /// What a shift leader asks of somebody's call.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub enum LeaderWish {
     /// How things stand.
     State,

@@ -91,7 +91,7 @@ pub(crate) struct Guest {
 }
 
 /// A guest, for answers of the API.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct GuestView {
     /// User id.
     pub user: String,

@@ -51,14 +51,14 @@ impl Grade {
 }
 
 /// Somebody who can't be heard just now.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize, utoipa::ToSchema)]
 pub struct AudioTrouble {
     /// `citizen`, `operator` or `third`.
-    pub leg: &'static str,
+    pub leg: String,
     /// `in`: we don't hear them; `out`: they don't hear us.
-    pub direction: &'static str,
+    pub direction: String,
     /// `no_packets`, `silence` or `not_received`.
-    pub cause: &'static str,
+    pub cause: String,
     /// Since when (epoch ms).
     pub since: i64,
 }
@@ -178,7 +178,8 @@ impl Driver {
     fn show_troubles(&self) {
         let trouble = |((leg, _), (fault, since)): (&(LegId, &'static str), &(AudioFault, Option<i64>))| {
             let (_, direction, cause) = words(*fault);
-            Some(AudioTrouble { leg: self.role(*leg), direction, cause, since: (*since)? })
+            let [leg, direction, cause] = [self.role(*leg), direction, cause].map(str::to_owned);
+            Some(AudioTrouble { leg, direction, cause, since: (*since)? })
         };
         self.sv.live.troubles(&self.call.to_string(), self.sound.faults.iter().filter_map(trouble).collect());
     }

@@ -1,7 +1,7 @@
 //! A call at one moment, as its people's consoles show it.
 
 use hotline_media::LegId;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::driver::{Driver, Origin, Stage};
@@ -19,16 +19,16 @@ pub enum View {
 }
 
 /// A call's state; the answer to every command.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct CallState {
     /// Call id.
     pub call: String,
     /// `greeting`, `queue`, `talk`, `after_talk`.
-    pub stage: &'static str,
+    pub stage: String,
     /// Since when (epoch ms).
     pub since: i64,
     /// `red`, `callback`, `normal`.
-    pub lane: &'static str,
+    pub lane: String,
     /// The queue it waits in, or came from.
     pub queue: String,
     /// The citizen's number, masked.
@@ -56,7 +56,7 @@ pub struct CallState {
 }
 
 /// The operator of a call.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct OperatorView {
     /// User id.
     pub id: String,
@@ -67,7 +67,7 @@ pub struct OperatorView {
 }
 
 /// A phone that is rung for the citizen.
-#[derive(Clone, Debug, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct TransferView {
     /// User id; empty for an outside number.
     pub to: String,
@@ -78,7 +78,7 @@ pub struct TransferView {
 }
 
 /// One row of who hears whom; `citizen`, `operator`, or a guest's id.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, utoipa::ToSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 pub struct Hears {
     /// Who.
     pub who: String,
@@ -91,9 +91,9 @@ impl Driver {
         let is_operator = view == View::Operator;
         CallState {
             call: self.call.to_string(),
-            stage: self.stage.as_str(),
+            stage: self.stage.as_str().to_owned(),
             since: self.stage_since,
-            lane: self.lane.as_str(),
+            lane: self.lane.as_str().to_owned(),
             queue: self.queue.clone(),
             caller: accept::shown(self.number.as_ref(), self.withheld),
             operator: self.operator.as_ref().map(|o| OperatorView {

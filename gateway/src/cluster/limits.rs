@@ -11,6 +11,8 @@ pub const IN_MAX: usize = 8_192;
 /// SIP messages of other gateways waiting; with one more the link is cut and counted, and both sides state anew what
 /// holds.
 pub const SIP_IN_MAX: usize = 4_096;
+/// Messages of other gateways about calls waiting; as above.
+pub const DESK_IN_MAX: usize = 4_096;
 /// Links at once, those not yet proven too; one more is closed.
 pub const LINKS_MAX: usize = 64;
 /// A sign of life on a link that has nothing to say, this often.

@@ -1,7 +1,9 @@
 //! Several gateways on one PostgreSQL: who is there (`beat`, by rows), who leads the queues (`lease`, pure), and links
-//! between all of them (`peers`, `link`, `crypt`); `phones` carries SIP over them. What the frames say is their senders' business: `acd`'s and SIP's.
+//! between all of them (`peers`, `link`, `crypt`); `phones` carries SIP over them. What the frames say
+//! is their senders' business: `acd`'s, SIP's and `abroad`'s.
 
 mod crypt;
+mod inbox;
 mod lease;
 pub mod limits;
 mod link;
@@ -22,6 +24,8 @@ pub enum Frame {
     Acd(Vec<u8>),
     /// A SIP message for or from a phone at the other gateway, with whatever its senders put before it.
     Sip(Vec<u8>),
+    /// About calls: what people ask of them, and what happens to them.
+    Desk(Vec<u8>),
 }
 
 // Neither callers' nor phones' data belong into a log.
@@ -37,20 +41,21 @@ impl Frame {
             Self::Beat => 0,
             Self::Acd(_) => 1,
             Self::Sip(_) => 2,
+            Self::Desk(_) => 3,
         }
     }
 
     fn len(&self) -> usize {
         match self {
             Self::Beat => 0,
-            Self::Acd(content) | Self::Sip(content) => content.len(),
+            Self::Acd(content) | Self::Sip(content) | Self::Desk(content) => content.len(),
         }
     }
 
     fn encode(&self) -> Vec<u8> {
         let content: &[u8] = match self {
             Self::Beat => &[],
-            Self::Acd(content) | Self::Sip(content) => content,
+            Self::Acd(content) | Self::Sip(content) | Self::Desk(content) => content,
         };
         let mut bytes = Vec::with_capacity(1 + content.len());
         bytes.push(self.tag());
@@ -66,6 +71,7 @@ impl Frame {
             0 => Some(Self::Beat),
             1 => Some(Self::Acd(bytes)),
             2 => Some(Self::Sip(bytes)),
+            3 => Some(Self::Desk(bytes)),
             _ => None,
         }
     }

@@ -16,7 +16,10 @@ use tracing::{debug, info, warn};
 
 use super::Frame;
 use super::crypt::{Hello, VERSION};
-use super::limits::{FRAME_BYTES_MAX, HANDSHAKE_MS, IN_MAX, KNOWN_MS, LINKS_MAX, OUT_MAX, REDIAL_MS, SIP_IN_MAX};
+use super::inbox::Inbox;
+use super::limits::{
+    DESK_IN_MAX, FRAME_BYTES_MAX, HANDSHAKE_MS, IN_MAX, KNOWN_MS, LINKS_MAX, OUT_MAX, REDIAL_MS, SIP_IN_MAX,
+};
 use super::link::{Joined, LinkError, carry};
 
 /// Who and where this gateway is.
@@ -93,7 +96,7 @@ struct Table {
 /// Figures of the links.
 #[derive(Debug, Default)]
 pub struct LinkCounts {
-    /// Links cut because they were too far behind, and SIP messages nobody took.
+    /// Links cut because they were too far behind, and what nobody took.
     pub dropped: AtomicU64,
     /// Links that ended.
     pub ended: AtomicU64,
@@ -107,8 +110,8 @@ struct Inner {
     links: AtomicU64,
     open: AtomicUsize,
     to_acd: mpsc::Sender<PeerEvent>,
-    to_sip: mpsc::Sender<PeerEvent>,
-    sip: Mutex<Option<mpsc::Receiver<PeerEvent>>>,
+    to_sip: Inbox,
+    to_desk: Inbox,
     counts: LinkCounts,
     cancel: CancellationToken,
 }
@@ -123,15 +126,14 @@ impl Peers {
     #[must_use]
     pub fn start(me: Me, listener: TcpListener, cancel: CancellationToken) -> (Self, mpsc::Receiver<PeerEvent>) {
         let (to_acd, events) = mpsc::channel(IN_MAX);
-        let (to_sip, sip) = mpsc::channel(SIP_IN_MAX);
         let inner = Inner {
             me,
             table: Mutex::default(),
             links: AtomicU64::new(1),
             open: AtomicUsize::new(0),
             to_acd,
-            to_sip,
-            sip: Mutex::new(Some(sip)),
+            to_sip: Inbox::new(SIP_IN_MAX),
+            to_desk: Inbox::new(DESK_IN_MAX),
             counts: LinkCounts::default(),
             cancel,
         };
@@ -182,7 +184,13 @@ impl Peers {
     /// What other gateways send about phones, and all links that come and go; once.
     #[must_use]
     pub fn take_sip(&self) -> Option<mpsc::Receiver<PeerEvent>> {
-        self.0.sip.lock().unwrap_or_else(PoisonError::into_inner).take()
+        self.0.to_sip.take()
+    }
+
+    /// What other gateways send about calls, and all links that come and go; once.
+    #[must_use]
+    pub fn take_desk(&self) -> Option<mpsc::Receiver<PeerEvent>> {
+        self.0.to_desk.take()
     }
 
     /// Figures.
@@ -325,28 +333,23 @@ impl Peers {
 
     /// False: nobody takes frames any more, or not fast enough.
     async fn take(&self, node: &str, link: u64, frame: Frame) -> bool {
-        if matches!(frame, Frame::Sip(_)) {
-            let event = PeerEvent { node: node.to_owned(), link, what: PeerNews::Frame(frame) };
-            let is_full = matches!(self.0.to_sip.try_send(event), Err(TrySendError::Full(_)));
-            if is_full {
-                // Where phones are is said once: what was left out would be missing until the next link.
-                self.0.counts.dropped.fetch_add(1, Ordering::Relaxed);
-            }
-            return !is_full;
+        let inbox = match frame {
+            Frame::Sip(_) => &self.0.to_sip,
+            Frame::Desk(_) => &self.0.to_desk,
+            frame => return self.tell_acd(node, link, PeerNews::Frame(frame)).await,
+        };
+        let has_room = inbox.bring(node, link, PeerNews::Frame(frame));
+        if !has_room {
+            // Where phones are is said once: what was left out would be missing until the next link.
+            self.0.counts.dropped.fetch_add(1, Ordering::Relaxed);
         }
-        self.tell_acd(node, link, PeerNews::Frame(frame)).await
+        has_room
     }
 
-    /// Both sides hear of links.
+    /// All hear of links.
     async fn tell(&self, node: &str, link: u64, what: PeerNews) {
-        let event = PeerEvent { node: node.to_owned(), link, what: what.clone() };
-        let is_taken = self.0.sip.lock().unwrap_or_else(PoisonError::into_inner).is_none();
-        if is_taken {
-            let _ = self.0.to_sip.send(event).await;
-        } else {
-            // It waits for who takes it, if anybody ever does.
-            let _ = self.0.to_sip.try_send(event);
-        }
+        self.0.to_sip.tell(node, link, what.clone()).await;
+        self.0.to_desk.tell(node, link, what.clone()).await;
         self.tell_acd(node, link, what).await;
     }
 

@@ -59,11 +59,11 @@ pub(crate) async fn list(
     Ok(Json(calls))
 }
 
-/// 正在进行的通话
+/// 正在进行的通话(所有网关)
 #[utoipa::path(get, path = "/api/v1/calls/live", responses((status = 200, body = [LiveCall])))]
 pub(crate) async fn live(State(api): State<Api>, user: User) -> Result<Json<Vec<LiveCall>>, ApiError> {
     user.staff()?;
-    let mut live = api.sv.live.list();
+    let mut live = crate::abroad::calls(&api.sv);
     live.retain(|call| !is_leaders(&api, &call.queue) || supervises(&user));
     Ok(Json(live))
 }

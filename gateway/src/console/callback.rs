@@ -89,9 +89,8 @@ pub(crate) async fn call(
     if let Some(item) = task.item {
         recusal::item(&api, &user, item).await?;
     }
-    let live = api.sv.live.list().into_iter().find(|call| call.operator.as_ref() == Some(&me));
-    if let Some(live) = live {
-        let state = ask(&api, &live.call, &user, Wish::State, None).await;
+    if let Some(call) = crate::abroad::call_of_operator(&api.sv, &me) {
+        let state = ask(&api, &call, &user, Wish::State, None).await;
         if state.as_ref().is_ok_and(|state| state.task == Some(id.to_string())) {
             return state;
         }

@@ -10,14 +10,14 @@ use axum::extract::{Path, State};
 use axum::http::HeaderMap;
 use axum::routing::{delete, get, post};
 use serde::{Deserialize, Serialize};
-use tokio::sync::oneshot;
 
 use super::auth::{Role, User};
 use super::error::ApiError;
 use super::seen::{is_away, soon};
 use super::{Api, audit, id_of};
+use crate::abroad;
 use crate::acd::OperatorRef;
-use crate::call::{CallState, Control, ControlError, LeaderWish, Target, Wish};
+use crate::call::{CallState, ControlError, LeaderWish, Request, Target, Wish};
 
 type Answer = Result<Json<CallState>, ApiError>;
 type Body<T> = Result<Json<T>, JsonRejection>;
@@ -52,19 +52,16 @@ pub(super) fn key_of(headers: &HeaderMap) -> Option<String> {
     key.filter(|k| KEY_CHARS.contains(&k.len())).map(str::to_owned)
 }
 
-/// Hands a wish to the call's driver, with `Idempotency-Key` where the client sent one.
+/// Hands a wish to the call's driver, here or at another gateway, with `Idempotency-Key` where the client sent one.
 pub(super) async fn ask(api: &Api, call: &str, user: &User, wish: Wish, headers: Option<&HeaderMap>) -> Answer {
-    let control = api.sv.live.control(call).ok_or(ControlError::Gone)?;
-    let (reply, outcome) = oneshot::channel();
     // One person's keys are nobody else's.
     let key = headers.and_then(key_of).map(|key| format!("{}:{key}", user.0.id));
-    let command = Control::Operator { user: user.0.id.to_string(), wish, key, reply };
-    control.send(Box::new(command)).await.map_err(|_| ControlError::Gone)?;
-    Ok(Json(outcome.await.map_err(|_| ControlError::Gone)??))
+    let request = Request::Operator { wish, key };
+    Ok(Json(abroad::ask(&api.sv, call, &user.0.id.to_string(), request).await?))
 }
 
 /// 通话当前状态:本人通话,或值班长
-#[utoipa::path(get, path = "/api/v1/calls/{id}/state", params(("id" = String, Path)), responses((status = 200, body = CallState), (status = 403), (status = 404)))]
+#[utoipa::path(get, path = "/api/v1/calls/{id}/state", params(("id" = String, Path)), responses((status = 200, body = CallState), (status = 403), (status = 404), (status = 503, description = "the gateway that has the call can't be reached: nothing was done"), (status = 504, description = "it didn't answer: it may have been done")))]
 pub(crate) async fn state(State(api): State<Api>, user: User, Path(id): Path<String>) -> Answer {
     if user.has(&[Role::Leader, Role::Manager]) {
         return super::guest::ask(&api, &id, &user, LeaderWish::State).await;

@@ -106,6 +106,8 @@ impl From<ControlError> for ApiError {
     fn from(e: ControlError) -> Self {
         let status = match e {
             ControlError::Gone => StatusCode::NOT_FOUND,
+            ControlError::Unreachable => StatusCode::SERVICE_UNAVAILABLE,
+            ControlError::NoAnswer => StatusCode::GATEWAY_TIMEOUT,
             ControlError::NotYours => StatusCode::FORBIDDEN,
             ControlError::NoTalk
             | ControlError::NotRecorded

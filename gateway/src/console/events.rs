@@ -8,13 +8,13 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::oneshot;
 
 use super::Api;
 use super::auth::{Role, User};
 use super::error::ApiError;
 use super::work::person;
-use crate::call::{CallState, Control, Wish};
+use crate::abroad;
+use crate::call::{CallState, Request, Wish};
 use crate::events::limits;
 use crate::floor::{figures_of, state_of};
 
@@ -78,16 +78,14 @@ async fn snapshot(api: &Api, user: &User) -> Value {
     });
     if user.has(&[Role::Leader]) {
         all["operators"] = seats().collect();
-        all["calls"] = json!(api.sv.live.list());
+        all["calls"] = json!(abroad::calls(&api.sv));
         all["alarms"] = json!(api.sv.floor.alarms());
     }
     all
 }
 
 async fn my_call(api: &Api, user: &str) -> Option<CallState> {
-    let control = api.sv.live.control_of_operator(user)?;
-    let (reply, state) = oneshot::channel();
-    let command = Control::Operator { user: user.to_owned(), wish: Wish::State, key: None, reply };
-    control.try_send(Box::new(command)).ok()?;
-    tokio::time::timeout(CALL_WAIT, state).await.ok()?.ok()?.ok()
+    let call = abroad::call_of_operator(&api.sv, user)?;
+    let request = Request::Operator { wish: Wish::State, key: None };
+    tokio::time::timeout(CALL_WAIT, abroad::ask(&api.sv, &call, user, request)).await.ok()?.ok()
 }

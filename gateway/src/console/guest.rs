@@ -7,13 +7,13 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::routing::post;
 use serde::Deserialize;
-use tokio::sync::oneshot;
 
 use super::auth::{Role, User};
 use super::desk::phone_of;
 use super::error::ApiError;
 use super::{Api, audit, reason_of};
-use crate::call::{CallState, Control, ControlError, LeaderWish, Part};
+use crate::abroad;
+use crate::call::{CallState, ControlError, LeaderWish, Part, Request};
 
 type Answer = Result<Json<CallState>, ApiError>;
 
@@ -25,13 +25,9 @@ pub(super) fn routes() -> Router<Api> {
         .route("/api/v1/calls/{id}/move", post(move_caller))
 }
 
-/// Hands a leader's wish to the call's driver.
+/// Hands a leader's wish to the call's driver, here or at another gateway.
 pub(super) async fn ask(api: &Api, call: &str, user: &User, wish: LeaderWish) -> Answer {
-    let control = api.sv.live.control(call).ok_or(ControlError::Gone)?;
-    let (reply, outcome) = oneshot::channel();
-    let command = Control::Leader { user: user.0.id.to_string(), wish, reply };
-    control.send(Box::new(command)).await.map_err(|_| ControlError::Gone)?;
-    Ok(Json(outcome.await.map_err(|_| ControlError::Gone)??))
+    Ok(Json(abroad::ask(&api.sv, call, &user.0.id.to_string(), Request::Leader(wish)).await?))
 }
 
 /// A leader's wish.
@@ -149,7 +145,7 @@ pub(crate) async fn move_caller(
 
 /// What is about no call needs no trace in the audit chain.
 fn known(api: &Api, call: &str) -> Result<(), ApiError> {
-    api.sv.live.control(call).map(drop).ok_or_else(|| ControlError::Gone.into())
+    if abroad::has(&api.sv, call) { Ok(()) } else { Err(ControlError::Gone.into()) }
 }
 
 /// Whether an event tells of somebody who listens, whispers or barges in: whom the operator must not learn of from

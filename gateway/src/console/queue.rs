@@ -18,7 +18,7 @@ use crate::clock::now_ms;
 const EXTEND_S_MAX: u32 = 600;
 /// A queue is opened or closed by hand for so long at most.
 const BY_HAND_MIN_MAX: u32 = 7 * 24 * 60;
-/// What was decided at another gateway is read so often.
+/// What was decided at another gateway is read so often, should its word be lost.
 const FOLLOW: std::time::Duration = std::time::Duration::from_secs(10);
 
 pub(super) fn routes() -> Router<Api> {
@@ -54,7 +54,8 @@ pub(crate) struct WaitingView {
 pub(crate) async fn callers(State(api): State<Api>, user: User) -> Result<Json<Vec<WaitingView>>, ApiError> {
     user.staff()?;
     let waiting = api.sv.acd.callers().await;
-    let live = api.sv.live.numbers();
+    let live: std::collections::BTreeMap<String, String> =
+        crate::abroad::calls(&api.sv).into_iter().map(|live| (live.call, live.caller)).collect();
     let mut ahead = std::collections::BTreeMap::<String, usize>::new();
     let view = |caller: CallerView| {
         let place = ahead.entry(caller.queue.clone()).or_default();
@@ -174,6 +175,7 @@ pub(crate) async fn open_by_hand(
     };
     let by_hand = (row.open, row.until_at);
     api.sv.store.queue_override_set(row).await?;
+    crate::abroad::tell_openings(&api.sv);
     api.sv.acd.open_by_hand(&queue, Some(by_hand)).await;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -189,6 +191,7 @@ pub(crate) async fn by_the_clock(
     known(&api, &queue)?;
     audit(&api.sv, &user.0, "queue_by_the_clock", &format!("queue:{queue}"), None).await?;
     api.sv.store.queue_override_end(&queue).await?;
+    crate::abroad::tell_openings(&api.sv);
     api.sv.acd.open_by_hand(&queue, None).await;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -198,10 +201,15 @@ pub(crate) async fn by_the_clock(
 pub async fn follow(sv: std::sync::Arc<crate::app::Services>) {
     let mut tick = tokio::time::interval(FOLLOW);
     while sv.cancel.run_until_cancelled(tick.tick()).await.is_some() {
-        match sv.store.queue_overrides(now_ms()).await {
-            Ok(rows) => sv.acd.know_by_hand(rows.into_iter().map(|row| (row.queue, (row.open, row.until_at)))),
-            Err(e) => tracing::warn!(error = %e, "queues opened and closed by hand"),
-        }
+        read_openings(std::sync::Arc::clone(&sv)).await;
+    }
+}
+
+/// Reads what was decided at any gateway.
+pub async fn read_openings(sv: std::sync::Arc<crate::app::Services>) {
+    match sv.store.queue_overrides(now_ms()).await {
+        Ok(rows) => sv.acd.know_by_hand(rows.into_iter().map(|row| (row.queue, (row.open, row.until_at)))),
+        Err(e) => tracing::warn!(error = %e, "queues opened and closed by hand"),
     }
 }
 

@@ -5,17 +5,22 @@
 pub mod limits;
 mod stream;
 
+use std::borrow::Cow;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hotline_db::{Id, WorkPerson};
-use serde_json::Value;
-use tokio::sync::watch;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::sync::{Notify, watch};
 
 use crate::clock::now_ms;
 
+/// Of an event after which a reader begins anew.
+const RESET: &str = "reset";
+
 /// Whom an event concerns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Audience {
     /// Everybody who works with citizens.
     Staff,
@@ -28,14 +33,15 @@ pub enum Audience {
 }
 
 /// Something that happened. `data` holds ids, numbers and masks, never a citizen's words.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Event {
     /// Order in this process, from 1.
+    #[serde(skip)]
     pub seq: u64,
     /// When, epoch ms.
     pub at: i64,
     /// `work`, `work_late`, `red` …
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// Whom it concerns.
     pub audience: Audience,
     /// Who must not know (回避).
@@ -71,6 +77,17 @@ struct Kept {
     next: u64,
     events: VecDeque<Arc<Event>>,
     streams: HashMap<Id, usize>,
+    /// On their way to other gateways; absent: there are none.
+    outgoing: Option<Outgoing>,
+}
+
+/// Events other gateways' readers may have to be told of.
+#[derive(Debug, Default, PartialEq)]
+pub struct Outgoing {
+    /// Oldest first.
+    pub events: Vec<Arc<Event>>,
+    /// Some were left out before them.
+    pub missed: bool,
 }
 
 /// The events of this process.
@@ -79,6 +96,7 @@ pub struct Events {
     run: String,
     kept: Mutex<Kept>,
     newest: watch::Sender<u64>,
+    has_outgoing: Notify,
 }
 
 impl Default for Events {
@@ -91,25 +109,72 @@ impl Events {
     /// `started_at` names the run in ids.
     #[must_use]
     pub fn new(started_at: i64) -> Self {
-        let kept = Kept { next: 1, events: VecDeque::new(), streams: HashMap::new() };
-        Self { run: format!("{started_at:x}"), kept: Mutex::new(kept), newest: watch::Sender::new(0) }
+        let kept = Kept { next: 1, events: VecDeque::new(), streams: HashMap::new(), outgoing: None };
+        let run = format!("{started_at:x}");
+        Self { run, kept: Mutex::new(kept), newest: watch::Sender::new(0), has_outgoing: Notify::new() }
     }
 
     fn kept(&self) -> std::sync::MutexGuard<'_, Kept> {
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells whom it concerns; never waits. Call it after the commit of what it tells of.
+    /// Tells whom it concerns, at whichever gateway they are; never waits. Call it after the commit of what it tells of.
     pub fn publish(&self, kind: &'static str, audience: Audience, excluded: Option<Id>, data: Value) {
+        let event = self.keep(Event { seq: 0, at: now_ms(), kind: kind.into(), audience, excluded, data });
         let mut kept = self.kept();
-        let seq = kept.next;
+        if let Some(outgoing) = kept.outgoing.as_mut() {
+            if outgoing.events.len() >= limits::KEPT_MAX {
+                *outgoing = Outgoing { events: Vec::new(), missed: true };
+            }
+            outgoing.events.push(event);
+            drop(kept);
+            self.has_outgoing.notify_one();
+        }
+    }
+
+    /// The same of what every gateway finds out by itself: the readers here are told.
+    pub fn publish_here(&self, kind: &'static str, audience: Audience, excluded: Option<Id>, data: Value) {
+        self.keep(Event { seq: 0, at: now_ms(), kind: kind.into(), audience, excluded, data });
+    }
+
+    /// Another gateway tells.
+    pub fn hear(&self, event: Event) {
+        self.keep(event);
+    }
+
+    fn keep(&self, mut event: Event) -> Arc<Event> {
+        let mut kept = self.kept();
+        event.seq = kept.next;
         kept.next += 1;
         if kept.events.len() >= limits::KEPT_MAX {
             kept.events.pop_front();
         }
-        kept.events.push_back(Arc::new(Event { seq, at: now_ms(), kind, audience, excluded, data }));
+        let (seq, event) = (event.seq, Arc::new(event));
+        kept.events.push_back(Arc::clone(&event));
         drop(kept);
         self.newest.send_replace(seq);
+        event
+    }
+
+    /// Something of another gateway's may be missing: every reader gets `reset` and a snapshot.
+    pub fn begin_anew(&self) {
+        self.publish_here(RESET, Audience::Staff, None, json!({}));
+    }
+
+    /// From now on events are kept for other gateways until [`Self::take_outgoing`].
+    pub fn tell_others(&self) {
+        self.kept().outgoing.get_or_insert_default();
+    }
+
+    /// Until there is something for other gateways.
+    pub async fn outgoing(&self) {
+        self.has_outgoing.notified().await;
+    }
+
+    /// What happened here since this was asked last.
+    #[must_use]
+    pub fn take_outgoing(&self) -> Outgoing {
+        self.kept().outgoing.as_mut().map(std::mem::take).unwrap_or_default()
     }
 
     /// The id of an event as a client sees and returns it.
@@ -181,8 +246,6 @@ impl Drop for Ticket {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     fn person(leader: bool) -> WorkPerson {
@@ -197,7 +260,7 @@ mod tests {
         events.publish("b", Audience::Leaders, None, json!({}));
         events.publish("c", Audience::Person(x.id), None, json!({}));
         events.publish("d", Audience::Staff, Some(x.id), json!({}));
-        let kinds = |who| events.after(0, who).0.iter().map(|e| e.kind).collect::<String>();
+        let kinds = |who| events.after(0, who).0.iter().map(|e| e.kind.clone()).collect::<String>();
         assert_eq!((kinds(x), kinds(y), kinds(boss)), ("ac".into(), "ad".into(), "abd".into()));
         assert_eq!(events.after(0, x).1, Cursor { seq: 4, missed: false });
         assert!(events.after(4, x).0.is_empty());
@@ -224,6 +287,33 @@ mod tests {
         assert!(events.resume(Some(&events.id(9))).missed);
         assert_eq!(events.after(9, who), (Vec::new(), Cursor { seq: 10 + limits::KEPT_MAX as u64, missed: true }));
         assert_eq!(events.after(10, who).0.len(), limits::KEPT_MAX);
+    }
+
+    #[test]
+    fn what_another_gateway_tells_goes_to_the_readers_here_and_no_further() {
+        let (events, who) = (Events::new(1), person(true));
+        events.publish("a", Audience::Leaders, None, json!({}));
+        events.tell_others();
+        let other = Events::new(2);
+        other.tell_others();
+        events.publish("b", Audience::Leaders, None, json!({"n": 1}));
+        events.publish_here("c", Audience::Leaders, None, json!({}));
+        let outgoing = events.take_outgoing();
+        assert_eq!(outgoing.events.iter().map(|e| e.kind.clone()).collect::<String>(), "b");
+        assert!(events.take_outgoing().events.is_empty(), "told once");
+        let sent = serde_json::to_vec(&outgoing.events).unwrap();
+        for event in serde_json::from_slice::<Vec<Event>>(&sent).unwrap() {
+            other.hear(event);
+        }
+        let heard = other.after(0, who).0;
+        assert_eq!((heard.len(), heard[0].seq, &heard[0].data), (1, 1, &json!({"n": 1})));
+        assert_eq!(heard[0].at, outgoing.events[0].at, "when it happened");
+        assert_eq!(other.take_outgoing(), Outgoing::default());
+        for _ in 0..=limits::KEPT_MAX {
+            events.publish("d", Audience::Leaders, None, json!({}));
+        }
+        let outgoing = events.take_outgoing();
+        assert_eq!((outgoing.events.len(), outgoing.missed), (1, true), "who takes nothing misses some, and is told");
     }
 
     #[test]

@@ -9,7 +9,7 @@ use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::limits::Patience;
-use super::{Cursor, Event, Events, Ticket};
+use super::{Cursor, Event, Events, RESET, Ticket};
 
 impl Events {
     /// Writes a snapshot if this reader `begins`, then what concerns them from `cursor` on until the reader goes or
@@ -40,13 +40,14 @@ impl Events {
             let (news, next) = self.after(cursor.seq, ticket.who);
             cursor = next;
             for event in news {
+                needs_all |= event.kind == RESET;
                 self.line(&mut text, &event);
             }
             if send(&mut to, &text, patience.stuck).await.is_err() {
                 break;
             }
             text.clear();
-            if cursor.missed {
+            if cursor.missed || needs_all {
                 continue;
             }
             let wait_until = ends_at.min(Instant::now() + patience.quiet);
@@ -173,6 +174,25 @@ mod tests {
         let text = read(&mut reader, "\"n\":2").await;
         assert!(text.contains("id: 1-1\nevent: snapshot\ndata: {\"me\":\"x\"}\n\nid: 1-2\nevent: work"), "{text}");
         assert!(!text.contains("\"n\":1"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn when_another_gateways_may_be_missing_readers_are_told_how_things_stand_and_lose_nothing() {
+        let events = Arc::new(Events::new(1));
+        let who = WorkPerson { id: Id::new(), leader: false };
+        events.publish("work", Audience::Staff, None, json!({"n": 1}));
+        events.begin_anew();
+        events.publish("work", Audience::Staff, None, json!({"n": 2}));
+        let mut reader = open(&events, who, Some("1-0"), SHORT);
+        let text = read(&mut reader, "snapshot").await;
+        for line in
+            ["id: 1-1\nevent: work", "id: 1-2\nevent: reset", "id: 1-3\nevent: work", "id: 1-3\nevent: snapshot"]
+        {
+            assert!(text.contains(line), "no {line}: {text}");
+        }
+        events.publish("work", Audience::Staff, None, json!({"n": "next"}));
+        let text = read(&mut reader, "\"n\":\"next\"").await;
+        assert!(!text.contains("reset") && !text.contains("snapshot"), "once: {text}");
     }
 
     #[tokio::test]

@@ -13,6 +13,7 @@ use tracing::warn;
 
 pub use alarm::{Alarm, Alarms, Change, Floor, Seat};
 
+use crate::abroad;
 use crate::acd::{OperatorView, QueueView};
 use crate::app::Services;
 use crate::call::LiveCall;
@@ -67,7 +68,7 @@ async fn run(sv: Arc<Services>) {
         let queues = sv.acd.view().await;
         tell_changes(&sv, &mut told, &queues);
         if judges {
-            let floor = floor_of(&queues, &sv.live.list());
+            let floor = floor_of(&queues, &abroad::calls(&sv));
             let changes = sv.floor.lock().step(now_ms(), &floor, &sv.config.alarm);
             changes.iter().for_each(|change| tell_alarm(&sv, change));
         }
@@ -91,7 +92,7 @@ fn tell_changes(sv: &Services, told: &mut Told, queues: &[QueueView]) {
         }
         let figures = figures_of(queue);
         if told.queues.get(&queue.name) != Some(&figures) {
-            sv.events.publish("queue", Audience::Staff, None, figures.clone());
+            sv.events.publish_here("queue", Audience::Staff, None, figures.clone());
             told.queues.insert(queue.name.clone(), figures);
         }
     }
@@ -108,7 +109,7 @@ fn tell_changes(sv: &Services, told: &mut Told, queues: &[QueueView]) {
 
 fn tell_state(sv: &Services, operator: &str, state: Value) {
     if let Ok(id) = operator.parse() {
-        sv.events.publish("state", Audience::PersonAndLeaders(id), None, state);
+        sv.events.publish_here("state", Audience::PersonAndLeaders(id), None, state);
     }
 }
 
@@ -124,7 +125,7 @@ fn tell_alarm(sv: &Services, change: &Change) {
     }
     let mut data = json!(change.alarm);
     data["on"] = change.on.into();
-    sv.events.publish("alarm", Audience::Leaders, None, data);
+    sv.events.publish_here("alarm", Audience::Leaders, None, data);
 }
 
 /// An operator as events and snapshots show them.

@@ -20,6 +20,7 @@ struct Gauges {
     links_refused: IntGauge,
     dropped: IntGauge,
     lost: IntGauge,
+    unanswered: IntGauge,
 }
 
 impl Gauges {
@@ -37,6 +38,7 @@ impl Gauges {
             links_refused: of("links_refused", "Links refused since start: a stranger, or a wrong secret")?,
             dropped: of("frames_dropped", "Links cut for being behind, and SIP messages nobody took, since start")?,
             lost: of("gateways_lost", "Gateways this one declared lost since its start")?,
+            unanswered: of("controls_unanswered", "Requests about calls another gateway didn't answer, since start")?,
         })
     }
 }
@@ -59,6 +61,7 @@ async fn follow(sv: Arc<Services>, gauges: Gauges) {
             gauges.term.set(figures.term);
             gauges.leads.set(figures.leads.into());
             gauges.lost.set(figures.lost);
+            gauges.unanswered.set(count(sv.abroad.unanswered()));
             gauges.peers.set(count(peers.up().len() as u64));
             gauges.links_ended.set(count(peers.counts().ended.load(Ordering::Relaxed)));
             gauges.links_refused.set(count(peers.counts().refused.load(Ordering::Relaxed)));

@@ -28,7 +28,7 @@ pub fn tell(sv: &Services, kind: &'static str, work: &Work) {
     });
     sv.events.publish(kind, audience, work.excluded, data);
     if work.excluded.is_some() && work.done_at.is_none() {
-        sv.live.judge_again();
+        crate::abroad::judge_again(sv);
     }
 }
 

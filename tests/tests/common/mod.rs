@@ -1,13 +1,16 @@
 //! One gateway with one operator: what most whole-call tests begin with.
 #![allow(dead_code, reason = "each test file uses a part")]
 
+pub(crate) mod heard;
 pub(crate) mod hook;
 pub(crate) mod messages;
+pub(crate) mod pair;
 pub(crate) mod picture;
 pub(crate) mod post;
 pub(crate) mod rows;
 pub(crate) mod sipp;
 pub(crate) mod sounds;
+pub(crate) mod stream;
 
 use std::net::SocketAddr;
 
