@@ -11,11 +11,11 @@ mod common;
 
 use common::heard::{hears, lacks};
 use common::{Desk, NUMBER, Town, call_of};
+use hotline_tests::Error;
 use hotline_tests::api::Api;
 use hotline_tests::gateway::{GatewayConfig, NewUser};
 use hotline_tests::rtp::Source;
 use hotline_tests::sip::{Behaviour, Call, Citizen, CitizenConfig, Credentials, Phone, PhoneConfig};
-use hotline_tests::Error;
 use reqwest::Method;
 use serde_json::{Value, json};
 

@@ -142,3 +142,100 @@ pub fn judge_again(sv: &Services) {
 pub fn tell_openings(sv: &Services) {
     sv.abroad.tell_all(&Parcel::Openings);
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use hotline_db::GatewayNode;
+    use tokio::net::TcpListener;
+    use tokio::sync::mpsc;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+    use crate::call::Wish;
+    use crate::cluster::{Frame, Me, PeerEvent, PeerNews};
+
+    const LONG: Duration = Duration::from_secs(20);
+
+    struct End {
+        peers: Peers,
+        desk: mpsc::Receiver<PeerEvent>,
+        row: GatewayNode,
+        stop: CancellationToken,
+        _acd: mpsc::Receiver<PeerEvent>,
+    }
+
+    async fn end(node: &str) -> End {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let row = GatewayNode {
+            id: node.into(),
+            boot: format!("{node}1"),
+            peer_address: listener.local_addr().unwrap().to_string(),
+            sip_address: String::new(),
+            age_ms: 0,
+        };
+        let me = Me { node: node.into(), boot: row.boot.clone(), secret: "a long shared secret".into() };
+        let stop = CancellationToken::new();
+        let (peers, acd) = Peers::start(me, listener, stop.clone());
+        let desk = peers.take_desk().unwrap();
+        End { peers, desk, row, stop, _acd: acd }
+    }
+
+    async fn next(desk: &mut mpsc::Receiver<PeerEvent>) -> PeerEvent {
+        timeout(LONG, desk.recv()).await.unwrap().unwrap()
+    }
+
+    fn call() -> LiveCall {
+        LiveCall {
+            call: "c".into(),
+            stage: "talk".into(),
+            queue: "main".into(),
+            caller: "138****5678".into(),
+            operator: Some("u".into()),
+            since: 1,
+            stage_since: 2,
+            audio: Vec::new(),
+        }
+    }
+
+    fn hold() -> Request {
+        Request::Operator { wish: Wish::Hold(true), key: None }
+    }
+
+    #[tokio::test]
+    async fn a_wish_goes_to_the_gateway_that_has_the_call_and_a_lost_link_leaves_nobody_waiting() {
+        let (mut a, mut b) = (end("a").await, end("b").await);
+        a.peers.know(vec![b.row.clone()]);
+        let abroad = Abroad::new(Some(a.peers.clone()));
+        assert_eq!(abroad.ask("c", "u", hold()).await.unwrap_err(), ControlError::Gone);
+        let up = next(&mut a.desk).await;
+        assert!(matches!((&up.what, up.node.as_str()), (PeerNews::Up { .. }, "b")), "{up:?}");
+        assert!(matches!(next(&mut b.desk).await.what, PeerNews::Up { .. }));
+        abroad.table().up("b", up.link);
+        assert!(abroad.table().all("b", vec![call()], false));
+        assert_eq!(abroad.call_of_operator("u").as_deref(), Some("c"));
+
+        let asked = async {
+            let PeerNews::Frame(Frame::Desk(bytes)) = next(&mut b.desk).await.what else { panic!("nothing asked") };
+            let Parcel::Ask { id, call, user, request } = Parcel::of(&bytes).unwrap() else { panic!("nothing asked") };
+            assert_eq!((call.as_str(), user.as_str()), ("c", "u"));
+            assert!(matches!(request, Request::Operator { wish: Wish::Hold(true), key: None }));
+            abroad.table().answered("b", id, Err(ControlError::NotYours));
+        };
+        let (outcome, ()) = tokio::join!(abroad.ask("c", "u", hold()), asked);
+        assert_eq!(outcome.unwrap_err(), ControlError::NotYours);
+
+        // The other gateway dies over the next one.
+        let dies = async {
+            assert!(matches!(next(&mut b.desk).await.what, PeerNews::Frame(Frame::Desk(_))));
+            b.stop.cancel();
+            let PeerNews::Down { heard } = next(&mut a.desk).await.what else { panic!("still there") };
+            abroad.table().down("b", up.link, heard);
+        };
+        let (outcome, ()) = tokio::join!(abroad.ask("c", "u", hold()), dies);
+        assert_eq!(outcome.unwrap_err(), ControlError::NoAnswer);
+        assert_eq!(abroad.unanswered(), 1);
+        assert_eq!(abroad.ask("c", "u", hold()).await.unwrap_err(), ControlError::Unreachable);
+    }
+}
