@@ -12,7 +12,7 @@ mod common;
 use common::heard::{hears, lacks};
 use common::pair::{Pair, ready};
 use common::stream::{Event, stream, until};
-use common::{NUMBER, pair};
+use common::{NUMBER, item_form, pair};
 use hotline_tests::api::{Api, rows};
 use hotline_tests::gateway::NewUser;
 use hotline_tests::rtp::Source;
@@ -165,6 +165,28 @@ async fn an_operator_controls_their_call_at_the_other_gateway_and_is_told_of_it(
     talk.citizen.hang_up().await.unwrap();
 }
 
+/// A matter taken down at this gateway names an operator: the citizen who waits at the other never gets them.
+async fn named_while_they_wait(floor: &Floor) {
+    let leader = &floor.colleague.api;
+    let citizen = Citizen::start(CitizenConfig::new(floor.pair.second.sip(), "13700001111")).await.unwrap();
+    let call = citizen.call_answered("12319", PATIENCE_MS).await.unwrap();
+    let waits = |live: &Value| {
+        let calls = rows(live).into_iter();
+        let mut theirs = calls.filter(|call| call["stage"] == "queue" && call["caller"].to_string().contains("1111"));
+        Some(theirs.next()?["call"].as_str()?.to_owned())
+    };
+    let id = leader.wait_for("/api/v1/calls/live", PATIENCE_MS, waits).await.unwrap();
+    let mut form = item_form(&id);
+    (form["title"], form["detail"]) = (json!("投诉工号1001"), json!("工号1001态度差,挂我电话"));
+    leader.post("/api/v1/items", &form).await.unwrap();
+    let judged = |events: &Value| {
+        let barred = |e: &Value| e["kind"] == "routing" && rows(&e["data"]["barred"]).len() == 1;
+        rows(events).iter().any(barred).then_some(())
+    };
+    leader.wait_for(&format!("/api/v1/calls/{id}/events"), PATIENCE_MS, judged).await.unwrap();
+    call.hang_up().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_hears_and_ends_calls_of_the_other_gateway_and_a_dead_ones_are_gone() {
     let mut floor = Floor::open(&["operator", "leader"]).await;
@@ -186,6 +208,7 @@ async fn a_leader_hears_and_ends_calls_of_the_other_gateway_and_a_dead_ones_are_
         assert!(callers[0]["number"].as_str().unwrap().contains("4321"), "{callers}");
     }
 
+    named_while_they_wait(&floor).await;
     let listens = talk.post(leader, "supervise", &json!({"part": "listen"})).await;
     assert_eq!(listens["guests"][0]["part"], "listen", "{listens}");
     let ear = floor.colleague.phone.next_call(PATIENCE_MS).await.unwrap();
