@@ -201,6 +201,28 @@ impl Store {
         Ok(self.reader().await?.opt::<IdRow>(query).await?.is_some())
     }
 
+    /// Of the callback tasks from one id to another, those this person must not see or call by: who is named in what
+    /// the call is about, or must not call, or somebody is named and they don't supervise.
+    ///
+    /// # Errors
+    /// As any read.
+    pub async fn callbacks_recused(&self, who: Id, supervises: bool, from: Id, to: Id) -> Result<Vec<Id>> {
+        let query = sql("SELECT t.id AS id FROM callback_task t JOIN work w ON w.item = t.item \
+             WHERE t.id >= $1 AND t.id <= $2 AND w.excluded IS NOT NULL AND (w.excluded = $3 OR NOT $4) \
+             UNION SELECT t.id FROM callback_task t JOIN call a ON a.id = t.call JOIN work w ON w.contact = a.contact \
+             WHERE t.id >= $1 AND t.id <= $2 AND w.excluded IS NOT NULL AND (w.excluded = $3 OR NOT $4) \
+             UNION SELECT t.id FROM callback_task t JOIN call a ON a.id = t.call \
+             JOIN item_contact x ON x.contact = a.contact JOIN work w ON w.item = x.item \
+             WHERE t.id >= $1 AND t.id <= $2 AND w.excluded IS NOT NULL AND (w.excluded = $3 OR NOT $4) \
+             UNION SELECT t.id FROM callback_task t \
+             WHERE t.id >= $1 AND t.id <= $2 AND t.excluded IS NOT NULL AND (t.excluded = $3 OR NOT $4)")
+        .bind(from)
+        .bind(to)
+        .bind(who)
+        .bind(supervises);
+        Ok(self.reader().await?.all::<IdRow>(query).await?.into_iter().map(|row| row.id).collect())
+    }
+
     /// Whether this person must not see an attachment: it came with something they must not see.
     ///
     /// # Errors

@@ -9,9 +9,10 @@
 
 mod common;
 
-use common::Town;
+use common::{Town, item_form};
 use hotline_tests::gateway::GatewayConfig;
-use hotline_tests::sip::{Behaviour, Phone};
+use hotline_tests::rtp::Source;
+use hotline_tests::sip::{Behaviour, Credentials, Dial, Phone, PhoneConfig};
 use hotline_tests::{Error, until};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -19,7 +20,7 @@ use serde_json::{Value, json};
 const CITIZEN_HZ: f64 = 440.0;
 const OPERATOR_HZ: f64 = 1_000.0;
 
-/// A town whose citizen has missed a call; nobody has signed in.
+/// A town whose citizen has missed a call; the operator has signed in and takes no calls.
 async fn owed(config: GatewayConfig) -> (Town, Phone, String) {
     let town = Town::open(config).await;
     let missed = town.citizen.call_answered("12319", 20_000).await.unwrap();
@@ -27,6 +28,7 @@ async fn owed(config: GatewayConfig) -> (Town, Phone, String) {
     let phone = town.desk.phone().await;
     let found = |tasks: &Value| Some(tasks[0]["id"].as_str()?.to_owned());
     let task = town.desk.api.wait_for("/api/v1/callbacks", 20_000, found).await.unwrap();
+    town.desk.api.set_state("away").await.unwrap();
     (town, phone, task)
 }
 
@@ -69,6 +71,8 @@ async fn an_operator_calls_by_a_task_and_talks_with_the_citizen() {
     citizen.ring(180, false).unwrap();
     operator.rtp().wait_for_tone(450.0, 300, 20_000).await.unwrap();
     citizen.accept().unwrap();
+    // First both hear that the call is recorded.
+    town.asked(&calls[0], "notice").await;
     citizen.rtp().wait_for_tone(OPERATOR_HZ, 500, 20_000).await.unwrap();
     operator.rtp().wait_for_tone(CITIZEN_HZ, 500, 20_000).await.unwrap();
     let seat = seat(&town).await;
@@ -79,6 +83,7 @@ async fn an_operator_calls_by_a_task_and_talks_with_the_citizen() {
     let row = town.desk.ended(&calls[0]).await;
     assert_eq!((row["direction"].as_str(), row["end_side"].as_str()), (Some("outbound"), Some("citizen")), "{row:#}");
     assert_eq!(row["recordings"][0]["kind"], "talk", "{row:#}");
+    assert_eq!(row["recordings"][0]["notice_played"], true, "{row:#}");
     let detail = task_when(&town, &task, |d| d["task"]["result"] == "已回访").await;
     assert_eq!(detail["attempts"][0]["outcome"], "talked", "{detail:#}");
     assert_eq!(status(town.desk.api.post(&path(&task), &json!({})).await), 409, "what is done is not called again");
@@ -168,4 +173,114 @@ async fn after_an_operators_call_about_a_finished_item_the_citizen_judges_by_key
     town.answer(&citizen, &keys).await;
     let story = town.story_when(&item, "the closed case", |s| s["item"]["state"] == "已结案").await;
     assert_eq!(story["surveys"][0]["satisfied"], 2, "{story:#}");
+}
+
+fn no_machine() -> GatewayConfig {
+    GatewayConfig::default().with("callback.enabled", false)
+}
+
+/// Ten minutes between two tries, as hours are seconds here.
+fn ten_minutes() -> GatewayConfig {
+    no_machine().with("callback.missed_retry_s", 600 * 43_200)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_citizen_who_was_tried_is_left_alone_until_the_next_time_whoever_calls() {
+    let (town, phone, task) = owed(ten_minutes()).await;
+    let state = town.desk.api.post(&path(&task), &json!({})).await.unwrap();
+    town.citizen.next_call(20_000).await.unwrap().reject(486, "Busy Here").unwrap();
+    phone.next_call(20_000).await.unwrap().wait_ended(20_000).await.unwrap();
+    town.desk.ended(state["call"].as_str().unwrap()).await;
+    task_when(&town, &task, |d| d["task"]["attempt_no"] == 1 && d["task"]["lease_until"].is_null()).await;
+    assert_eq!(status(town.desk.api.post(&path(&task), &json!({})).await), 409);
+    assert!(town.citizen.next_call(500).await.is_err() && phone.next_call(100).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_taken_back_while_the_citizen_rings_is_an_attempt_and_one_that_never_rang_is_none() {
+    let (town, phone, task) = owed(ten_minutes()).await;
+    let mut attempts = Vec::new();
+    for rings in [false, true] {
+        let under_way = until("the task free", 20_000, || async {
+            // No attempt is behind it yet: an operator needn't wait.
+            town.desk.api.post(&path(&task), &json!({})).await.ok()
+        });
+        let state = under_way.await.unwrap();
+        let operator = phone.next_call(20_000).await.unwrap();
+        let citizen = town.citizen.next_call(20_000).await.unwrap();
+        if rings {
+            citizen.ring(180, false).unwrap();
+            let events = format!("/api/v1/calls/{}/events", state["call"].as_str().unwrap());
+            let rings = |all: &Value| all.as_array()?.iter().any(|e| e["kind"] == "citizen_rings").then_some(());
+            town.desk.api.wait_for(&events, 20_000, rings).await.unwrap();
+        }
+        let call = state["call"].as_str().unwrap().to_owned();
+        operator.hang_up().await.unwrap();
+        citizen.wait_ended(20_000).await.unwrap();
+        town.desk.ended(&call).await;
+        let counted = i64::from(rings);
+        let detail = task_when(&town, &task, |d| {
+            d["attempts"].as_array().is_some_and(|a| a.iter().any(|a| a["call"] == call.as_str()))
+        })
+        .await;
+        assert_eq!(detail["task"]["attempt_no"], counted, "{detail:#}");
+        attempts = detail["attempts"].as_array().unwrap().clone();
+    }
+    assert!(attempts.iter().all(|a| a["outcome"] == "taken_back"), "{attempts:#?}");
+    assert_eq!(status(town.desk.api.post(&path(&task), &json!({})).await), 409, "not again before its time");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_named_neither_sees_the_task_nor_calls_and_who_is_signed_out_calls_nobody() {
+    let (town, phone, task) = owed(no_machine()).await;
+    let (_other, colleague) = town.desk.second_operator().await;
+    assert_eq!(status(colleague.post(&path(&task), &json!({})).await), 409, "not on duty");
+    colleague.set_state("away").await.unwrap();
+    let detail = task_when(&town, &task, |d| d["task"]["id"].is_string()).await;
+    let mut form = item_form(detail["task"]["call"].as_str().unwrap());
+    (form["title"], form["detail"]) = (json!("投诉工号1001"), json!("工号1001态度差,挂我电话"));
+    colleague.post("/api/v1/items", &form).await.unwrap();
+    let at = format!("/api/v1/callbacks/{task}");
+    for api in [&town.desk.api, &colleague] {
+        assert_eq!(status(api.get(&at).await), 404, "the named one, and who doesn't lead");
+        assert_eq!(status(api.post(&path(&task), &json!({})).await), 404);
+        assert_eq!(api.get("/api/v1/callbacks").await.unwrap(), json!([]));
+    }
+    assert!(phone.next_call(300).await.is_err() && town.citizen.next_call(100).await.is_err());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_phone_takes_no_call_over_before_the_citizen_has_answered() {
+    let (town, phone, task) = owed(no_machine()).await;
+    town.desk.api.post(&path(&task), &json!({})).await.unwrap();
+    let operator = phone.next_call(20_000).await.unwrap();
+    let citizen = town.citizen.next_call(20_000).await.unwrap();
+    let config = PhoneConfig::new(town.desk.gateway.sip(), Credentials::new("1001", "phone-1001"));
+    let device = Phone::unregistered(config).await.unwrap();
+    let replaced = operator.as_replaces().replace("%3B", ";").replace("%3D", "=").replace("%40", "@");
+    let dial = Dial::new(town.desk.gateway.sip(), "1001").sending(Source::tone(1_500.0));
+    let dial = dial.with_header("Replaces", &replaced).with_header("Require", "replaces");
+    let refused = device.agent().dial(dial).unwrap();
+    assert!(refused.wait_answered(10_000).await.is_err());
+    citizen.reject(486, "Busy Here").unwrap();
+    let detail = task_when(&town, &task, |d| d["task"]["attempt_no"] == 1).await;
+    assert_eq!((detail["attempts"][0]["outcome"].as_str(), &detail["task"]["result"]), (Some("busy"), &Value::Null));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_citizen_whose_operator_leaves_during_the_notice_is_given_to_who_is_free() {
+    let (town, phone, task) = owed(no_machine()).await;
+    let (other, colleague) = town.desk.second_operator().await;
+    colleague.set_state("ready").await.unwrap();
+    let state = town.desk.api.post(&path(&task), &json!({})).await.unwrap();
+    let operator = phone.next_call(20_000).await.unwrap();
+    let citizen = town.citizen.next_call(20_000).await.unwrap();
+    citizen.accept().unwrap();
+    town.asked(state["call"].as_str().unwrap(), "notice").await;
+    operator.hang_up().await.unwrap();
+    other.next_call(20_000).await.unwrap();
+    citizen.rtp().wait_for_tone(OPERATOR_HZ, 300, 20_000).await.unwrap();
+    citizen.hang_up().await.unwrap();
+    let detail = task_when(&town, &task, |d| d["task"]["result"] == "已回访").await;
+    assert_eq!(detail["attempts"][0]["outcome"], "talked", "{detail:#}");
 }

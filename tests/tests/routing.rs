@@ -287,3 +287,55 @@ async fn an_operator_who_answers_first_ends_the_call_to_a_phone_on_call() {
     caller.hang_up().await.unwrap();
     assert_eq!(town.desk.ended(&id).await["end_side"], "citizen");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_number_on_call_that_talks_uses_up_no_round_and_is_rung_once_its_talk_is_over() {
+    let config = GatewayConfig::default()
+        .with("queue.main.on_call", vec!["13900000001"])
+        .with("queue.main.overflow_s", 1)
+        .with("queue.main.wait_max_s", 8);
+    let town = Town::open(config).await;
+    let (first, one) = queued(&town.desk, &town.citizen, 1).await;
+    let mobile = town.citizen.next_call(20_000).await.unwrap();
+    mobile.accept().unwrap();
+    // Nobody is sent away whom somebody has picked up for.
+    event(&town.desk, &one, "wait_over_served").await;
+    mobile.rtp().play(Source::tone(1_500.0));
+    mobile.send_digits("1").unwrap();
+    first.rtp().wait_for_tone(1_500.0, 300, 20_000).await.unwrap();
+    let stranger = citizen(&town.desk, "13912340000").await;
+    let (second, two) = queued(&town.desk, &stranger, 2).await;
+    // Danger waits as long as it takes.
+    second.send_digits("7").unwrap();
+    assert_eq!(event(&town.desk, &two, "on_call_failed").await["data"]["why"], "in_use");
+    mobile.hang_up().await.unwrap();
+    // The first caller is asked for a verdict, and the number is free all the same.
+    town.asked(&one, "after_talk").await;
+    let again = town.citizen.next_call(30_000).await.unwrap();
+    assert_eq!(again.called_user(), "13900000001");
+    again.accept().unwrap();
+    event(&town.desk, &two, "on_call_asked").await;
+    again.rtp().play(Source::tone(1_500.0));
+    again.send_digits("1").unwrap();
+    second.rtp().wait_for_tone(1_500.0, 300, 20_000).await.unwrap();
+    for call in [first, second] {
+        call.hang_up().await.unwrap();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn when_nobody_on_call_answers_and_nobody_is_there_the_citizen_is_told_and_called_back() {
+    let config =
+        GatewayConfig::default().with("queue.main.on_call", vec!["13900000001"]).with("queue.main.overflow_s", 1);
+    let town = Town::open(config).await;
+    let (caller, id) = queued(&town.desk, &town.citizen, 1).await;
+    for _ in 0..3 {
+        town.citizen.next_call(30_000).await.unwrap().reject(486, "Busy Here").unwrap();
+    }
+    event(&town.desk, &id, "on_call_none").await;
+    town.asked(&id, "busy").await;
+    caller.send_digits("1").unwrap();
+    caller.wait_ended(30_000).await.unwrap();
+    town.desk.ended(&id).await;
+    assert_eq!(tasks(&town.desk, "排队回拨").await, 1);
+}

@@ -18,7 +18,7 @@ use hotline_tests::Error;
 use hotline_tests::api::Api;
 use hotline_tests::gateway::{Gateway, GatewayConfig, NewUser};
 use hotline_tests::rtp::Source;
-use hotline_tests::sip::{Behaviour, Call, Citizen, CitizenConfig, Credentials, Phone, PhoneConfig};
+use hotline_tests::sip::{Behaviour, Call, Citizen, CitizenConfig, Credentials, Dial, Phone, PhoneConfig};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -272,4 +272,39 @@ async fn a_supervision_number_reaches_leaders_only() {
     desk.api.post("/api/v1/broadcasts", &json!({"text": "就到这里"})).await.unwrap();
     let heard = told(&mut events, "就到这里").await;
     assert!(!heard.contains(&id), "nor hear of it: {heard}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_a_citizens_matter_names_gets_to_that_citizen_by_no_way() {
+    let (desk, operator_api) = desk(GatewayConfig::default()).await;
+    let named_phone = phone(&desk.gateway, "1001", LEADER_HZ).await;
+    let operator_phone = phone(&desk.gateway, "1002", OPERATOR_HZ).await;
+    operator_api.set_state("ready").await.unwrap();
+    let (_line, call) = citizen(&desk.gateway, NUMBER, "12319").await;
+    hears(&call, OPERATOR_HZ).await;
+    let operator = operator_phone.next_call(5_000).await.unwrap();
+    let id = call_of(&desk, 1).await;
+    let path = |what: &str| format!("/api/v1/calls/{id}/{what}");
+    desk.api.post(&path("supervise"), &json!({"part": "listen"})).await.unwrap();
+    let listening = named_phone.next_call(20_000).await.unwrap();
+    hears(&listening, OPERATOR_HZ).await;
+    let mut form = common::item_form(&id);
+    (form["title"], form["detail"]) = (json!("投诉工号1001"), json!("工号1001态度差,挂我电话"));
+    operator_api.post("/api/v1/items", &form).await.unwrap();
+    listening.wait_ended(20_000).await.unwrap();
+    let reason = json!({"reason": "市民情绪激动"});
+    for part in ["listen", "whisper"] {
+        assert_eq!(status(desk.api.post(&path("supervise"), &json!({"part": part})).await), 409, "{part}");
+    }
+    assert_eq!(status(desk.api.post(&path("take"), &reason).await), 409);
+    let to = json!({"phone": "1001"});
+    for way in ["transfer", "consult", "guests"] {
+        assert_eq!(status(operator_api.post(&path(way), &to).await), 409, "{way}");
+    }
+    assert_eq!(operator.refer(&format!("sip:1001@{}", desk.gateway.sip())).await.unwrap(), 480);
+    let consult = operator_phone.agent().dial(Dial::new(desk.gateway.sip(), "1001")).unwrap();
+    assert!(consult.wait_answered(10_000).await.is_err());
+    assert!(named_phone.next_call(500).await.is_err(), "nobody rings");
+    hears(&call, OPERATOR_HZ).await;
+    call.hang_up().await.unwrap();
 }

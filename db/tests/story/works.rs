@@ -558,6 +558,16 @@ story!(work_that_names_one_of_us_is_the_leader_s_and_hidden_from_who_is_named, |
     assert!(hidden(other.id, true).await.unwrap().is_empty());
     assert!(store.contact_recused(named.id, true, contact.id, None).await.unwrap());
     assert!(!store.attachment_recused(named.id, true, "00").await.unwrap());
+    // Nor may they be told of a call that is owed for it.
+    let owed = hotline_db::NewCallback::new(hotline_db::CallbackKind::CaseFinished, T0);
+    let (task, _) =
+        store.callback_add(hotline_db::NewCallback { item: Some(item.id), ..owed.clone() }, T0).await.unwrap();
+    let hidden = |who, supervises| store.callbacks_recused(who, supervises, task.id, task.id);
+    assert_eq!(hidden(named.id, true).await.unwrap(), [task.id]);
+    assert_eq!(hidden(other.id, false).await.unwrap(), [task.id]);
+    assert!(hidden(other.id, true).await.unwrap().is_empty());
+    let (foreign, _) = store.callback_add(owed, T0).await.unwrap();
+    assert!(store.callbacks_recused(named.id, true, foreign.id, foreign.id).await.unwrap().is_empty());
 });
 
 story!(who_is_named_while_they_are_at_it_can_t_end_it_any_more, |s: Stage| async move {

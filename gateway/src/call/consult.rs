@@ -8,7 +8,7 @@ use hotline_sip::{Event, SessionId};
 use serde_json::json;
 use tracing::info;
 
-use super::control::Control;
+use super::control::{Control, ControlError};
 use super::driver::Driver;
 use super::leg::{Leg, Speaks};
 use super::trust::trust_in_phone;
@@ -64,9 +64,10 @@ impl Driver {
         let security = self.security_over(new.invite.flow.transport).map_err(|e| (488, e.to_string()))?;
         let from = operator.who.id.clone();
         let who = self.colleague(&new.invite.request_user).await.ok_or_else(|| busy("nobody's phone"))?;
-        if self.is_in_another_call(&who).await {
-            return Err(busy("in another call"));
-        }
+        self.may_join(&who).await.map_err(|why| match why {
+            ControlError::NoPhone => (480, "can't be reached".to_owned()),
+            _ => busy("in another call"),
+        })?;
         let media = self.sv.media.open_leg_beside(self.citizen.id()).map_err(|e| (503, e.to_string()))?;
         self.sv.media_routes.add(media.id, self.media_tx.clone());
         let speaks = Speaks::phone(&self.sv.config, &self.citizen);
@@ -176,6 +177,12 @@ impl Driver {
             let second = Some(c.caller.session);
             c.talking && (pair == (citizens, second) || pair == (second, citizens))
         });
+        let who = self.consult.as_ref().filter(|_| fits).map(|c| c.who.clone());
+        if let Some(who) = who
+            && self.may_stay(&who).await.is_err()
+        {
+            return self.sv.sip.reject_transfer(referrer, 480);
+        }
         let Some(consult) = self.consult.take_if(|_| fits) else {
             return self.sv.sip.reject_transfer(referrer, 603);
         };

@@ -198,10 +198,12 @@ impl Driver {
     }
 
     async fn consult_joins(&mut self) -> Result<(), ControlError> {
-        let asked = self.guests.iter_mut().find(|g| g.part == Part::Consult && g.talking);
-        let asked = asked.ok_or(ControlError::NoConsult)?;
-        asked.part = Part::Join;
-        self.story.event("guest_part", json!({ "user": asked.who.id, "part": Part::Join.as_str() }));
+        let asked = self.guests.iter().position(|g| g.part == Part::Consult && g.talking);
+        let index = asked.ok_or(ControlError::NoConsult)?;
+        let who = self.guests[index].who.clone();
+        self.may_stay(&who).await?;
+        self.guests[index].part = Part::Join;
+        self.story.event("guest_part", json!({ "user": who.id, "part": Part::Join.as_str() }));
         self.connect();
         self.hold(HeldBy::Console, false).await;
         self.tell_call();
@@ -212,6 +214,8 @@ impl Driver {
     async fn consult_completes(&mut self) -> Result<(), ControlError> {
         let asked = self.guests.iter().position(|g| g.part == Part::Consult && g.talking);
         let index = asked.ok_or(ControlError::NoConsult)?;
+        let who = self.guests[index].who.clone();
+        self.may_stay(&who).await?;
         self.guest_takes_over(index).await;
         Ok(())
     }

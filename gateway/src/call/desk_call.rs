@@ -6,7 +6,7 @@ use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use hotline_db::{CallbackKind, CallbackTask, Direction};
-use hotline_ivr::{Input, Machine, Say};
+use hotline_ivr::{Machine, Say};
 use hotline_media::sdp::Security;
 use hotline_sip::{Event, SessionId};
 use serde_json::json;
@@ -14,7 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
 
 use super::action::{Vars, callback_vars};
-use super::control::{Control, ControlError, Outcome, Wish};
+use super::control::{Control, ControlError, Outcome, SHUTDOWN, Wish};
 use super::driver::{Driver, Origin, Side};
 use super::finish::Finished;
 use super::leg::{Leg, Speaks};
@@ -36,7 +36,7 @@ use crate::privacy::Pii;
 /// The citizen's leg before it is dialled: no session has this number.
 const UNPLACED: SessionId = SessionId(u64::MAX);
 /// Plays to the operator have numbers of their own.
-const RINGBACK_PLAY: u64 = 0;
+pub(super) const OPERATOR_PLAY: u64 = 0;
 
 /// Rings `who`, then calls the citizen. `began` hears at once whether the phone rings. `None`: the citizen was not
 /// called, and the task is as it was.
@@ -94,7 +94,7 @@ async fn prepare(sv: &Arc<Services>, task: &CallbackTask, number: &Pii<String>) 
 
 /// How far such a call is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Step {
+pub(super) enum Step {
     /// The operator's phone rings.
     Phone,
     /// The citizen is being called.
@@ -104,14 +104,16 @@ enum Step {
         /// Redirections followed.
         redirects: u32,
     },
+    /// The citizen has picked up; both hear that the call is recorded.
+    Notice,
 }
 
 /// What one event made of it.
-enum Turn {
+pub(super) enum Turn {
     Goes(Step),
-    /// The citizen has picked up.
+    /// The citizen has picked up and knows of the recording.
     Talk,
-    /// Nobody talks: the citizen's phone ended with this status, or was never called.
+    /// Nobody talks: the citizen's phone ended with this status, or the call was taken back or never placed.
     Over(Option<u16>),
 }
 
@@ -148,24 +150,31 @@ impl Driver {
         self.tell_call();
         let _ = began.send(Ok(self.state(View::Operator)));
         let mut step = Step::Phone;
-        let (rang, code) = loop {
+        let code = loop {
             step = match Box::pin(self.desk_turn(step, &task, &number)).await {
                 Turn::Goes(step) => step,
                 Turn::Talk => return Some(self.desk_talk(task.kind).await),
-                Turn::Over(code) => break (matches!(step, Step::Citizen { rang: true, .. }), code),
+                Turn::Over(code) => break code,
             };
         };
         self.drop_operator().await;
         let mut finished = Box::pin(self.finish()).await;
-        (finished.failed, finished.rang) = (code, rang);
-        code.map(|_| finished)
+        match step {
+            Step::Phone => return None,
+            Step::Citizen { rang, .. } => {
+                finished.taken_back = code.is_none() && finished.reason != SHUTDOWN;
+                (finished.failed, finished.rang) = (code.or(Some(487)), rang);
+            }
+            Step::Notice => finished.rang = true,
+        }
+        Some(finished)
     }
 
     /// Waits for the next thing that happens.
     async fn desk_turn(&mut self, step: Step, task: &CallbackTask, number: &Pii<String>) -> Turn {
-        let media_ends = self.pick_up_ends();
+        let due = [self.pick_up_ends(), self.machine.poll_timeout()].into_iter().flatten().min();
         let too_late = async {
-            match media_ends {
+            match due {
                 Some(at) => tokio::time::sleep_until(at.into()).await,
                 None => std::future::pending().await,
             }
@@ -181,7 +190,12 @@ impl Driver {
                 let Some(media) = media else { return Turn::Over(None) };
                 return self.desk_media(step, *media, task, number).await;
             }
-            () = too_late => return self.desk_over(Side::System, "phone without media"),
+            () = too_late => {
+                return match step {
+                    Step::Notice => self.notice_due().await,
+                    _ => self.desk_over(Side::System, "phone without media"),
+                };
+            }
         };
         let Some(event) = event else { return self.desk_over(Side::System, "mailbox closed") };
         let id = session_of(&event);
@@ -192,11 +206,12 @@ impl Driver {
             Step::Citizen { rang, redirects } if id == Some(self.citizen.session) => {
                 self.desk_citizen(rang, redirects, *event, task).await
             }
+            Step::Notice if id == Some(self.citizen.session) => self.notice_citizen(*event).await,
             step => Turn::Goes(step),
         }
     }
 
-    fn desk_over(&mut self, side: Side, why: &str) -> Turn {
+    pub(super) fn desk_over(&mut self, side: Side, why: &str) -> Turn {
         self.end_line(side, why);
         Turn::Over(None)
     }
@@ -228,6 +243,7 @@ impl Driver {
                 }
                 self.desk_over(Side::Operator, &format!("{code} operator's phone"))
             }
+            Event::Ended { .. } if step == Step::Notice => self.operator_left_notice().await,
             Event::Ended { .. } => self.desk_over(Side::Operator, "operator left"),
             Event::Reoffer { sdp, .. } => {
                 if let Some(operator) = &self.operator {
@@ -270,7 +286,7 @@ impl Driver {
                 self.story.event("citizen_ring", json!({ "trunk": trunk }));
                 if let Some(operator) = &self.operator {
                     let ring_back = self.sv.voice.clips(&[Say::Prompt("tone_ring_back".into())]);
-                    self.sv.media.play(operator.leg.id(), RINGBACK_PLAY, ring_back, true);
+                    self.sv.media.play(operator.leg.id(), OPERATOR_PLAY, ring_back, true);
                 }
                 Turn::Goes(Step::Citizen { rang: false, redirects: 0 })
             }
@@ -288,7 +304,7 @@ impl Driver {
             Event::Answered { sdp, .. } => match sdp.map(|answer| self.citizen.take_answer(&self.sv.media, &answer)) {
                 Some(Ok(settled)) => {
                     self.write_answered(Some(settled)).await;
-                    Turn::Talk
+                    self.begin_notice().await
                 }
                 _ => {
                     self.end_line(Side::System, "488 unusable answer");
@@ -296,7 +312,11 @@ impl Driver {
                 }
             },
             Event::Progress { code, .. } => {
-                Turn::Goes(Step::Citizen { rang: rang || matches!(code, 180 | 183), redirects })
+                let rings = matches!(code, 180 | 183);
+                if rings && !rang {
+                    self.story.event("citizen_rings", json!({}));
+                }
+                Turn::Goes(Step::Citizen { rang: rang || rings, redirects })
             }
             Event::Failed { code, .. } if self.citizen.dial_plain(&self.sv.sip, self.sip_tx.clone(), code) => {
                 self.name_leg(self.citizen.session, "trunk", true);
@@ -336,12 +356,15 @@ impl Driver {
                 }
                 self.call_citizen(task, number).await
             }
+            MediaEvent::SecureFailed { leg, .. } if Some(leg) == phone && step == Step::Notice => {
+                self.operator_left_notice().await
+            }
             MediaEvent::SecureFailed { leg, .. } if Some(leg) == phone => {
                 self.desk_over(Side::System, "phone without media")
             }
             event => {
                 self.on_media(event).await;
-                Turn::Goes(step)
+                if step == Step::Notice { self.notice_goes_on().await } else { Turn::Goes(step) }
             }
         }
     }
@@ -350,34 +373,20 @@ impl Driver {
     async fn desk_control(&mut self, step: Step, control: Control) -> Turn {
         match control {
             Control::Operator { user, wish: Wish::End | Wish::HangUp(_) | Wish::MayHangUp(_), reply, .. }
-                if self.operator.as_ref().is_some_and(|o| o.who.id == user) =>
+                if step != Step::Notice && self.operator.as_ref().is_some_and(|o| o.who.id == user) =>
             {
                 let _ = reply.send(Ok(self.state(View::Operator)));
                 self.desk_over(Side::Operator, "operator left")
+            }
+            // Another phone's answer would be taken for the citizen's (RFC 3261 §21.4.27: another time).
+            Control::TakeOver { reply, .. } => {
+                let _ = reply.send(Err((491, "The citizen has not answered yet")));
+                Turn::Goes(step)
             }
             control => {
                 self.on_control(control).await;
                 if self.line_ended_by.is_some() { Turn::Over(None) } else { Turn::Goes(step) }
             }
         }
-    }
-
-    /// Nobody talks: the operator's phone is let go.
-    async fn drop_operator(&mut self) {
-        let Some(operator) = self.operator.take() else { return };
-        self.sv.sip.hang_up(operator.leg.session, "not reached");
-        self.release_leg(&operator.leg);
-        self.sv.acd.disengaged(&self.call.to_string(), &operator.who.id);
-        self.tell_left(&operator.who.id, "not_reached");
-    }
-
-    async fn desk_talk(mut self: Box<Self>, kind: CallbackKind) -> Finished {
-        if let Some(operator) = &self.operator {
-            self.sv.media.stop_play(operator.leg.id());
-        }
-        self.input(Input::Start);
-        info!(call = %self.call, kind = kind.as_str(), "an operator has reached the citizen");
-        self.begin_talk(None).await;
-        self.run().await
     }
 }

@@ -144,6 +144,8 @@ pub(crate) struct Driver {
     pub(crate) desk: Box<Desk>,
     pub(crate) lane: Lane,
     pub(crate) waiting: bool,
+    /// They have waited too long, says the queue.
+    pub(crate) overdue: bool,
     /// The recording notice came to its end.
     pub(crate) notice_played: bool,
     pub(crate) times: Times,
@@ -212,6 +214,8 @@ impl Driver {
                 self.end_line(Side::System, "mailbox closed");
             }
         }
+        self.drain_flow().await;
+        self.judge_wait().await;
         self.drain_flow().await;
         if !self.waiting {
             self.let_on_call_go("caller waits no longer");

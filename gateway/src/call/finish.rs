@@ -37,6 +37,8 @@ pub struct Finished {
     pub talked: bool,
     /// Final status where nobody picked up.
     pub failed: Option<u16>,
+    /// The operator who called took the call back before anybody picked up.
+    pub taken_back: bool,
     /// Answers given.
     pub verdict: Verdict,
     /// Why the line ended, in the flow's or the network's words.
@@ -153,6 +155,7 @@ impl Driver {
             answered: self.answered,
             rang: self.answered,
             failed: None,
+            taken_back: false,
             reason: line_reason,
             verdict: self.verdict,
             reasons: self.verdict_recording,

@@ -8,6 +8,7 @@ use hotline_db::CallPatch;
 use hotline_ivr::{EventKind, Input, Machine, NotQueued, Output, Say};
 use tracing::warn;
 
+use super::desk_call::OPERATOR_PLAY;
 use super::driver::{Driver, Side, Stage};
 use super::recording::Purpose;
 use crate::acd::{AcdError, CallNews, Entry, Lane, Refused};
@@ -76,6 +77,9 @@ impl Driver {
                 self.input(Input::PlayDone);
             }
             return;
+        }
+        if let Some(leg) = self.hears_along() {
+            self.sv.media.play(leg, OPERATOR_PLAY, clips.clone(), repeat);
         }
         self.sv.media.play(self.citizen.id(), self.play_next, clips, repeat);
     }
@@ -150,14 +154,36 @@ impl Driver {
             CallNews::Withdraw { operator } => self.stop_ringing(&operator),
             CallNews::Moved { queue } => self.queue_is(queue),
             CallNews::Overflow { red } => self.overflow(red).await,
-            // Danger isn't sent away.
-            CallNews::WaitedTooLong if self.waiting && self.lane != Lane::Red => {
-                self.leave_queue().await;
-                self.story.event("waited_too_long", serde_json::json!({ "queue": self.queue }));
-                self.turn_away(NotQueued::TooLong, "waited too long");
+            CallNews::WaitedTooLong => {
+                self.overdue = self.waiting;
+                if self.waiting && self.is_served() {
+                    self.story.event("wait_over_served", serde_json::json!({ "queue": self.queue }));
+                }
             }
-            CallNews::WaitedTooLong => {}
         }
+    }
+
+    /// Who has waited too long is sent away, unless they are being served just now; danger isn't.
+    pub(crate) async fn judge_wait(&mut self) {
+        if !self.waiting {
+            self.overdue = false;
+        } else if self.overdue && !self.is_served() && self.lane != Lane::Red {
+            self.too_long().await;
+        }
+    }
+
+    /// They speak a message, or somebody has picked up for them.
+    fn is_served(&self) -> bool {
+        self.machine.is_recording()
+            || self.operator.as_ref().is_some_and(|o| o.picked_up.is_some())
+            || self.on_call.as_ref().is_some_and(|c| c.asks())
+    }
+
+    pub(crate) async fn too_long(&mut self) {
+        self.overdue = false;
+        self.leave_queue().await;
+        self.story.event("waited_too_long", serde_json::json!({ "queue": self.queue }));
+        self.turn_away(NotQueued::TooLong, "waited too long");
     }
 
     /// The caller waits in this queue now.

@@ -118,6 +118,7 @@ impl Driver {
         if operator.who.id == who.id {
             return Err(ControlError::OwnTalk);
         }
+        self.may_stay(&who).await?;
         if let Some(guest) = self.guests.iter_mut().find(|g| g.who.id == who.id) {
             let part = guest.part.change(part)?;
             if guest.part != part {

@@ -142,10 +142,10 @@ impl LiveCalls {
         calls.values().find(|e| e.view.operator.as_deref() == Some(operator)).map(|e| e.view.call.clone())
     }
 
-    /// Somebody's matter began to name one of us: the callers who wait are judged again.
+    /// Somebody's matter began to name one of us: who waits or talks is judged again.
     pub fn judge_again(&self) {
-        let waiting = super::driver::Stage::Queue.as_str();
-        for (call, entry) in self.lock().iter().filter(|(_, e)| e.view.stage == waiting) {
+        let stages = [super::driver::Stage::Queue.as_str(), super::driver::Stage::Talk.as_str()];
+        for (call, entry) in self.lock().iter().filter(|(_, e)| stages.contains(&e.view.stage.as_str())) {
             if entry.control.try_send(Box::new(Control::JudgeAgain)).is_err() {
                 warn!(call, "a caller isn't judged again: too many commands wait for the call");
             }

@@ -2,7 +2,7 @@
 //!
 //! `driver` waits for what happens, the other files do what follows: `citizen` (the citizen's leg),
 //! `operator` (ringing and talking), `desk` and `supervise` (what operators and leaders ask through the console),
-//! `desk_call` (an operator calls), `flow` (what the voice flow wants), `action` (what a flow asks the gateway), `recording`, `guest` (three-way, listening, whispering), `hearing` (who hears whom), and `finish` (rows
+//! `desk_call` and `desk_notice` (an operator calls), `flow` (what the voice flow wants), `action` (what a flow asks the gateway), `recording`, `guest` (three-way, listening, whispering), `hearing` (who hears whom), and `finish` (rows
 //! after the end).
 
 mod action;
@@ -11,6 +11,7 @@ mod consult;
 mod control;
 mod desk;
 mod desk_call;
+mod desk_notice;
 mod driver;
 mod emergency;
 mod finish;
@@ -20,6 +21,7 @@ mod hearing;
 mod leg;
 mod live;
 mod on_call;
+mod on_call_turns;
 mod operator;
 mod operator_leg;
 mod outside;

@@ -2,7 +2,7 @@
 //! the caller: a mailbox that answers doesn't. The caller keeps their place meanwhile, and an operator who answers
 //! first ends it.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -15,24 +15,25 @@ use tracing::{info, warn};
 use super::driver::Driver;
 use super::leg::Leg;
 use super::leg::Settled;
+use super::on_call_turns::Turns;
 use super::operator_leg::OperatorLeg;
 use super::outside;
 use super::route::Route;
-use crate::acd::OperatorRef;
+use crate::acd::{Lane, OperatorRef, OperatorState};
 use crate::dialout::{self, Permit, Purpose, Wish};
 use crate::events::Audience;
 use crate::privacy::mask_phone;
 
+/// Why a number isn't rung that talks with another caller.
+const IN_USE: &str = "in_use";
 /// The key that takes the caller.
 const TAKE: char = '1';
 /// Who picked up is asked for so long.
 const ASK: Duration = Duration::from_secs(20);
 /// Silence between two askings.
 const ASK_GAP_MS: u32 = 1_500;
-/// The whole roster is rung so often for one wait.
-const ROUNDS_MAX: u8 = 3;
-/// Pause between two rounds.
-const ROUND_PAUSE: Duration = Duration::from_secs(10);
+/// With an operator signed in the caller waits for them; whether one still is, is looked at so often.
+const LOOK_AGAIN: Duration = Duration::from_secs(30);
 
 /// Numbers in use: nobody who talks with one citizen is rung for another.
 #[derive(Default)]
@@ -57,45 +58,6 @@ impl Drop for Lease {
     }
 }
 
-/// Whose turn it is.
-#[derive(Debug)]
-struct Turns {
-    all: Vec<String>,
-    left: VecDeque<String>,
-    round: u8,
-    again_at: Option<Instant>,
-}
-
-impl Turns {
-    fn new(all: Vec<String>) -> Self {
-        Self { left: all.iter().cloned().collect(), all, round: 1, again_at: None }
-    }
-
-    /// The next number to ring. `None`: the round is over, another follows after a pause, or none.
-    fn next(&mut self, now: Instant) -> Option<String> {
-        let next = self.left.pop_front();
-        if next.is_none() && self.again_at.is_none() && self.round < ROUNDS_MAX {
-            self.again_at = Some(now + ROUND_PAUSE);
-        }
-        next
-    }
-
-    /// The pause is over.
-    fn begin_round(&mut self, now: Instant) -> bool {
-        let begins = self.again_at.take_if(|at| *at <= now).is_some();
-        if begins {
-            self.round += 1;
-            self.left = self.all.iter().cloned().collect();
-        }
-        begins
-    }
-
-    /// Nobody is to be rung any more.
-    fn is_over(&self) -> bool {
-        self.again_at.is_none() && self.left.is_empty()
-    }
-}
-
 /// The phone that rings, or is asked.
 struct Rung {
     number: String,
@@ -113,10 +75,18 @@ pub(crate) struct OnCall {
     turns: Turns,
     rung: Option<Rung>,
     /// The number that has the caller.
-    _taken: Option<Lease>,
+    taken: Option<Lease>,
+    /// All rounds are over: when it is looked whether an operator is there at all.
+    look_at: Option<Instant>,
+    /// Said once that a number talks with somebody else.
+    told_in_use: bool,
 }
 
 impl OnCall {
+    fn new(numbers: Vec<String>) -> Self {
+        Self { turns: Turns::new(numbers), rung: None, taken: None, look_at: None, told_in_use: false }
+    }
+
     pub(crate) fn is_session(&self, id: SessionId) -> bool {
         self.rung.as_ref().is_some_and(|r| r.leg.session == id)
     }
@@ -125,9 +95,14 @@ impl OnCall {
         self.rung.as_ref().is_some_and(|r| r.leg.id() == leg)
     }
 
+    /// Somebody has picked up and is asked to take the caller.
+    pub(crate) fn asks(&self) -> bool {
+        self.rung.as_ref().is_some_and(|r| r.asked.is_some())
+    }
+
     pub(crate) fn due(&self) -> Option<Instant> {
         let asked = self.rung.as_ref().and_then(|r| r.asked.as_ref()).map(|(_, until)| *until);
-        asked.or(self.turns.again_at)
+        asked.or(self.turns.again_at).or(self.look_at)
     }
 }
 
@@ -140,7 +115,7 @@ impl Driver {
             return;
         }
         self.story.event("overflow", json!({ "queue": self.queue, "red": red }));
-        self.on_call = Some(Box::new(OnCall { turns: Turns::new(numbers), rung: None, _taken: None }));
+        self.on_call = Some(Box::new(OnCall::new(numbers)));
         self.ring_on_call().await;
     }
 
@@ -155,7 +130,14 @@ impl Driver {
                     }
                     return;
                 }
-                Err(why) => self.story.event("on_call_failed", json!({ "to": mask_phone(&number), "why": why })),
+                Err(why) => {
+                    // Asked every some seconds while they talk: said once.
+                    let told = why == IN_USE
+                        && self.on_call.as_mut().is_some_and(|c| std::mem::replace(&mut c.told_in_use, true));
+                    if !told {
+                        self.story.event("on_call_failed", json!({ "to": mask_phone(&number), "why": why }));
+                    }
+                }
             }
         }
         if self.on_call.as_ref().is_some_and(|c| c.turns.is_over()) {
@@ -163,11 +145,39 @@ impl Driver {
             self.story.event("on_call_none", json!({ "queue": self.queue }));
             let data = json!({ "call": self.call, "queue": self.queue });
             self.sv.events.publish("on_call_none", Audience::Leaders, None, data);
+            self.after_on_call().await;
         }
     }
 
+    /// Nobody on call takes the caller. Who is in danger is asked for again; who could still be answered at a desk
+    /// waits; for all others there is the callback and the voice message (domain rules §3.7).
+    async fn after_on_call(&mut self) {
+        if self.lane == Lane::Red {
+            if let Some(on_call) = &mut self.on_call {
+                on_call.turns.begin_anew(Instant::now());
+            }
+            return;
+        }
+        let off = OperatorState::Off.as_str();
+        let queues = self.sv.acd.view().await;
+        let here = queues.iter().filter(|queue| queue.name == self.queue).flat_map(|queue| &queue.operators);
+        if here.into_iter().all(|operator| operator.state == off) {
+            self.too_long().await;
+        } else if let Some(on_call) = &mut self.on_call {
+            on_call.look_at = Some(Instant::now() + LOOK_AGAIN);
+        }
+    }
+
+    /// Who was on call and had the citizen has them no longer: the number is free for others.
+    pub(crate) fn free_on_call(&mut self) {
+        self.on_call.take_if(|on_call| on_call.taken.is_some());
+    }
+
     async fn dial_on_call(&mut self, number: &str) -> Result<Rung, String> {
-        let lease = self.sv.roster.lease(number).ok_or("in_use")?;
+        let lease = self.sv.roster.lease(number).ok_or(IN_USE)?;
+        if let Some(on_call) = &mut self.on_call {
+            on_call.turns.tried();
+        }
         outside::has_trunk(&self.sv, Purpose::OnCall, number)?;
         let wish = Wish { purpose: Purpose::OnCall, number, task: None, call: Some(self.call), operator: None };
         let permit = dialout::permit(&self.sv, wish).await.map_err(|refusal| refusal.as_str().to_owned())?;
@@ -212,6 +222,8 @@ impl Driver {
             }
             Event::Ended { .. } => self.next_on_call("hung up").await,
             Event::Transfer { id, .. } => self.sv.sip.reject_transfer(id, 603),
+            // Some carriers pass keys on as INFO only.
+            Event::Dtmf { digit, .. } => self.on_call_key(digit).await,
             _ => {}
         }
     }
@@ -244,8 +256,11 @@ impl Driver {
         if late {
             return self.next_on_call("no key").await;
         }
+        let looks = on_call.look_at.take_if(|at| *at <= now).is_some();
         if on_call.turns.begin_round(now) && self.waiting {
             self.ring_on_call().await;
+        } else if looks && self.waiting {
+            self.after_on_call().await;
         }
     }
 
@@ -260,7 +275,7 @@ impl Driver {
         self.leave_queue().await;
         self.permits.push(permit);
         self.outside.push(route);
-        self.on_call = Some(Box::new(OnCall { turns: Turns::new(Vec::new()), rung: None, _taken: Some(lease) }));
+        self.on_call = Some(Box::new(OnCall { taken: Some(lease), ..OnCall::new(Vec::new()) }));
         self.story.event("on_call_taken", json!({ "to": shown }));
         let who = OperatorRef { id: String::new(), name: shown, sip_user: String::new() };
         self.operator = Some(OperatorLeg::ringing(who, leg));
@@ -272,26 +287,6 @@ impl Driver {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_roster_is_rung_in_order_three_times_and_then_no_more() {
-        let mut now = Instant::now();
-        let mut turns = Turns::new(vec!["1".into(), "2".into()]);
-        let mut rung = Vec::new();
-        loop {
-            while let Some(number) = turns.next(now) {
-                rung.push(number);
-            }
-            if turns.is_over() {
-                break;
-            }
-            assert!(!turns.begin_round(now), "a pause first");
-            now += ROUND_PAUSE;
-            assert!(turns.begin_round(now));
-        }
-        assert_eq!(rung, ["1", "2", "1", "2", "1", "2"]);
-        assert!(!turns.begin_round(now + ROUND_PAUSE));
-    }
 
     #[test]
     fn nobody_is_rung_for_two_callers() {

@@ -271,6 +271,7 @@ impl Driver {
         self.stop_talk_recording();
         self.sv.sip.hang_up(operator.leg.session, how);
         self.release_leg(&operator.leg);
+        self.free_on_call();
         if self.talk_ended_by.is_none() {
             self.talk_ended_by = Some((side, how));
         }
@@ -304,6 +305,7 @@ impl Driver {
         self.dismiss_guests();
         self.stop_talk_recording();
         self.release_leg(&operator.leg);
+        self.free_on_call();
         self.sv.acd.released(&self.call.to_string(), &operator.who.id).await;
         self.tell_left(&operator.who.id, "phone_lost");
         self.story.event("operator_lost", serde_json::json!({ "operator": operator.who.id }));

@@ -1,5 +1,6 @@
 //! Who a caller is given to: what they need, whom they know, whom their matters name (回避), and whether they are in
-//! trouble. Asked once before they wait, and again when somebody's matter begins to name one of us.
+//! trouble. Asked once before they wait, again when somebody's matter begins to name one of us, and for everybody who
+//! would come to the talk another way.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -8,8 +9,10 @@ use hotline_db::{CallerHistory, CallerQuestion};
 use serde_json::json;
 use tracing::{info, warn};
 
+use super::control::ControlError;
 use super::driver::{Driver, Origin};
-use crate::acd::{Entry, Lane};
+use super::guest::Guest;
+use crate::acd::{Entry, Lane, OperatorRef};
 use crate::clock::now_ms;
 use crate::config::{Config, Routing};
 use crate::privacy::is_same_number;
@@ -100,9 +103,35 @@ impl Driver {
         }
     }
 
-    /// Somebody's matter names one of us since a moment ago: if it is this caller's, that one isn't rung for them.
+    /// Whoever comes to a talk otherwise than by the queue passes here: asked in, sent to, or supervising. The answer
+    /// for who is named (回避) is that of a phone that can't be rung: it tells nobody of the matter.
+    pub(crate) async fn may_join(&mut self, who: &OperatorRef) -> Result<(), ControlError> {
+        self.may_stay(who).await?;
+        if self.is_in_another_call(who).await { Err(ControlError::Engaged) } else { Ok(()) }
+    }
+
+    /// The same for who is there already and would be heard, or have the citizen.
+    pub(crate) async fn may_stay(&mut self, who: &OperatorRef) -> Result<(), ControlError> {
+        // Looked up anew: what names them may have been written down in this very talk.
+        self.look_up_caller().await;
+        if self.wishes.barred.contains(&who.id) {
+            info!(call = %self.call, user = who.id, "回避:不得参与该市民的通话 / named by this citizen's matters: kept out");
+            return Err(ControlError::NoPhone);
+        }
+        Ok(())
+    }
+
+    /// Somebody's matter names one of us since a moment ago: if it is this caller's, that one isn't rung for them, and
+    /// doesn't go on supervising the talk.
     pub(crate) async fn judge_again(&mut self) {
-        if !self.waiting || !self.look_up_caller().await {
+        if !self.look_up_caller().await {
+            return;
+        }
+        let barred = |g: &Guest, all: &BTreeSet<String>| !g.part.is_operators() && all.contains(&g.who.id);
+        while let Some(index) = self.guests.iter().position(|g| barred(g, &self.wishes.barred)) {
+            self.let_guest_go(index, "recused");
+        }
+        if !self.waiting {
             return;
         }
         let entry = self.entry(self.lane);

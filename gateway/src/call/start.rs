@@ -275,6 +275,7 @@ pub(super) fn build(
         desk: Box::default(),
         lane: Lane::Normal,
         waiting: false,
+        overdue: false,
         notice_played: false,
         times: Times::default(),
         talk_ended_by: None,

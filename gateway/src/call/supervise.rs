@@ -36,7 +36,10 @@ impl Driver {
         }
         let there = self.guests.iter().position(|g| g.who.id == who.id);
         let index = match there {
-            Some(index) => index,
+            Some(index) => {
+                self.may_stay(&who).await?;
+                index
+            }
             None => {
                 self.admit_guest(who, Part::Barge).await?;
                 self.guests.len() - 1

@@ -114,9 +114,10 @@ impl Driver {
         if self.operator.as_ref().is_some_and(|o| o.who.id == who.id) {
             return Err(ControlError::OwnTalk);
         }
-        if self.is_in_another_call(&who).await {
-            self.story.event("transfer_refused", json!({ "to": who.id, "why": "engaged" }));
-            return Err(ControlError::Engaged);
+        if let Err(why) = self.may_join(&who).await {
+            let word = if why == ControlError::Engaged { "engaged" } else { "unreachable" };
+            self.story.event("transfer_refused", json!({ "to": who.id, "why": word }));
+            return Err(why);
         }
         match self.dial_operator(&who, false) {
             Ok(leg) => {
@@ -346,6 +347,7 @@ impl Driver {
         self.connect();
         self.sv.sip.hang_up(operator.leg.session, how);
         self.release_leg(&operator.leg);
+        self.free_on_call();
         self.desk.operator_left(&operator.who.id);
         self.sv.acd.released(&self.call.to_string(), &operator.who.id).await;
         self.tell_left(&operator.who.id, how);

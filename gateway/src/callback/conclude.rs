@@ -15,7 +15,8 @@ pub(super) async fn conclude(sv: &Services, task: &CallbackTask, finished: Finis
     if task.kind == CallbackKind::CaseFinished {
         return conclude_survey(sv, task, &finished, at).await;
     }
-    if finished.talked {
+    // Who was not reached was talked with by nobody, whatever the phones did.
+    if finished.talked && finished.failed.is_none() {
         return finish(sv, task, CallbackResult::Reached, attempt_of(&finished, at, "talked", None, true)).await;
     }
     retry_or_give_up(sv, task, &finished, at, sv.rules.after_missed_attempt(task.attempt_no + 1, at)).await
@@ -187,10 +188,11 @@ async fn retry_or_give_up(
 }
 
 /// Not the citizen's doing, so no attempt is used up: 5xx, our own stop, or a trunk that let the
-/// INVITE run out of time (408) without the phone ever ringing.
+/// INVITE run out of time (408) without the phone ever ringing, or an operator who took the call back before it rang.
 fn ours(finished: &Finished) -> bool {
     matches!(finished.failed, Some(500..=599))
         || (finished.failed == Some(408) && !finished.rang)
+        || (finished.taken_back && !finished.rang)
         || finished.reason == SHUTDOWN
 }
 
@@ -201,6 +203,7 @@ fn again(sv: &Services, task: &CallbackTask, at: i64) -> i64 {
 
 fn outcome_word(finished: &Finished) -> String {
     match finished.failed {
+        _ if finished.taken_back => "taken_back".into(),
         Some(486 | 600) => "busy".into(),
         Some(408) if !finished.rang => "no_response".into(),
         Some(408 | 480 | 487) => "no_answer".into(),
@@ -229,6 +232,7 @@ mod tests {
             rang,
             talked: false,
             failed: Some(code),
+            taken_back: false,
             verdict: BTreeMap::new(),
             reason: code.to_string(),
             reasons: None,
@@ -244,6 +248,10 @@ mod tests {
             assert!(!ours(&failed(code, false)), "{code}: busy or switched off counts");
         }
         assert!(ours(&Finished { reason: SHUTDOWN.into(), ..failed(487, true) }));
+        for rang in [true, false] {
+            let taken_back = Finished { taken_back: true, ..failed(487, rang) };
+            assert_eq!((ours(&taken_back), outcome_word(&taken_back).as_str()), (!rang, "taken_back"));
+        }
     }
 
     #[tokio::test]

@@ -1,7 +1,7 @@
 //! An operator calls by a task themselves: it is theirs for as long as the call takes, and what comes of it counts as
 //! if the machine had called.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use hotline_db::{CallbackTask, DbError, Id};
@@ -11,10 +11,10 @@ use tracing::{error, info};
 use super::conclude::conclude;
 use super::dial::{LEASE_MS, number_of, renew};
 use super::schedule::Owed;
-use crate::acd::OperatorRef;
+use crate::acd::{OperatorRef, OperatorState};
 use crate::app::Services;
 use crate::call::{CallState, ControlError, from_desk, has_trunk};
-use crate::clock::now_ms;
+use crate::clock::{local_time, now_ms};
 use crate::dialout::{Purpose, Refusal, judge};
 use crate::privacy::Pii;
 
@@ -39,6 +39,12 @@ pub enum NotCalled {
     /// The operator's phone is in use.
     #[error("您正在通话或振铃 / your own phone rings or talks")]
     Busy,
+    /// Not signed in.
+    #[error("请先签到 / sign in first: calls are made on one's shift")]
+    SignedOut,
+    /// Tried not long ago: the citizen is left alone until then.
+    #[error("刚呼叫过该市民,请于 {0} 后再呼叫 / this citizen was called not long ago: not again before {0}")]
+    TooSoon(String),
     /// There is no number, or it can't be opened.
     #[error("没有可用的号码 / there is no number to call")]
     NoNumber,
@@ -53,25 +59,45 @@ pub enum NotCalled {
     Store(#[from] DbError),
 }
 
-/// Which key made which call.
+/// Which key made which call, and who is about to make one.
 #[derive(Default)]
-pub struct Keys(Mutex<VecDeque<(String, String)>>);
+pub struct Keys {
+    made: Mutex<VecDeque<(String, String)>>,
+    beginning: Mutex<BTreeSet<String>>,
+}
+
+/// One person's call begins; nobody begins two at once.
+struct Beginning<'a> {
+    keys: &'a Keys,
+    who: String,
+}
+
+impl Drop for Beginning<'_> {
+    fn drop(&mut self) {
+        self.keys.beginning.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.who);
+    }
+}
 
 impl Keys {
     /// The call made under this key.
     #[must_use]
     pub fn call(&self, key: &str) -> Option<String> {
-        let keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let keys = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         keys.iter().find(|(known, _)| known == key).map(|(_, call)| call.clone())
     }
 
     /// From now on `key` stands for `call`.
     pub fn keep(&self, key: String, call: String) {
-        let mut keys = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut keys = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if keys.len() >= KEYS_MAX {
             keys.pop_front();
         }
         keys.push_back((key, call));
+    }
+
+    fn begin(&self, who: &str) -> Option<Beginning<'_>> {
+        let first = self.beginning.lock().unwrap_or_else(PoisonError::into_inner).insert(who.to_owned());
+        first.then(|| Beginning { keys: self, who: who.to_owned() })
     }
 }
 
@@ -80,20 +106,10 @@ impl Keys {
 /// # Errors
 /// [`NotCalled`].
 pub async fn by_operator(sv: &Arc<Services>, task: Id, who: OperatorRef) -> Result<CallState, NotCalled> {
-    let me: Option<Id> = who.id.parse().ok();
+    // Until the queues know of this call.
+    let _beginning = sv.desk_keys.begin(&who.id).ok_or(NotCalled::Busy)?;
     let task = sv.store.callback_get(task).await?.ok_or(NotCalled::Missing)?;
-    if task.excluded.is_some() && task.excluded == me {
-        return Err(NotCalled::Missing);
-    }
-    if task.finished_at.is_some() {
-        return Err(NotCalled::Done);
-    }
-    if task.assignee.is_some() && task.assignee != me {
-        return Err(NotCalled::NotYours);
-    }
-    if !sv.acd.calls_of(&who.id).await.is_empty() {
-        return Err(NotCalled::Busy);
-    }
+    may_call(sv, &task, &who).await?;
     let number = match number_of(sv, &task).await? {
         Some(Ok(number)) => number,
         Some(Err(e)) => {
@@ -107,6 +123,11 @@ pub async fn by_operator(sv: &Arc<Services>, task: Id, who: OperatorRef) -> Resu
     has_trunk(sv, purpose, number.reveal()).map_err(ControlError::Outside)?;
     // From here on the machine leaves it alone.
     let task = sv.store.callback_take(task.id, now_ms(), LEASE_MS).await?.ok_or(NotCalled::UnderWay)?;
+    // The rows took their time: a queue's talk may have begun meanwhile.
+    if !sv.acd.calls_of(&who.id).await.is_empty() {
+        sv.store.callback_postpone(task.id, task.next_at).await?;
+        return Err(NotCalled::Busy);
+    }
     let (began, outcome) = oneshot::channel();
     let (sv, id) = (Arc::clone(sv), task.id);
     sv.calls.clone().spawn(async move {
@@ -119,6 +140,41 @@ pub async fn by_operator(sv: &Arc<Services>, task: Id, who: OperatorRef) -> Resu
         }
     });
     Ok(outcome.await.map_err(|_| ControlError::Gone)??)
+}
+
+/// Whether this person may call by this task, and now.
+async fn may_call(sv: &Services, task: &CallbackTask, who: &OperatorRef) -> Result<(), NotCalled> {
+    let me: Option<Id> = who.id.parse().ok();
+    if task.excluded.is_some() && task.excluded == me {
+        return Err(NotCalled::Missing);
+    }
+    // 回避: nobody calls a citizen whose matters name them.
+    if let (Some(party), Some(me)) = (task.party, me)
+        && sv.store.citizen_recused(party).await?.contains(&me)
+    {
+        return Err(NotCalled::Missing);
+    }
+    if task.finished_at.is_some() {
+        return Err(NotCalled::Done);
+    }
+    if task.assignee.is_some() && task.assignee != me {
+        return Err(NotCalled::NotYours);
+    }
+    let now = now_ms();
+    if is_too_soon(task, now) {
+        return Err(NotCalled::TooSoon(local_time(task.next_at, sv.config.site.utc_offset_min)));
+    }
+    let off = OperatorState::Off.as_str();
+    let seats = sv.acd.view().await;
+    if !seats.iter().flat_map(|queue| &queue.operators).any(|o| o.id == who.id && o.state != off) {
+        return Err(NotCalled::SignedOut);
+    }
+    if sv.acd.calls_of(&who.id).await.is_empty() { Ok(()) } else { Err(NotCalled::Busy) }
+}
+
+/// Attempts lie apart, whoever makes them (domain rules §4); a first one may be made before its time.
+const fn is_too_soon(task: &CallbackTask, now: i64) -> bool {
+    task.attempt_no > 0 && now < task.next_at
 }
 
 async fn serve(
@@ -149,6 +205,15 @@ mod tests {
             keys.keep(n.to_string(), "2".into());
         }
         assert_eq!(keys.call("a"), None);
-        assert_eq!(keys.0.lock().unwrap().len(), KEYS_MAX);
+        assert_eq!(keys.made.lock().unwrap().len(), KEYS_MAX);
+    }
+
+    #[test]
+    fn nobody_begins_two_calls_at_once() {
+        let keys = Keys::default();
+        let first = keys.begin("a");
+        assert!(first.is_some() && keys.begin("a").is_none() && keys.begin("b").is_some());
+        drop(first);
+        assert!(keys.begin("a").is_some());
     }
 }

@@ -38,7 +38,11 @@ pub(crate) async fn list(
         call: q.call.as_deref().map(id_of).transpose()?,
         ..CallbackFilter::default()
     };
-    Ok(Json(api.sv.store.callbacks(filter).await?))
+    let mut tasks = api.sv.store.callbacks(filter).await?;
+    let ids: Vec<_> = tasks.iter().map(|task| task.id).collect();
+    let hidden = recusal::callbacks_hidden(&api, &user, &ids).await?;
+    tasks.retain(|task| !hidden.contains(&task.id));
+    Ok(Json(tasks))
 }
 
 /// 一项回访任务
@@ -50,6 +54,7 @@ pub(crate) async fn show(
 ) -> Result<Json<serde_json::Value>, ApiError> {
     user.staff()?;
     let id = id_of(&id)?;
+    recusal::callback(&api, &user, id).await?;
     let task = api.sv.store.callback_get(id).await?.ok_or_else(ApiError::missing)?;
     // What was reported in the call that is owed an answer, or by a link texted in it.
     let item = match (task.item, task.call) {
@@ -70,7 +75,7 @@ pub(crate) async fn show(
 }
 
 /// 按任务致电市民:先振铃本人话机,接听后呼叫市民
-#[utoipa::path(post, path = "/api/v1/callbacks/{id}/call", params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header, description = "8 to 128 characters: a repetition calls nobody twice")), responses((status = 200, body = CallState, description = "the operator's phone rings, or the call it has led to"), (status = 403, description = "not allowed by the rules about outside calls: hours, caps, prefixes"), (status = 404), (status = 409, description = "done, under way, somebody else's, or the own phone is in use")))]
+#[utoipa::path(post, path = "/api/v1/callbacks/{id}/call", params(("id" = String, Path), ("Idempotency-Key" = Option<String>, Header, description = "8 to 128 characters: a repetition calls nobody twice")), responses((status = 200, body = CallState, description = "the operator's phone rings, or the call it has led to"), (status = 403, description = "not allowed by the rules about outside calls: hours, caps, prefixes"), (status = 404), (status = 409, description = "done, under way, somebody else's, not yet due again, or the own phone is in use or signed out")))]
 pub(crate) async fn call(
     State(api): State<Api>,
     user: User,
@@ -85,10 +90,7 @@ pub(crate) async fn call(
     if let Some(call) = key.as_deref().and_then(|key| api.sv.desk_keys.call(key)) {
         return ask(&api, &call, &user, Wish::State, None).await;
     }
-    let task = api.sv.store.callback_get(id).await?.ok_or_else(ApiError::missing)?;
-    if let Some(item) = task.item {
-        recusal::item(&api, &user, item).await?;
-    }
+    recusal::callback(&api, &user, id).await?;
     if let Some(call) = crate::abroad::call_of_operator(&api.sv, &me) {
         let state = ask(&api, &call, &user, Wish::State, None).await;
         if state.as_ref().is_ok_and(|state| state.task == Some(id.to_string())) {

@@ -25,6 +25,18 @@ pub(super) async fn hidden(api: &Api, user: &User, items: &[Id]) -> Result<BTree
     Ok(api.sv.store.items_recused(user.0.id, supervises(user), *from, *to).await?.into_iter().collect())
 }
 
+/// 404 for a callback task this person must not know of.
+pub(super) async fn callback(api: &Api, user: &User, id: Id) -> Result<(), ApiError> {
+    if callbacks_hidden(api, user, &[id]).await?.is_empty() { Ok(()) } else { Err(ApiError::missing()) }
+}
+
+/// The callback tasks of a list this person must not know of.
+pub(super) async fn callbacks_hidden(api: &Api, user: &User, tasks: &[Id]) -> Result<BTreeSet<Id>, ApiError> {
+    let (Some(from), Some(to)) = (tasks.iter().min(), tasks.iter().max()) else { return Ok(BTreeSet::new()) };
+    let hidden = api.sv.store.callbacks_recused(user.0.id, supervises(user), *from, *to).await?;
+    Ok(hidden.into_iter().collect())
+}
+
 /// 404 for a contact or conversation that this person must not know of.
 pub(super) async fn contact(api: &Api, user: &User, id: Id, conversation: Option<Id>) -> Result<(), ApiError> {
     let is_hidden = api.sv.store.contact_recused(user.0.id, supervises(user), id, conversation).await?;

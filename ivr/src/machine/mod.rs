@@ -204,6 +204,18 @@ impl Machine {
         self.phase == Phase::Done
     }
 
+    /// Whether the flow has nothing to say until the talk ends.
+    #[must_use]
+    pub fn is_talking(&self) -> bool {
+        self.phase == Phase::Talking
+    }
+
+    /// Whether a message is asked for or being recorded.
+    #[must_use]
+    pub fn is_recording(&self) -> bool {
+        self.phase != Phase::Done && matches!(self.kind(), Some(Kind::Record { .. }))
+    }
+
     /// A remembered value. May be personal data.
     pub fn var(&self, name: &str) -> Option<&str> {
         self.vars.get(name).map(String::as_str)
