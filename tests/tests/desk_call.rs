@@ -22,7 +22,10 @@ const OPERATOR_HZ: f64 = 1_000.0;
 
 /// A town whose citizen has missed a call; the operator has signed in and takes no calls.
 async fn owed(config: GatewayConfig) -> (Town, Phone, String) {
-    let town = Town::open(config).await;
+    owed_in(Town::open(config).await).await
+}
+
+async fn owed_in(town: Town) -> (Town, Phone, String) {
     let missed = town.citizen.call_answered("12319", 20_000).await.unwrap();
     missed.hang_up().await.unwrap();
     let phone = town.desk.phone().await;
@@ -179,14 +182,14 @@ fn no_machine() -> GatewayConfig {
     GatewayConfig::default().with("callback.enabled", false)
 }
 
-/// Ten minutes between two tries, as hours are seconds here.
-fn ten_minutes() -> GatewayConfig {
-    no_machine().with("callback.missed_retry_s", 600 * 43_200)
+/// Ten minutes between two tries, as in life.
+async fn owed_in_ten_minutes() -> (Town, Phone, String) {
+    owed_in(Town::open_with(no_machine(), |config, _| config.with("callback.time_factor", 1)).await).await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_citizen_who_was_tried_is_left_alone_until_the_next_time_whoever_calls() {
-    let (town, phone, task) = owed(ten_minutes()).await;
+    let (town, phone, task) = owed_in_ten_minutes().await;
     let state = town.desk.api.post(&path(&task), &json!({})).await.unwrap();
     town.citizen.next_call(20_000).await.unwrap().reject(486, "Busy Here").unwrap();
     phone.next_call(20_000).await.unwrap().wait_ended(20_000).await.unwrap();
@@ -198,7 +201,7 @@ async fn a_citizen_who_was_tried_is_left_alone_until_the_next_time_whoever_calls
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_taken_back_while_the_citizen_rings_is_an_attempt_and_one_that_never_rang_is_none() {
-    let (town, phone, task) = owed(ten_minutes()).await;
+    let (town, phone, task) = owed_in_ten_minutes().await;
     let mut attempts = Vec::new();
     for rings in [false, true] {
         let under_way = until("the task free", 20_000, || async {
@@ -239,7 +242,7 @@ async fn who_is_named_neither_sees_the_task_nor_calls_and_who_is_signed_out_call
     let detail = task_when(&town, &task, |d| d["task"]["id"].is_string()).await;
     let mut form = item_form(detail["task"]["call"].as_str().unwrap());
     (form["title"], form["detail"]) = (json!("投诉工号1001"), json!("工号1001态度差,挂我电话"));
-    colleague.post("/api/v1/items", &form).await.unwrap();
+    town.desk.api.post("/api/v1/items", &form).await.unwrap();
     let at = format!("/api/v1/callbacks/{task}");
     for api in [&town.desk.api, &colleague] {
         assert_eq!(status(api.get(&at).await), 404, "the named one, and who doesn't lead");

@@ -287,7 +287,8 @@ async fn who_a_citizens_matter_names_gets_to_that_citizen_by_no_way() {
     let path = |what: &str| format!("/api/v1/calls/{id}/{what}");
     desk.api.post(&path("supervise"), &json!({"part": "listen"})).await.unwrap();
     let listening = named_phone.next_call(20_000).await.unwrap();
-    hears(&listening, OPERATOR_HZ).await;
+    let there = |state: &Value| (state["guests"][0]["talking"] == true).then_some(());
+    desk.api.wait_for(&path("state"), 20_000, there).await.unwrap();
     let mut form = common::item_form(&id);
     (form["title"], form["detail"]) = (json!("投诉工号1001"), json!("工号1001态度差,挂我电话"));
     operator_api.post("/api/v1/items", &form).await.unwrap();

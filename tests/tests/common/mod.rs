@@ -112,14 +112,13 @@ impl Town {
         Self::open_with(config, |config, _| config).await
     }
 
-    /// `settle` is told the citizen's address, where the trunk leads.
+    /// `settle` is told the citizen's address, where the trunk leads, and has the last word.
     pub(crate) async fn open_with(
         config: GatewayConfig,
         settle: impl FnOnce(GatewayConfig, SocketAddr) -> GatewayConfig,
     ) -> Self {
         let port = hotline_tests::net::free_port(TRUNK_IP).unwrap();
-        let config = settle(config, SocketAddr::new(TRUNK_IP, port));
-        let mut config = config
+        let config = config
             .with("callback.windows", Vec::<String>::new())
             .with("callback.waking", "")
             .with("callback.time_factor", 43_200)
@@ -127,6 +126,7 @@ impl Town {
             .with("callback.ring_s", 2)
             .with("casecore.poll_ms", 100)
             .with("casecore.retry_ms", 100);
+        let mut config = settle(config, SocketAddr::new(TRUNK_IP, port));
         config.outbound = Some(SocketAddr::new(TRUNK_IP, port));
         let desk = Desk::open(config).await;
         let mut settings = CitizenConfig::new(desk.gateway.sip(), NUMBER);
