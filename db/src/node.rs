@@ -75,6 +75,8 @@ pub struct NodeBeat {
     pub nodes: Vec<GatewayNode>,
     /// The lease as it is now.
     pub lease: Option<LeaderLease>,
+    /// This gateway's row as it was before: of an earlier run, or of another that has its name.
+    pub before: Option<GatewayNode>,
 }
 
 fn lease(wish: LeaseWish, me: &GatewayNode, lease_ms: i64) -> Option<Sql> {
@@ -113,6 +115,15 @@ impl Store {
         self.write(move |c| {
             Box::pin(async move {
                 let leader = lease(wish, &me, lease_ms);
+                let before = c
+                    .opt(
+                        sql_now!(
+                            "SELECT id, boot, peer_address, sip_address, clock.now - beat_at AS age_ms \
+                             FROM gateway_node, clock WHERE id = $1"
+                        )
+                        .bind(me.id.as_str()),
+                    )
+                    .await?;
                 let beat = sql_now!(
                     "INSERT INTO gateway_node (id, boot, peer_address, sip_address, beat_at) \
                      SELECT $1, $2, $3, $4, clock.now FROM clock WHERE true ON CONFLICT (id) DO UPDATE SET \
@@ -135,10 +146,22 @@ impl Store {
                 for old in nodes.iter().filter(|n| n.age_ms > FORGOTTEN_MS) {
                     c.run(sql("DELETE FROM gateway_node WHERE id = $1").bind(old.id.as_str())).await?;
                 }
-                Ok(NodeBeat { nodes, lease })
+                Ok(NodeBeat { nodes, lease, before })
             })
         })
         .await
+    }
+
+    /// The row of a gateway.
+    ///
+    /// # Errors
+    /// As any read.
+    pub async fn gateway_node(&self, id: &str) -> Result<Option<GatewayNode>> {
+        let query = sql_now!(
+            "SELECT id, boot, peer_address, sip_address, clock.now - beat_at AS age_ms \
+             FROM gateway_node, clock WHERE id = $1"
+        );
+        self.reader().await?.opt(query.bind(id)).await
     }
 
     /// Gives the lease up: another may take it at once.

@@ -43,6 +43,8 @@ const DRAIN_S: u64 = 20;
 /// After that, calls are ended and their rows and recordings written for so long.
 const DRAIN_FORCED_S: u64 = 30;
 
+/// Giving back the lease of shared queues takes so long at most.
+const RESIGN: Duration = Duration::from_secs(3);
 /// Registrations and bans that wait to be written; further ones are written at the next change.
 const CHANGES_MAX: usize = 4_096;
 /// The table of phones is read again so often.
@@ -262,8 +264,16 @@ async fn queues(
         sip_address: SocketAddr::new(host, sip.port()).to_string(),
         age_ms: 0,
     };
+    let twin = crate::cluster::twin::living(store, &row).await.context("gateway_node")?;
+    anyhow::ensure!(
+        twin.is_none(),
+        "另一网关使用同一名称运行:数据目录是复制的?删除文件 node 后重启 / another gateway at {} runs under this one's name: \
+         was the data directory copied? Remove its file `node`, start again",
+        twin.unwrap_or_default()
+    );
     let me = Me { node: row.id.clone(), boot: row.boot.clone(), secret };
-    let (peers, events) = Peers::start(me, listener, cancel.clone());
+    // Links end with the process: what is said at the very end goes over them.
+    let (peers, events) = Peers::start(me, listener, CancellationToken::new());
     let acd = Acd::start_shared(config, calendar, store, row, (peers.clone(), events), cancel.clone());
     Ok((acd, Some(peers)))
 }
@@ -408,6 +418,9 @@ fn spawn_workers(sv: &Arc<Services>, core: &Arc<Core>) {
     if sv.peers.is_some() {
         tokio::spawn(crate::console::queue::follow(Arc::clone(sv)));
     }
+    if let Some(service) = sv.acd.service() {
+        tokio::spawn(crate::cluster::door::follow(sv.sip.clone(), service, cancel.clone()));
+    }
     tokio::spawn(crate::casecore::deliver(sv.store.clone(), Arc::clone(core), cc.clone(), cancel.clone()));
     tokio::spawn(crate::casecore::poll(
         sv.store.clone(),
@@ -510,6 +523,9 @@ async fn drain(sv: &Arc<Services>) {
     // Lets the last BYEs leave before the sockets close.
     tokio::time::sleep(Duration::from_millis(100)).await;
     sv.cancel.cancel();
+    if tokio::time::timeout(RESIGN, sv.acd.parted()).await.is_err() {
+        warn!("the lease of the queues was not given back: the others wait for its end");
+    }
     trace::keep::store_all(sv).await;
     let media = sv.media.clone();
     let _ = tokio::task::spawn_blocking(move || media.shutdown(Duration::from_secs(5))).await;

@@ -9,7 +9,10 @@
     reason = "a test ends at the first thing that is not as it should be"
 )]
 
+use std::net::SocketAddr;
+
 use hotline_tests::api::{Api, rows};
+use hotline_tests::chaos::{TcpMode, TcpProxy};
 use hotline_tests::gateway::{Gateway, GatewayConfig, NewUser};
 use hotline_tests::net::{GATEWAY_IP, free_port};
 use hotline_tests::peer::Postgres;
@@ -21,6 +24,8 @@ const PATIENCE_MS: u64 = 30_000;
 
 struct Node {
     gateway: Gateway,
+    /// What the other one dials.
+    cable: TcpProxy,
     phone: Phone,
     api: Api,
     citizen: Citizen,
@@ -28,9 +33,11 @@ struct Node {
 }
 
 async fn node(database: &str, operator: &str) -> Node {
-    let link = format!("{GATEWAY_IP}:{}", free_port(GATEWAY_IP).unwrap());
+    let link = SocketAddr::new(GATEWAY_IP, free_port(GATEWAY_IP).unwrap());
+    let cable = TcpProxy::start(link).await.unwrap();
     let config = GatewayConfig { database_url: database.into(), ..GatewayConfig::default() };
-    let config = config.with("cluster.listen", link).with("cluster.secret", "a long shared secret");
+    let config = config.with("cluster.listen", link.to_string()).with("cluster.secret", "a long shared secret");
+    let config = config.with("cluster.advertise", cable.address().to_string());
     let mut gateway = Gateway::prepare(config).unwrap();
     let user = NewUser::operator(operator);
     gateway.add_user(&user).unwrap();
@@ -39,10 +46,14 @@ async fn node(database: &str, operator: &str) -> Node {
     let phone = Phone::start(PhoneConfig::new(gateway.sip(), sip)).await.unwrap();
     let api = gateway.sign_in(&user).await.unwrap();
     let citizen = Citizen::start(CitizenConfig::new(gateway.sip(), "13812345678")).await.unwrap();
-    Node { gateway, phone, api, citizen, operator: operator.into() }
+    Node { gateway, cable, phone, api, citizen, operator: operator.into() }
 }
 
 impl Node {
+    fn phone_of(&self) -> Credentials {
+        Credentials::new(&self.operator, format!("phone-{}", self.operator))
+    }
+
     async fn figure(&self, name: &str) -> Option<i64> {
         let metrics = self.gateway.api().metrics().await.ok()?;
         metrics.lines().find_map(|l| l.strip_prefix(name)?.trim().parse().ok())
@@ -69,20 +80,26 @@ impl Node {
     }
 }
 
+/// The one that leads, and the other.
 async fn two(database: &str) -> (Node, Node) {
-    let leader = node(database, "1001").await;
-    let other = node(database, "1002").await;
-    for (node, leads) in [(&leader, 1), (&other, 0)] {
-        let joined = || async {
-            let is_so = node.figure("hotline_cluster_peers ").await == Some(1)
-                && node.figure("hotline_cluster_leader_term ").await.is_some_and(|term| term > 0)
-                && node.figure("hotline_cluster_leads ").await == Some(leads);
-            is_so.then_some(())
-        };
-        let joined = until("one queue", PATIENCE_MS, joined).await;
-        joined.unwrap_or_else(|e| panic!("{e}: {}", node.gateway.log()));
-    }
-    (leader, other)
+    let first = node(database, "1001").await;
+    let second = node(database, "1002").await;
+    let term = "hotline_cluster_leader_term ";
+    let leads = "hotline_cluster_leads ";
+    let joined = || async {
+        for node in [&first, &second] {
+            if node.figure("hotline_cluster_peers ").await != Some(1) {
+                return None;
+            }
+        }
+        let terms = (first.figure(term).await?, second.figure(term).await?);
+        // Usually the first: the other may have taken over from one that was starved of time.
+        let leaders = (first.figure(leads).await?, second.figure(leads).await?);
+        (terms.0 > 0 && terms.0 == terms.1 && leaders.0 + leaders.1 == 1).then_some(leaders.0 == 1)
+    };
+    let joined = until("one queue", PATIENCE_MS, joined).await;
+    let is_first = joined.unwrap_or_else(|e| panic!("{e}: {}{}", first.gateway.log(), second.gateway.log()));
+    if is_first { (first, second) } else { (second, first) }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -109,6 +126,7 @@ async fn a_caller_on_either_gateway_talks_with_an_operator_on_either_and_a_dead_
     let stays = first.citizen.call_answered("12319", PATIENCE_MS).await.unwrap();
     let _goes = second.citizen.call_answered("12319", PATIENCE_MS).await.unwrap();
     until("both callers in one queue", PATIENCE_MS, waiting).await.unwrap();
+    let lost = first.figure("hotline_cluster_gateways_lost ").await.unwrap();
     second.gateway.kill9();
     first.sees(&second.operator, "without a phone", |o| o["registered"] == false).await;
     let one = || async {
@@ -116,8 +134,8 @@ async fn a_caller_on_either_gateway_talks_with_an_operator_on_either_and_a_dead_
         (rows(&queues).first()?["waiting"] == 1).then_some(())
     };
     until("the dead gateway's caller gone", PATIENCE_MS, one).await.unwrap();
-    let lost = || async { (first.figure("hotline_cluster_gateways_lost ").await == Some(1)).then_some(()) };
-    until("the loss counted", PATIENCE_MS, lost).await.unwrap();
+    let counted = || async { (first.figure("hotline_cluster_gateways_lost ").await == Some(lost + 1)).then_some(()) };
+    until("the loss counted", PATIENCE_MS, counted).await.unwrap();
     let row = || async { (postgres.sql("hotline", "SELECT count(*) FROM queue_entry").ok()? == "1").then_some(()) };
     until("the dead gateway's row gone", PATIENCE_MS, row).await.unwrap();
     first.api.set_state("ready").await.unwrap();
@@ -143,9 +161,59 @@ async fn when_the_gateway_that_leads_dies_the_other_serves_its_callers() {
     second.serves().await;
     // Its phone comes to the survivor: its operator goes on without signing in again.
     second.api.set_state("break").await.unwrap();
-    let mut moved = PhoneConfig::new(second.gateway.sip(), Credentials::new("1001", "phone-1001"));
+    let mut moved = PhoneConfig::new(second.gateway.sip(), first.phone_of());
     moved.ip = first.phone.agent().local().ip();
     let _moved = Phone::start(moved).await.unwrap();
     second.serves().await;
     assert!(postgres.sql("hotline", "SELECT term FROM queue_leader").unwrap().parse::<i64>().unwrap() > 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_a_link_the_gateway_that_does_not_lead_sends_calls_elsewhere_until_it_joins_again() {
+    let postgres = Postgres::start().await.unwrap();
+    let (leader, other) = two(&postgres.create_database("hotline").unwrap()).await;
+    leader.api.set_state("ready").await.unwrap();
+    let talk = other.citizen.call_answered("12319", PATIENCE_MS).await.unwrap();
+    talk.rtp().wait_for_tone(1_000.0, 300, PATIENCE_MS).await.unwrap();
+    for node in [&leader, &other] {
+        node.cable.set(TcpMode::Refuse);
+    }
+    let health = |node: &Node, healthy| {
+        let api = node.gateway.api();
+        async move { (api.is_healthy().await == healthy).then_some(()) }
+    };
+    let down = until("the other to say so", PATIENCE_MS, || health(&other, false)).await;
+    down.unwrap_or_else(|e| panic!("{e}: {}", other.gateway.log()));
+    assert_eq!(other.citizen.call("12319").unwrap().wait_ended(PATIENCE_MS).await.unwrap().code, 503);
+    assert!(leader.gateway.api().is_healthy().await);
+    // The talk goes on, though its operator's phone can't be told of its end any more.
+    talk.rtp().wait_for_tone(1_000.0, 300, PATIENCE_MS).await.unwrap();
+    for node in [&leader, &other] {
+        node.cable.set(TcpMode::Pass);
+    }
+    let up = until("the other to join again", PATIENCE_MS, || health(&other, true)).await;
+    up.unwrap_or_else(|e| panic!("{e}: {}", other.gateway.log()));
+    leader.sees(&leader.operator, "talking still", |o| o["state"] == "talking").await;
+    talk.hang_up().await.unwrap();
+    leader.sees(&leader.operator, "ready again", |o| o["state"] == "ready").await;
+    other.serves().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copied_data_directory_is_refused_at_the_start() {
+    let postgres = Postgres::start().await.unwrap();
+    let database = postgres.create_database("hotline").unwrap();
+    let original = node(&database, "1001").await;
+    let link = format!("{GATEWAY_IP}:{}", free_port(GATEWAY_IP).unwrap());
+    let config = GatewayConfig { database_url: database, ..GatewayConfig::default() };
+    let config = config.with("cluster.listen", link).with("cluster.secret", "a long shared secret");
+    let mut copy = Gateway::prepare(config).unwrap();
+    std::fs::create_dir_all(copy.data_dir()).unwrap();
+    for file in ["node", "secret.key"] {
+        std::fs::copy(original.gateway.data_dir().join(file), copy.data_dir().join(file)).unwrap();
+    }
+    assert!(copy.boot().await.is_err());
+    assert!(copy.log().contains("under this one's name"), "{}", copy.log());
+    original.api.set_state("ready").await.unwrap();
+    original.serves().await;
 }

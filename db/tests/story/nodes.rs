@@ -38,6 +38,18 @@ story!(a_lease_is_one_gateways_until_it_is_over, |s: Stage| async move {
     assert!(late.nodes.iter().all(|n| (0..60_000).contains(&n.age_ms)), "{:?}", late.nodes);
 });
 
+story!(a_gateway_sees_who_had_its_name_before, |s: Stage| async move {
+    assert_eq!(s.store.gateway_node("a").await.unwrap(), None);
+    let first = s.store.node_beat(node("a", "a1"), LeaseWish::Watch, LONG_MS).await.unwrap();
+    assert_eq!(first.before, None);
+    let twin = s.store.node_beat(node("a", "a2"), LeaseWish::Watch, LONG_MS).await.unwrap();
+    assert_eq!(twin.before.map(|row| row.boot).as_deref(), Some("a1"));
+    let again = s.store.node_beat(node("a", "a2"), LeaseWish::Watch, LONG_MS).await.unwrap();
+    assert_eq!(again.before.map(|row| row.boot).as_deref(), Some("a2"));
+    let row = s.store.gateway_node("a").await.unwrap().unwrap();
+    assert_eq!((row.boot.as_str(), row.peer_address.as_str()), ("a2", "10.0.0.1:7000"));
+});
+
 story!(a_gateway_that_starts_again_or_gives_up_keeps_nobody_waiting, |s: Stage| async move {
     s.store.node_beat(node("a", "a1"), LeaseWish::Take, LONG_MS).await.unwrap();
     let again = s.store.node_beat(node("a", "a2"), LeaseWish::Take, LONG_MS).await.unwrap();

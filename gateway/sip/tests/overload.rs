@@ -93,3 +93,22 @@ fn callers_leave_room_for_the_operators_phones() {
     gateway.drain();
     assert_eq!([call(&mut gateway, 8), call(&mut gateway, 9)], ["100", "503"]);
 }
+
+#[test]
+fn a_closed_door_sends_new_calls_elsewhere_until_it_opens() {
+    let mut gateway = Gateway::new();
+    gateway.feed(TRUNK, Req { call_id: "up", ..invite("up") }.text());
+    let (up, _) = gateway.incoming();
+    gateway.ep.accept(gateway.now, up, ANSWER.as_bytes()).unwrap();
+    gateway.drain();
+    gateway.ep.close_door(true);
+    let refused = gateway.feed(TRUNK, Req { call_id: "no", ..invite("no") }.text());
+    assert_eq!(heads(&refused), ["503"]);
+    assert_eq!(header(&refused[0], "Retry-After"), "10");
+    assert_eq!(heads(&gateway.feed(TRUNK, req("OPTIONS", "o1").text())), ["503"], "whoever spreads the calls sees it");
+    assert_eq!(gateway.ep.stats().sessions, 1, "calls that run go on");
+    gateway.ep.close_door(false);
+    assert_eq!(heads(&gateway.feed(TRUNK, req("OPTIONS", "o2").text())), ["200"]);
+    gateway.feed(TRUNK, Req { call_id: "yes", ..invite("yes") }.text());
+    gateway.incoming();
+}

@@ -1,36 +1,28 @@
 //! The way to the owner's task, for everybody else.
 
-use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
 
 use hotline_acd::{Decline, Entry, Lane, Move, OperatorRef, OperatorState, Profile, Refused, Standing};
 use hotline_db::{GatewayNode, Store};
-use tokio::sync::{broadcast, mpsc, oneshot};
+use tokio::sync::{broadcast, mpsc};
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
 
 use super::command::{Command, Reply};
 use super::jobs;
 use super::mirror::{CallNews, Mirror};
 use super::opening::{ByHand, Opening};
 use super::outlet::Outlet;
-use super::owner::{Job, Shared, supervise};
+use super::owner::{Shared, supervise};
+use super::route::{ASK_WITHIN, Route};
 use super::rows::Rows;
-use super::station::{self, Order, Setup, Station};
-use super::views::{CallerView, QueueView};
+use super::station::{self, Setup, Station};
+use super::views::QueueView;
 use crate::calendar::Calendar;
 use crate::clock::now_ms;
 use crate::cluster::{PeerEvent, Peers};
 use crate::config::Config;
 
-/// Whoever asks for something waits so long for a leader of queues that several gateways share.
-const ASK_WITHIN: Duration = Duration::from_secs(8);
-/// After a start the leader is looked for so often.
-const LOOK_EVERY: Duration = Duration::from_millis(50);
-/// Whoever only looks.
-const SEE_WITHIN: Duration = Duration::from_secs(2);
 /// Changes a slow listener may be behind; it misses the oldest then and is told so.
 const CHANGES_MAX: usize = 1_024;
 
@@ -77,15 +69,6 @@ pub enum Change {
     },
 }
 
-/// Who carries out what is asked.
-#[derive(Clone)]
-enum Route {
-    /// The owner here.
-    Owner(jobs::Sender<Job>),
-    /// The gateway that leads.
-    Station(jobs::Sender<Order>, Arc<station::Figures>),
-}
-
 /// What `/metrics` shows of queues that several gateways share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Figures {
@@ -100,13 +83,13 @@ pub struct Figures {
 /// Handle to all queues.
 #[derive(Clone)]
 pub struct Acd {
-    route: Route,
+    pub(super) route: Route,
     pub(super) mirror: Arc<Mirror>,
     changes: broadcast::Sender<Change>,
     node: Arc<str>,
     queues: Arc<[String]>,
     /// The queues as they were seen last.
-    seen: Arc<Mutex<Vec<QueueView>>>,
+    pub(super) seen: Arc<Mutex<Vec<QueueView>>>,
     opening: Arc<Opening>,
 }
 
@@ -167,14 +150,6 @@ impl Acd {
         (acd, Arc::new(shared))
     }
 
-    /// Figures of queues that several gateways share; `None`: this gateway's are its own.
-    #[must_use]
-    pub fn figures(&self) -> Option<Figures> {
-        let Route::Station(_, figures) = &self.route else { return None };
-        let of = |n: &AtomicI64| n.load(Ordering::Relaxed);
-        Some(Figures { term: of(&figures.term), leads: of(&figures.leads) == 1, lost: of(&figures.lost) })
-    }
-
     /// What changes from now on. A listener that lags gets `Lagged` and should read [`Self::view`].
     #[must_use]
     pub fn changes(&self) -> broadcast::Receiver<Change> {
@@ -194,13 +169,15 @@ impl Acd {
             kept.talks.remove(&call);
             kept.news.insert(call.clone(), news)
         };
-        // The owner may die over somebody else's job just then: a caller tries once more.
+        // The owner may die over somebody else's job just then: a caller tries once more, but waits no longer for that.
         let again = entry.clone();
-        let entered = match self.ask(Command::Enter(entry)).await {
-            Err(AcdError::Unavailable) => self.ask(Command::Enter(again)).await,
-            answer => answer,
+        let entering = async {
+            match self.ask(Command::Enter(entry)).await {
+                Err(AcdError::Unavailable) => self.ask(Command::Enter(again)).await,
+                answer => answer,
+            }
         };
-        let entered = entered.map(drop);
+        let entered = timeout(ASK_WITHIN, entering).await.unwrap_or(Err(AcdError::Unavailable)).map(drop);
         if entered.is_err() && before.is_none() {
             self.mirror.lock().news.remove(&call);
         }
@@ -221,8 +198,7 @@ impl Acd {
     /// This operator's phone was picked up for this call, offered or handed over.
     pub async fn connected(&self, call: &str, operator: &str) {
         let (call, operator) = (call.to_owned(), operator.to_owned());
-        self.mirror.lock().talks.insert(call.clone(), operator.clone());
-        self.mirror.answered(&call, &operator);
+        self.mirror.connected(&call, &operator);
         self.tell(Command::Connected { call, operator }).await;
     }
 
@@ -248,12 +224,14 @@ impl Acd {
 
     /// The operator's phone rings or talks in somebody else's call: as a guest, or asked by a colleague.
     pub fn engaged(&self, call: &str, operator: &str) {
+        self.mirror.lock().engaged.add(call, operator);
         let (call, operator) = (call.to_owned(), operator.to_owned());
         self.post(Command::Engaged { call, operator });
     }
 
     /// It does no longer.
     pub fn disengaged(&self, call: &str, operator: &str) {
+        self.mirror.lock().engaged.remove(call, operator);
         let (call, operator) = (call.to_owned(), operator.to_owned());
         self.post(Command::Disengaged { call, operator });
     }
@@ -349,145 +327,6 @@ impl Acd {
         let (sip_user, node) = (sip_user.to_owned(), self.node.to_string());
         self.tell(Command::Phone { sip_user, node, registered }).await;
     }
-
-    /// Place in the queue and the time still to wait in seconds, 0 where nothing was measured yet.
-    pub async fn position(&self, call: &str) -> Option<(usize, u64)> {
-        let Ok(Reply::Place(place)) = self.see(Command::Position { call: call.to_owned() }).await else { return None };
-        let (place, estimate) = place?;
-        Some((place, estimate.and_then(|ms| u64::try_from(ms / 1000).ok()).unwrap_or(0)))
-    }
-
-    /// All queues for lists; as they were seen last while nobody answers, which must not look like an empty floor.
-    pub async fn view(&self) -> Vec<QueueView> {
-        let lock = || self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        match self.see(Command::Queues).await {
-            Ok(Reply::Queues(queues)) => {
-                lock().clone_from(&queues);
-                queues
-            }
-            _ => lock().clone(),
-        }
-    }
-
-    /// As [`Self::view`], once it is known who leads, or nobody was found for a while.
-    pub async fn led_view(&self) -> Vec<QueueView> {
-        let is_led = async {
-            while self.figures().is_some_and(|figures| figures.term == 0) {
-                tokio::time::sleep(LOOK_EVERY).await;
-            }
-        };
-        // Without a leader what was seen last will do.
-        let _ = timeout(ASK_WITHIN, is_led).await;
-        self.view().await
-    }
-
-    /// All waiting callers in the order in which they are served; none while the owner doesn't answer.
-    pub async fn callers(&self) -> Vec<CallerView> {
-        match self.see(Command::Callers).await {
-            Ok(Reply::Callers(callers)) => callers,
-            _ => Vec::new(),
-        }
-    }
-
-    /// The person of a phone, as far as they signed in since the start: for when the rows can't be asked.
-    pub async fn by_phone(&self, sip_user: &str) -> Option<OperatorRef> {
-        match self.see(Command::ByPhone { sip_user: sip_user.to_owned() }).await {
-            Ok(Reply::Person(person)) => person,
-            _ => None,
-        }
-    }
-
-    /// The calls an operator's phone rings or talks in, as a guest too.
-    pub async fn calls_of(&self, operator: &str) -> Vec<String> {
-        match self.see(Command::CallsOf { operator: operator.to_owned() }).await {
-            Ok(Reply::Calls(calls)) => calls,
-            _ => Vec::new(),
-        }
-    }
-
-    /// What a signed-in operator was last said to be able to do.
-    pub async fn skills_of(&self, operator: &str) -> Option<Vec<(String, u8)>> {
-        match self.see(Command::SkillsOf { operator: operator.to_owned() }).await {
-            Ok(Reply::Skills(skills)) => skills,
-            _ => None,
-        }
-    }
-
-    async fn see(&self, look: Command) -> Result<Reply, AcdError> {
-        if let Route::Station(..) = self.route {
-            return self.ask_within(look, SEE_WITHIN).await;
-        }
-        // An owner may die over another's job.
-        match self.ask(look.clone()).await {
-            Err(AcdError::Unavailable) => self.ask(look).await,
-            seen => seen,
-        }
-    }
-
-    async fn ask(&self, command: Command) -> Result<Reply, AcdError> {
-        self.ask_within(command, ASK_WITHIN).await
-    }
-
-    async fn ask_within(&self, command: Command, within: Duration) -> Result<Reply, AcdError> {
-        let (reply, answer) = oneshot::channel();
-        let answer = match &self.route {
-            Route::Owner(jobs) => {
-                let job: Job = Box::new(move |now, core| {
-                    // Who asked may have gone.
-                    let _ = reply.send(command.run(now, core));
-                });
-                jobs.send(job).await.map_err(|_| AcdError::Unavailable)?;
-                answer.await
-            }
-            Route::Station(orders, _) => {
-                let asked = async {
-                    let order = Order { command, reply: Some(reply) };
-                    orders.send(order).await.map_err(|_| AcdError::Unavailable)?;
-                    Ok::<_, AcdError>(answer.await)
-                };
-                timeout(within, asked).await.map_err(|_| AcdError::Unavailable)??
-            }
-        };
-        match answer.map_err(|_| AcdError::Unavailable)? {
-            Reply::Refused(refused) => Err(refused.into()),
-            reply => Ok(reply),
-        }
-    }
-
-    async fn tell(&self, command: Command) {
-        let sent = match &self.route {
-            Route::Owner(jobs) => jobs.send(job(command)).await,
-            Route::Station(orders, _) => orders.send(Order { command, reply: None }).await,
-        };
-        if sent.is_err() {
-            warn!("queue message lost: its owner is gone");
-        }
-    }
-
-    /// For those who can't wait: in order all the same.
-    fn post(&self, command: Command) {
-        let posted = match &self.route {
-            Route::Owner(jobs) => jobs.post(job(command)),
-            Route::Station(orders, _) => orders.post(Order { command, reply: None }),
-        };
-        if let Err(e) = posted {
-            error!(error = %e, "排队消息未送达 / a message to the queues' owner is lost");
-        }
-    }
-
-    /// Kills the owner.
-    #[cfg(test)]
-    pub(super) async fn kill(&self) {
-        if let Route::Owner(jobs) = &self.route {
-            jobs.send(Box::new(|_, _| panic!("killed by a test"))).await.unwrap();
-        }
-    }
-}
-
-fn job(command: Command) -> Job {
-    Box::new(move |now, core| {
-        command.run(now, core);
-    })
 }
 
 fn standing(reply: Reply) -> Result<Standing, AcdError> {

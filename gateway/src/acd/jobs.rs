@@ -18,7 +18,7 @@ const POSTED_MAX: usize = 16_384;
 pub(super) enum Untaken {
     #[error("the queues' owner is gone")]
     Gone,
-    #[error("16,384 messages wait for the queues' owner")]
+    #[error("too many messages wait for the queues' owner")]
     Full,
 }
 

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::command::Command;
+use super::engaged::Engaged;
 use super::opening::ByHand;
 use super::wire::State;
 
@@ -47,6 +48,8 @@ pub(super) struct Kept {
     pub(super) news: HashMap<String, mpsc::Sender<Box<CallNews>>>,
     /// Who talks in each call, as its driver last said: the owner may have died over that word.
     pub(super) talks: HashMap<String, String>,
+    /// Whose phones ring or talk in a call otherwise.
+    pub(super) engaged: Engaged,
     /// Queues opened or closed by hand.
     pub(super) by_hand: ByHand,
     pub(super) operators: BTreeMap<String, OperatorRow>,
@@ -64,6 +67,19 @@ pub(super) struct Abroad {
     pub(super) calls: BTreeSet<String>,
     /// Who talks in them.
     pub(super) talks: BTreeMap<String, String>,
+    /// Whose phones ring or talk in them otherwise.
+    pub(super) engaged: Engaged,
+}
+
+impl Abroad {
+    /// What a gateway stated.
+    pub(super) fn of(state: &State) -> Self {
+        Self {
+            calls: state.live.iter().cloned().collect(),
+            talks: state.talks.iter().cloned().collect(),
+            engaged: state.engaged.iter().cloned().collect(),
+        }
+    }
 }
 
 impl Kept {
@@ -74,8 +90,16 @@ impl Kept {
     }
 
     /// Calls whose drivers live here.
-    pub(super) fn live_here(&self) -> Vec<String> {
-        self.news.iter().filter(|(_, to)| !to.is_closed()).map(|(call, _)| call.clone()).collect()
+    pub(super) fn live_here(&self) -> BTreeSet<String> {
+        let queued = self.news.iter().filter(|(_, to)| !to.is_closed()).map(|(call, _)| call.clone());
+        queued.chain(self.engaged.pairs().map(|(call, _)| call)).collect()
+    }
+
+    fn forget(&mut self, call: &str) {
+        self.news.remove(call);
+        self.talks.remove(call);
+        self.engaged.end(call);
+        self.offered.remove(call);
     }
 
     /// Who talks in them, as the drivers last said.
@@ -103,16 +127,20 @@ impl Kept {
             Command::Connected { operator, .. } => {
                 abroad.calls.insert(call.to_owned());
                 abroad.talks.insert(call.to_owned(), operator.clone());
+                abroad.engaged.remove(call, operator);
             }
-            Command::Engaged { .. } => {
+            Command::Engaged { operator, .. } => {
                 abroad.calls.insert(call.to_owned());
+                abroad.engaged.add(call, operator);
             }
+            Command::Disengaged { operator, .. } => abroad.engaged.remove(call, operator),
             Command::Released { operator, .. } if abroad.talks.get(call) == Some(operator) => {
                 abroad.talks.remove(call);
             }
             Command::Ended { .. } => {
                 abroad.calls.remove(call);
                 abroad.talks.remove(call);
+                abroad.engaged.end(call);
             }
             _ => {}
         }
@@ -132,8 +160,7 @@ impl Kept {
                     self.operators.insert(row.who.id.clone(), row);
                 }
             }
-            let (calls, talks) = (state.live.iter().cloned().collect(), state.talks.iter().cloned().collect());
-            self.abroad.insert(node.clone(), Abroad { calls, talks });
+            self.abroad.insert(node.clone(), Abroad::of(state));
         }
         // Of those who said nothing the rows alone tell, until they are lost.
         let silent = |node: &str| !node.is_empty() && node != me && !stated.contains_key(node);
@@ -146,6 +173,13 @@ impl Kept {
             abroad.calls.insert(call.to_string());
             if row.state == OperatorState::Talking {
                 abroad.talks.insert(call.to_string(), row.who.id.clone());
+            }
+        }
+        for abroad in self.abroad.iter_mut().filter(|(node, _)| silent(node)).map(|(_, abroad)| abroad) {
+            for row in self.operators.values() {
+                for call in row.engaged.iter().filter(|call| abroad.calls.contains(&***call)) {
+                    abroad.engaged.add(call, &row.who.id);
+                }
             }
         }
     }
@@ -173,7 +207,16 @@ impl Mirror {
     pub(super) fn is_live(&self, call: &str) -> bool {
         let kept = self.lock();
         kept.news.get(call).is_some_and(|to| !to.is_closed())
+            || kept.engaged.has(call)
             || kept.abroad.values().any(|abroad| abroad.calls.contains(call))
+    }
+
+    /// This operator talks in the call now.
+    pub(super) fn connected(&self, call: &str, operator: &str) {
+        let mut kept = self.lock();
+        kept.talks.insert(call.to_owned(), operator.to_owned());
+        kept.engaged.remove(call, operator);
+        kept.not_offered(call, operator);
     }
 
     /// The offer is answered.
@@ -191,19 +234,14 @@ impl Mirror {
         let mut kept = self.lock();
         let dead: Vec<String> = kept.news.iter().filter(|(_, to)| to.is_closed()).map(|(c, _)| c.clone()).collect();
         for call in &dead {
-            kept.news.remove(call);
-            kept.talks.remove(call);
-            kept.offered.remove(call);
+            kept.forget(call);
         }
         dead
     }
 
     /// The call is over.
     pub(super) fn forget(&self, call: &str) {
-        let mut kept = self.lock();
-        kept.news.remove(call);
-        kept.talks.remove(call);
-        kept.offered.remove(call);
+        self.lock().forget(call);
     }
 
     /// This operator talks in this call no longer.
@@ -220,5 +258,11 @@ impl Mirror {
         let mut talks = kept.talks_here();
         talks.extend(kept.abroad.values().flat_map(|a| a.talks.iter().map(|(c, o)| (c.clone(), o.clone()))));
         talks
+    }
+
+    /// Whose phones ring or talk in them otherwise.
+    pub(super) fn engaged(&self) -> Engaged {
+        let kept = self.lock();
+        kept.engaged.pairs().chain(kept.abroad.values().flat_map(|abroad| abroad.engaged.pairs())).collect()
     }
 }

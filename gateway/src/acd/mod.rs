@@ -3,15 +3,19 @@
 //! queues, `station` is this gateway's part in that: what is said (`command`) goes to the one that leads.
 
 mod command;
+mod engaged;
 mod handle;
 mod jobs;
 mod keep;
+mod look;
 mod mirror;
 mod opening;
 mod outlet;
 mod owner;
 mod phones;
+mod route;
 mod rows;
+mod service;
 mod station;
 #[cfg(test)]
 mod tests;
@@ -22,4 +26,5 @@ mod wire;
 pub use handle::{Acd, AcdError, Change, Figures};
 pub use hotline_acd::{Decline, Entry, Lane, Move, OperatorRef, OperatorState, Profile, Refused, Standing};
 pub use mirror::CallNews;
+pub use service::Service;
 pub use views::{CallerView, OperatorView, QueueView};

@@ -4,11 +4,11 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hotline_acd::{CallerRow, OperatorRow};
 use tokio::time::Instant;
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::mirror::CallNews;
 use super::wire::{Caller, Operator, What, Wire};
-use crate::cluster::Peers;
+use crate::cluster::{Peers, SendError};
 
 #[derive(Default)]
 struct Reign {
@@ -68,9 +68,19 @@ impl Outlet {
 
     pub(super) fn send(&self, node: &str, what: What) {
         let term = self.lock().term;
-        if let Err(e) = self.peers.send(node, Wire::frame(term, what)) {
+        let asked = match &what {
+            What::Answer { id, reply: Some(_) } => Some(*id),
+            _ => None,
+        };
+        match (self.peers.send(node, Wire::frame(term, what)), asked) {
+            // Who asks is told at least that there is no answer.
+            (Err(SendError::TooLong), Some(id)) => {
+                warn!(node, "答复过长,未送出 / an answer is too long for a link: whoever asked gets none");
+                self.send(node, What::Answer { id, reply: None });
+            }
             // It states anew what holds there when its link comes back, or is lost.
-            debug!(node, error = %e, "not sent");
+            (Err(e), _) => debug!(node, error = %e, "not sent"),
+            (Ok(()), _) => {}
         }
     }
 

@@ -54,6 +54,9 @@ pub(super) async fn supervise(shared: Arc<Shared>, jobs: jobs::Receiver<Job>) {
 
 async fn run(shared: Arc<Shared>, jobs: Arc<Mutex<jobs::Receiver<Job>>>) {
     let mut jobs = jobs.lock().await;
+    if !shared.holds() {
+        return;
+    }
     let core = match Core::new(shared.settings.clone()) {
         Ok(core) => core,
         // The configuration was judged: this can't be, and without queues there is nothing to own.
@@ -151,7 +154,7 @@ impl Owner {
         let mirror = Arc::clone(&self.shared.mirror);
         let is_live = |call: &str| mirror.is_live(call);
         let talks = mirror.talks();
-        let withdrawn = truth::apply(&mut operators, &callers, &talks, &is_live);
+        let withdrawn = truth::apply(&mut operators, &callers, (&talks, &mirror.engaged()), &is_live);
         callers.retain(|row| talks.iter().all(|(call, _)| *call != row.entry.call));
         for (call, _) in &talks {
             self.forget(call);

@@ -3,12 +3,14 @@
 
 use hotline_acd::{CallerRow, OperatorRow, OperatorState};
 
-/// Sets the rows right, given who talks in each live call (call, operator). Returns offers that are none any more
+use super::engaged::Engaged;
+
+/// Sets the rows right, given who talks in each live call (call, operator), and whose phones are in it otherwise. Returns offers that are none any more
 /// (call, operator): whoever drives the call still rings that phone.
 pub(super) fn apply(
     operators: &mut [OperatorRow],
     callers: &[CallerRow],
-    talks: &[(String, String)],
+    (talks, engaged): (&[(String, String)], &Engaged),
     is_live: &dyn Fn(&str) -> bool,
 ) -> Vec<(String, String)> {
     let mut withdrawn = Vec::new();
@@ -30,8 +32,26 @@ pub(super) fn apply(
             withdrawn.extend(ringing.map(|other| (other.to_string(), row.who.id.clone())));
             talk(row, &call, callers);
         }
+        engage(row, talks, engaged);
+        if row.state == OperatorState::Ringing && !row.engaged.is_empty() {
+            withdrawn.extend(row.call.take().map(|call| (call.to_string(), row.who.id.clone())));
+            (row.state, row.wrap_until) = (OperatorState::WrapUp, None);
+        }
     }
     withdrawn
+}
+
+/// As the machine takes the words that a phone rings or talks in somebody else's call, and that it does no longer.
+fn engage(row: &mut OperatorRow, talks: &[(String, String)], engaged: &Engaged) {
+    let theirs: Vec<String> = engaged.pairs().filter(|(_, who)| *who == row.who.id).map(|(call, _)| call).collect();
+    let talks = |call: &str| talks.iter().any(|(c, who)| c == call && *who == row.who.id);
+    row.engaged.retain(|call| theirs.iter().any(|c| **c == **call) || talks(call));
+    for call in theirs {
+        let is_known = row.call.as_deref() == Some(&*call) || row.engaged.iter().any(|c| **c == *call);
+        if !is_known {
+            row.engaged.push(call.into());
+        }
+    }
 }
 
 /// As the machine takes the word that a phone was picked up.
@@ -81,7 +101,7 @@ mod tests {
 
     fn healed(mut row: OperatorRow, talks: &[(&str, &str)]) -> (OperatorRow, Vec<(String, String)>) {
         let talks: Vec<_> = talks.iter().map(|(c, o)| ((*c).to_owned(), (*o).to_owned())).collect();
-        let withdrawn = apply(std::slice::from_mut(&mut row), &[], &talks, &|_| true);
+        let withdrawn = apply(std::slice::from_mut(&mut row), &[], (&talks, &Engaged::default()), &|_| true);
         (row, withdrawn)
     }
 
@@ -107,6 +127,23 @@ mod tests {
     fn who_was_released_talks_no_longer() {
         let (row, _) = healed(row("x", OperatorState::Talking, Some("a")), &[("a", "y")]);
         assert_eq!((row.state, row.call, row.wrap_until), (OperatorState::WrapUp, None, None));
+    }
+
+    #[test]
+    fn who_is_in_somebody_elses_call_is_not_free_and_rings_no_longer() {
+        let engaged: Engaged = [("a".to_owned(), "x".to_owned())].into_iter().collect();
+        let healed = |mut row: OperatorRow| {
+            let withdrawn = apply(std::slice::from_mut(&mut row), &[], (&[], &engaged), &|_| true);
+            (row.state, row.engaged, withdrawn)
+        };
+        let (state, of, withdrawn) = healed(row("x", OperatorState::Ready, None));
+        assert_eq!((state, of, withdrawn.len()), (OperatorState::Ready, vec!["a".into()], 0));
+        let (state, of, withdrawn) = healed(row("x", OperatorState::Ringing, Some("b")));
+        assert_eq!((state, of), (OperatorState::WrapUp, vec!["a".into()]));
+        assert_eq!(withdrawn, [("b".to_owned(), "x".to_owned())]);
+        let mut before = row("y", OperatorState::Ready, None);
+        before.engaged.push("a".into());
+        assert!(healed(before).1.is_empty(), "its driver said that they left");
     }
 
     #[test]

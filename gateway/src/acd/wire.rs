@@ -24,6 +24,8 @@ pub(super) struct Wire {
 pub(super) enum What {
     /// Leader: I lead. Asked for the `n`-th time.
     Lead { n: u64 },
+    /// Leader: I lead no longer, and gave the lease back: nobody need wait for its end.
+    Resign,
     /// To the leader: go on, we take no lease for a while.
     Grant { n: u64 },
     /// To the leader: what holds here; after it comes what it didn't answer.
@@ -61,6 +63,8 @@ pub(super) struct State {
     pub(super) live: Vec<String>,
     /// Call and operator, as the drivers last said.
     pub(super) talks: Vec<(String, String)>,
+    /// Call and operator: whose phones ring or talk in them otherwise.
+    pub(super) engaged: Vec<(String, String)>,
     /// SIP users registered there.
     pub(super) phones: Vec<String>,
 }

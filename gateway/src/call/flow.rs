@@ -142,7 +142,9 @@ impl Driver {
             }
             Err(e) => {
                 warn!(call = %self.call, error = %e, "queue");
-                self.end_line(Side::System, "no queue");
+                self.story.event("queue_unavailable", serde_json::json!({ "queue": self.queue }));
+                // No place for them, whatever the reason: a callback or a message is better than the bare end.
+                self.turn_away(NotQueued::Full, "no queue");
             }
         }
     }

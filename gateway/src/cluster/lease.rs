@@ -28,10 +28,14 @@ pub enum Role {
     Nobody,
 }
 
-/// How long a lease is believed in.
-const fn trusted() -> Duration {
-    #[allow(clippy::cast_sign_loss, reason = "a constant above zero")]
-    Duration::from_millis(LEASE_MS as u64 - LEASE_MARGIN_MS)
+/// How long a lease is believed in that lasts so long.
+fn trusted(left_ms: i64) -> Duration {
+    Duration::from_millis(u64::try_from(left_ms.min(LEASE_MS)).unwrap_or(0).saturating_sub(LEASE_MARGIN_MS))
+}
+
+/// Whether a lease is over that was told of at `at`.
+fn is_over(row: &LeaderLease, at: Instant, now: Instant) -> bool {
+    row.left_ms <= i64::try_from(now.saturating_duration_since(at).as_millis()).unwrap_or(i64::MAX)
 }
 
 /// The lease seen from one gateway.
@@ -85,7 +89,7 @@ impl Lease {
             // Never looked, or there is no leader yet: taking is one statement, so two can't.
             return if self.database_since.is_some() { LeaseWish::Take } else { LeaseWish::Watch };
         };
-        let is_over = row.left_ms <= i64::try_from(now.saturating_duration_since(*at).as_millis()).unwrap_or(i64::MAX);
+        let is_over = is_over(row, *at, now);
         let watched = self.database_since.is_some_and(|since| now - since >= Duration::from_millis(WATCHED_MS));
         if row.node == self.node || is_over && (watched || self.others.is_empty()) {
             LeaseWish::Take
@@ -98,19 +102,22 @@ impl Lease {
     pub fn answered(&mut self, asked: Instant, now: Instant, row: Option<LeaderLease>, others: Vec<(String, i64)>) {
         self.database_since.get_or_insert(now);
         self.others = others.into_iter().filter(|(_, age_ms)| *age_ms < KNOWN_MS).map(|(node, _)| node).collect();
-        let Some(row) = row else {
-            self.row = None;
-            return;
-        };
-        self.term_max = self.term_max.max(row.term);
-        if row.boot == self.boot && row.left_ms > 0 {
-            let until = asked + trusted();
+        self.term_max = self.term_max.max(row.as_ref().map_or(0, |row| row.term));
+        if let Some(row) = row.as_ref().filter(|row| row.boot == self.boot && row.left_ms > 0) {
+            // A beat that renewed nothing tells of what is left.
+            let until = asked + trusted(row.left_ms);
             let held = self.held.filter(|(term, _)| *term == row.term).map_or(until, |(_, old)| old.max(until));
             self.held = Some((row.term, held));
-        } else if self.held.is_some_and(|(term, _)| term < row.term) {
-            self.held = None;
         }
-        self.row = Some((row, now));
+        // A term that is over, or another's, doesn't come back when the database goes.
+        self.held = self.held.filter(|(term, until)| *until > now && *term >= self.term_max);
+        self.row = row.map(|row| (row, now));
+    }
+
+    /// Another gateway has the lease, by what the database said last.
+    #[must_use]
+    pub fn is_led_elsewhere(&self, now: Instant) -> bool {
+        self.row.as_ref().is_some_and(|(row, at)| row.node != self.node && !is_over(row, *at, now))
     }
 
     /// The database didn't answer.
@@ -129,12 +136,24 @@ impl Lease {
         true
     }
 
+    /// Who leads gave the lease back: it can be taken at once. True: so it was, as far as we know.
+    pub fn resigned(&mut self, node: &str, term: i64) -> bool {
+        if !self.heard.as_ref().is_some_and(|(leader, of, _)| leader == node && *of == term) {
+            return false;
+        }
+        self.heard = None;
+        if let Some((row, _)) = self.row.as_mut().filter(|(row, _)| row.term == term) {
+            row.left_ms = 0;
+        }
+        true
+    }
+
     /// Another granted what we asked for at `asked`.
     pub fn granted(&mut self, now: Instant, node: &str, term: i64, asked: Instant) {
         let Some((ours, until)) = self.held.filter(|(ours, until)| *ours == term && *until > now) else { return };
         self.grants.insert(node.to_owned(), asked);
         if let Some(oldest) = self.others.iter().map(|n| self.grants.get(n)).min().flatten() {
-            self.held = Some((ours, until.max(*oldest + trusted())));
+            self.held = Some((ours, until.max(*oldest + trusted(LEASE_MS))));
         }
     }
 
@@ -165,7 +184,7 @@ impl Lease {
     /// Until when a leader may act without looking again.
     #[must_use]
     pub fn believed_until(&self, now: Instant) -> Instant {
-        let alone = self.may_go_on_alone().then(|| now + trusted());
+        let alone = self.may_go_on_alone().then(|| now + trusted(LEASE_MS));
         self.held.map(|(_, until)| until).max(alone).unwrap_or(now)
     }
 
@@ -209,6 +228,45 @@ mod tests {
         assert!(a.led(t + ms(3_600), "b", 2));
         assert_eq!(a.role(t + ms(3_600)), Role::Follower { node: "b".into(), term: 2 });
         assert!(!a.led(t + ms(3_700), "c", 1), "an old term");
+    }
+
+    #[test]
+    fn a_lease_that_was_not_renewed_is_believed_in_no_longer_than_it_lasts() {
+        let (mut a, t) = (lease("a"), Instant::now());
+        a.answered(t, t, row("a", 1, 100), B());
+        assert_eq!(a.role(t), Role::Nobody, "the margin is longer");
+        a.answered(t, t, row("a", 1, 1_000), B());
+        assert_eq!((a.role(t + ms(499)), a.role(t + ms(500))), (Role::Leader(1), Role::Nobody));
+    }
+
+    #[test]
+    fn a_term_that_ran_out_does_not_come_back_when_the_database_goes() {
+        let (mut a, t) = (lease("a"), Instant::now());
+        a.answered(t, t, row("a", 1, LEASE_MS), Vec::new());
+        a.answered(t + ms(5_000), t + ms(5_000), row("a", 1, -2_000), Vec::new());
+        a.failed();
+        assert_eq!(a.role(t + ms(5_001)), Role::Nobody);
+    }
+
+    #[test]
+    fn what_a_leader_gave_back_is_taken_without_waiting_for_its_end() {
+        let (mut b, t) = (lease("b"), Instant::now());
+        b.answered(t, t, row("a", 4, LEASE_MS), vec![("a".into(), 0)]);
+        let later = t + ms(WATCHED_MS);
+        b.answered(later, later, row("a", 4, LEASE_MS), vec![("a".into(), 0)]);
+        assert!(b.led(later, "a", 4) && !b.resigned("a", 3) && !b.resigned("c", 4));
+        assert_eq!(b.wish(later), LeaseWish::Watch);
+        assert!(b.resigned("a", 4));
+        assert_eq!((b.role(later), b.wish(later)), (Role::Nobody, LeaseWish::Take));
+    }
+
+    #[test]
+    fn who_leads_elsewhere_is_known_while_the_database_tells() {
+        let (mut a, t) = (lease("a"), Instant::now());
+        a.answered(t, t, row("b", 1, 1_000), B());
+        assert!(a.is_led_elsewhere(t + ms(999)) && !a.is_led_elsewhere(t + ms(1_000)));
+        a.answered(t, t, row("a", 2, 1_000), B());
+        assert!(!a.is_led_elsewhere(t));
     }
 
     #[test]

@@ -13,8 +13,14 @@ pub const IN_MAX: usize = 8_192;
 pub const SIP_IN_MAX: usize = 4_096;
 /// Messages of other gateways about calls waiting; as above.
 pub const DESK_IN_MAX: usize = 4_096;
-/// Links at once, those not yet proven too; one more is closed.
+/// Links at once; one more is closed.
 pub const LINKS_MAX: usize = 64;
+/// Connections that prove nothing yet have places of their own, and so has each address; one more is closed.
+pub const UNPROVEN_MAX: usize = 16;
+/// Of one address.
+pub const UNPROVEN_PER_ADDRESS_MAX: usize = 4;
+/// Refused connections are told of in the log once in so long; all are counted.
+pub const REFUSED_LOG_MS: u64 = 60_000;
 /// A sign of life on a link that has nothing to say, this often.
 pub const LINK_BEAT_MS: u64 = 500;
 /// A link that is silent, or takes nothing, for so long is cut.

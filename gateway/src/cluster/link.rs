@@ -31,6 +31,8 @@ pub(super) enum LinkError {
     Secret,
     #[error("报文过长 / a frame is too long")]
     TooLong,
+    #[error("连接过多 / too many connections")]
+    Full,
     #[error("连接已替换或关闭 / replaced or closed")]
     Cut,
 }
@@ -76,7 +78,9 @@ async fn greet(stream: TcpStream, me: &Hello, secret: &str, dials: bool) -> Resu
     if dials {
         send(&mut joined.write, &mut joined.seals, &Frame::Beat).await?;
     }
-    match receive(&mut joined.read, &mut joined.opens).await {
+    // The proof is as long as a beat: a stranger gets no room for more.
+    let proof = receive_up_to(1 + TAG_BYTES, &mut joined.read, &mut joined.opens).await;
+    match proof {
         Ok(Frame::Beat) => {}
         // Who closes here got something that didn't open.
         Ok(_) | Err(LinkError::Io(_) | LinkError::Secret | LinkError::TooLong) => return Err(LinkError::Secret),
@@ -137,7 +141,11 @@ async fn send(write: &mut OwnedWriteHalf, seals: &mut Seal, frame: &Frame) -> Re
 }
 
 async fn receive(read: &mut OwnedReadHalf, opens: &mut Seal) -> Result<Frame, LinkError> {
-    let sealed = read_block(read, FRAME_BYTES_MAX + 1 + TAG_BYTES).await?;
+    receive_up_to(FRAME_BYTES_MAX + 1 + TAG_BYTES, read, opens).await
+}
+
+async fn receive_up_to(max: usize, read: &mut OwnedReadHalf, opens: &mut Seal) -> Result<Frame, LinkError> {
+    let sealed = read_block(read, max).await?;
     let plain = opens.open(&sealed).ok_or(LinkError::Secret)?;
     Frame::decode(plain).ok_or(LinkError::Version)
 }

@@ -1,8 +1,10 @@
 //! Several gateways on one PostgreSQL: who is there (`beat`, by rows), who leads the queues (`lease`, pure), and links
-//! between all of them (`peers`, `link`, `crypt`); `phones` carries SIP over them. What the frames say
-//! is their senders' business: `acd`'s, SIP's and `abroad`'s.
+//! between all of them (`peers`, `link`, `crypt`); `phones` carries SIP over them, `door` sends new calls elsewhere.
+//! What the frames say is their senders' business: `acd`'s, SIP's and `abroad`'s.
 
 mod crypt;
+pub mod door;
+mod guests;
 mod inbox;
 mod lease;
 pub mod limits;
@@ -11,6 +13,7 @@ mod peers;
 pub mod phones;
 #[cfg(test)]
 mod tests;
+pub mod twin;
 
 pub use lease::{Lease, Role};
 pub use peers::{LinkCounts, Me, PeerEvent, PeerNews, Peers, SendError};

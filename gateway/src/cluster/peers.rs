@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -16,6 +16,7 @@ use tracing::{debug, info, warn};
 
 use super::Frame;
 use super::crypt::{Hello, VERSION};
+use super::guests::{Door, Place};
 use super::inbox::Inbox;
 use super::limits::{
     DESK_IN_MAX, FRAME_BYTES_MAX, HANDSHAKE_MS, IN_MAX, KNOWN_MS, LINKS_MAX, OUT_MAX, REDIAL_MS, SIP_IN_MAX,
@@ -108,7 +109,7 @@ struct Inner {
     me: Me,
     table: Mutex<Table>,
     links: AtomicU64,
-    open: AtomicUsize,
+    door: Arc<Door>,
     to_acd: mpsc::Sender<PeerEvent>,
     to_sip: Inbox,
     to_desk: Inbox,
@@ -125,12 +126,13 @@ impl Peers {
     /// come and go, through the receiver.
     #[must_use]
     pub fn start(me: Me, listener: TcpListener, cancel: CancellationToken) -> (Self, mpsc::Receiver<PeerEvent>) {
+        let cancel = cancel.child_token();
         let (to_acd, events) = mpsc::channel(IN_MAX);
         let inner = Inner {
             me,
             table: Mutex::default(),
             links: AtomicU64::new(1),
-            open: AtomicUsize::new(0),
+            door: Arc::default(),
             to_acd,
             to_sip: Inbox::new(SIP_IN_MAX),
             to_desk: Inbox::new(DESK_IN_MAX),
@@ -233,6 +235,11 @@ impl Peers {
         }
     }
 
+    /// No link stands from now on, and none comes.
+    pub fn end(&self) {
+        self.0.cancel.cancel();
+    }
+
     fn hello(&self) -> Hello {
         let Me { node, boot, .. } = &self.0.me;
         Hello { version: VERSION, node: node.clone(), boot: boot.clone(), nonce: rand::random() }
@@ -249,16 +256,15 @@ impl Peers {
                 sleep(Duration::from_millis(REDIAL_MS.0)).await;
                 continue;
             };
-            if self.0.open.load(Ordering::Relaxed) >= LINKS_MAX {
-                continue;
-            }
             let peers = self.clone();
-            tokio::spawn(async move {
-                if let Err(e) = peers.serve(stream, false, None).await {
-                    peers.0.counts.refused.fetch_add(1, Ordering::Relaxed);
-                    warn!(%from, error = %e, "网关间连接被拒 / link refused");
-                }
-            });
+            match self.0.door.enter(from.ip()) {
+                Some(place) => drop(tokio::spawn(async move {
+                    if let Err(e) = peers.serve(stream, None, Some(place)).await {
+                        peers.refused(from, &e);
+                    }
+                })),
+                None => peers.refused(from, &LinkError::Full),
+            }
         }
     }
 
@@ -268,7 +274,7 @@ impl Peers {
             let once = async {
                 let within = Duration::from_millis(HANDSHAKE_MS);
                 let stream = timeout(within, connect(&address)).await.map_err(|_| LinkError::Timeout)??;
-                self.serve(stream, true, Some(&node)).await
+                self.serve(stream, Some(&node), None).await
             };
             let outcome = tokio::select! {
                 outcome = once => outcome,
@@ -293,13 +299,27 @@ impl Peers {
         }
     }
 
+    fn refused(&self, from: SocketAddr, why: &LinkError) {
+        self.0.counts.refused.fetch_add(1, Ordering::Relaxed);
+        if self.0.door.tells() {
+            warn!(%from, error = %why, "网关间连接被拒 / links refused, this one among them");
+        }
+    }
+
     /// Proves a connection and carries its frames until it ends.
-    async fn serve(&self, stream: TcpStream, dials: bool, expected: Option<&str>) -> Result<(), LinkError> {
-        let _open = Open::new(&self.0.open);
-        let joined = Joined::new(stream, &self.hello(), &self.0.me.secret, dials).await?;
+    async fn serve(&self, stream: TcpStream, expected: Option<&str>, place: Option<Place>) -> Result<(), LinkError> {
+        let joined = Joined::new(stream, &self.hello(), &self.0.me.secret, expected.is_some()).await?;
+        drop(place);
         let (node, boot) = (joined.peer.node.clone(), joined.peer.boot.clone());
         if node == self.0.me.node || expected.is_some_and(|e| e != node) {
             return Err(LinkError::Stranger);
+        }
+        let is_full = {
+            let table = self.lock();
+            table.peers.len() >= LINKS_MAX && !table.peers.contains_key(&node)
+        };
+        if is_full {
+            return Err(LinkError::Full);
         }
         let (out, frames) = mpsc::channel(OUT_MAX);
         let (link, cut) = (self.0.links.fetch_add(1, Ordering::Relaxed), self.0.cancel.child_token());
@@ -355,22 +375,6 @@ impl Peers {
 
     async fn tell_acd(&self, node: &str, link: u64, what: PeerNews) -> bool {
         self.0.to_acd.send(PeerEvent { node: node.to_owned(), link, what }).await.is_ok()
-    }
-}
-
-/// Counts a link that is open or being proven.
-struct Open<'a>(&'a AtomicUsize);
-
-impl<'a> Open<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
-    }
-}
-
-impl Drop for Open<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -6,6 +6,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
+use super::crypt::{Hello, VERSION};
+use super::link::{Joined, LinkError};
 use super::{Frame, Me, PeerEvent, PeerNews, Peers, SendError};
 
 const LONG: Duration = Duration::from_secs(20);
@@ -128,4 +130,41 @@ async fn a_newer_link_of_the_same_gateway_replaces_the_older() {
     let (down, up) = (b.next().await, b.next().await);
     assert!(matches!(down.what, PeerNews::Down { .. }) && matches!(up.what, PeerNews::Up { .. }), "{down:?} {up:?}");
     assert!(up.link > down.link);
+}
+
+#[tokio::test]
+async fn idle_strangers_keep_no_gateway_out() {
+    let (a, mut b) = (end("a", SECRET).await, end("b", SECRET).await);
+    let mut strangers = Vec::new();
+    for n in 0..200 {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.bind(format!("127.0.2.{}:0", 1 + n % 3).parse().unwrap()).unwrap();
+        strangers.push(socket.connect(b.address.parse().unwrap()).await.unwrap());
+    }
+    let refused = || b.peers.counts().refused.load(std::sync::atomic::Ordering::Relaxed);
+    tokio::time::timeout(LONG, async {
+        while refused() < 188 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await
+    .unwrap();
+    a.know(&[&b]);
+    assert!(matches!(b.next().await.what, PeerNews::Up { .. }));
+}
+
+#[tokio::test]
+async fn a_long_block_instead_of_the_proof_is_refused_at_its_length() {
+    let hello = |node: &str| Hello { version: VERSION, node: node.into(), boot: "1".into(), nonce: [0; 32] };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut stranger = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+    let greeting = serde_json::to_vec(&hello("z")).unwrap();
+    for (length, block) in [(greeting.len(), greeting.as_slice()), (1_000_000, &[])] {
+        stranger.write_all(&u32::try_from(length).unwrap().to_be_bytes()).await.unwrap();
+        stranger.write_all(block).await.unwrap();
+    }
+    let (stream, _) = listener.accept().await.unwrap();
+    let refused = Joined::new(stream, &hello("a"), SECRET, false).await.err();
+    // Not the end of the time there is for a handshake.
+    assert!(matches!(refused, Some(LinkError::Secret)), "{refused:?}");
 }

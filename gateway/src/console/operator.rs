@@ -1,12 +1,12 @@
 //! Operators: their state, and the queues they serve.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use axum::Json;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
-use hotline_db::OperatorSkill;
+use hotline_db::{OperatorSkill, OperatorState as StateRow};
 use serde::{Deserialize, Serialize};
 
 use super::auth::{Role, User};
@@ -14,12 +14,14 @@ use super::error::ApiError;
 use super::seen::{is_away, soon};
 use super::signing::{Brief, served};
 use super::{Api, audit, id_of};
-use crate::acd::{OperatorState, Profile, QueueView, Refused, Standing};
+use crate::acd::{AcdError, OperatorState, Profile, QueueView, Refused, Standing};
 use crate::app::Services;
 use crate::clock::now_ms;
 use crate::desk_phone::is_outside;
 use crate::patience::patiently;
 
+/// A database that failed is asked for operators' states again after so long.
+const RESTORE_AGAIN: std::time::Duration = std::time::Duration::from_secs(1);
 /// Queues of one operator.
 const QUEUES_MAX: usize = 64;
 
@@ -206,31 +208,72 @@ pub async fn restore(sv: &Arc<Services>) -> Result<(), hotline_db::DbError> {
         sv.acd.open_by_hand(&row.queue, Some((row.open, row.until_at))).await;
     }
     sv.desk_phones.load(&sv.store, &sv.sealer).await?;
+    let rows = sv.store.operator_states().await?;
+    // The start doesn't wait for a leader of queues that several gateways share: calls are taken, and turned away.
+    if let Some(left) = restore_people(sv, rows).await? {
+        tracing::warn!(operators = left.len(), "nobody leads the queues: operators are restored once somebody does");
+        let sv = Arc::clone(sv);
+        tokio::spawn(async move {
+            tokio::select! {
+                () = restore_later(&sv, left) => {}
+                () = sv.cancel.cancelled() => {}
+            }
+        });
+    }
+    Ok(())
+}
+
+/// Until somebody leads the queues.
+async fn restore_later(sv: &Arc<Services>, mut left: Vec<StateRow>) {
+    loop {
+        // It waits for a leader itself.
+        match restore_people(sv, left.clone()).await {
+            Ok(None) => return,
+            Ok(Some(rows)) => left = rows,
+            Err(e) => {
+                tracing::warn!(error = %e, "operators' states not restored yet");
+                tokio::time::sleep(RESTORE_AGAIN).await;
+            }
+        }
+    }
+}
+
+/// `Some`: the queues didn't answer, and these are left.
+async fn restore_people(sv: &Arc<Services>, rows: Vec<StateRow>) -> Result<Option<Vec<StateRow>>, hotline_db::DbError> {
     // Where several gateways share the queues, another may know better.
     let known: std::collections::BTreeSet<String> = match sv.peers {
         Some(_) => sv.acd.led_view().await.into_iter().flat_map(|q| q.operators).map(|o| o.id).collect(),
         None => std::collections::BTreeSet::new(),
     };
-    for row in sv.store.operator_states().await?.into_iter().filter(|row| !known.contains(&row.operator.to_string())) {
-        let state = match OperatorState::parse(row.state.as_str()) {
-            Some(OperatorState::Off) | None => continue,
-            // A call of before the restart is over.
-            Some(state) if state.may_be_chosen() => state,
-            Some(_) => OperatorState::Ready,
-        };
-        let Some(user) = sv.store.user_by_id(row.operator).await? else { continue };
-        let Some(who) = sv.desk_phones.reference(&user) else { continue };
-        // A queue may have been taken out of the configuration meanwhile.
-        let known = sv.config.queue_names();
-        let mut queues = sv.store.operator_seat(user.id).await?;
-        queues.retain(|q| known.contains(q));
-        if queues.is_empty() {
-            queues.push(sv.config.first_queue());
+    let mut rows: VecDeque<_> = rows.into_iter().filter(|row| !known.contains(&row.operator.to_string())).collect();
+    while let Some(row) = rows.front() {
+        match restore_one(sv, row).await? {
+            Err(AcdError::Unavailable) => return Ok(Some(rows.into())),
+            Err(e) => tracing::warn!(error = %e, "operator's state not restored"),
+            Ok(()) => {}
         }
-        let profile = profile(sv, user.id, queues, is_outside(&who)).await?;
-        if let Err(e) = sv.acd.want(who, profile, state, row.reason.as_deref().unwrap_or_default()).await {
-            tracing::warn!(error = %e, "operator's state not restored");
-        }
+        rows.pop_front();
     }
-    Ok(())
+    Ok(None)
+}
+
+async fn restore_one(sv: &Arc<Services>, row: &StateRow) -> Result<Result<(), AcdError>, hotline_db::DbError> {
+    let state = match OperatorState::parse(row.state.as_str()) {
+        Some(OperatorState::Off) | None => return Ok(Ok(())),
+        // A call of before the restart is over.
+        Some(state) if state.may_be_chosen() => state,
+        Some(_) => OperatorState::Ready,
+    };
+    let Some(user) = sv.store.user_by_id(row.operator).await? else { return Ok(Ok(())) };
+    let Some(who) = sv.desk_phones.reference(&user) else { return Ok(Ok(())) };
+    // A queue may have been taken out of the configuration meanwhile.
+    let known = sv.config.queue_names();
+    let mut queues = sv.store.operator_seat(user.id).await?;
+    queues.retain(|q| known.contains(q));
+    if queues.is_empty() {
+        queues.push(sv.config.first_queue());
+    }
+    let profile = profile(sv, user.id, queues, is_outside(&who)).await?;
+    let wanted = sv.acd.want(who, profile, state, row.reason.as_deref().unwrap_or_default()).await;
+    Ok(wanted.map(drop))
 }

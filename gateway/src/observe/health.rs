@@ -43,7 +43,10 @@ pub async fn check(sv: &Services) -> Health {
         problems.push("intake: messages wait in the journal for the database".into());
     }
     problems.extend(sv.intake.journal.problem());
-    let status = match (database.is_ok(), problems.is_empty()) {
+    let service = sv.acd.service().map(|service| *service.borrow()).unwrap_or_default();
+    problems.extend(service.problem().map(str::to_owned));
+    let takes_calls = database.is_ok() && !service.is_elsewhere();
+    let status = match (takes_calls, problems.is_empty()) {
         (true, true) => "ok",
         (true, false) => "degraded",
         (false, _) => "down",

@@ -109,6 +109,7 @@ pub struct Endpoint {
     nodes: Nodes,
     load: Load,
     draining: bool,
+    is_door_closed: bool,
     counters: Stats,
     tap: Option<Box<dyn Tap>>,
 }
@@ -155,6 +156,7 @@ impl Endpoint {
             nodes: Nodes::default(),
             load: Load::default(),
             draining: false,
+            is_door_closed: false,
             counters: Stats::default(),
             tap: None,
         }
@@ -196,6 +198,16 @@ impl Endpoint {
     /// Stops admitting: new INVITEs get 503 with `Retry-After`; calls that run go on
     pub fn drain(&mut self) {
         self.draining = true;
+    }
+
+    /// As [`Endpoint::drain`], for as long as it is closed: another gateway serves new calls better
+    pub fn close_door(&mut self, closed: bool) {
+        self.is_door_closed = closed;
+    }
+
+    /// Whether new calls are sent elsewhere
+    fn admits_none(&self) -> bool {
+        self.draining || self.is_door_closed
     }
 
     /// When [`Endpoint::handle_timeout`] is due; `None` while nothing waits

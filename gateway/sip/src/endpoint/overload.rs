@@ -60,7 +60,7 @@ impl Endpoint {
     /// Stateless and before any transaction. Requests of running calls never come here.
     pub(super) fn refuse_overload(&mut self, now: Instant, flow: Flow, message: &Message, from: &Identity) -> bool {
         let is_full = self.sessions.len() >= self.config.session_count_max || self.is_reserve_due(from);
-        if !(self.draining || is_full || self.is_trunk_full(from) || self.load.is_behind(now)) {
+        if !(self.admits_none() || is_full || self.is_trunk_full(from) || self.load.is_behind(now)) {
             return false;
         }
         self.counters.refused_overload += 1;

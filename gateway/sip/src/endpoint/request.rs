@@ -110,7 +110,7 @@ impl Endpoint {
 
     pub(super) fn reply_options(&mut self, flow: Flow, message: &Message) {
         let accept = format!("application/sdp, {DTMF_TYPES}");
-        let code = if self.draining { 503 } else { 200 };
+        let code = if self.admits_none() { 503 } else { 200 };
         self.reply(flow, message, code, "", &[("Accept", &accept), ("Accept-Encoding", "identity")]);
     }
 }

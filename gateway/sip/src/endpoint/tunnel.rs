@@ -31,6 +31,12 @@ impl Nodes {
         self.is_up.get(&node).is_some_and(|is_up| *is_up)
     }
 
+    /// Makes room by one whose link is down; false: there is none
+    fn forget_one(&mut self) -> bool {
+        let down = self.is_up.iter().find(|(_, is_up)| !**is_up).map(|(node, _)| *node);
+        down.is_some_and(|node| self.is_up.remove(&node).is_some())
+    }
+
     fn up(&self) -> Vec<NodeId> {
         self.is_up.iter().filter(|(_, is_up)| **is_up).map(|(node, _)| *node).collect()
     }
@@ -39,10 +45,12 @@ impl Nodes {
 impl Endpoint {
     /// The link to another gateway stands: it is told of all phones here
     pub fn node_up(&mut self, now: Instant, node: NodeId) {
+        if self.config.node.is_none_or(|own| own == node) {
+            return;
+        }
         let is_known = self.nodes.is_up.contains_key(&node);
-        if self.config.node.is_none_or(|own| own == node)
-            || (!is_known && self.nodes.is_up.len() >= limits::NODE_COUNT_MAX)
-        {
+        if !is_known && self.nodes.is_up.len() >= limits::NODE_COUNT_MAX && !self.nodes.forget_one() {
+            self.counters.refused_tunnelled += 1;
             return;
         }
         self.nodes.is_up.insert(node, true);
@@ -225,7 +233,8 @@ impl Endpoint {
     fn registered_there(&mut self, now: Instant, node: NodeId, user: String, contacts: Vec<Contact>) {
         let is_sane = |c: &Contact| c.contact.len() <= limits::CONTACT_BYTES_MAX;
         let contacts = contacts.into_iter().filter(is_sane).collect();
-        let told = self.registrar.set_elsewhere(now, node, &user, contacts);
+        let own = self.config.node.unwrap_or(node);
+        let told = self.registrar.set_elsewhere(now, (own, node), &user, contacts);
         self.timers.set(TimerKey::Registrar, self.registrar.next_at());
         for (contact, flow) in &told.taken {
             self.take_over_flows(now, &user, *flow, &[contact]);

@@ -18,8 +18,15 @@ pub(crate) struct Told {
 
 impl Registrar {
     /// Takes all contacts `user` has at `node` in place of those it had there. Of the same contact at two gateways
-    /// the one registered last counts: a phone that moves leaves the old one behind
-    pub(crate) fn set_elsewhere(&mut self, now: Instant, node: NodeId, user: &str, contacts: Vec<Contact>) -> Told {
+    /// the one registered last counts: a phone that moves leaves the old one behind. Of two that both restored it
+    /// after a restart the greater name has it, or each would leave it to the other
+    pub(crate) fn set_elsewhere(
+        &mut self,
+        now: Instant,
+        (own, node): (NodeId, NodeId),
+        user: &str,
+        contacts: Vec<Contact>,
+    ) -> Told {
         let is_there = |e: &Entry| e.binding.flow.node == Some(node);
         let elsewhere = self.phones.values().flatten().filter(|e| e.binding.flow.node.is_some()).count();
         let entries = self.phones.entry(user.to_owned()).or_default();
@@ -31,7 +38,8 @@ impl Registrar {
         for contact in contacts.into_iter().take(limits::BINDINGS_PER_USER_MAX.min(room)) {
             let registered_at = contact.age_ms.and_then(|ms| now.checked_sub(Duration::from_millis(ms)));
             let is_same = |e: &Entry| e.is_same(&contact.contact, contact.instance.as_ref(), contact.reg_id);
-            if entries.iter().any(|e| is_same(e) && !is_there(e) && e.registered_at > registered_at) {
+            let is_later = |e: &Entry| (e.registered_at, e.binding.flow.node.unwrap_or(own)) > (registered_at, node);
+            if entries.iter().any(|e| is_same(e) && !is_there(e) && is_later(e)) {
                 continue;
             }
             told.has_moved |= entries.iter().any(|e| is_same(e) && e.binding.flow.node.is_none());

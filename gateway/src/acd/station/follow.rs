@@ -1,12 +1,10 @@
 //! While another gateway leads: what is said here goes there, its rows and news come here.
 
-use std::collections::BTreeSet;
-
 use hotline_acd::{CallerRow, OperatorRow};
 
-use super::super::command::{Command, Reply};
+use super::super::command::Command;
 use super::super::wire::{Rows, State, What, Wire, in_parts};
-use super::{Office, Order, Sent, Station};
+use super::{Office, Order, Station};
 
 /// The leader's rows as they come in.
 #[derive(Default)]
@@ -22,10 +20,9 @@ impl Station {
         for state in self.state() {
             self.tell(node, term, What::State(state));
         }
-        // Whoever asked and waits no longer must not be done a late favour.
-        self.sent.retain(|sent| sent.order.reply.as_ref().is_none_or(|reply| !reply.is_closed()));
-        for sent in &self.sent {
-            let what = What::Ask { id: sent.id, command: sent.order.command.clone() };
+        self.words.sweep();
+        for word in self.words.iter() {
+            let what = What::Ask { id: word.id, command: word.command.clone() };
             self.tell(node, term, what);
         }
     }
@@ -36,10 +33,9 @@ impl Station {
     }
 
     pub(super) fn ask(&mut self, node: &str, term: i64, order: Order) {
-        let id = self.id_next;
-        self.id_next += 1;
-        self.tell(node, term, What::Ask { id, command: order.command.clone() });
-        self.sent.push_back(Sent { id, order });
+        let command = order.command.clone();
+        let id = self.words.keep(order);
+        self.tell(node, term, What::Ask { id, command });
     }
 
     /// Something this gateway found out itself. It comes after what is sent already, as any order.
@@ -51,25 +47,23 @@ impl Station {
                 self.ask(&node, term, order);
             }
             // Sent to whoever leads next.
-            _ => {
-                let id = self.id_next;
-                self.id_next += 1;
-                self.sent.push_back(Sent { id, order });
-            }
+            _ => self.words.keep_for_later(order),
         }
     }
 
     pub(super) fn state(&self) -> Vec<State> {
-        let (operators, callers, live, talks) = {
+        let (operators, callers, live, talks, engaged) = {
             let kept = self.setup.shared.mirror.lock();
             let operators = kept.operators.values().map(Into::into).collect();
             let ours = kept.callers.values().filter(|row| row.entry.node == self.me);
-            (operators, ours.map(Into::into).collect(), kept.live_here(), kept.talks_here())
+            let live = kept.live_here().into_iter().collect();
+            (operators, ours.map(Into::into).collect(), live, kept.talks_here(), kept.engaged.pairs().collect())
         };
         let mut states: Vec<State> =
             in_parts(operators, callers).into_iter().map(|rows| State { rows, ..State::default() }).collect();
         if let Some(first) = states.first_mut() {
-            (first.live, first.talks, first.phones) = (live, talks, self.phones.of(&self.me));
+            (first.live, first.talks, first.engaged) = (live, talks, engaged);
+            first.phones = self.phones.of(&self.me);
         }
         states
     }
@@ -77,7 +71,7 @@ impl Station {
     pub(super) fn heard_as_follower(&mut self, what: What) {
         let shared = &self.setup.shared;
         match what {
-            What::Answer { id, reply } => self.answered(id, reply),
+            What::Answer { id, reply } => self.words.answered(id, reply),
             What::News { call, news } => {
                 if !shared.mirror.tell(&call, news) {
                     self.report(Command::Ended { call });
@@ -92,16 +86,7 @@ impl Station {
             }
             What::Snapshot(rows) => self.copy(rows),
             // The leader's business.
-            What::Lead { .. } | What::Grant { .. } | What::State(_) | What::Ask { .. } => {}
-        }
-    }
-
-    fn answered(&mut self, id: u64, reply: Option<Reply>) {
-        let Some(at) = self.sent.iter().position(|sent| sent.id == id) else { return };
-        let Some(sent) = self.sent.remove(at) else { return };
-        // Dropped without a word, whoever asks hears that the queue doesn't answer.
-        if let (Some(to), Some(reply)) = (sent.order.reply, reply) {
-            let _ = to.send(reply);
+            What::Resign | What::Lead { .. } | What::Grant { .. } | What::State(_) | What::Ask { .. } => {}
         }
     }
 
@@ -115,8 +100,6 @@ impl Station {
         let Copy { operators, callers } = std::mem::take(&mut self.snapshot);
         self.setup.shared.replace(operators, callers);
         // Their drivers have said more about these than the leader knew.
-        let busy: BTreeSet<String> =
-            self.sent.iter().filter_map(|sent| sent.order.command.call().map(str::to_owned)).collect();
-        self.setup.shared.align(&self.me, &busy);
+        self.setup.shared.align(&self.me, &self.words.calls());
     }
 }

@@ -15,7 +15,7 @@ use super::super::jobs;
 use super::super::mirror::Abroad;
 use super::super::owner::{Job, Shared, supervise};
 use super::super::wire::{State, What, Wire, in_parts};
-use super::{Office, Order, Station};
+use super::{Office, Station};
 use crate::cluster::limits::LOST_MS;
 
 /// A new leader waits so long for what holds at the others.
@@ -55,8 +55,8 @@ impl Leading {
     /// Nothing is decided here after it.
     pub(super) async fn end(self) {
         if let Phase::InOffice { jobs, owner } = self.phase {
+            // It returns at once: its lease doesn't hold, and nobody asks it any more.
             drop(jobs);
-            owner.abort();
             let _ = owner.await;
         }
     }
@@ -98,6 +98,7 @@ impl Station {
                 partial.rows.callers.extend(state.rows.callers);
                 partial.live.extend(state.live);
                 partial.talks.extend(state.talks);
+                partial.engaged.extend(state.engaged);
                 partial.phones.extend(state.phones);
                 if more {
                     return;
@@ -152,17 +153,18 @@ impl Station {
         let me = self.me.clone();
         let ours = self.phones.of(&me);
         self.place(ours).await;
+        // What this gateway was not answered, then what the others asked meanwhile.
+        self.words.sweep();
+        let words: Vec<(u64, Command)> = self.words.iter().map(|word| (word.id, word.command.clone())).collect();
+        for (id, command) in words {
+            self.lead_own(id, command).await;
+        }
+        // The drivers have said all of it by then: a ring one of them just ended isn't taken for a lost one.
         self.job(Box::new(move |_, _| {
             shared.write_all();
             shared.align(&me, &BTreeSet::new());
         }))
         .await;
-        // What this gateway was not answered, then what the others asked meanwhile.
-        for sent in std::mem::take(&mut self.sent) {
-            if sent.order.reply.as_ref().is_none_or(|reply| !reply.is_closed()) {
-                self.lead_own(sent.order).await;
-            }
-        }
         for (node, id, command) in held {
             self.lead_other(&node, id, command).await;
         }
@@ -180,10 +182,7 @@ impl Station {
     async fn join(&mut self, node: &str, state: State) {
         self.setup.outlet.add(node);
         let shared = Arc::clone(&self.setup.shared);
-        let before = shared.mirror.lock().abroad.insert(
-            node.to_owned(),
-            Abroad { calls: state.live.iter().cloned().collect(), talks: state.talks.iter().cloned().collect() },
-        );
+        let before = shared.mirror.lock().abroad.insert(node.to_owned(), Abroad::of(&state));
         let over: Vec<String> =
             before.map(|b| b.calls.into_iter().filter(|call| !state.live.contains(call)).collect()).unwrap_or_default();
         let moved = self.phones.replace(node, &state.phones);
@@ -236,18 +235,12 @@ impl Station {
         command
     }
 
-    pub(super) async fn lead_own(&mut self, order: Order) {
+    /// A word of this gateway that is kept.
+    pub(super) async fn lead_own(&mut self, id: u64, command: Command) {
         let me = self.me.clone();
-        let command = self.adopt(&me, order.command);
-        let reply = order.reply;
-        self.job(Box::new(move |now, core| {
-            let done = command.run(now, core);
-            if let Some(reply) = reply {
-                // Who asked may have gone.
-                let _ = reply.send(done);
-            }
-        }))
-        .await;
+        let command = self.adopt(&me, command);
+        let job = self.words.job(id, command);
+        self.job(Box::new(job)).await;
     }
 
     async fn lead_other(&mut self, node: &str, id: u64, command: Command) {
@@ -298,7 +291,9 @@ impl Station {
     }
 }
 
-fn reconcile(now: i64, core: &mut Core, shared: &Shared, node: &str, state: State, over: &[String]) {
+fn reconcile(now: i64, core: &mut Core, shared: &Shared, node: &str, mut state: State, over: &[String]) {
+    // First: nobody may be offered a call in between.
+    engage(now, core, &state);
     for call in over {
         core.ended(now, call);
     }
@@ -312,10 +307,12 @@ fn reconcile(now: i64, core: &mut Core, shared: &Shared, node: &str, state: Stat
     for call in waiting {
         core.ended(now, &call);
     }
-    let unknown = state.rows.operators.into_iter().map(OperatorRow::from);
+    let rows = std::mem::take(&mut state.rows);
+    let unknown = rows.operators.into_iter().map(OperatorRow::from);
     let unknown: Vec<OperatorRow> = unknown.filter(|row| core.operator(&row.who.id).is_none()).collect();
-    let callers = state.rows.callers.into_iter().map(CallerRow::from).collect();
+    let callers = rows.callers.into_iter().map(CallerRow::from).collect();
     core.restore(now, unknown, callers, &|call| shared.mirror.is_live(call));
+    engage(now, core, &state);
     let talking: BTreeMap<String, String> = core
         .operators()
         .into_iter()
@@ -331,5 +328,21 @@ fn reconcile(now: i64, core: &mut Core, shared: &Shared, node: &str, state: Stat
         if talking.get(call) != Some(operator) {
             core.connected(now, call, operator);
         }
+    }
+}
+
+/// Whose phones are in that gateway's calls beside the talks: exactly those it states.
+fn engage(now: i64, core: &mut Core, state: &State) {
+    let known: BTreeSet<(String, String)> = core
+        .operators()
+        .into_iter()
+        .flat_map(|o| o.engaged.iter().map(|call| (call.to_string(), o.who.id.clone())).collect::<Vec<_>>())
+        .collect();
+    let stated: BTreeSet<(String, String)> = state.engaged.iter().cloned().collect();
+    for (call, operator) in stated.difference(&known) {
+        core.engaged(now, call, operator);
+    }
+    for (call, operator) in known.difference(&stated).filter(|(call, _)| state.live.contains(call)) {
+        core.disengaged(now, call, operator);
     }
 }

@@ -1,21 +1,23 @@
 //! This gateway's part in queues that several gateways share. One of them leads: its owner decides for all. The
 //! others send it what their drivers say, and keep a copy of its rows, from which any of them goes on when it leads.
 //!
-//! Whatever was sent and not answered is sent again to the next leader, after what holds here. So a word may count
+//! Whatever was said and not answered is said again to the next leader, after what holds here. So a word may count
 //! twice, which the machine takes, and none is lost.
 
+mod beat;
 mod follow;
 mod lead;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
-use hotline_db::{GatewayNode, NodeBeat, Store};
-use tokio::sync::{mpsc, oneshot};
+use hotline_db::{GatewayNode, Store};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -25,15 +27,16 @@ use super::jobs;
 use super::outlet::Outlet;
 use super::owner::Shared;
 use super::phones::Phones;
+use super::service::Service;
 use super::wire::{What, Wire};
-use crate::cluster::limits::{BEAT_MS, BEAT_TIMEOUT_MS, LEASE_MS};
+use crate::cluster::limits::{BEAT_MS, BEAT_TIMEOUT_MS};
 use crate::cluster::{Frame, Lease, PeerEvent, PeerNews, Peers, Role};
+use beat::Beat;
 use lead::Leading;
+use words::Words;
 
 /// The lease, links and lost gateways are looked after this often.
 const TICK: Duration = Duration::from_millis(100);
-/// Words sent to the leader and not answered; further ones wait at their senders.
-const SENT_MAX: usize = 4_096;
 /// Questions for leave to go on whose answers count.
 const ASKED_MAX: usize = 16;
 /// Drivers that ended without a word are looked for so often.
@@ -65,6 +68,10 @@ pub(super) struct Figures {
     pub(super) leads: AtomicI64,
     /// Gateways lost since the start.
     pub(super) lost: AtomicI64,
+    /// Whether callers can be queued here.
+    pub(super) service: watch::Sender<Service>,
+    /// The station's task is over.
+    pub(super) ended: CancellationToken,
 }
 
 /// What this gateway does at present.
@@ -76,17 +83,6 @@ enum Office {
         node: String,
         term: i64,
     },
-}
-
-/// Sent to the leader and not answered.
-struct Sent {
-    id: u64,
-    order: Order,
-}
-
-struct Beat {
-    asked: Instant,
-    answer: Option<NodeBeat>,
 }
 
 pub(super) struct Station {
@@ -101,14 +97,19 @@ pub(super) struct Station {
     /// The last run of each gateway.
     boots: BTreeMap<String, String>,
     phones: Phones,
-    sent: VecDeque<Sent>,
-    id_next: u64,
+    words: Words,
     /// When each of the last questions for leave to go on was asked.
     leave_asked: VecDeque<(u64, Instant)>,
     leave_next: u64,
     beats: (mpsc::Sender<Beat>, mpsc::Receiver<Beat>),
     beat_at: Option<Instant>,
     is_beating: bool,
+    /// This run has written its row.
+    has_beaten: bool,
+    /// Another process has this gateway's name, for longer: this one takes no part until it starts anew.
+    is_twin: bool,
+    /// Nobody leads as far as is known here, since when.
+    vacant_since: Option<Instant>,
     lead_at: Option<Instant>,
     sweep_at: Instant,
     snapshot: follow::Copy,
@@ -125,13 +126,15 @@ impl Station {
             silent: BTreeMap::new(),
             boots: BTreeMap::new(),
             phones: Phones::default(),
-            sent: VecDeque::new(),
-            id_next: 1,
+            words: Words::default(),
             leave_asked: VecDeque::new(),
             leave_next: 1,
             beats: mpsc::channel(4),
             beat_at: None,
             is_beating: false,
+            has_beaten: false,
+            is_twin: false,
+            vacant_since: None,
             lead_at: None,
             sweep_at: Instant::now(),
             snapshot: follow::Copy::default(),
@@ -144,7 +147,8 @@ impl Station {
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            let takes = self.takes_orders();
+            self.words.sweep_done();
+            let takes = !self.words.is_full();
             tokio::select! {
                 () = cancel.cancelled() => break,
                 Some(event) = events.recv() => self.peer(event).await,
@@ -157,37 +161,49 @@ impl Station {
             }
             self.settle().await;
         }
-        self.vacate().await;
-        // The others needn't wait for it to run out.
-        let give_up = self.setup.store.lease_give_up(&self.setup.row.boot);
-        let _ = tokio::time::timeout(Duration::from_millis(BEAT_TIMEOUT_MS), give_up).await;
+        self.resign().await;
+        self.setup.figures.ended.cancel();
     }
 
-    fn takes_orders(&self) -> bool {
-        match &self.office {
-            Office::Vacant => false,
-            Office::Leading(leading) => leading.is_in_office(),
-            Office::Following { .. } => self.sent.len() < SENT_MAX,
+    /// The others needn't wait for the lease to run out.
+    async fn resign(&mut self) {
+        let term = match &self.office {
+            Office::Leading(leading) => Some(leading.term),
+            _ => None,
+        };
+        self.vacate().await;
+        let give_up = self.setup.store.lease_give_up(&self.setup.row.boot);
+        let given = tokio::time::timeout(Duration::from_millis(BEAT_TIMEOUT_MS), give_up).await;
+        if let (Some(term), Ok(Ok(true))) = (term, given) {
+            for node in self.links.keys() {
+                let _ = self.setup.peers.send(node, Wire::frame(term, What::Resign));
+            }
         }
     }
 
     async fn order(&mut self, order: Order) {
-        match &order.command {
+        let is_phone = match &order.command {
             // A phone that moves on must be known to whoever leads next.
             Command::Phone { sip_user, node, registered } if *node == self.me => {
-                let (user, registered) = (sip_user.clone(), *registered);
                 let me = self.me.clone();
-                self.phones.set(&me, &user, registered);
+                self.phones.set(&me, sip_user, *registered);
+                true
             }
-            _ => {}
-        }
+            _ => false,
+        };
         match &self.office {
             Office::Following { node, term } => {
                 let (node, term) = (node.clone(), *term);
                 self.ask(&node, term, order);
             }
-            // `takes_orders` lets none in while the office is vacant.
-            _ => self.lead_own(order).await,
+            Office::Leading(leading) if leading.is_in_office() => {
+                let command = order.command.clone();
+                let id = self.words.keep(order);
+                self.lead_own(id, command).await;
+            }
+            // The next leader is told of all phones.
+            _ if is_phone => {}
+            _ => self.words.keep_for_later(order),
         }
     }
 
@@ -195,6 +211,10 @@ impl Station {
         let PeerEvent { node, link, what } = event;
         match what {
             PeerNews::Up { boot } => {
+                // What an earlier link still had to say doesn't count any more.
+                if self.links.get(&node).is_some_and(|known| *known > link) {
+                    return;
+                }
                 let is_other_run = self.boots.get(&node).is_some_and(|old| *old != boot);
                 self.boots.insert(node.clone(), boot);
                 self.silent.remove(&node);
@@ -240,6 +260,11 @@ impl Station {
                     self.lease.granted(Instant::now(), node, term, *asked);
                 }
             }
+            What::Resign => {
+                if self.lease.resigned(node, term) {
+                    self.beat_at = None;
+                }
+            }
             What::State(_) | What::Ask { .. } => {
                 if matches!(&self.office, Office::Leading(leading) if leading.term == term) {
                     self.heard_as_leader(node, what).await;
@@ -256,7 +281,7 @@ impl Station {
 
     async fn tick(&mut self) {
         let now = Instant::now();
-        if !self.is_beating && self.beat_at.is_none_or(|at| now >= at) {
+        if !self.is_beating && !self.is_twin && self.beat_at.is_none_or(|at| now >= at) {
             self.beat(now);
         }
         if matches!(self.office, Office::Leading(_)) && self.lead_at.is_none_or(|at| now >= at) {
@@ -272,6 +297,7 @@ impl Station {
                 self.claim(&node);
             }
         }
+        self.words.sweep();
         self.look_after().await;
         if now >= self.sweep_at && !matches!(self.office, Office::Leading(_)) {
             self.sweep_at = now + SWEEP;
@@ -280,34 +306,6 @@ impl Station {
                 self.report(Command::Ended { call });
             }
         }
-    }
-
-    fn beat(&mut self, now: Instant) {
-        self.is_beating = true;
-        self.beat_at = Some(now + Duration::from_millis(BEAT_MS));
-        let (store, row, wish) = (self.setup.store.clone(), self.setup.row.clone(), self.lease.wish(now));
-        let to = self.beats.0.clone();
-        tokio::spawn(async move {
-            let beat = store.node_beat(row, wish, LEASE_MS);
-            let answer = match tokio::time::timeout(Duration::from_millis(BEAT_TIMEOUT_MS), beat).await {
-                Ok(Ok(answer)) => Some(answer),
-                Ok(Err(e)) => {
-                    warn!(error = %e, "网关心跳未写入 / the database took no beat");
-                    None
-                }
-                Err(_) => None,
-            };
-            let _ = to.send(Beat { asked: now, answer }).await;
-        });
-    }
-
-    fn beaten(&mut self, beat: Beat) {
-        self.is_beating = false;
-        let Some(answer) = beat.answer else { return self.lease.failed() };
-        let others = answer.nodes.iter().filter(|row| row.id != self.me);
-        let others = others.map(|row| (row.id.clone(), row.age_ms)).collect();
-        self.lease.answered(beat.asked, Instant::now(), answer.lease, others);
-        self.setup.peers.know(answer.nodes);
     }
 
     /// Does what the lease says.
@@ -348,12 +346,16 @@ impl Station {
         };
         self.setup.figures.term.store(term, Ordering::Relaxed);
         self.setup.figures.leads.store(leads, Ordering::Relaxed);
+        let service = self.service(now);
+        self.setup.figures.service.send_if_modified(|old| std::mem::replace(old, service) != service);
     }
 
     async fn vacate(&mut self) {
         if let Office::Leading(leading) = std::mem::replace(&mut self.office, Office::Vacant) {
-            leading.end().await;
+            // First: whatever the owner is at, its next step is none any more.
             self.setup.outlet.end();
+            leading.end().await;
+            self.words.sweep_done();
             self.setup.shared.rows.forget();
             self.setup.shared.mirror.lock().abroad.clear();
             let me = self.me.clone();

@@ -200,7 +200,8 @@ impl Sip {
                 tcp: Mutex::new(Conns { by_id: HashMap::new(), by_peer: HashMap::new() }),
                 tls_peers,
                 lost: broadcast::Sender::new(lost::WAITING_MAX),
-                conn_next: AtomicU64::new(1),
+                // Another run's numbers, which other gateways may still name, are not ours.
+                conn_next: AtomicU64::new(rand::random::<u64>() >> 1),
                 timer_changed: Notify::new(),
                 incoming: incoming_tx,
                 notices: notices_tx,
@@ -293,6 +294,11 @@ impl Sip {
     /// No new calls from now on: 503 with Retry-After.
     pub fn drain(&self) {
         self.with(|core, _| core.endpoint.drain());
+    }
+
+    /// As [`Self::drain`] while `closed`, and back.
+    pub fn close_door(&self, closed: bool) {
+        self.with(|core, _| core.endpoint.close_door(closed));
     }
 
     /// Counters.

@@ -1,11 +1,13 @@
+mod faults;
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
 use hotline_db::{GatewayNode, Store};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::super::{
@@ -20,6 +22,8 @@ const LONG: Duration = Duration::from_secs(30);
 struct Node {
     name: &'static str,
     acd: Acd,
+    /// Whether the link that others dial gets through.
+    cable: watch::Sender<bool>,
     runtime: Option<Runtime>,
 }
 
@@ -33,22 +37,55 @@ impl Drop for Node {
 
 type News = mpsc::Receiver<Box<CallNews>>;
 
+const SECRET: &str = "a long shared secret";
+
 async fn node(name: &'static str, boot: &'static str, dir: &Path) -> Node {
+    node_with(name, boot, dir, SECRET).await
+}
+
+/// What others dial: the way from there to `to`, while it is whole.
+async fn cable(to: std::net::SocketAddr) -> (String, watch::Sender<bool>) {
+    let (whole, is_whole) = watch::channel(true);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    tokio::spawn(async move {
+        loop {
+            let Ok((mut from, _)) = listener.accept().await else { return };
+            let mut is_whole = is_whole.clone();
+            if !*is_whole.borrow() {
+                continue;
+            }
+            tokio::spawn(async move {
+                let Ok(mut on) = TcpStream::connect(to).await else { return };
+                tokio::select! {
+                    _ = tokio::io::copy_bidirectional(&mut from, &mut on) => {}
+                    _ = is_whole.wait_for(|is_whole| !is_whole) => {}
+                }
+            });
+        }
+    });
+    (address, whole)
+}
+
+async fn node_with(name: &'static str, boot: &'static str, dir: &Path, secret: &'static str) -> Node {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let url = format!("sqlite://{}", dir.join("hotline.db").display());
     let store = Store::open(&url).await.unwrap();
     let begun = runtime.spawn(async move {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let (peer_address, sip_address) = (listener.local_addr().unwrap().to_string(), "127.0.0.1:5060".into());
+        let (peer_address, whole) = cable(listener.local_addr().unwrap()).await;
+        let sip_address = "127.0.0.1:5060".into();
         let row = GatewayNode { id: name.into(), boot: boot.into(), peer_address, sip_address, age_ms: 0 };
-        let me = Me { node: name.into(), boot: boot.into(), secret: "a long shared secret".into() };
+        let me = Me { node: name.into(), boot: boot.into(), secret: secret.into() };
         let cancel = CancellationToken::new();
         let (peers, events) = Peers::start(me, listener, cancel.clone());
         let mut config = Config::default();
         config.queues.insert("main".into(), Queue { wrap_s: 0, ..Queue::default() });
-        Acd::start_shared(&config, &crate::calendar::Calendar::default(), &store, row, (peers, events), cancel)
+        let calendar = crate::calendar::Calendar::default();
+        (Acd::start_shared(&config, &calendar, &store, row, (peers, events), cancel), whole)
     });
-    Node { name, acd: begun.await.unwrap(), runtime: Some(runtime) }
+    let (acd, cable) = begun.await.unwrap();
+    Node { name, acd, cable, runtime: Some(runtime) }
 }
 
 impl Node {
@@ -107,13 +144,17 @@ async fn is(node: &Node, id: &str, state: &str, call: Option<&str>) {
     .await;
 }
 
+fn nobody() -> String {
+    super::super::Refused::NoOperator.to_string()
+}
+
 async fn two(dir: &Path) -> (Node, Node) {
     let a = node("a", "a1", dir).await;
     a.leads().await;
     let b = node("b", "b1", dir).await;
     b.follows().await;
-    // Answered after what b stated was taken in.
-    assert_eq!(b.acd.position("none").await, None);
+    // Answered by a, after what b stated was taken in.
+    assert_eq!(b.acd.force_state("nobody", OperatorState::Ready, "").await.unwrap_err().to_string(), nobody());
     (a, b)
 }
 
