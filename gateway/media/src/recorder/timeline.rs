@@ -131,6 +131,8 @@ struct Anchor {
     doubt_lag: i64,
     /// While it is young: what was placed by it.
     fresh: Option<Fresh>,
+    /// What was placed last was our own.
+    is_paced: bool,
 }
 
 /// A first packet tells nothing of its own delay; those right after it may.
@@ -160,7 +162,14 @@ impl Anchor {
             doubt: 0,
             doubt_lag: 0,
             fresh: None,
+            is_paced: false,
         }
+    }
+
+    /// Where the audio placed last ends for what follows it and turns out to belong earlier. Our own, cut short
+    /// by it, gives way.
+    fn floor(&self, len: i64) -> i64 {
+        self.at + len - if self.is_paced { AHEAD_MAX } else { 0 }
     }
 
     fn young(&self, wall: i64) -> Option<Fresh> {
@@ -263,11 +272,16 @@ impl Timeline {
             let is_exact = lag.abs() <= PACED_OFF_MAX && !stamp.marker;
             let at = if is_exact { position } else { wall };
             // Delays of what was relayed before say nothing about this, nor about what is relayed next.
-            *anchor = Anchor { lag: wall - at, ..Anchor::new(stamp, at) };
+            *anchor = Anchor { lag: wall - at, is_paced: true, ..Anchor::new(stamp, at) };
             return Some(Place::at(at));
         }
         if !stamp.in_order {
             return (-AHEAD_MAX..=LATE_MAX).contains(&lag).then_some(Place::at(position));
+        }
+        if anchor.is_paced {
+            // A stream begins, though its packets go on under our own numbers.
+            anchor.fresh = Some(Fresh { began: position, since: wall, floor: anchor.floor(len).min(position) });
+            anchor.is_paced = false;
         }
         let went_back = (stamp.timestamp.wrapping_sub(anchor.timestamp) as i32) < 0;
         let resumed = stamp.marker && lag > BEHIND_MAX;
@@ -310,7 +324,7 @@ impl Timeline {
 
     fn anchored(&mut self, at: i64, wall: i64, stamp: Stamp, len: i64) -> Place {
         // What was placed by an anchor as young is no more certain.
-        let floor = self.anchor.map_or(i64::MIN, |last| last.young(wall).map_or(last.at + len, |fresh| fresh.floor));
+        let floor = self.anchor.map_or(i64::MIN, |last| last.young(wall).map_or(last.floor(len), |fresh| fresh.floor));
         let fresh = Some(Fresh { began: at, since: wall, floor: floor.min(at) });
         self.anchor = Some(Anchor { fresh, ..Anchor::new(stamp, at) });
         Place::at(at)

@@ -42,22 +42,42 @@ fn a_late_first_packet_moves_back_into_the_silence_before_it() {
 #[test]
 fn a_late_first_packet_close_behind_other_audio_is_slipped_and_nothing_is_lost() {
     let mut line = Timeline::default();
-    // Our own frames end at 320; the stream relayed next began at 0 and its first packet was held up.
-    for n in 0..2 {
-        line.place(n * 160 + 160, Stamp { is_paced: true, ..stamp(n as u32 * 160) }, 160).unwrap();
+    // One stream ends after a second and 40 ms; the next began with the second, and its first packet was held up.
+    for n in 0..52 {
+        line.place(n * 160 + 160, stamp(n as u32 * 160), 160).unwrap();
     }
-    let relayed = |n: i64| Stamp { ssrc: 2, ..stamp((n * 160) as u32) };
-    let mut end = 440;
+    let mut end = 8_440;
     for n in 0..100i64 {
-        let late = if n == 0 { 440 } else { 0 };
-        let placed = line.place(n * 160 + 160 + late, relayed(n), 160).unwrap();
+        let (begun, late) = (8_000 + n * 160, if n == 0 { 440 } else { 0 });
+        let stamp = Stamp { ssrc: 2, ..stamp((n * 160) as u32) };
+        let placed = line.place(begun + 160 + late, stamp, 160).unwrap();
         if let Some(moved) = placed.moved {
-            assert_eq!((n, moved), (1, Moved { from: 440, to: 600, by: 120, floor: 320 }), "as far as there is room");
+            let room = Moved { from: 8_440, to: 8_600, by: 120, floor: 8_320 };
+            assert_eq!((n, moved), (1, room), "as far as there is room");
             end -= moved.by;
         }
         assert_eq!(placed.at, end, "packet {n} neither overlaps nor leaves a hole");
         end = placed.at + 160 + placed.slip;
-        assert!(n < 45 || (placed.at - n * 160).abs() < 160, "packet {n} at {}", placed.at);
+        assert!(n < 45 || (placed.at - begun).abs() < 160, "packet {n} at {}", placed.at);
+    }
+}
+
+#[test]
+fn a_stream_that_cuts_our_own_frames_short_takes_their_end_if_its_first_packet_was_late() {
+    // Relayed under the SSRC and the timestamps of our own frames, or under its own.
+    for (ssrc, base) in [(1, 20 * 160 + 440), (2, 77_000)] {
+        let mut line = Timeline::default();
+        for n in 0..20 {
+            line.place(n * 160 + 160, Stamp { is_paced: true, ..stamp(n as u32 * 160) }, 160).unwrap();
+        }
+        for n in 0..100i64 {
+            let late = if n == 0 { 440 } else { 0 };
+            let stamp = Stamp { ssrc, ..stamp(base + n as u32 * 160) };
+            let placed = line.place((20 + n) * 160 + 160 + late, stamp, 160).unwrap();
+            let moved = Moved { from: 3_640, to: 3_800, by: 440, floor: 20 * 160 - AHEAD_MAX };
+            assert_eq!(placed.moved, (n == 1).then_some(moved), "packet {n}");
+            assert_eq!((placed.at, placed.slip), ((20 + n) * 160 + late, 0), "packet {n}");
+        }
     }
 }
 
