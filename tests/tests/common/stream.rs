@@ -32,7 +32,7 @@ pub(crate) async fn until(stream: &mut reqwest::Response, wanted: impl Fn(&Event
                 text = rest.to_owned();
                 continue;
             }
-            let chunk = stream.chunk().await.unwrap().expect("the stream goes on");
+            let chunk = stream.chunk().await.unwrap().ok_or("the stream ended").unwrap();
             text.push_str(std::str::from_utf8(&chunk).unwrap());
         }
     };
