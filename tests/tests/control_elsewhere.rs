@@ -16,7 +16,7 @@ use common::{NUMBER, item_form, pair};
 use hotline_tests::api::{Api, rows};
 use hotline_tests::gateway::NewUser;
 use hotline_tests::rtp::Source;
-use hotline_tests::sip::{Call, Citizen, CitizenConfig, Credentials, Phone, PhoneConfig};
+use hotline_tests::sip::{Call, Citizen, CitizenConfig, Credentials, Dial, Phone, PhoneConfig};
 use hotline_tests::{Error, Result};
 use reqwest::Method;
 use serde_json::{Value, json};
@@ -138,6 +138,12 @@ async fn an_operator_controls_their_call_at_the_other_gateway_and_is_told_of_it(
     assert_eq!(press("4", "second-key").await, 200);
     assert_eq!(talk.citizen.rtp().wait_for_digits(4, PATIENCE_MS).await.unwrap(), "19#4", "each once");
 
+    // The phone itself can't: its operator is told what can.
+    let by_phone = Dial::new(floor.pair.first.sip(), "1002");
+    let refused = floor.operator.phone.agent().dial(by_phone).unwrap().wait_ended(PATIENCE_MS).await.unwrap();
+    assert_eq!(refused.code, 403);
+    assert!(refused.reason.contains("by the console"), "{refused:?}");
+
     // Attended to the colleague, blind back again.
     let asked = talk.post(operator, "consult", &json!({"phone": "1002"})).await;
     assert_eq!((asked["held"].as_bool(), &asked["guests"][0]["part"]), (Some(true), &json!("consult")), "{asked}");
@@ -242,4 +248,25 @@ async fn a_leader_hears_and_ends_calls_of_the_other_gateway_and_a_dead_ones_are_
     assert_eq!(after.last().unwrap().data["calls"], json!([]), "{after:#?}");
     assert_eq!(leader.get("/api/v1/calls/live").await.unwrap(), json!([]));
     assert_eq!(status(leader.post(&talk.path("force-end"), &json!({"reason": "试一下"})).await), 404);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_queue_closed_by_hand_stays_closed_when_the_gateway_that_leads_dies() {
+    let user = person("1001", &["operator", "leader"]);
+    let mut pair = Pair::open(std::slice::from_ref(&user)).await;
+    pair.joined().await;
+    let (first, second) = (pair.first.sign_in(&user).await.unwrap(), pair.second.sign_in(&user).await.unwrap());
+    let close = json!({"open": false, "minutes": 5, "reason": "线路检修"});
+    first.post("/api/v1/queues/main/opening", &close).await.unwrap();
+    let is_closed =
+        |queues: &Value| (rows(queues).iter().find(|q| q["name"] == "main")?["open"] == false).then_some(());
+    second.wait_for("/api/v1/queues", PATIENCE_MS, is_closed).await.unwrap();
+    pair.first.kill9();
+    hotline_tests::until("the other to lead", PATIENCE_MS, || async {
+        pair.second.api().metrics().await.ok()?.contains("\nhotline_cluster_leads 1\n").then_some(())
+    })
+    .await
+    .unwrap();
+    let queues = second.get("/api/v1/queues").await.unwrap();
+    assert!(is_closed(&queues).is_some(), "{queues}");
 }

@@ -12,6 +12,7 @@ use super::control::{Control, ControlError};
 use super::driver::Driver;
 use super::leg::{Leg, Speaks};
 use super::trust::trust_in_phone;
+use crate::abroad;
 use crate::acd::OperatorRef;
 use crate::app::Services;
 use crate::net::sip::NewCall;
@@ -32,9 +33,15 @@ pub(crate) struct Consult {
 pub(crate) async fn begin(sv: &Arc<Services>, new: NewCall) -> Result<(), (u16, &'static str)> {
     // Domain rule 2.4: phones are called, they don't call; outbound exists from a task only.
     const REFUSED: (u16, &str) = (403, "Outbound calls start from a task");
+    // This phone's legs would be at two gateways.
+    const ABROAD: (u16, &str) = (403, "This talk is at another gateway: consult by the console");
     let user = new.invite.user.clone().unwrap_or_default();
     let caller = sv.store.user_by_sip_user(&user).await.ok().flatten().ok_or(REFUSED)?;
-    let control = sv.live.control_of_talk(&caller.id.to_string()).ok_or(REFUSED)?;
+    let caller = caller.id.to_string();
+    let control = sv
+        .live
+        .control_of_talk(&caller)
+        .ok_or_else(|| if abroad::call_of_operator(sv, &caller).is_some() { ABROAD } else { REFUSED })?;
     // Only colleagues' phones: an outside number has its own way, and `dialout` on it.
     if sv.sip.bindings(&new.invite.request_user).is_empty() || new.invite.request_user == user {
         return Err(REFUSED);
