@@ -17,7 +17,7 @@ use hotline_tests::api::{Api, rows};
 use hotline_tests::gateway::NewUser;
 use hotline_tests::rtp::Source;
 use hotline_tests::sip::{Call, Citizen, CitizenConfig, Credentials, Dial, Phone, PhoneConfig};
-use hotline_tests::{Error, Result};
+use hotline_tests::{Error, Result, Signal};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -238,14 +238,22 @@ async fn a_leader_hears_and_ends_calls_of_the_other_gateway_and_a_dead_ones_are_
     let mut events = stream(leader, None).await;
     let before = until(&mut events, |e| e.kind == "snapshot").await.pop().unwrap();
     assert_eq!(rows(&before.data["calls"]).len(), 1, "{before:#?}");
-    floor.pair.second.kill9();
     let (operator, hold) = (&floor.operator.api, json!({"on": true}));
+    // One that stands still for a moment: nobody knows what became of the wish, and afterwards it can be asked again.
+    floor.pair.second.signal(Signal::Stop).unwrap();
+    assert_eq!(status(operator.post(&talk.path("hold"), &hold).await), 504);
+    floor.pair.second.signal(Signal::Cont).unwrap();
+    let held = || async { operator.post(&talk.path("hold"), &hold).await.ok().filter(|state| state["held"] == true) };
+    hotline_tests::until("the call to be there again", PATIENCE_MS, held).await.unwrap();
+    let has_calls = |n: usize| move |e: &Event| e.kind == "snapshot" && rows(&e.data["calls"]).len() == n;
+    let again = until(&mut events, has_calls(1)).await;
+    assert!(again.iter().any(|e| e.kind == "reset"), "something may have been missed: {again:#?}");
+    floor.pair.second.kill9();
     // Until the other gateway counts as lost nobody can say more; then its calls are over.
     let gone = pair::gone(async || status(operator.post(&talk.path("hold"), &hold).await)).await;
     assert!(gone.iter().all(|status| [503, 504].contains(status)), "{gone:?}");
-    let after = until(&mut events, |e| e.kind == "snapshot").await;
+    let after = until(&mut events, has_calls(0)).await;
     assert!(after.iter().any(|e| e.kind == "reset"), "{after:#?}");
-    assert_eq!(after.last().unwrap().data["calls"], json!([]), "{after:#?}");
     assert_eq!(leader.get("/api/v1/calls/live").await.unwrap(), json!([]));
     assert_eq!(status(leader.post(&talk.path("force-end"), &json!({"reason": "试一下"})).await), 404);
 }
