@@ -1,6 +1,6 @@
 //! What is known of a caller before they are offered to anybody.
 
-use crate::{claim::IdRow, conn::Conn, error::Result, id::Id, pool::Store, sql::sql};
+use crate::{claim::IdRow, conn::Conn, error::Result, id::Id, item::ItemState, pool::Store, sql::sql};
 
 /// Contacts of one citizen looked back over; older ones say nothing of today.
 const CONTACTS_MAX: i64 = 50;
@@ -14,6 +14,8 @@ pub struct CallerQuestion {
     pub party: Id,
     /// The call at hand, which doesn't count.
     pub call: Id,
+    /// 回避 by matters that are over counts if they began since then (epoch ms).
+    pub recused_since: i64,
     /// Who served them is asked since then (epoch ms).
     pub served_since: i64,
     /// Short calls are counted since then (epoch ms).
@@ -25,7 +27,7 @@ pub struct CallerQuestion {
 /// What is known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CallerHistory {
-    /// 回避: whom their matters name, in no order.
+    /// 回避: whom their matters name that are open or not long over, in no order.
     pub recused: Vec<Id>,
     /// The operator who talked with them last.
     pub served_by: Option<Id>,
@@ -33,26 +35,37 @@ pub struct CallerHistory {
     pub short_calls: i64,
 }
 
-async fn recused(c: &mut Conn, party: Id) -> Result<Vec<Id>> {
-    let query = sql("SELECT w.excluded AS id FROM contact k JOIN work w ON w.contact = k.id \
+/// Whom the citizen's matters name: those that are open, and those that began since then.
+async fn recused(c: &mut Conn, party: Id, since: i64) -> Result<Vec<Id>> {
+    // A work is done once the case core has its item: the matter is open until that one is over.
+    let query = sql("SELECT m.excluded AS id FROM (\
+         SELECT w.excluded, w.item, w.done_at, w.created_at FROM contact k JOIN work w ON w.contact = k.id \
          WHERE k.party = $1 AND w.excluded IS NOT NULL \
-         UNION SELECT w.excluded FROM contact k JOIN item_contact x ON x.contact = k.id JOIN work w ON w.item = x.item \
+         UNION SELECT w.excluded, w.item, w.done_at, w.created_at FROM contact k \
+         JOIN item_contact x ON x.contact = k.id JOIN work w ON w.item = x.item \
          WHERE k.party = $1 AND w.excluded IS NOT NULL \
-         UNION SELECT w.excluded FROM item i JOIN work w ON w.item = i.id \
+         UNION SELECT w.excluded, w.item, w.done_at, w.created_at FROM item i JOIN work w ON w.item = i.id \
          WHERE i.party = $1 AND w.excluded IS NOT NULL \
-         UNION SELECT t.excluded FROM callback_task t WHERE t.party = $1 AND t.excluded IS NOT NULL LIMIT $2")
+         UNION SELECT t.excluded, t.item, t.finished_at, t.created_at FROM callback_task t \
+         WHERE t.party = $1 AND t.excluded IS NOT NULL) AS m LEFT JOIN item o ON o.id = m.item \
+         WHERE m.created_at >= $3 OR m.done_at IS NULL OR o.state NOT IN ($4, $5, $6) \
+         GROUP BY m.excluded LIMIT $2")
     .bind(party)
-    .bind(RECUSED_MAX);
+    .bind(RECUSED_MAX)
+    .bind(since)
+    .bind(ItemState::Closed)
+    .bind(ItemState::Void)
+    .bind(ItemState::NotFiled);
     Ok(c.all::<IdRow>(query).await?.into_iter().map(|row| row.id).collect())
 }
 
 impl Store {
-    /// 回避: whom a citizen's matters name, in no order.
+    /// 回避: whom a citizen's matters name, in no order, however long they are over.
     ///
     /// # Errors
     /// As any read.
     pub async fn citizen_recused(&self, party: Id) -> Result<Vec<Id>> {
-        recused(&mut self.reader().await?, party).await
+        recused(&mut self.reader().await?, party, i64::MIN).await
     }
 
     /// Whom a caller must not be given to, whom they know, and whether they are in trouble.
@@ -61,7 +74,7 @@ impl Store {
     /// As any read.
     pub async fn caller_history(&self, ask: CallerQuestion) -> Result<CallerHistory> {
         let mut c = self.reader().await?;
-        let recused = recused(&mut c, ask.party).await?;
+        let recused = recused(&mut c, ask.party, ask.recused_since).await?;
         let served = sql("SELECT a.operator AS id FROM \
              (SELECT id, seq, arrived_at FROM contact WHERE party = $1 ORDER BY seq DESC LIMIT $4) k \
              JOIN call a ON a.contact = k.id \

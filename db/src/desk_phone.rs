@@ -15,11 +15,13 @@ pub struct DeskPhone {
     pub number_mask: Option<String>,
     /// It is told to answer by itself.
     pub auto_answer: bool,
+    /// 居家坐席: it is asked for Opus before anything else.
+    pub home: bool,
     /// When that was set.
     pub updated_at: i64,
 }
 
-crate::lite::row!(DeskPhone { account, number_sealed, number_mask, auto_answer, updated_at });
+crate::lite::row!(DeskPhone { account, number_sealed, number_mask, auto_answer, home, updated_at });
 
 impl Store {
     /// Sets an operator's phone.
@@ -29,15 +31,16 @@ impl Store {
     /// long.
     pub async fn desk_phone_put(&self, phone: DeskPhone) -> Result<()> {
         limits::text("number_mask", phone.number_mask.as_deref().unwrap_or_default(), limits::SHORT_TEXT_CHARS_MAX)?;
-        let query = sql("INSERT INTO desk_phone (account, number_sealed, number_mask, auto_answer, updated_at) \
-             VALUES ($1, $2, $3, $4, $5) ON CONFLICT (account) DO UPDATE \
+        let query = sql("INSERT INTO desk_phone (account, number_sealed, number_mask, auto_answer, updated_at, home) \
+             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (account) DO UPDATE \
              SET number_sealed = excluded.number_sealed, number_mask = excluded.number_mask, \
-                 auto_answer = excluded.auto_answer, updated_at = excluded.updated_at")
+                 auto_answer = excluded.auto_answer, updated_at = excluded.updated_at, home = excluded.home")
         .bind(phone.account)
         .bind(phone.number_sealed)
         .bind(phone.number_mask)
         .bind(phone.auto_answer)
-        .bind(phone.updated_at);
+        .bind(phone.updated_at)
+        .bind(phone.home);
         self.write(|c| Box::pin(async move { c.run(query).await.map(|_| ()) })).await
     }
 
@@ -46,7 +49,7 @@ impl Store {
     /// # Errors
     /// As any read.
     pub async fn desk_phone(&self, account: Id) -> Result<Option<DeskPhone>> {
-        let query = sql("SELECT account, number_sealed, number_mask, auto_answer, updated_at \
+        let query = sql("SELECT account, number_sealed, number_mask, auto_answer, home, updated_at \
                          FROM desk_phone WHERE account = $1");
         self.reader().await?.opt(query.bind(account)).await
     }
@@ -56,7 +59,7 @@ impl Store {
     /// # Errors
     /// As any read.
     pub async fn desk_phones(&self) -> Result<Vec<DeskPhone>> {
-        let query = sql("SELECT p.account, p.number_sealed, p.number_mask, p.auto_answer, p.updated_at \
+        let query = sql("SELECT p.account, p.number_sealed, p.number_mask, p.auto_answer, p.home, p.updated_at \
                          FROM desk_phone p JOIN account a ON a.id = p.account WHERE a.active ORDER BY p.account");
         self.reader().await?.all(query).await
     }

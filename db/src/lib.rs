@@ -125,7 +125,9 @@ pub use item::{Item, ItemHandoff, ItemState, ItemWork, NewItem, PayloadBuilder};
 pub use item_list::{ContactRole, ItemContact, ItemFilter};
 pub use job::{Job, JobCounts, JobState};
 pub use ledger::{LedgerCase, LedgerCommand, LedgerEvent};
-pub use measure::{MEASURED_CALLS_MAX, MeasuredCall, MeasuredHandoffs, MeasuredSurvey, MeasuredTask, MeasuredWrap};
+pub use measure::{
+    MEASURED_CALLS_MAX, MeasuredCall, MeasuredHandoffs, MeasuredItems, MeasuredSurvey, MeasuredTask, MeasuredWrap,
+};
 pub use message::{Message, MessageState, MessageTaken, NewMessage, NewPlace, Supplement};
 pub use message_media::{MediaKind, MediaState, MessageMedia, NewMedia};
 pub use node::{GatewayNode, LeaderLease, LeaseWish, NodeBeat};

@@ -15,13 +15,24 @@ use crate::{
     handoff::HandoffKind,
     id::Id,
     incident::pg_listed,
+    item::ItemState,
+    item_list::ContactRole,
     pool::Store,
     sql::{Sql, sql, sql_each},
     survey::Solved,
+    work::WorkResult,
 };
 
 /// Calls read at once.
 pub const MEASURED_CALLS_MAX: i64 = 500;
+/// Whose matter comes up again within so long wasn't served by the first contact.
+const AGAIN_MS: i64 = 7 * 24 * 3_600_000;
+/// Two places given as points are one if they are no farther apart (degrees): a cell of `incident_key`.
+const SAME_LAT: f64 = 0.0015;
+/// The same for longitudes.
+const SAME_LON: f64 = 0.002;
+/// Kinds that ask for nothing.
+const NO_MATTER: [&str; 2] = ["无效", "骚扰"];
 
 /// A call as figures see one.
 #[derive(Debug, Clone, FromRow)]
@@ -124,6 +135,50 @@ pub struct MeasuredHandoffs {
 
 crate::lite::row!(MeasuredHandoffs { handed, returned });
 
+/// Items of known citizens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromRow)]
+pub struct MeasuredItems {
+    /// All of them but void ones, and what was no matter at all.
+    pub items: i64,
+    /// Of these, answered directly: never handed to the case core, or answered by who worked on them.
+    pub answered: i64,
+    /// Of those, the citizen came again with the same class and place within 7 days, or urged.
+    pub again: i64,
+}
+
+crate::lite::row!(MeasuredItems { items, answered, again });
+
+fn first_contacts(from: i64, to: i64) -> Sql {
+    sql("SELECT COUNT(*) AS items, CAST(COALESCE(SUM(t.direct), 0) AS BIGINT) AS answered, \
+         CAST(COALESCE(SUM(CASE WHEN t.direct = 1 AND (\
+         EXISTS (SELECT 1 FROM item_contact x JOIN contact k ON k.id = x.contact WHERE x.item = t.id \
+         AND k.party = t.party AND k.direction = 'inbound' AND x.role <> $3 AND x.role <> $4 \
+         AND k.arrived_at > t.created_at AND k.arrived_at <= t.created_at + $5) \
+         OR EXISTS (SELECT 1 FROM item o WHERE o.party = t.party AND o.id <> t.id \
+         AND o.created_at > t.created_at AND o.created_at <= t.created_at + $5 \
+         AND COALESCE(o.class_code, '') = COALESCE(t.class_code, '') \
+         AND (COALESCE(o.location_text, '') = COALESCE(t.location_text, '') \
+         OR (ABS(o.lat - t.lat) <= $6 AND ABS(o.lon - t.lon) <= $7)))) \
+         THEN 1 ELSE 0 END), 0) AS BIGINT) AS again \
+         FROM (SELECT i.id, i.party, i.class_code, i.location_text, i.lat, i.lon, i.created_at, \
+         CASE WHEN EXISTS (SELECT 1 FROM work w WHERE w.item = i.id AND w.result = $8) \
+         OR NOT EXISTS (SELECT 1 FROM handoff h WHERE h.item = i.id AND h.kind = $9) THEN 1 ELSE 0 END AS direct \
+         FROM item i WHERE i.created_at >= $1 AND i.created_at < $2 AND i.party IS NOT NULL \
+         AND i.merged_into IS NULL AND i.state <> $10 AND i.kind NOT IN ($11, $12)) AS t")
+    .bind(from)
+    .bind(to)
+    .bind(ContactRole::First)
+    .bind(ContactRole::Supplement)
+    .bind(AGAIN_MS)
+    .bind(SAME_LAT)
+    .bind(SAME_LON)
+    .bind(WorkResult::Answered)
+    .bind(HandoffKind::Create)
+    .bind(ItemState::Void)
+    .bind(NO_MATTER[0])
+    .bind(NO_MATTER[1])
+}
+
 impl Store {
     /// Up to [`MEASURED_CALLS_MAX`] calls that arrived in `[from, to)` behind the last one of the page before, in
     /// order, with all their events in order.
@@ -186,6 +241,15 @@ impl Store {
         .bind(CaseStage::Returned)
         .bind(HandoffKind::Create);
         self.reader().await?.one(query).await
+    }
+
+    /// How items taken down in `[from, to)` were served by their first contact, as far as it is known by now: of an
+    /// item younger than 7 days it may still turn out that it wasn't. Whose citizen isn't known isn't counted.
+    ///
+    /// # Errors
+    /// As any read.
+    pub async fn measured_items(&self, from: i64, to: i64) -> Result<MeasuredItems> {
+        self.reader().await?.one(first_contacts(from, to)).await
     }
 
     /// Verdicts given in `[from, to)`.

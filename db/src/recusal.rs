@@ -23,6 +23,14 @@ const ROLES: [&str; 7] = ["工号", "接线员", "话务员", "受理员", "客�
 const GLUE: [char; 7] = [' ', ':', ':', '是', '为', '的', '#'];
 /// A name that is one character long is part of too many words.
 const NAME_CHARS_MIN: usize = 2;
+/// A name of so many may be one of a street or a village: 和平路, 建国村.
+const NAME_CHARS_OF_PLACES: usize = 2;
+/// What follows where it is.
+const PLACES: [&str; 44] = [
+    "路", "街", "巷", "弄", "里", "村", "镇", "乡", "区", "县", "市", "桥", "站", "园", "苑", "庄", "湖", "河", "楼",
+    "厦", "大道", "大街", "大桥", "大厦", "广场", "公园", "花园", "家园", "小区", "新村", "社区", "学校", "小学",
+    "中学", "医院", "酒店", "东路", "西路", "南路", "北路", "中路", "东街", "西街", "路口",
+];
 
 #[derive(FromRow)]
 struct Person {
@@ -41,14 +49,19 @@ fn named(text: &str, people: &[Person]) -> Option<Id> {
     let leads = |p: &&Person| p.roles.as_array().is_some_and(|roles| roles.iter().any(|r| r == "leader"));
     let hit: Vec<&Person> = people
         .iter()
-        .filter(|p| {
-            has_login(&text, &p.login.to_ascii_lowercase())
-                || (p.name.chars().count() >= NAME_CHARS_MIN
-                    && !p.name.is_ascii()
-                    && text.contains(&p.name.to_ascii_lowercase()))
-        })
+        .filter(|p| has_login(&text, &p.login.to_ascii_lowercase()) || has_name(&text, &p.name.to_ascii_lowercase()))
         .collect();
     hit.iter().copied().find(leads).or(hit.first().copied()).map(|p| p.id)
+}
+
+/// Whether the name stands there, as a person's.
+fn has_name(text: &str, name: &str) -> bool {
+    let chars = name.chars().count();
+    if chars < NAME_CHARS_MIN || name.is_ascii() {
+        return false;
+    }
+    let is_place = |behind: &str| chars <= NAME_CHARS_OF_PLACES && PLACES.iter().any(|end| behind.starts_with(end));
+    text.match_indices(name).any(|(at, _)| !is_place(&text[at + name.len()..]))
 }
 
 /// Whether the 工号 stands there by itself, beside a word that says what it is.
@@ -260,6 +273,20 @@ mod tests {
         for text in ["投诉1023路公交车", "工号10234", "建设路1023号客厅漏水,投诉物业", "Ann"] {
             assert_eq!(of(text), None, "{text}");
         }
+    }
+
+    #[test]
+    fn a_short_name_that_is_a_streets_names_nobody() {
+        let people = [person("1001", "和平", "operator"), person("1002", "王建国", "operator")];
+        let of = |text: &str| named(text, &people).map(|id| usize::from(id == people[1].id));
+        for text in ["投诉和平路积水", "投诉和平小区物业态度差", "热线反映和平新村停水", "和平东路路灯不亮,投诉"]
+        {
+            assert_eq!(of(text), None, "{text}");
+        }
+        for text in ["投诉和平", "受理员和平态度差", "和平路积水,受理员和平挂我电话"] {
+            assert_eq!(of(text), Some(0), "{text}");
+        }
+        assert_eq!(of("投诉王建国路上骂人"), Some(1), "a whole name is nobody else's");
     }
 
     #[test]

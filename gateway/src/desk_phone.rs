@@ -17,6 +17,7 @@ const OUTSIDE: &str = "outside-";
 struct Known {
     number: Option<Pii<String>>,
     auto_answer: bool,
+    home: bool,
 }
 
 /// By user id.
@@ -39,7 +40,7 @@ impl DeskPhones {
                 }
                 None => None,
             };
-            phones.insert(row.account.to_string(), Known { number, auto_answer: row.auto_answer });
+            phones.insert(row.account.to_string(), Known { number, auto_answer: row.auto_answer, home: row.home });
         }
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = phones;
         Ok(())
@@ -59,6 +60,12 @@ impl DeskPhones {
     #[must_use]
     pub fn answers_itself(&self, operator: &str) -> bool {
         self.of(operator).is_some_and(|known| known.auto_answer)
+    }
+
+    /// 居家坐席: whether their phone is asked for Opus first.
+    #[must_use]
+    pub fn is_home(&self, operator: &str) -> bool {
+        self.of(operator).is_some_and(|known| known.home)
     }
 
     /// A person as the queues know them; `None` without any phone.

@@ -38,6 +38,24 @@ const axe = require.resolve(path.join(peers, "node_modules", "axe-core", "axe.mi
 
     await page.goto(origin);
     await page.locator("#desk").waitFor();
+    const waits = page.locator("#waiting tr").filter({ hasText: "main 1" });
+    await waits.waitFor();
+    await page.locator("#openings tr").filter({ hasText: "main" }).filter({ hasText: "按服务时段" }).waitFor();
+    await key("o");
+    await page.waitForFunction(() => document.activeElement.id === "opening-queue");
+    await write("#opening-form [name=reason]", "设备检修");
+    await key("Enter");
+    await page.locator("#openings tr").filter({ hasText: "人工关闭" }).filter({ hasText: "设备检修" }).waitFor();
+    await judge("0-waiting");
+    await button("恢复按时段", page.locator("#openings"));
+    await page.locator("#openings tr").filter({ hasText: "按服务时段" }).waitFor();
+    done("closed and opened");
+    await page.locator("#seat-auto").focus();
+    await key("Space");
+    await page.waitForFunction(() => document.getElementById("seat-auto").checked);
+    await key("Space");
+    await button("移到队首 To the front", waits);
+    await text("line-note", "移到队首 To the front: 完成");
     await button("示闲 Ready");
     await page.locator("#call").waitFor();
     await text("call-title", "通话");
@@ -81,6 +99,8 @@ const axe = require.resolve(path.join(peers, "node_modules", "axe-core", "axe.mi
     await lacks("call-guests", "三方");
     done("three-way");
     await key("x");
+    await text("call-note", "再按一次");
+    await key("Shift+X");
     await page.locator("#call").waitFor({ state: "hidden" });
     done("handed on");
 
@@ -106,6 +126,16 @@ const axe = require.resolve(path.join(peers, "node_modules", "axe-core", "axe.mi
     await text("floor-note", "完成");
     done("planned");
     await judge("2-floor");
+    await key("Escape");
+    await page.locator("h1").click();
+    await key("g");
+    await page.waitForFunction(() => document.activeElement.id === "figures-days");
+    await button("查看 Show");
+    const first = page.locator("#figures tr").filter({ hasText: "首次解决率" });
+    await first.waitFor();
+    seen.firstContact = await first.locator("td").nth(3).textContent();
+    seen.answered = await page.locator("#figures tr").filter({ hasText: "接通率(全部来电)" }).locator("td").nth(3).textContent();
+    await judge("3-figures");
   } catch (e) {
     seen.errors.push(String(e));
   } finally {

@@ -16,6 +16,7 @@ use hotline_tests::peer::BrowserPhone;
 use hotline_tests::rtp::Source;
 use hotline_tests::sip::{Call, Citizen, CitizenConfig};
 use hotline_tests::until;
+use reqwest::Method;
 use serde_json::{Value, json};
 
 const CITIZEN: u32 = 440;
@@ -124,10 +125,14 @@ async fn a_citizen_goes_back_to_the_queue_when_the_page_closes_its_peer_connecti
     goes_back_to_the_queue("close_pc", false).await;
 }
 
-/// A home seat: Opus in the browser, A-law at the carrier, and a network that changes under the talk.
+/// A home seat: Opus in the browser, A-law at the carrier and everywhere else, and a network that changes under the
+/// talk.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_browser_talks_in_opus_and_goes_on_when_it_restarts_ice() {
-    let desk = Desk::open(GatewayConfig::default().with("media.codecs", vec!["opus"])).await;
+    let desk = Desk::open(GatewayConfig::default()).await;
+    let me = desk.api.get("/api/v1/session").await.unwrap()["user"].as_str().unwrap().to_owned();
+    let set = desk.api.json(Method::PUT, &format!("/api/v1/users/{me}/phone"), Some(&json!({ "home": true }))).await;
+    assert_eq!(set.unwrap()["home"], true);
     let mut phone = registered(&desk).await;
     let call = talking(&desk, &mut phone).await;
     let heard = phone.ask("codec").await.unwrap();

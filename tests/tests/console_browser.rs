@@ -42,6 +42,10 @@ async fn an_operator_serves_a_call_and_a_leader_the_floor_by_keyboard_alone() {
 
     let none = Value::Array(Vec::new());
     assert_eq!((&seen["errors"], &seen["violations"]), (&none, &none), "{seen:#}");
+    assert_eq!((&seen["answered"], &seen["firstContact"]), (&"1 ÷ 1".into(), &"0 ÷ 0".into()), "{seen:#}");
+    let by_hand = rows(&desk.gateway, "SELECT action FROM audit WHERE action LIKE 'queue_%' ORDER BY at");
+    let done = ["queue_close", "queue_by_the_clock"].map(|action| serde_json::json!({ "action": action }));
+    assert_eq!(by_hand[..2], done, "{by_hand:?}");
     assert_eq!(call.rtp().wait_for_digits(3, 20_000).await.unwrap(), "19#");
     let events = desk.api.get(&format!("/api/v1/calls/{id}/events")).await.unwrap();
     let kinds: Vec<&str> = events.as_array().unwrap().iter().filter_map(|event| event["kind"].as_str()).collect();

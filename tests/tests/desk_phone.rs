@@ -91,6 +91,14 @@ async fn an_outside_number_takes_a_citizen_once_a_person_presses_1_and_a_mailbox
     person.wait_ended(20_000).await.unwrap();
     let row = desk.ended(&call).await;
     assert_eq!((row["end_side"].as_str(), row["operator"].as_str()), (Some("citizen"), Some(id.as_str())), "{row:#}");
+    // A shift leader may send them on a break, though no phone of theirs ever registers.
+    let break_of = format!("/api/v1/operators/{id}/state");
+    let forced = desk.api.post(&break_of, &json!({"state": "break", "reason": "手机没电"})).await.unwrap();
+    assert_eq!(
+        (forced["state"].as_str(), forced["phone_registered"].as_bool()),
+        (Some("break"), Some(true)),
+        "{forced}"
+    );
     let metrics = desk.gateway.api().metrics().await.unwrap();
     assert!(metrics.contains(r#"hotline_dialout_permitted_total{purpose="phone"} 2"#), "{metrics}");
     assert!(!desk.gateway.log().contains(OUTSIDE), "a number is in no log");

@@ -13,7 +13,7 @@ mod common;
 use std::time::Duration;
 
 use common::rows::rows;
-use common::{Desk, NUMBER, call_of};
+use common::{Desk, NUMBER, call_of, item_form};
 use hotline_tests::Error;
 use hotline_tests::api::Api;
 use hotline_tests::gateway::{Gateway, GatewayConfig, NewUser};
@@ -307,5 +307,24 @@ async fn who_a_citizens_matter_names_gets_to_that_citizen_by_no_way() {
     assert!(consult.wait_answered(10_000).await.is_err());
     assert!(named_phone.next_call(500).await.is_err(), "nobody rings");
     hears(&call, OPERATOR_HZ).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_hears_of_a_caller_whom_nobody_signed_in_may_serve() {
+    let desk = Desk::open(GatewayConfig::default()).await;
+    let named = phone(&desk.gateway, "1001", OPERATOR_HZ).await;
+    let other = NewUser { roles: vec!["leader".into()], ..NewUser::operator("1003") };
+    let mut events = stream(&desk.gateway.sign_in(&other).await.unwrap()).await;
+    let (_citizen, call) = citizen(&desk.gateway, NUMBER, "12319").await;
+    let id = call_of(&desk, 1).await;
+    let mut form = item_form(&id);
+    (form["title"], form["detail"]) = (json!("投诉工号1001"), json!("工号1001态度差"));
+    desk.api.post("/api/v1/items", &form).await.unwrap();
+    let is_known = |seen: &Value| seen.as_array()?.iter().any(|event| event["kind"] == "routing").then_some(());
+    desk.api.wait_for(&format!("/api/v1/calls/{id}/events"), 20_000, is_known).await.unwrap();
+    desk.ready().await;
+    let heard = told(&mut events, "event: recusal").await;
+    assert!(heard.contains(&id) && !heard.contains("1001态度"), "{heard}");
+    assert!(named.next_call(500).await.is_err(), "not rung");
     call.hang_up().await.unwrap();
 }

@@ -7,7 +7,14 @@ use crate::stage::{Stage, T0, call, hung_up, item, new_call, party, story};
 const HOUR: i64 = 3_600_000;
 
 fn about(party: Id, call: Id) -> CallerQuestion {
-    CallerQuestion { party, call, served_since: T0 - 12 * HOUR, short_since: T0, short_ms: 30_000 }
+    CallerQuestion {
+        party,
+        call,
+        recused_since: T0 - 12 * HOUR,
+        served_since: T0 - 12 * HOUR,
+        short_since: T0,
+        short_ms: 30_000,
+    }
 }
 
 async fn talked(store: &Store, citizen: Id, operator: Id, at: i64) -> Id {
@@ -55,6 +62,22 @@ story!(work_about_an_item_names_its_citizens, |s: Stage| async move {
     let work = hotline_db::ItemWork { red: false, times, conversation: None };
     store.item_create_with_work(item, None, Some(work), T0, crate::stage::CHINA).await.unwrap();
     assert_eq!(store.caller_history(about(citizen, first.id)).await.unwrap().recused, [named]);
+});
+
+story!(a_recusal_ends_a_while_after_its_matter_and_not_before, |s: Stage| async move {
+    let store = &s.store;
+    let citizen = party(store, 1).await.id;
+    let x = Id::new();
+    let at_hand = call(store, Some(citizen)).await.id;
+    let long_after = |since| CallerQuestion { recused_since: since, ..about(citizen, at_hand) };
+    let task = NewCallback { party: Some(citizen), excluded: Some(x), ..NewCallback::new(CallbackKind::Missed, T0) };
+    let task = store.callback_add(task, T0).await.unwrap().0;
+    let asked = |since| store.caller_history(long_after(since));
+    assert_eq!(asked(T0 + 1).await.unwrap().recused, [x], "it is open");
+    store.callback_finish(task.id, hotline_db::CallbackResult::Reached, None, T0 + 5).await.unwrap();
+    assert_eq!(asked(T0).await.unwrap().recused, [x], "not long over");
+    assert!(asked(T0 + 1).await.unwrap().recused.is_empty());
+    assert_eq!(store.citizen_recused(citizen).await.unwrap(), [x], "nor is the citizen called by that one");
 });
 
 story!(who_served_a_citizen_today_is_known_and_who_did_yesterday_is_not, |s: Stage| async move {

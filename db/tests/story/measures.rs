@@ -1,9 +1,12 @@
 //! What figures are worked out from is read by time, page by page, in order.
 
-use hotline_db::{AgentState, CallbackKind, CaseEvent, CaseStage, Id, MeasuredHandoffs, NewCallback, NewSurvey};
+use hotline_db::{
+    AgentState, CallbackKind, CaseEvent, CaseStage, Id, MeasuredHandoffs, MeasuredItems, NewCallback, NewItem,
+    NewSurvey,
+};
 use serde_json::json;
 
-use crate::stage::{Stage, T0, call, hung_up, item, new_call, story};
+use crate::stage::{CHINA, Stage, T0, call, hung_up, item, new_call, new_item, party, story, to_ledger};
 
 story!(calls_are_read_with_their_events_by_time_and_page, |s: Stage| async move {
     let store = &s.store;
@@ -79,4 +82,58 @@ story!(what_the_case_core_took_and_sent_back_is_counted_once_an_item, |s: Stage|
     let counted = MeasuredHandoffs { handed: 3, returned: 1 };
     assert_eq!(store.measured_handoffs(T0, T0 + 501).await.unwrap(), counted);
     assert_eq!(store.measured_handoffs(T0, T0 + 500).await.unwrap(), MeasuredHandoffs { handed: 0, returned: 0 });
+});
+
+story!(who_comes_again_about_the_same_place_was_not_served_by_the_first_contact, |s: Stage| async move {
+    const DAY: i64 = 24 * 3_600_000;
+    let store = &s.store;
+    // (citizen, class, place, handed off, when)
+    let taken = [
+        (1, "01001", "文三路", true, T0),
+        (2, "01001", "文三路", false, T0),
+        (3, "01001", "文三路", false, T0),
+        (3, "01001", "文三路", true, T0 + 3 * DAY),
+        (4, "01001", "文三路", false, T0),
+        (4, "01001", "天目山路", true, T0 + 3 * DAY),
+        (5, "01001", "文三路", false, T0),
+        (5, "01001", "文三路", true, T0 + 8 * DAY),
+        (6, "01001", "文三路", false, T0),
+        (6, "01002", "文三路", true, T0 + DAY),
+    ];
+    for (citizen, class, place, handed, at) in taken {
+        let of = party(store, citizen).await.id;
+        let new = NewItem {
+            party: Some(of),
+            class_code: Some(class.into()),
+            location_text: Some(place.into()),
+            ..new_item(None)
+        };
+        store.item_create(new, to_ledger().filter(|_| handed), at, CHINA).await.unwrap();
+    }
+    let odd = |party| NewItem { party, kind: "骚扰".into(), ..new_item(None) };
+    let known = party(store, 7).await.id;
+    store.item_create(odd(Some(known)), None, T0, CHINA).await.unwrap();
+    store.item_create(new_item(None), None, T0, CHINA).await.unwrap();
+    let found = store.measured_items(T0, T0 + 1).await.unwrap();
+    assert_eq!(found, MeasuredItems { items: 6, answered: 5, again: 1 });
+    assert_eq!(
+        store.measured_items(T0 + 1, T0 + 4 * DAY).await.unwrap(),
+        MeasuredItems { items: 3, answered: 0, again: 0 }
+    );
+
+    // Two points within one cell are one place, whatever they are called.
+    let at = |lon: f64, place: &str| NewItem {
+        party: Some(known),
+        location_text: Some(place.into()),
+        lon: Some(lon),
+        lat: Some(30.28),
+        ..new_item(None)
+    };
+    let later = T0 + 20 * DAY;
+    store.item_create(at(120.13, "文三路口"), None, later, CHINA).await.unwrap();
+    store.item_create(at(120.131, "人行道"), to_ledger(), later + DAY, CHINA).await.unwrap();
+    assert_eq!(
+        store.measured_items(later, later + 1).await.unwrap(),
+        MeasuredItems { items: 1, answered: 1, again: 1 }
+    );
 });

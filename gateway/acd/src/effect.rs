@@ -52,7 +52,7 @@ pub struct CallerRow {
     pub ringing: Option<Arc<str>>,
     /// Everybody who declined.
     pub declined: Vec<Arc<str>>,
-    /// What was done already: on-call people asked, told that we call back.
+    /// What was done already: on-call people asked, told that we call back, leaders told of a recusal.
     pub told: u8,
 }
 
@@ -84,12 +84,17 @@ pub enum Effect {
         /// Queue.
         queue: Arc<str>,
     },
-    /// Ask the on-call people: once for each caller.
+    /// Ask the on-call people: once for each caller and queue, and again when they come into the red lane.
     Overflow {
         /// Call.
         call: Arc<str>,
         /// Red lane.
         red: bool,
+    },
+    /// Whoever is signed in and might serve the caller is named by their matter: once for each caller and queue.
+    OnlyBarred {
+        /// Call.
+        call: Arc<str>,
     },
     /// The longest wait is over: once for each caller.
     WaitedTooLong {

@@ -20,5 +20,7 @@ pub const NO_ROOM_PAUSE_MS: i64 = 2_000;
 pub const DECLINED_MS: i64 = 30_000;
 /// A phone that failed is tried again after so long
 pub const DEVICE_PAUSE_MS: i64 = 2_000;
+/// Whether anybody but whom a caller's matters name has come is looked so often
+pub const BARRED_LOOK_MS: i64 = 5_000;
 /// 话后 ends at the latest so long after the talk, however often it is extended
 pub const WRAP_MAX_MS: i64 = 30 * 60_000;

@@ -34,6 +34,8 @@ pub enum CallNews {
     },
     /// The longest wait is over: they are called back.
     WaitedTooLong,
+    /// 回避: nobody is there but whom their matters name.
+    OnlyBarred,
 }
 
 /// Shared by the handle, the owner and whoever starts the next owner. Locked for single look-ups only.

@@ -202,6 +202,7 @@ impl Owner {
                 }
                 Effect::Moved { call, queue } => self.tell(&call, CallNews::Moved { queue: queue.to_string() }),
                 Effect::WaitedTooLong { call } => self.tell(&call, CallNews::WaitedTooLong),
+                Effect::OnlyBarred { call } => self.tell(&call, CallNews::OnlyBarred),
                 Effect::Operator { row, state } => self.operator(*row, state),
                 Effect::Caller(row) => {
                     if let Some(outlet) = &self.shared.outlet {

@@ -77,7 +77,7 @@ impl Driver {
         })?;
         let media = self.sv.media.open_leg_beside(self.citizen.id()).map_err(|e| (503, e.to_string()))?;
         self.sv.media_routes.add(media.id, self.media_tx.clone());
-        let speaks = Speaks::phone(&self.sv.config, &self.citizen);
+        let speaks = Speaks::phone(&self.sv.config, &self.citizen, self.sv.desk_phones.is_home(&from));
         let trust = trust_in_phone(&self.sv.config, [new.invite.flow.remote.ip()]);
         self.sound.consults.insert(media.id);
         let caller = Leg::incoming(new.id, media, speaks, security, trust);

@@ -59,9 +59,16 @@ impl Speaks {
         Self { dtmf: trunk.map_or(TrunkDtmf::Rfc4733, |trunk| trunk.dtmf), ..speaks }
     }
 
-    /// A phone that talks with the citizen on `citizen`.
-    pub(crate) fn phone(config: &Config, citizen: &Leg) -> Self {
-        Self::new(&config.media.codecs, citizen.codec())
+    /// A phone that talks with the citizen on `citizen`; one `at_home` speaks Opus if it can.
+    pub(crate) fn phone(config: &Config, citizen: &Leg, at_home: bool) -> Self {
+        let mut codecs = config.media.codecs.clone();
+        if !at_home {
+            return Self::new(&codecs, citizen.codec());
+        }
+        if !codecs.contains(&CodecName::Opus) {
+            codecs.push(CodecName::Opus);
+        }
+        Self::new(&codecs, Some(Codec::Opus))
     }
 
     fn describe(&self, media: &LegInfo) -> LocalAudio {

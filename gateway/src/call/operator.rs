@@ -103,7 +103,7 @@ impl Driver {
             first_response_ms: None,
             extra_headers: headers(&self.call.to_string(), answers_itself),
         };
-        let speaks = Speaks::phone(&self.sv.config, &self.citizen);
+        let speaks = Speaks::phone(&self.sv.config, &self.citizen, self.sv.desk_phones.is_home(&who.id));
         match Leg::dial(&self.sv.sip, self.sip_tx.clone(), media, speaks, security, trust, dial) {
             Ok(leg) => {
                 self.name_leg(leg.session, &who.sip_user, false);

@@ -63,6 +63,7 @@ impl Driver {
         let question = CallerQuestion {
             party,
             call: self.call,
+            recused_since: now - i64::from(settings.recused_days) * 86_400_000,
             served_since: now - i64::from(settings.same_operator_h) * 3_600_000,
             short_since: now - i64::from(settings.trouble_min) * 60_000,
             short_ms: i64::from(settings.trouble_short_s) * 1_000,
@@ -119,6 +120,16 @@ impl Driver {
             return Err(ControlError::NoPhone);
         }
         Ok(())
+    }
+
+    /// 回避: whoever is signed in is named by this citizen's matters. Leaders find them somebody; nobody is told whom
+    /// it names, and the one it names isn't told at all.
+    pub(crate) fn tell_of_recusal(&self) {
+        warn!(call = %self.call, "回避:在岗人员均须回避 / everybody signed in is named by the caller's matters");
+        let mut named = self.wishes.barred.iter().filter_map(|id| id.parse().ok());
+        let only = named.next().filter(|_| named.next().is_none());
+        let data = json!({ "call": self.call, "queue": self.queue });
+        self.sv.events.publish("recusal", crate::events::Audience::Leaders, only, data);
     }
 
     /// Somebody's matter names one of us since a moment ago: if it is this caller's, that one isn't rung for them, and

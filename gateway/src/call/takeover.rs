@@ -51,7 +51,8 @@ impl Driver {
             self.security_over(invite.flow.transport).map_err(|_| (488, "302 hotline \"SRTP keys need TLS\""))?;
         let media = self.sv.media.open_leg_beside(self.citizen.id()).map_err(|_| (503, "No media resources"))?;
         self.sv.media_routes.add(media.id, self.media_tx.clone());
-        let speaks = Speaks::phone(&self.sv.config, &self.citizen);
+        let at_home = self.operator.as_ref().is_some_and(|o| self.sv.desk_phones.is_home(&o.who.id));
+        let speaks = Speaks::phone(&self.sv.config, &self.citizen, at_home);
         let leg =
             Leg::incoming(new.id, media, speaks, security, trust_in_phone(&self.sv.config, [invite.flow.remote.ip()]));
         let negotiated = match &invite.sdp {

@@ -247,12 +247,33 @@ impl Config {
             ("dialout.daily_max", d.daily_max),
             ("dialout.daily_number_max", d.daily_number_max),
             ("dialout.daily_operator_max", d.daily_operator_max),
+            ("dialout.daily_phone_max", d.daily_phone_max),
             ("dialout.concurrent_max", i64::try_from(d.concurrent_max).unwrap_or(i64::MAX)),
             ("dialout.redirects_max", i64::from(d.redirects_max)),
         ] {
             let most = if key == "dialout.redirects_max" { 5 } else { 1_000_000 };
             if !(0..=most).contains(&value) {
                 return fault(key, format!("{value} is outside 0…{most}"), "取范围内的值 / choose a value inside");
+            }
+        }
+        self.judge_rosters()
+    }
+
+    /// Whoever is on call is found out at the start, and not at night, to be nobody we may call.
+    fn judge_rosters(&self) -> Result<(), Fault> {
+        for (name, queue) in &self.queues {
+            let is_forbidden = |n: &&String| self.dialout.forbid_prefixes.iter().any(|p| n.starts_with(p.as_str()));
+            if let Some(odd) = queue.on_call.iter().find(is_forbidden) {
+                let problem = format!("{odd:?} has a prefix of dialout.forbid_prefixes");
+                return fault(&format!("queue.{name}.on_call"), problem, "换一个号码 / choose another number");
+            }
+            if let Some(odd) = queue.on_call.iter().find(|n| crate::dialout::is_of_hotline(self, n)) {
+                let problem = format!("{odd:?} is a number of this hotline");
+                return fault(
+                    &format!("queue.{name}.on_call"),
+                    problem,
+                    "写值班人员的号码 / write somebody's own number",
+                );
             }
         }
         Ok(())

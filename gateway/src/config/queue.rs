@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::judge::{Fault, fault};
 use crate::calendar::{Calendar, Hours, Window};
+use crate::dialout::{DIGITS_MAX, DIGITS_MIN};
 
 /// Windows of a day.
 const OPEN_MAX: usize = 8;
@@ -184,7 +185,7 @@ impl Queue {
 }
 
 fn is_digits(number: &str) -> bool {
-    (3..=20).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit())
+    (DIGITS_MIN..=DIGITS_MAX).contains(&number.len()) && number.bytes().all(|b| b.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -217,6 +218,7 @@ mod tests {
         for (queue, field) in [
             (Queue { open: vec!["22:00-06:00".into()], ..Queue::default() }, "open"),
             (Queue { on_call: vec!["139-1".into()], ..Queue::default() }, "on_call"),
+            (Queue { on_call: vec!["13912345678901234".into()], ..Queue::default() }, "on_call"),
             (Queue { skills: vec!["*".into()], ..Queue::default() }, "skills"),
             (Queue { prefer_s: 601, ..Queue::default() }, "prefer_s"),
         ] {

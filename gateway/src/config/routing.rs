@@ -21,11 +21,20 @@ pub struct Routing {
     pub trouble_short_s: u32,
     /// A citizen is given to the operator who served them within so long, if that one is free; 0: never.
     pub same_operator_h: u32,
+    /// 回避: whom a matter names doesn't get its citizen while it is open, and so long after it began.
+    pub recused_days: u32,
 }
 
 impl Default for Routing {
     fn default() -> Self {
-        Self { sos_numbers: Vec::new(), trouble_calls: 3, trouble_min: 10, trouble_short_s: 30, same_operator_h: 24 }
+        Self {
+            sos_numbers: Vec::new(),
+            trouble_calls: 3,
+            trouble_min: 10,
+            trouble_short_s: 30,
+            same_operator_h: 24,
+            recused_days: 90,
+        }
     }
 }
 
@@ -45,6 +54,7 @@ impl Routing {
             ("routing.trouble_min", self.trouble_min, 0, 1_440),
             ("routing.trouble_short_s", self.trouble_short_s, 1, 600),
             ("routing.same_operator_h", self.same_operator_h, 0, 168),
+            ("routing.recused_days", self.recused_days, 1, 3_650),
         ] {
             if !(least..=most).contains(&value) {
                 let problem = format!("{value} is outside {least}…{most}");

@@ -27,6 +27,8 @@ pub(crate) struct DeskPhoneView {
     number: Option<String>,
     /// It answers by itself; a tone tells them before the citizen is there.
     auto_answer: bool,
+    /// 居家坐席: it is asked for Opus first, which a line with losses carries better than A-law.
+    home: bool,
 }
 
 /// What it is to be; what is absent stays.
@@ -38,12 +40,15 @@ pub(crate) struct DeskPhoneForm {
     number: Option<String>,
     /// Set by the operator too.
     auto_answer: Option<bool>,
+    /// Set by the operator too.
+    home: Option<bool>,
 }
 
 fn view(phone: Option<&DeskPhone>) -> DeskPhoneView {
     DeskPhoneView {
         number: phone.and_then(|p| p.number_mask.clone()),
         auto_answer: phone.is_some_and(|p| p.auto_answer),
+        home: phone.is_some_and(|p| p.home),
     }
 }
 
@@ -94,9 +99,11 @@ pub(crate) async fn set(
         }
     }
     let auto_answer = form.auto_answer.unwrap_or_else(|| known.as_ref().is_some_and(|p| p.auto_answer));
+    let home = form.home.unwrap_or_else(|| known.as_ref().is_some_and(|p| p.home));
     // The number itself is in no audit.
     audit(&api.sv, &user.0, action, &format!("user:{id}"), mask.as_deref()).await?;
-    let phone = DeskPhone { account: id, number_sealed: sealed, number_mask: mask, auto_answer, updated_at: now_ms() };
+    let phone =
+        DeskPhone { account: id, number_sealed: sealed, number_mask: mask, auto_answer, home, updated_at: now_ms() };
     api.sv.store.desk_phone_put(phone.clone()).await?;
     api.sv.desk_phones.load(&api.sv.store, &api.sv.sealer).await?;
     Ok(Json(view(Some(&phone))))

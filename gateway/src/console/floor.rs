@@ -10,11 +10,12 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::auth::{Role, User};
-use super::desk::phone_of;
 use super::error::ApiError;
 use super::operator::{StateView, from_a_call, profile};
 use super::{Api, audit, id_of, reason_of};
 use crate::acd::{AcdError, OperatorState, Refused};
+use crate::call::ControlError;
+use crate::desk_phone::is_outside;
 use crate::events::Audience;
 
 /// Characters of a broadcast.
@@ -50,7 +51,7 @@ pub(crate) async fn force_state(
     let reason = reason_of(Some(&form.reason))?;
     from_a_call(form.state)?;
     let operator = api.sv.store.user_by_id(id_of(&id)?).await?.ok_or_else(ApiError::missing)?;
-    let who = phone_of(&operator)?;
+    let who = api.sv.desk_phones.reference(&operator).ok_or(ControlError::NoPhone)?;
     // Anybody who is in may be sent home.
     if form.state != OperatorState::Off {
         may_serve(&operator)?;
@@ -58,7 +59,7 @@ pub(crate) async fn force_state(
     let view = api.sv.acd.view().await;
     let serves = view.iter().filter(|q| q.operators.iter().any(|o| o.id == who.id)).map(|q| q.name.clone());
     let mut queues: Vec<String> = serves.collect();
-    let registered = !api.sv.sip.bindings(&who.sip_user).is_empty();
+    let registered = is_outside(&who) || !api.sv.sip.bindings(&who.sip_user).is_empty();
     audit(&api.sv, &user.0, "force_state", &format!("user:{id}"), Some(reason)).await?;
     let now = match api.sv.acd.force_state(&who.id, form.state, reason).await {
         // Never signed in: as if they did so themselves.

@@ -64,7 +64,7 @@ pub(crate) async fn calls(
     Ok(Json(CallReport { from, to, groups }))
 }
 
-/// 回拨、回访、评价和派遣指标
+/// 回拨、回访、评价、派遣和首次解决指标
 #[utoipa::path(get, path = "/api/v1/metrics/care", params(SpanQuery), responses((status = 200, body = CareFigures), (status = 400), (status = 403)))]
 pub(crate) async fn care(
     State(api): State<Api>,
@@ -76,5 +76,6 @@ pub(crate) async fn care(
     let tasks = api.sv.store.measured_tasks(from, to).await?;
     let surveys = api.sv.store.measured_surveys(from, to).await?;
     let handoffs = api.sv.store.measured_handoffs(from, to).await?;
-    Ok(Json(measure::care(&tasks, &surveys, handoffs)))
+    let items = api.sv.store.measured_items(from, to).await?;
+    Ok(Json(measure::care(&tasks, &surveys, handoffs, items)))
 }

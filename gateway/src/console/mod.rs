@@ -101,6 +101,8 @@ fn router(sv: Arc<Services>) -> Router {
         .route("/work.js", get(page::work_script))
         .route("/call.js", get(page::call_script))
         .route("/floor.js", get(page::floor_script))
+        .route("/line.js", get(page::line_script))
+        .route("/figures.js", get(page::figure_script))
         .route("/events.js", get(page::event_script))
         .route("/app.css", get(page::style))
         .route("/healthz", get(system::healthz))

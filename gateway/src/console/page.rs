@@ -29,6 +29,14 @@ pub(crate) async fn floor_script() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, SCRIPT)], include_str!("page/floor.js"))
 }
 
+pub(crate) async fn line_script() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, SCRIPT)], include_str!("page/line.js"))
+}
+
+pub(crate) async fn figure_script() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, SCRIPT)], include_str!("page/figures.js"))
+}
+
 pub(crate) async fn event_script() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, SCRIPT)], include_str!("page/events.js"))
 }

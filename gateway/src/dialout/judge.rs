@@ -3,6 +3,7 @@
 use crate::calendar::Window;
 use crate::callback::schedule::{Owed, Rules};
 use crate::config::{Config, Dialout as Settings};
+use crate::privacy::is_same_number;
 
 /// Why we want to call an outside number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,8 +111,8 @@ impl Refusal {
 }
 
 /// Longest number with its trunk prefix (E.164 has 15 digits).
-const DIGITS_MAX: usize = 16;
-const DIGITS_MIN: usize = 3;
+pub(crate) const DIGITS_MAX: usize = 16;
+pub(crate) const DIGITS_MIN: usize = 3;
 
 /// The digits to dial for `number` (E.164, or digits as they are), if rules and hours allow it at `now` (epoch ms).
 pub fn judge(config: &Config, rules: &Rules, purpose: Purpose, number: &str, now: i64) -> Result<String, Refusal> {
@@ -137,7 +138,7 @@ pub fn judge(config: &Config, rules: &Rules, purpose: Purpose, number: &str, now
             return Err(Refusal::NoTransfer);
         }
     } else if purpose == Purpose::Phone {
-        if !starts_with_any(&dialled, &settings.phone_prefixes) {
+        if !starts_with_any(&dialled, &settings.phone_prefixes) || !is_a_person(config, &dialled) {
             return Err(Refusal::NoPhone);
         }
     } else if !is_allowed(config, &dialled) {
@@ -176,6 +177,16 @@ fn is_allowed(config: &Config, dialled: &str) -> bool {
             true => is_mainland(dialled),
             false => starts_with_any(dialled, &t.dial_prefixes),
         })
+}
+
+/// A telephone of the mainland that isn't ours and nobody in need calls.
+fn is_a_person(config: &Config, dialled: &str) -> bool {
+    is_mainland(dialled) && !is_of_hotline(config, dialled) && !config.dialout.emergency.iter().any(|n| n == dialled)
+}
+
+/// One of our own numbers: whoever we call there would be a caller of ours.
+pub(crate) fn is_of_hotline(config: &Config, dialled: &str) -> bool {
+    config.hotlines.iter().any(|h| is_same_number(&h.number, dialled, &config.site.area_code))
 }
 
 /// Mobiles, and fixed numbers with area code (Numbering plan of the PRC).
@@ -238,6 +249,17 @@ mod tests {
         assert_eq!(at(&c, Purpose::Phone, "+8613812345678", MIDNIGHT).unwrap(), "13812345678", "at any hour");
         assert_eq!(at(&c, Purpose::Phone, "+8613912345678", NOON), Err(Refusal::NoPhone));
         assert_eq!(at(&c, Purpose::Phone, "+19005551234", NOON), Err(Refusal::Forbidden));
+        c.dialout.phone_prefixes = vec!["0".into(), "1".into(), "9".into(), "8".into()];
+        c.dialout.emergency = vec!["110".into(), "051912345120".into()];
+        c.site.area_code = "519".into();
+        let ours = |number: &str| format!("[[hotline]]\nnumber = \"{number}\"\n");
+        let ours = ["12319", "051986520110", "85012345"].map(ours).concat();
+        c.hotlines = Config::parse(std::path::Path::new("x"), &ours).unwrap().hotlines;
+        for odd in ["110", "051912345120", "12319", "051912319", "86520110", "+8651986520110", "051985012345", "95588"]
+        {
+            assert_eq!(at(&c, Purpose::Phone, odd, NOON), Err(Refusal::NoPhone), "{odd}");
+        }
+        assert_eq!(at(&c, Purpose::Phone, "+8651986520111", NOON).unwrap(), "051986520111");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use hotline_db::{CallbackTask, DbError, DialoutCap, DialoutCaps, Id, NewDialout};
 use tracing::{error, warn};
 
-pub(crate) use judge::is_emergency;
+pub(crate) use judge::{DIGITS_MAX, DIGITS_MIN, is_emergency, is_of_hotline};
 pub use judge::{Purpose, Refusal, judge};
 
 use crate::app::Services;

@@ -4,7 +4,9 @@
 
 use std::collections::BTreeSet;
 
-use hotline_db::{CallbackKind, CallbackResult, Id, MeasuredHandoffs, MeasuredSurvey, MeasuredTask, Solved};
+use hotline_db::{
+    CallbackKind, CallbackResult, Id, MeasuredHandoffs, MeasuredItems, MeasuredSurvey, MeasuredTask, Solved,
+};
 use serde::Serialize;
 
 use super::facts::CallFacts;
@@ -158,11 +160,18 @@ pub struct CareFigures {
     pub unreachable: i64,
     /// 派遣准确率:1 − 退回 ÷ 移交;退回不分原因。
     pub dispatched_right: Figure,
+    /// 首次解决率:直接答复且该市民 7 天内未就同类同地再次联系 ÷ 诉求(市民不明、作废、无效、骚扰不计;满 7 天前为暂计)。
+    pub first_contact: Figure,
 }
 
 /// Works out [`CareFigures`].
 #[must_use]
-pub fn care(tasks: &[MeasuredTask], surveys: &[MeasuredSurvey], handoffs: MeasuredHandoffs) -> CareFigures {
+pub fn care(
+    tasks: &[MeasuredTask],
+    surveys: &[MeasuredSurvey],
+    handoffs: MeasuredHandoffs,
+    items: MeasuredItems,
+) -> CareFigures {
     let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX);
     let missed: Vec<&MeasuredTask> = tasks
         .iter()
@@ -200,6 +209,7 @@ pub fn care(tasks: &[MeasuredTask], surveys: &[MeasuredSurvey], handoffs: Measur
         talk_satisfied: figure(talk_satisfied.0, talk_satisfied.1),
         unreachable: count(due.iter().filter(|t| t.result == Some(CallbackResult::Unreachable)).count()),
         dispatched_right: figure(handoffs.handed - handoffs.returned, handoffs.handed),
+        first_contact: figure(items.answered - items.again, items.items),
     }
 }
 
@@ -304,13 +314,15 @@ mod tests {
             talk(2),
             talk(5),
         ];
-        let f = care(&tasks, &surveys, MeasuredHandoffs { handed: 1_000, returned: 1 });
+        let items = MeasuredItems { items: 50, answered: 20, again: 3 };
+        let f = care(&tasks, &surveys, MeasuredHandoffs { handed: 1_000, returned: 1 }, items);
         let parts = |f: Figure| (f.numerator, f.denominator);
         assert_eq!((parts(f.called_back), parts(f.called_back_in_time)), ((2, 3), (1, 3)));
         assert_eq!((parts(f.followed_up), f.unreachable), ((1, 2), 1));
         assert_eq!(parts(f.contacted), (1, 2));
         assert_eq!((parts(f.solved), f.solved.value), ((3, 4), Some(0.75)));
         assert_eq!((parts(f.satisfied), parts(f.talk_satisfied)), ((1, 2), (2, 3)));
+        assert_eq!(parts(f.first_contact), (17, 50));
         assert_eq!((parts(f.dispatched_right), f.dispatched_right.value), ((999, 1_000), Some(0.999)));
     }
 }

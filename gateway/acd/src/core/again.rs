@@ -14,6 +14,10 @@ impl Core {
         if self.line.get(key).is_some_and(|w| w.queue != queue) {
             self.requeue(now, key, queue);
         }
+        let anew = entry.returns && self.line.get(key).is_some_and(|w| !w.head);
+        if anew {
+            self.waits_anew(now, key);
+        }
         // Nobody the matter names goes on ringing.
         let rings = self.line.get(key).and_then(|w| w.ringing).filter(|o| barred.contains(o));
         if let Some(operator) = rings {
@@ -46,6 +50,24 @@ impl Core {
         });
         self.head_next = head.unwrap_or(self.head_next);
         self.match_up(now);
+        if anew {
+            self.keep_waiting(now, key);
+        }
+        self.tell_of_barred(key);
         Ok(())
+    }
+
+    /// They talked meanwhile, though nobody heard of it: this is another wait, with limits of its own. Who was rung
+    /// for them is rung no longer.
+    fn waits_anew(&mut self, now: i64, key: u32) {
+        if let Some(operator) = self.line.get(key).and_then(|w| w.ringing) {
+            self.let_go(operator, "");
+            self.back_to_work(now, operator);
+        }
+        let Some(w) = self.line.get(key) else { return };
+        if let Some(joined) = w.guess {
+            self.queues[w.queue as usize].estimator.left(now, w.entered_at, joined, false);
+        }
+        self.change(key, |w| (w.entered_at, w.told, w.guess) = (now, 0, None));
     }
 }

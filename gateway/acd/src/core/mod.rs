@@ -1,6 +1,7 @@
 //! The machine: who joins and leaves, and the bookkeeping all its parts share.
 
 mod again;
+mod barred;
 mod node;
 mod ring;
 mod state;
@@ -26,6 +27,8 @@ use crate::waiting::{Line, Needs, Waiting};
 const TOLD_OVERFLOW: u8 = 1;
 /// They were told that we call back.
 const TOLD_TOO_LONG: u8 = 2;
+/// Leaders were told that nobody is there but whom their matters name.
+const TOLD_BARRED: u8 = 4;
 /// Places of those at the head begin here, far below every other.
 const HEAD: i64 = -(1 << 40);
 
@@ -137,6 +140,7 @@ impl Core {
         let key = self.add(now, queue, entry, barred);
         self.match_up(now);
         self.keep_waiting(now, key);
+        self.tell_of_barred(key);
         Ok(())
     }
 

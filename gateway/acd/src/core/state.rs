@@ -181,7 +181,11 @@ impl Core {
         let Some(w) = self.line.get(key) else { return };
         let away = |o: &u32| self.operators.get(*o).is_none_or(|o| !o.comes_soon());
         let declined: Vec<u32> = w.declined.iter().copied().filter(away).collect();
-        self.change(key, |w| (w.declined, w.again_at) = (declined, None));
+        // Who is away now may be back before that time, which counts for them too.
+        self.change(key, |w| {
+            w.again_at = w.again_at.filter(|_| !declined.is_empty());
+            w.declined = declined;
+        });
     }
 
     /// There is an operator who comes soon and neither declined nor is barred.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::{Core, HEAD};
+use super::{Core, HEAD, TOLD_BARRED, TOLD_OVERFLOW};
 use crate::assign::fits;
 use crate::effect::Effect;
 use crate::model::{Move, Refused};
@@ -51,6 +51,8 @@ impl Core {
         self.change(key, |w| {
             (w.queue, w.wanted, w.needs, w.needs_at) = (queue, wanted, needs, now);
             w.guess = None;
+            // That queue has its own people, on call too.
+            w.told &= !(TOLD_OVERFLOW | TOLD_BARRED);
         });
         self.effects.push_back(Effect::Moved { call, queue: name });
         if guess.is_some() {

@@ -131,6 +131,7 @@ impl Core {
         if new & TOLD_TOO_LONG != 0 {
             self.effects.push_back(Effect::WaitedTooLong { call: Arc::clone(&call) });
         }
+        self.tell_of_barred(key);
         if announce
             && !ringing
             && let Some((position, estimate_ms)) = self.position(&call)
@@ -152,6 +153,7 @@ impl Core {
             w.prefer.map(|(_, until)| until),
             w.announce_at,
             w.again_at,
+            Self::barred_look_at(w),
         ]
         .into_iter()
         .flatten()

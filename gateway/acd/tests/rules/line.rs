@@ -1,6 +1,6 @@
 //! Callers: lanes, places, skills, and what a person may do to them.
 
-use hotline_acd::{Core, Effect, Entry, Lane, Move, OperatorState, QueueSettings, Refused, Widen};
+use hotline_acd::{Core, Decline, Effect, Entry, Lane, Move, OperatorState, QueueSettings, Refused, Widen};
 
 use crate::{desk, enters, offers, pair, says, says_with, settings, state, withdrawn};
 
@@ -192,6 +192,92 @@ fn who_is_in_danger_brings_those_on_call_though_they_were_asked_before() {
     assert_eq!(overflows(30_000, None), [false]);
     assert_eq!(overflows(70_000, Some(Lane::Red)), [true]);
     assert_eq!(overflows(90_000, Some(Lane::Red)), Vec::<bool>::new(), "once");
+}
+
+#[test]
+fn who_has_nobody_but_whom_the_matter_names_is_told_of_and_brings_those_on_call_at_once() {
+    let queue = QueueSettings { overflow_ms: Some(30_000), ..settings(0) };
+    let mut core = Core::new(vec![queue]).unwrap();
+    let barred = |call: &str| Entry { barred: vec!["x".into()], ..Entry::new(call, "main", Lane::Normal) };
+    let told = |core: &mut Core| {
+        let effects = std::iter::from_fn(|| core.poll_output());
+        effects
+            .filter_map(|e| match e {
+                Effect::Overflow { call, .. } => Some(format!("overflow {call}")),
+                Effect::OnlyBarred { call } => Some(format!("barred {call}")),
+                _ => None,
+            })
+            .collect::<Vec<_>>()
+    };
+    core.enter(0, barred("night")).unwrap();
+    assert!(told(&mut core).is_empty(), "nobody is there at all: that is another matter");
+    core.leave(1, "night");
+    says(&mut core, 2, "x", OperatorState::Ready);
+    says(&mut core, 3, "y", OperatorState::Break);
+    core.enter(4, barred("a")).unwrap();
+    core.handle_timeout(6_000);
+    assert!(told(&mut core).is_empty(), "y comes back");
+    says(&mut core, 7_000, "y", OperatorState::Off);
+    core.handle_timeout(12_000);
+    assert_eq!(told(&mut core), ["overflow a", "barred a"]);
+    core.handle_timeout(100_000);
+    assert!(told(&mut core).is_empty(), "once");
+    core.enter(100_001, barred("b")).unwrap();
+    assert_eq!(told(&mut core), ["overflow b", "barred b"], "at once");
+    says(&mut core, 100_002, "y", OperatorState::Ready);
+    assert_eq!(offers(&mut core), [pair("a", "y")]);
+}
+
+#[test]
+fn a_second_refusal_by_another_makes_nobody_wait_anew_beside_the_first() {
+    let mut core = desk(0);
+    let declines = |core: &mut Core, now: i64, who: &str| {
+        assert_eq!(offers(core), [pair("c", who)]);
+        core.declined(now, "c", who, Decline::Refused);
+    };
+    says(&mut core, 0, "z", OperatorState::Ready);
+    enters(&mut core, 0, "t");
+    core.connected(0, "t", "z");
+    offers(&mut core);
+    enters(&mut core, 0, "c");
+    says(&mut core, 0, "a", OperatorState::Ready);
+    declines(&mut core, 1, "a");
+    // While z may be back soon, c waits for somebody else than a until 31 s.
+    says(&mut core, 1_000, "a", OperatorState::Ready);
+    says(&mut core, 1_500, "a", OperatorState::Break);
+    says(&mut core, 2_000, "z", OperatorState::Break);
+    says(&mut core, 3_000, "b", OperatorState::Ready);
+    declines(&mut core, 3_500, "b");
+    // Nobody else comes: b is asked again.
+    says(&mut core, 4_000, "b", OperatorState::Ready);
+    declines(&mut core, 5_000, "b");
+    says(&mut core, 6_000, "z", OperatorState::Ready);
+    says(&mut core, 20_000, "a", OperatorState::Ready);
+    assert!(offers(&mut core).is_empty(), "z may be back soon");
+    core.handle_timeout(31_000);
+    assert_eq!(offers(&mut core), [pair("c", "a")]);
+}
+
+#[test]
+fn who_returns_from_a_talk_nobody_heard_of_waits_anew() {
+    let queue = QueueSettings { wait_max_ms: Some(60_000), ..settings(0) };
+    let mut core = Core::new(vec![queue]).unwrap();
+    says(&mut core, 0, "x", OperatorState::Ready);
+    enters(&mut core, 0, "a");
+    core.set_lane(0, "a", Lane::Trouble);
+    assert_eq!(offers(&mut core), [pair("a", "x")]);
+    // The word that x talks with them is lost, and so is its end.
+    core.enter(18_000, Entry { returns: true, ..Entry::new("a", "main", Lane::Normal) }).unwrap();
+    assert_eq!(core.queues()[0].callers[0].entered_at, 18_000);
+    let too_long = |core: &mut Core, now: i64| {
+        core.handle_timeout(now);
+        let effects = std::iter::from_fn(|| core.poll_output());
+        effects.filter(|e| matches!(e, Effect::WaitedTooLong { .. })).count()
+    };
+    assert_eq!((too_long(&mut core, 60_001), too_long(&mut core, 78_000)), (0, 1));
+    // Said twice, it is one return.
+    core.enter(80_000, Entry { returns: true, ..Entry::new("a", "main", Lane::Normal) }).unwrap();
+    assert_eq!(core.queues()[0].callers[0].entered_at, 18_000);
 }
 
 #[test]

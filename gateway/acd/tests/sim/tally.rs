@@ -16,6 +16,7 @@ pub(crate) struct Tally {
     pub(crate) clock_sets: u64,
     pub(crate) set_aside: u64,
     pub(crate) too_long: u64,
+    pub(crate) only_barred: u64,
 }
 
 impl Tally {
@@ -34,5 +35,6 @@ impl Tally {
         self.clock_sets += o.clock_sets;
         self.set_aside += o.set_aside;
         self.too_long += o.too_long;
+        self.only_barred += o.only_barred;
     }
 }

@@ -318,6 +318,7 @@ impl World {
                     self.tally.too_long += 1;
                     self.at(20, Event::Patience(call[1..].parse().unwrap()));
                 }
+                Effect::OnlyBarred { .. } => self.tally.only_barred += 1,
                 Effect::Moved { .. } | Effect::Overflow { .. } | Effect::Announce { .. } => {}
             }
         }

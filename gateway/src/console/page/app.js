@@ -1,7 +1,9 @@
 // The one page: lists refresh by themselves; a recording is fetched only with a reason.
 import { callDesk } from "/call.js";
 import { eventStream } from "/events.js";
+import { figureDesk } from "/figures.js";
 import { floorDesk } from "/floor.js";
+import { lineDesk } from "/line.js";
 import { workDesk } from "/work.js";
 
 const $ = (id) => document.getElementById(id);
@@ -22,6 +24,7 @@ const seconds = (ms) => (ms === null || ms === undefined ? "" : `${Math.round(ms
 const sides = { citizen: "市民 citizen", operator: "受理员 operator", network: "网络 network", system: "系统 system" };
 
 function fill(body, rows, columns, empty) {
+  const held = body.contains(document.activeElement) ? document.activeElement.dataset.key : undefined;
   body.replaceChildren(
     ...rows.map((cells) => {
       const tr = document.createElement("tr");
@@ -42,6 +45,7 @@ function fill(body, rows, columns, empty) {
     td.colSpan = columns;
     td.textContent = empty;
   }
+  if (held) body.querySelector(`[data-key="${CSS.escape(held)}"]`)?.focus();
 }
 
 const grades = { good: "良好 good", fair: "一般 fair", poor: "差 poor" };
@@ -60,6 +64,7 @@ function sounded(leg) {
 function playButton(call) {
   const button = document.createElement("button");
   button.textContent = "录音 Play";
+  button.dataset.key = call;
   button.addEventListener("click", () => openPlayer(call));
   return button;
 }
@@ -121,7 +126,8 @@ async function health() {
   $("health").className = body.status;
 }
 
-const desks = [callDesk({ api, $ }), floorDesk({ api, $, fill, clock }), workDesk({ api, $, fill, clock })];
+const tools = { api, $, fill, clock };
+const desks = [callDesk(tools), lineDesk(tools), floorDesk(tools), workDesk(tools), figureDesk(tools)];
 const stream = eventStream((kind, data) => desks.forEach((desk) => desk.on(kind, data)));
 let timer = null;
 function signedIn(session) {

@@ -4,6 +4,10 @@ const stages = { greeting: "问候 greeting", queue: "排队 waiting", talk: "�
 const lanes = { red: "红 red", trouble: "遇困 in trouble", callback: "回拨 callback" };
 const parts = { join: "三方 three-way", consult: "咨询 consulted", whisper: "耳语 whispering", barge: "强插 barged in", listen: "监听 listening" };
 
+// These can't be taken back: a second press within so long, or Shift.
+const weighty = { end: "结束 End", transfer: "转接 Transfer", flag: "紧急标记 Red flag" };
+const AGAIN_MS = 1000;
+
 export const stateWord = (state) => states[state] || state;
 export const span = (ms) => { const s = Math.max(0, Math.floor(ms / 1000)); return `${Math.floor(s / 60)}:${String(s % 60).padStart(2, "0")}`; };
 
@@ -12,6 +16,7 @@ export function callDesk({ api, $ }) {
   let call = null;
   let seat = null;
   let ticking = null;
+  let armed = { act: null, at: 0 };
   const say = (text, good = false) => {
     $("call-note").textContent = text;
     $("call-note").className = good ? "" : "bad";
@@ -162,6 +167,18 @@ export function callDesk({ api, $ }) {
       if (event.currentTarget.tagName === "BUTTON" && call) acts[name]();
     });
   }
+  // What the phone does when it rings: asked of the server, which tells the phone.
+  const phoneBoxes = [["seat-auto", "auto_answer"], ["seat-home", "home"]];
+  const phonePath = () => `/api/v1/users/${me}/phone`;
+  const knowPhone = () => api(phonePath()).then((phone) => { for (const [id, field] of phoneBoxes) $(id).checked = phone[field]; }).catch((e) => say(e.message));
+  let set = Promise.resolve();
+  for (const [id, field] of phoneBoxes) {
+    $(id).addEventListener("change", (event) => {
+      const wanted = { [field]: event.target.checked };
+      // One after the other: the last wish is the one that stays.
+      set = set.then(() => send("PUT", phonePath(), wanted)).catch((e) => { say(e.message); return knowPhone(); });
+    });
+  }
   for (const button of document.querySelectorAll("[data-seat]")) button.addEventListener("click", () => wish(button.dataset.seat));
   for (const button of document.querySelectorAll("[data-emergency]")) {
     button.addEventListener("click", async () => {
@@ -184,8 +201,15 @@ export function callDesk({ api, $ }) {
     if (event.key === "Escape" && typing && $("call").contains(event.target)) return event.target.blur();
     if (typing || event.repeat || event.isComposing || event.ctrlKey || event.altKey || event.metaKey || !call || document.querySelector("dialog[open]")) return;
     const act = keys[event.key.toLowerCase()];
+    const sure = event.shiftKey || (armed.act === act && event.timeStamp - armed.at <= AGAIN_MS);
+    armed = { act, at: event.timeStamp };
     if (!act) return;
     event.preventDefault();
+    if (weighty[act] && !sure) {
+      const letter = event.key.toUpperCase();
+      return say(`再按一次 ${letter} 或按 Shift+${letter}:${weighty[act]} Press ${letter} once more, or Shift+${letter}`);
+    }
+    armed = { act: null, at: 0 };
     acts[act]();
   });
 
@@ -200,6 +224,7 @@ export function callDesk({ api, $ }) {
       me = session.user;
       seatIs(null);
       show(null);
+      knowPhone();
       ticking ??= setInterval(tick, 1000);
     },
     end() {

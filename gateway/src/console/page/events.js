@@ -1,6 +1,6 @@
 // One event stream for the whole page; it comes back by itself, and after a gap begins with a snapshot.
 const REOPEN_MS = 5000;
-const kinds = ["snapshot", "reset", "call", "call_left", "state", "state_forced", "queue", "red", "help", "emergency", "alarm", "broadcast", "handover", "work", "work_late", "supplement"];
+const kinds = ["snapshot", "reset", "call", "call_left", "state", "state_forced", "queue", "red", "recusal", "help", "emergency", "alarm", "broadcast", "handover", "work", "work_late", "supplement"];
 
 export function eventStream(tell) {
   let stream = null;

@@ -36,6 +36,8 @@ export function floorDesk({ api, $, fill, clock }) {
     made.addEventListener("click", act);
     return made;
   }
+  // A list that is made anew keeps the focus where it was: on the same act for the same call or person.
+  const keyed = (made, key) => { made.dataset.key = key; return made; };
 
   async function act(what, path, { method = "POST", body = {}, reason = false } = {}) {
     say("");
@@ -79,11 +81,12 @@ export function floorDesk({ api, $, fill, clock }) {
       }
     }
     buttons.push(button("强拆 End", () => act("强拆 End", path("force-end"), { reason: true })));
-    return bar(...buttons);
+    return bar(...buttons.map((made) => keyed(made, `${call.call} ${made.textContent}`)));
   }
 
   function seatActs(seat) {
     const select = document.createElement("select");
+    keyed(select, seat.id);
     select.setAttribute("aria-label", `改变状态 change the state of ${seat.name}`);
     select.append(new Option("改为… Set", ""), ...Object.entries(seats).map(([state, word]) => new Option(`${word} ${state}`, state)));
     select.addEventListener("change", () => {
@@ -188,6 +191,7 @@ export function floorDesk({ api, $, fill, clock }) {
     on(kind, data) {
       if (kind === "handover") rosterSoon();
       else if (!["work", "work_late", "supplement"].includes(kind)) soon();
+      if (kind === "recusal" && leads) $("floor-bell").textContent = `回避 Recusal: ${data.queue} 有来电市民,在岗受理员均须回避,请安排他人接听 everybody signed in is named by a caller's matter: find somebody else`;
       if (kind === "help" && leads) $("floor-bell").textContent = data.on === false ? "" : `求助 Help: ${names.get(data.operator) || ""}`;
     },
   };

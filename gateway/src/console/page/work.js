@@ -42,6 +42,7 @@ export function workDesk({ api, $, fill, clock }) {
   function takeButton(work) {
     const button = document.createElement("button");
     button.textContent = "领取 Take";
+    button.dataset.key = work.id;
     button.addEventListener("click", () => attempt(() => post(`/api/v1/work/${work.id}/take`)));
     return button;
   }
@@ -197,10 +198,12 @@ export function workDesk({ api, $, fill, clock }) {
 
   function keys(event) {
     const typing = /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName) || event.target.isContentEditable;
-    if (typing || event.ctrlKey || event.altKey || event.metaKey || $("desk").hidden || document.querySelector("dialog[open]")) return;
+    if (typing || event.repeat || event.isComposing || event.ctrlKey || event.altKey || event.metaKey || $("desk").hidden || document.querySelector("dialog[open]")) return;
     const key = event.key.toLowerCase();
     if (key === "n") next();
     else if (!hand) return;
+    // Keys for the citizen, typed beside their field, end no work.
+    else if (results[key] && !$("call").hidden) say("通话中请用按钮办结 During a call, end work by its button");
     else if (results[key]) done(results[key]);
     else if (key === "b") release();
     else if (key === "t") transfer();
