@@ -314,6 +314,7 @@ async fn a_leader_hears_of_a_caller_whom_nobody_signed_in_may_serve() {
     let desk = Desk::open(GatewayConfig::default()).await;
     let named = phone(&desk.gateway, "1001", OPERATOR_HZ).await;
     let other = NewUser { roles: vec!["leader".into()], ..NewUser::operator("1003") };
+    desk.gateway.add_user(&other).unwrap();
     let mut events = stream(&desk.gateway.sign_in(&other).await.unwrap()).await;
     let (_citizen, call) = citizen(&desk.gateway, NUMBER, "12319").await;
     let id = call_of(&desk, 1).await;

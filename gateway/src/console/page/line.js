@@ -107,6 +107,7 @@ export function lineDesk({ api, $, fill, clock }) {
     begin(session) {
       if (me) return;
       me = session.user;
+      names.set(me, session.name);
       serves = session.roles.includes("operator");
       leads = session.roles.some((role) => role === "leader" || role === "manager");
       looking = setInterval(soon, LOOK_MS);
