@@ -17,11 +17,13 @@ pub struct DeskPhone {
     pub auto_answer: bool,
     /// 居家坐席: it is asked for Opus before anything else.
     pub home: bool,
+    /// It is rung once, and its leg stays up between citizens.
+    pub nailed_up: bool,
     /// When that was set.
     pub updated_at: i64,
 }
 
-crate::lite::row!(DeskPhone { account, number_sealed, number_mask, auto_answer, home, updated_at });
+crate::lite::row!(DeskPhone { account, number_sealed, number_mask, auto_answer, home, nailed_up, updated_at });
 
 impl Store {
     /// Sets an operator's phone.
@@ -31,16 +33,19 @@ impl Store {
     /// long.
     pub async fn desk_phone_put(&self, phone: DeskPhone) -> Result<()> {
         limits::text("number_mask", phone.number_mask.as_deref().unwrap_or_default(), limits::SHORT_TEXT_CHARS_MAX)?;
-        let query = sql("INSERT INTO desk_phone (account, number_sealed, number_mask, auto_answer, updated_at, home) \
-             VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (account) DO UPDATE \
+        let query = sql("INSERT INTO desk_phone \
+             (account, number_sealed, number_mask, auto_answer, updated_at, home, nailed_up) \
+             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (account) DO UPDATE \
              SET number_sealed = excluded.number_sealed, number_mask = excluded.number_mask, \
-                 auto_answer = excluded.auto_answer, updated_at = excluded.updated_at, home = excluded.home")
+                 auto_answer = excluded.auto_answer, updated_at = excluded.updated_at, home = excluded.home, \
+                 nailed_up = excluded.nailed_up")
         .bind(phone.account)
         .bind(phone.number_sealed)
         .bind(phone.number_mask)
         .bind(phone.auto_answer)
         .bind(phone.updated_at)
-        .bind(phone.home);
+        .bind(phone.home)
+        .bind(phone.nailed_up);
         self.write(|c| Box::pin(async move { c.run(query).await.map(|_| ()) })).await
     }
 
@@ -49,7 +54,7 @@ impl Store {
     /// # Errors
     /// As any read.
     pub async fn desk_phone(&self, account: Id) -> Result<Option<DeskPhone>> {
-        let query = sql("SELECT account, number_sealed, number_mask, auto_answer, home, updated_at \
+        let query = sql("SELECT account, number_sealed, number_mask, auto_answer, home, nailed_up, updated_at \
                          FROM desk_phone WHERE account = $1");
         self.reader().await?.opt(query.bind(account)).await
     }
@@ -59,7 +64,8 @@ impl Store {
     /// # Errors
     /// As any read.
     pub async fn desk_phones(&self) -> Result<Vec<DeskPhone>> {
-        let query = sql("SELECT p.account, p.number_sealed, p.number_mask, p.auto_answer, p.home, p.updated_at \
+        let query = sql("SELECT p.account, p.number_sealed, p.number_mask, p.auto_answer, p.home, p.nailed_up, \
+                         p.updated_at \
                          FROM desk_phone p JOIN account a ON a.id = p.account WHERE a.active ORDER BY p.account");
         self.reader().await?.all(query).await
     }

@@ -96,6 +96,8 @@ pub struct Services {
     pub dialouts: crate::dialout::Slots,
     /// Numbers on call that are in use.
     pub roster: crate::call::Roster,
+    /// Operators' legs that stay up between citizens.
+    pub lines: crate::call::NailedUp,
     /// What operators' phones are.
     pub desk_phones: crate::desk_phone::DeskPhones,
     /// Which requests of operators made which calls.
@@ -227,6 +229,7 @@ pub(crate) async fn build(
         robot: crate::robot::Robot::default(),
         dialouts: crate::dialout::Slots::default(),
         roster: crate::call::Roster::default(),
+        lines: crate::call::NailedUp::default(),
         desk_phones: crate::desk_phone::DeskPhones::default(),
         desk_keys: crate::callback::desk::Keys::default(),
         board: crate::incident::announce::Board::default(),
@@ -520,6 +523,7 @@ async fn drain(sv: &Arc<Services>) {
             warn!(calls = sv.live.len(), "calls left behind: the next start recovers them");
         }
     }
+    sv.lines.end_all();
     // Lets the last BYEs leave before the sockets close.
     tokio::time::sleep(Duration::from_millis(100)).await;
     sv.cancel.cancel();

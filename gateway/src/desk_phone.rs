@@ -18,6 +18,7 @@ struct Known {
     number: Option<Pii<String>>,
     auto_answer: bool,
     home: bool,
+    nailed_up: bool,
 }
 
 /// By user id.
@@ -40,7 +41,8 @@ impl DeskPhones {
                 }
                 None => None,
             };
-            phones.insert(row.account.to_string(), Known { number, auto_answer: row.auto_answer, home: row.home });
+            let (auto_answer, home, nailed_up) = (row.auto_answer, row.home, row.nailed_up);
+            phones.insert(row.account.to_string(), Known { number, auto_answer, home, nailed_up });
         }
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = phones;
         Ok(())
@@ -66,6 +68,12 @@ impl DeskPhones {
     #[must_use]
     pub fn is_home(&self, operator: &str) -> bool {
         self.of(operator).is_some_and(|known| known.home)
+    }
+
+    /// Whether their phone's leg stays up between citizens.
+    #[must_use]
+    pub fn is_nailed_up(&self, operator: &str) -> bool {
+        self.of(operator).is_some_and(|known| known.nailed_up)
     }
 
     /// A person as the queues know them; `None` without any phone.

@@ -50,6 +50,7 @@ story!(an_operators_phone_is_what_was_set_last_for_as_long_as_the_account_counts
         number_mask: number.map(str::to_owned),
         auto_answer,
         home: auto_answer,
+        nailed_up: auto_answer,
         updated_at,
     };
     for next in [phone(Some("139****0000"), false, 1), phone(None, true, 2)] {

@@ -169,7 +169,7 @@ impl Driver {
         } else {
             self.sv.sip.reject(consult.caller.session, if (400..700).contains(&code) { code } else { 480 }, "");
         }
-        self.sv.sip.hang_up(consult.target.session, "consultation over");
+        consult.target.let_go(&self.sv.sip, "consultation over");
         self.release_leg(&consult.caller);
         self.release_leg(&consult.target);
         self.sv.acd.disengaged(&self.call.to_string(), &consult.who.id);

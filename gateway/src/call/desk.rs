@@ -248,7 +248,7 @@ impl Driver {
     /// The operator takes the citizen back before anybody has answered.
     async fn recall(&mut self) {
         if let Some(transfer) = self.transfer.take() {
-            self.sv.sip.hang_up(transfer.leg.session, "recalled");
+            transfer.leg.let_go(&self.sv.sip, "recalled");
             self.transfer_failed(*transfer, 487).await;
         }
     }

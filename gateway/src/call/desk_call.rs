@@ -231,7 +231,7 @@ impl Driver {
                     return self.desk_over(Side::System, "488 phone's answer");
                 };
                 self.note_encryption("operator", settled.srtp);
-                if self.operator.as_ref().is_some_and(|o| o.leg.is_browser()) {
+                if self.operator.as_ref().is_some_and(|o| o.leg.is_browser() && o.leg.loan().is_none()) {
                     self.await_media(settled);
                     return Turn::Goes(step);
                 }

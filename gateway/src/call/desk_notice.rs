@@ -61,7 +61,7 @@ impl Driver {
     /// Nobody talks: the operator's phone is let go.
     pub(super) async fn drop_operator(&mut self) {
         let Some(operator) = self.operator.take() else { return };
-        self.sv.sip.hang_up(operator.leg.session, "not reached");
+        operator.leg.let_go(&self.sv.sip, "not reached");
         self.release_leg(&operator.leg);
         self.sv.acd.disengaged(&self.call.to_string(), &operator.who.id);
         self.tell_left(&operator.who.id, "not_reached");

@@ -276,6 +276,9 @@ impl Driver {
 
     async fn on_sip(&mut self, event: Event) {
         let Some(id) = session_of(&event) else { return };
+        if matches!(event, Event::Ended { .. } | Event::Failed { .. }) {
+            self.note_lent_over(id).await;
+        }
         if id == self.citizen.session {
             self.on_citizen(event).await;
         } else if self.operator.as_ref().is_some_and(|o| o.leg.session == id) {
@@ -288,7 +291,7 @@ impl Driver {
             self.on_consult(id, event).await;
         } else if let Some(index) = self.guests.iter().position(|g| g.leg.session == id) {
             self.on_guest(index, event).await;
-        } else {
+        } else if !self.sv.lines.deliver(id, event) {
             debug!(call = %self.call, ?id, "event of a leg that is gone");
         }
     }

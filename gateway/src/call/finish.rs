@@ -134,6 +134,7 @@ impl Driver {
             self.talk_over(line_side, "line_ended").await;
         }
         self.stop_recording();
+        self.pass_on_lent();
         self.sv.media.stop_play(self.citizen.id());
         self.sv.sip.hang_up(self.citizen.session, &line_reason);
         self.sv.media.close_leg(self.citizen.id());

@@ -242,7 +242,7 @@ impl Driver {
         self.drop_on_call("caller left the queue");
         self.sv.acd.leave(&self.call.to_string()).await;
         if let Some(operator) = self.operator.take_if(|o| !o.talking) {
-            self.sv.sip.hang_up(operator.leg.session, "caller left");
+            operator.leg.let_go(&self.sv.sip, "caller left");
             self.release_leg(&operator.leg);
             self.story
                 .event("operator_ring_end", serde_json::json!({ "operator": operator.who.id, "why": "caller_left" }));

@@ -174,7 +174,7 @@ impl Driver {
 
     pub(crate) fn let_guest_go(&mut self, index: usize, why: &str) {
         let guest = self.guests.remove(index);
-        self.sv.sip.hang_up(guest.leg.session, why);
+        guest.leg.let_go(&self.sv.sip, why);
         self.release_leg(&guest.leg);
         self.sv.acd.disengaged(&self.call.to_string(), &guest.who.id);
         self.story.event("guest_left", json!({ "user": guest.who.id, "part": guest.part.as_str(), "why": why }));

@@ -12,7 +12,7 @@ use super::guest::Part;
 const SILENCE_PLAY: u64 = 0;
 const SILENCE_SAMPLES: usize = 8_000;
 
-fn silence() -> Arc<Clip> {
+pub(super) fn silence() -> Arc<Clip> {
     Arc::new(Clip::from_samples(vec![0; SILENCE_SAMPLES]))
 }
 

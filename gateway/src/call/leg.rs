@@ -1,7 +1,7 @@
 //! One side of a call: a SIP session and the media leg that belongs to it.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hotline_media::latch::Trust;
 use hotline_media::sdp::{self, Agreed, AnswerError, LocalAudio, Sdp, SdpError, Security};
@@ -9,6 +9,7 @@ use hotline_media::{Codec, LegId, LegParams};
 use hotline_sip::{Dial, DialError, Event, SessionId};
 use tokio::sync::mpsc;
 
+use super::nailed_up::{Down, Loan};
 use super::security::{browser, renewed};
 use crate::config::{CodecName, Config, TrunkDtmf};
 use crate::net::media::{LegInfo, Media};
@@ -61,9 +62,18 @@ impl Speaks {
 
     /// A phone that talks with the citizen on `citizen`; one `at_home` speaks Opus if it can.
     pub(crate) fn phone(config: &Config, citizen: &Leg, at_home: bool) -> Self {
+        Self::of_phone(config, citizen.codec(), at_home)
+    }
+
+    /// A phone whose leg stays up for many citizens.
+    pub(crate) fn nailed_up(config: &Config, at_home: bool) -> Self {
+        Self::of_phone(config, None, at_home)
+    }
+
+    fn of_phone(config: &Config, preferred: Option<Codec>, at_home: bool) -> Self {
         let mut codecs = config.media.codecs.clone();
         if !at_home {
-            return Self::new(&codecs, citizen.codec());
+            return Self::new(&codecs, preferred);
         }
         if !codecs.contains(&CodecName::Opus) {
             codecs.push(CodecName::Opus);
@@ -84,8 +94,18 @@ pub(crate) struct Leg {
     pub(crate) session: SessionId,
     pub(crate) media: LegInfo,
     speaks: Speaks,
+    state: Arc<State>,
+    /// The same call with a plain offer, where encryption was only preferred.
+    fallback: Option<Box<Fallback>>,
+    /// It is an operator's nailed-up leg, lent to this call.
+    loan: Option<Loan>,
+}
+
+/// How far offer and answer have come: one for all who hold a leg that is lent.
+#[derive(Debug)]
+struct State {
     /// What the last exchange settled.
-    codec: Mutex<Option<Codec>>,
+    settled: Mutex<Option<(Codec, Settled)>>,
     /// Of our session description; grows with each one we send (RFC 3264 §8).
     version: AtomicU64,
     security: Mutex<Security>,
@@ -94,8 +114,19 @@ pub(crate) struct Leg {
     /// Of a browser's last description: another one is an ICE restart.
     remote_ufrag: Mutex<Option<String>>,
     standing: Mutex<Standing>,
-    /// The same call with a plain offer, where encryption was only preferred.
-    fallback: Option<Box<Fallback>>,
+}
+
+impl State {
+    fn new(security: Security, encrypted: bool, version: u64, trust: Trust) -> Arc<Self> {
+        Arc::new(Self {
+            settled: Mutex::default(),
+            version: AtomicU64::new(version),
+            security: Mutex::new(security),
+            encrypted: AtomicBool::new(encrypted),
+            remote_ufrag: Mutex::default(),
+            standing: Mutex::new(Standing { trust, settled: None }),
+        })
+    }
 }
 
 /// What is known of the peer's origin.
@@ -104,12 +135,6 @@ struct Standing {
     trust: Trust,
     /// What was settled while the origin was not confirmed.
     settled: Option<LegParams>,
-}
-
-impl Standing {
-    fn new(trust: Trust) -> Mutex<Self> {
-        Mutex::new(Self { trust, settled: None })
-    }
 }
 
 struct Fallback(Dial);
@@ -130,18 +155,33 @@ impl Leg {
         security: Security,
         trust: Trust,
     ) -> Self {
-        let encrypted = AtomicBool::new(matches!(security, Security::Required(_)));
-        Self {
-            session,
-            media,
-            speaks,
-            codec: Mutex::new(None),
-            version: AtomicU64::new(0),
-            security: Mutex::new(security),
-            encrypted,
-            remote_ufrag: Mutex::default(),
-            standing: Standing::new(trust),
-            fallback: None,
+        let encrypted = matches!(security, Security::Required(_));
+        Self { session, media, speaks, state: State::new(security, encrypted, 0, trust), fallback: None, loan: None }
+    }
+
+    /// The same leg for a call it is lent to.
+    pub(crate) fn lend(&self, loan: Loan) -> Self {
+        let (session, media, speaks) = (self.session, self.media, self.speaks.clone());
+        Self { session, media, speaks, state: Arc::clone(&self.state), fallback: None, loan: Some(loan) }
+    }
+
+    /// An operator's nailed-up leg: it outlives the call.
+    pub(crate) const fn loan(&self) -> Option<&Loan> {
+        self.loan.as_ref()
+    }
+
+    /// Nothing comes from the peer any more: its session ends, whoever the leg belongs to.
+    pub(crate) fn end(&self, sip: &Sip, why: &str) {
+        sip.hang_up(self.session, why);
+        if let Some(loan) = &self.loan {
+            loan.is_down(Down::NoMedia);
+        }
+    }
+
+    /// This call has done with the leg: it ends, or goes back to who lent it.
+    pub(crate) fn let_go(&self, sip: &Sip, why: &str) {
+        if self.loan.is_none() {
+            sip.hang_up(self.session, why);
         }
     }
 
@@ -163,11 +203,9 @@ impl Leg {
         local.version = 1;
         local.security = security.clone();
         dial.sdp = sdp::offer(&local);
-        let encrypted = AtomicBool::new(security != Security::Plain);
+        let encrypted = security != Security::Plain;
         let session = sip.dial(dial, events)?;
-        let (codec, version, standing) = (Mutex::new(None), AtomicU64::new(1), Standing::new(trust));
-        let (security, remote_ufrag) = (Mutex::new(security), Mutex::default());
-        Ok(Self { session, media, speaks, codec, version, security, encrypted, remote_ufrag, standing, fallback })
+        Ok(Self { session, media, speaks, state: State::new(security, encrypted, 1, trust), fallback, loan: None })
     }
 
     /// Where the peer refused our encrypted offer with `code` and encryption was only preferred: the
@@ -178,8 +216,8 @@ impl Leg {
         let Ok(session) = sip.dial(fallback.0, events) else { return false };
         self.session = session;
         *self.security() = Security::Plain;
-        self.encrypted = AtomicBool::new(false);
-        self.version = AtomicU64::new(2);
+        self.state.encrypted.store(false, Ordering::Relaxed);
+        self.state.version.store(2, Ordering::Relaxed);
         true
     }
 
@@ -189,7 +227,12 @@ impl Leg {
 
     /// The codec in use, if anything was settled yet.
     pub(crate) fn codec(&self) -> Option<Codec> {
-        *self.codec.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.settled.lock().unwrap_or_else(PoisonError::into_inner).map(|(codec, _)| codec)
+    }
+
+    /// What holds since the last exchange.
+    pub(crate) fn settled(&self) -> Option<Settled> {
+        self.state.settled.lock().unwrap_or_else(PoisonError::into_inner).map(|(_, settled)| settled)
     }
 
     /// A further offer of ours.
@@ -212,7 +255,7 @@ impl Leg {
 
     /// A browser that begins its ICE anew has to be answered with credentials that are new too (RFC 8839 §4.4.1.1.1).
     fn follow_restart(&self, offer: &Sdp) {
-        let mut last = self.remote_ufrag.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.state.remote_ufrag.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(ufrag) = offer.ice_ufrag() else { return };
         let before = last.replace(ufrag.to_owned());
         let mut security = self.security();
@@ -226,19 +269,25 @@ impl Leg {
 
     /// Takes the peer's answer to our offer.
     pub(crate) fn take_answer(&self, threads: &Media, answer: &[u8]) -> Result<Settled, NegotiationError> {
+        // A leg that is lent was answered long ago.
+        if let (Some(loan), Some(settled)) = (&self.loan, self.settled())
+            && loan.begins()
+        {
+            return Ok(settled);
+        }
         let security = self.offered();
         let local = LocalAudio { security, ..self.speaks.describe(&self.media) };
         let answer = sdp::parse(answer)?;
         let agreed = sdp::accept_answer(&answer, &local)?;
         if let Some(ufrag) = answer.ice_ufrag() {
-            *self.remote_ufrag.lock().unwrap_or_else(PoisonError::into_inner) = Some(ufrag.to_owned());
+            *self.state.remote_ufrag.lock().unwrap_or_else(PoisonError::into_inner) = Some(ufrag.to_owned());
         }
         Ok(self.apply(threads, &agreed))
     }
 
     /// The peer's ACK came: its INVITE was not forged.
     pub(crate) fn confirm(&self, threads: &Media) {
-        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut standing = self.state.standing.lock().unwrap_or_else(PoisonError::into_inner);
         standing.trust = standing.trust.clone().confirmed();
         if let Some(params) = standing.settled.take() {
             threads.configure(self.media.id, LegParams { trust: standing.trust.clone(), ..params });
@@ -251,35 +300,34 @@ impl Leg {
     }
 
     fn security(&self) -> MutexGuard<'_, Security> {
-        self.security.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.security.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What our last or next offer says about encryption.
     fn offered(&self) -> Security {
-        if self.encrypted.load(Ordering::Relaxed) { self.security().clone() } else { Security::Plain }
+        if self.state.encrypted.load(Ordering::Relaxed) { self.security().clone() } else { Security::Plain }
     }
 
     /// RFC 4566 wants a session id that never repeats on this machine: the leg's own is one.
     fn describe(&self) -> LocalAudio {
         let mut local = self.speaks.describe(&self.media);
-        local.version = self.version.fetch_add(1, Ordering::Relaxed) + 1;
+        local.version = self.state.version.fetch_add(1, Ordering::Relaxed) + 1;
         local
     }
 
     fn apply(&self, threads: &Media, agreed: &Agreed) -> Settled {
-        let mut standing = self.standing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut standing = self.state.standing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut params = agreed.leg_params(standing.trust.clone());
         params.inband_dtmf = self.speaks.dtmf != TrunkDtmf::Rfc4733;
         standing.settled = (!standing.trust.is_confirmed()).then(|| params.clone());
         drop(standing);
         let is_encrypted = params.srtp.is_some() || params.rtc.is_some();
-        let was_encrypted = self.encrypted.swap(is_encrypted, Ordering::Relaxed);
+        let was_encrypted = self.state.encrypted.swap(is_encrypted, Ordering::Relaxed);
         if was_encrypted && !is_encrypted {
             // Encrypted again, the packet indices begin anew: never under the same key (RFC 3711 §9.1).
             let mut security = self.security();
             *security = renewed(&security);
         }
-        *self.codec.lock().unwrap_or_else(PoisonError::into_inner) = Some(params.codec);
         let settled = Settled {
             codec: params.codec.encoding_name(),
             srtp: match &params.rtc {
@@ -288,6 +336,7 @@ impl Leg {
             },
             they_hold: !params.send,
         };
+        *self.state.settled.lock().unwrap_or_else(PoisonError::into_inner) = Some((params.codec, settled));
         threads.configure(self.media.id, params);
         settled
     }

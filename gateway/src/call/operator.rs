@@ -4,12 +4,14 @@ use std::time::Instant;
 
 use hotline_db::CallPatch;
 use hotline_ivr::Input;
-use hotline_sip::{Dial, DialError, EndedBy, Event, Target, Transport};
+use hotline_sip::{Dial, DialError, EndedBy, Event, Target};
 use tracing::info;
 
 use super::driver::{Driver, Side, Stage};
 use super::leg::{Leg, Settled, Speaks};
+use super::nailed_up::Borrowed;
 use super::operator_leg::HeldBy;
+use super::phone_media::phone_security;
 use super::pick_up::{UNUSABLE, headers};
 use super::trust::trust_in_account;
 use crate::acd::{Decline, OperatorRef};
@@ -76,7 +78,7 @@ impl Driver {
     /// The queue took the offer back: it knows already that this ring is over.
     pub(crate) fn stop_ringing(&mut self, operator: &str) {
         if let Some(operator) = self.operator.take_if(|o| !o.talking && o.who.id == operator) {
-            self.sv.sip.hang_up(operator.leg.session, "offer withdrawn");
+            operator.leg.let_go(&self.sv.sip, "offer withdrawn");
             self.release_leg(&operator.leg);
             self.story
                 .event("operator_ring_end", serde_json::json!({ "operator": operator.who.id, "why": "withdrawn" }));
@@ -84,8 +86,20 @@ impl Driver {
         }
     }
 
+    /// The operator's nailed-up leg, where it is up: for the call it is a phone that answers at once.
+    pub(crate) fn borrow_line(&self, who: &OperatorRef) -> Result<Option<Leg>, RingError> {
+        match self.sv.lines.borrow(&who.id, self.citizen.id(), &self.sip_tx, &self.media_tx) {
+            Borrowed::Leg(leg) => Ok(Some(*leg)),
+            Borrowed::InUse => Err(RingError::ours("the nailed-up leg is in use".to_owned())),
+            Borrowed::None => Ok(None),
+        }
+    }
+
     pub(crate) fn dial_operator(&self, who: &OperatorRef, answers_itself: bool) -> Result<Leg, RingError> {
-        let security = self.phone_security(who).map_err(RingError::phones)?;
+        if let Some(leg) = self.borrow_line(who)? {
+            return Ok(leg);
+        }
+        let security = phone_security(&self.sv, who).map_err(RingError::phones)?;
         let media = self.sv.media.open_leg_beside(self.citizen.id()).map_err(|e| RingError::ours(e.to_string()))?;
         self.sv.media_routes.add(media.id, self.media_tx.clone());
         let trust = trust_in_account(&self.sv.config, &self.sv.sip, &who.sip_user);
@@ -128,18 +142,6 @@ impl Driver {
         let (session, phone) = (operator.leg.session, operator.who.sip_user.clone());
         self.name_leg(session, &phone, false);
         true
-    }
-
-    /// A phone's keys travel over TLS only if all its bindings do: any of them may be rung.
-    pub(crate) fn phone_security(&self, who: &OperatorRef) -> Result<hotline_media::sdp::Security, String> {
-        let bindings = self.sv.sip.bindings(&who.sip_user);
-        let transports = || bindings.iter().map(|binding| binding.flow.transport);
-        // The first is the one that rings.
-        let transport = match transports().next().filter(|first| first.is_web()) {
-            Some(web) => web,
-            None => transports().find(|t| *t != Transport::Tls && !t.is_web()).unwrap_or(Transport::Tls),
-        };
-        self.security_over(transport).map_err(|e| e.to_string())
     }
 
     pub(crate) async fn on_operator(&mut self, event: Event) {
@@ -269,7 +271,7 @@ impl Driver {
         self.connect();
         self.dismiss_guests();
         self.stop_talk_recording();
-        self.sv.sip.hang_up(operator.leg.session, how);
+        operator.leg.let_go(&self.sv.sip, how);
         self.release_leg(&operator.leg);
         self.free_on_call();
         if self.talk_ended_by.is_none() {
@@ -368,7 +370,14 @@ impl Driver {
         }
     }
 
+    /// The call has done with this leg; one that is lent goes back, before its operator is offered the next citizen.
     pub(crate) fn release_leg(&mut self, leg: &Leg) {
+        if let Some(loan) = leg.loan() {
+            loan.note_silent(self.phone_watch.is_silent(leg.id()));
+            loan.give_back();
+            self.phone_watch.forget(leg.id());
+            return self.forget_sound(leg.id());
+        }
         self.sv.media.close_leg(leg.id());
         self.released_legs.push(leg.id());
     }

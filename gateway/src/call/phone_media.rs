@@ -12,7 +12,8 @@ use tracing::info;
 
 use super::driver::Driver;
 use super::security::{SecurityError, browser, security};
-use crate::acd::OperatorState;
+use crate::acd::{OperatorRef, OperatorState};
+use crate::app::Services;
 
 /// While the citizen is held a browser may be silent for so many times as long: nobody misses it.
 const HELD_FACTOR: u64 = 4;
@@ -21,12 +22,12 @@ const HELD_FACTOR: u64 = 4;
 const PROBE: Duration = Duration::from_secs(4);
 
 /// How long a phone may go on being silent, from when its silence is noticed.
-struct Patience {
+pub(super) struct Patience {
     talking: Duration,
-    held: Duration,
+    pub(super) held: Duration,
 }
 
-fn patience(dead_ms: u64, silence_ms: u64) -> Patience {
+pub(super) fn patience(dead_ms: u64, silence_ms: u64) -> Patience {
     let after = |ms: u64| Duration::from_millis(ms.saturating_sub(silence_ms));
     Patience { talking: after(dead_ms), held: after(dead_ms.saturating_mul(HELD_FACTOR)) }
 }
@@ -70,6 +71,11 @@ impl PhoneWatch {
         }
     }
 
+    /// Nothing comes from the leg just now.
+    pub(crate) fn is_silent(&self, leg: LegId) -> bool {
+        self.silent.contains(&leg)
+    }
+
     pub(crate) fn forget(&mut self, leg: LegId) {
         self.silent.remove(&leg);
         self.heard.remove(&leg);
@@ -94,12 +100,20 @@ impl PhoneWatch {
     }
 
     /// It is about to be given up, and is asked first; false: that was done.
-    fn probe(&mut self, now: Instant) -> bool {
+    pub(super) fn probe(&mut self, now: Instant) -> bool {
         let due = self.running.as_mut().filter(|running| running.until <= now && !running.probed);
         due.is_some_and(|running| {
             (running.probed, running.until) = (true, now + PROBE);
             true
         })
+    }
+
+    /// It has answered an offer of ours with `code`, whatever that says: somebody is there, and may be silent for
+    /// `patience`.
+    pub(super) fn answers(&mut self, code: u16, patience: Duration) {
+        if !matches!(code, 408 | 481 | 503) {
+            self.is_there(Instant::now(), patience);
+        }
     }
 
     /// It answers, silent as it is: judged again after `patience`.
@@ -109,19 +123,36 @@ impl PhoneWatch {
         }
     }
 
-    fn is_due(&self, now: Instant) -> Option<LegId> {
+    pub(super) fn is_due(&self, now: Instant) -> Option<LegId> {
         self.running.filter(|running| running.until <= now).map(|running| running.expected.0)
     }
+}
+
+/// See [`Driver::security_over`].
+fn security_over(sv: &Services, transport: Transport) -> Result<Security, SecurityError> {
+    if transport.is_web() {
+        return browser(sv.media.fingerprint());
+    }
+    let sip = &sv.config.sip;
+    security(sip.phone_srtp, transport, sip.srtp_keys_in_clear)
+}
+
+/// A phone's keys travel over TLS only if all its bindings do: any of them may be rung.
+pub(super) fn phone_security(sv: &Services, who: &OperatorRef) -> Result<Security, String> {
+    let bindings = sv.sip.bindings(&who.sip_user);
+    let transports = || bindings.iter().map(|binding| binding.flow.transport);
+    // The first is the one that rings.
+    let transport = match transports().next().filter(|first| first.is_web()) {
+        Some(web) => web,
+        None => transports().find(|t| *t != Transport::Tls && !t.is_web()).unwrap_or(Transport::Tls),
+    };
+    security_over(sv, transport).map_err(|e| e.to_string())
 }
 
 impl Driver {
     /// For a leg of a phone that signals over `transport`. A browser speaks DTLS-SRTP and nothing else.
     pub(crate) fn security_over(&self, transport: Transport) -> Result<Security, SecurityError> {
-        if transport.is_web() {
-            return browser(self.sv.media.fingerprint());
-        }
-        let sip = &self.sv.config.sip;
-        security(sip.phone_srtp, transport, sip.srtp_keys_in_clear)
+        security_over(&self.sv, transport)
     }
 
     /// Judges anew what holds now: a hold has ended, the phone is another, nothing comes from it any more.
@@ -159,9 +190,7 @@ impl Driver {
     /// The phone has answered an offer of ours with `code`, whatever it said: somebody is there.
     pub(crate) fn phone_answers(&mut self, code: u16) {
         let media = &self.sv.config.media;
-        if !matches!(code, 408 | 481 | 503) {
-            self.phone_watch.is_there(Instant::now(), patience(media.phone_dead_ms, media.rtp_silence_ms).held);
-        }
+        self.phone_watch.answers(code, patience(media.phone_dead_ms, media.rtp_silence_ms).held);
     }
 
     /// The operator talks with the citizen.
@@ -172,10 +201,10 @@ impl Driver {
     /// The phone is given up: who is left goes on with the citizen, else they go back to the head of the queue.
     pub(crate) async fn phone_died(&mut self, leg: LegId) {
         let operator = self.operator.as_ref().filter(|o| o.talking && o.leg.id() == leg);
-        let Some(session) = operator.map(|o| o.leg.session) else { return };
+        let Some(operator) = operator else { return };
         info!(call = %self.call, "nothing comes from the operator's phone any more");
         self.story.event("operator_media_lost", json!({}));
-        self.sv.sip.hang_up(session, "SIP;cause=408;text=\"no media\"");
+        operator.leg.end(&self.sv.sip, "SIP;cause=408;text=\"no media\"");
         if !self.phone_watch.was_heard(leg) {
             self.mistrust_phone().await;
         }

@@ -16,7 +16,7 @@ use crate::privacy::Pii;
 
 /// A browser that has answered brings its media up within this, or its phone has failed: ICE and DTLS take some
 /// hundred milliseconds, the caller is waiting.
-const MEDIA_UP: Duration = Duration::from_secs(8);
+pub(super) const MEDIA_UP: Duration = Duration::from_secs(8);
 /// What a phone without usable media counts as: a fault of the device (RFC 3261 §21.5.1).
 pub(crate) const UNUSABLE: u16 = 500;
 /// Nobody pressed the key: a mailbox, or somebody who can't take calls (RFC 3261 §21.4.18).
@@ -24,7 +24,7 @@ const NOT_ACCEPTED: u16 = 480;
 /// An outside phone may ring and be accepted for so much longer than a queue's phones ring; the queue itself gives up
 /// a second later (`RING_GRACE_MS`).
 const ACCEPT_GRACE: Duration = Duration::from_secs(4);
-const ACCEPT_KEY: char = '1';
+pub(super) const ACCEPT_KEY: char = '1';
 /// The tone is over by then, whatever the media thread says.
 const ZIP_MAX: Duration = Duration::from_secs(2);
 /// Plays to an operator's leg; no play of a citizen's leg is counted with them.
@@ -50,10 +50,17 @@ pub(crate) struct PickedUp {
 pub(crate) fn headers(call: &str, answers_itself: bool) -> Vec<(String, String)> {
     let mut headers = vec![("X-Hotline-Call".to_owned(), call.to_owned())];
     if answers_itself {
-        headers.push(("Call-Info".to_owned(), "<sip:hotline>;answer-after=0".to_owned()));
-        headers.push(("Alert-Info".to_owned(), "<http://127.0.0.1>;info=alert-autoanswer;delay=0".to_owned()));
+        headers.extend(auto_answer());
     }
     headers
+}
+
+/// What asks a phone to answer by itself.
+pub(super) fn auto_answer() -> Vec<(String, String)> {
+    vec![
+        ("Call-Info".to_owned(), "<sip:hotline>;answer-after=0".to_owned()),
+        ("Alert-Info".to_owned(), "<http://127.0.0.1>;info=alert-autoanswer;delay=0".to_owned()),
+    ]
 }
 
 impl Driver {
@@ -65,6 +72,9 @@ impl Driver {
 
     /// An outside number is an operator's phone: a call like any other to an outside number.
     pub(crate) async fn ring_outside(&self, who: OperatorRef, number: Pii<String>) -> Result<OperatorLeg, RingError> {
+        if let Some(leg) = self.borrow_line(&who)? {
+            return Ok(OperatorLeg::ringing(who, leg));
+        }
         let operator = who.id.parse().ok();
         let wish =
             Wish { purpose: Purpose::Phone, number: number.reveal(), task: None, call: Some(self.call), operator };
@@ -94,6 +104,10 @@ impl Driver {
     /// The phone that rang has answered.
     pub(crate) async fn picked_up(&mut self, settled: Settled) {
         let Some(operator) = &self.operator else { return };
+        if operator.leg.loan().is_some() {
+            // The leg has been up for long: all that is new is a citizen.
+            return self.need(Needs::Zip, settled);
+        }
         match (operator.leg.is_browser(), operator.outside.is_some(), operator.answers_itself) {
             (true, ..) => self.need(Needs::Media, settled),
             (_, true, _) => self.need(Needs::Key, settled),
@@ -190,7 +204,7 @@ impl Driver {
                 }
                 info!(call = %self.call, "nobody accepts at the operator's outside number");
                 if let Some(operator) = &self.operator {
-                    self.sv.sip.hang_up(operator.leg.session, "not accepted");
+                    operator.leg.let_go(&self.sv.sip, "not accepted");
                 }
                 self.operator_failed(NOT_ACCEPTED).await;
             }
@@ -201,7 +215,7 @@ impl Driver {
     pub(crate) async fn media_never_came(&mut self, why: &'static str) {
         let Some(operator) = self.operator.as_ref().filter(|o| o.picked_up.is_some()) else { return };
         info!(call = %self.call, why, "the operator's phone has picked up without media");
-        self.sv.sip.hang_up(operator.leg.session, "SIP;cause=408;text=\"no media\"");
+        operator.leg.end(&self.sv.sip, "SIP;cause=408;text=\"no media\"");
         self.operator_failed(UNUSABLE).await;
     }
 }

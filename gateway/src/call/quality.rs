@@ -119,6 +119,12 @@ impl Driver {
         }
     }
 
+    /// A leg goes on without this call: its figures are nobody call's, and what is wrong with it concerns nobody here.
+    pub(crate) fn forget_sound(&mut self, leg: LegId) {
+        self.sound.faults.retain(|(of, _), _| *of != leg);
+        self.show_troubles();
+    }
+
     /// A leg has ended: its figures wait for the call's end.
     pub(crate) fn leg_closed(&mut self, leg: LegId, stats: &LegStats) {
         self.sound.closed.insert(leg);

@@ -99,7 +99,7 @@ impl Driver {
             self.note_encryption("operator", settled.and_then(|s| s.srtp));
             self.tell_faults();
         }
-        self.sv.sip.hang_up(old.session, "replaced");
+        old.let_go(&self.sv.sip, "replaced");
         self.release_leg(&old);
         if !talking {
             self.begin_talk(settled).await;

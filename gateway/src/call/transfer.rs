@@ -345,7 +345,7 @@ impl Driver {
         let Some(operator) = self.operator.take() else { return };
         self.end_pause("operator_left");
         self.connect();
-        self.sv.sip.hang_up(operator.leg.session, how);
+        operator.leg.let_go(&self.sv.sip, how);
         self.release_leg(&operator.leg);
         self.free_on_call();
         self.desk.operator_left(&operator.who.id);
@@ -384,7 +384,7 @@ impl Driver {
     pub(crate) fn drop_transfer(&mut self) {
         if let Some(transfer) = self.transfer.take() {
             self.tell_referrer(transfer.referrer, 487);
-            self.sv.sip.hang_up(transfer.leg.session, "caller left");
+            transfer.leg.let_go(&self.sv.sip, "caller left");
             self.release_leg(&transfer.leg);
             self.sv.acd.disengaged(&self.call.to_string(), &transfer.who.id);
         }

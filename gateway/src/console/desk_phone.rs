@@ -5,7 +5,7 @@ use axum::Router;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State};
 use axum::routing::get;
-use hotline_db::DeskPhone;
+use hotline_db::{DeskPhone, Id};
 use serde::{Deserialize, Serialize};
 
 use super::auth::{Role, User};
@@ -29,6 +29,10 @@ pub(crate) struct DeskPhoneView {
     auto_answer: bool,
     /// 居家坐席: it is asked for Opus first, which a line with losses carries better than A-law.
     home: bool,
+    /// 常通线路: it is rung once, at 示闲 or when asked, and its leg stays up between citizens.
+    nailed_up: bool,
+    /// That leg is up now.
+    line_up: bool,
 }
 
 /// What it is to be; what is absent stays.
@@ -42,13 +46,17 @@ pub(crate) struct DeskPhoneForm {
     auto_answer: Option<bool>,
     /// Set by the operator too.
     home: Option<bool>,
+    /// The same.
+    nailed_up: Option<bool>,
 }
 
-fn view(phone: Option<&DeskPhone>) -> DeskPhoneView {
+fn view(api: &Api, id: Id, phone: Option<&DeskPhone>) -> DeskPhoneView {
     DeskPhoneView {
         number: phone.and_then(|p| p.number_mask.clone()),
         auto_answer: phone.is_some_and(|p| p.auto_answer),
         home: phone.is_some_and(|p| p.home),
+        nailed_up: phone.is_some_and(|p| p.nailed_up),
+        line_up: api.sv.lines.is_up(&id.to_string()),
     }
 }
 
@@ -65,7 +73,7 @@ pub(crate) async fn show(
     if user.0.id != id {
         user.need(&SETTERS)?;
     }
-    Ok(Json(view(api.sv.store.desk_phone(id).await?.as_ref())))
+    Ok(Json(view(&api, id, api.sv.store.desk_phone(id).await?.as_ref())))
 }
 
 /// 设置坐席话机:外线号码、自动应答(审计)
@@ -100,11 +108,23 @@ pub(crate) async fn set(
     }
     let auto_answer = form.auto_answer.unwrap_or_else(|| known.as_ref().is_some_and(|p| p.auto_answer));
     let home = form.home.unwrap_or_else(|| known.as_ref().is_some_and(|p| p.home));
+    let nailed_up = form.nailed_up.unwrap_or_else(|| known.as_ref().is_some_and(|p| p.nailed_up));
     // The number itself is in no audit.
     audit(&api.sv, &user.0, action, &format!("user:{id}"), mask.as_deref()).await?;
-    let phone =
-        DeskPhone { account: id, number_sealed: sealed, number_mask: mask, auto_answer, home, updated_at: now_ms() };
+    let phone = DeskPhone {
+        account: id,
+        number_sealed: sealed,
+        number_mask: mask,
+        auto_answer,
+        home,
+        nailed_up,
+        updated_at: now_ms(),
+    };
     api.sv.store.desk_phone_put(phone.clone()).await?;
     api.sv.desk_phones.load(&api.sv.store, &api.sv.sealer).await?;
-    Ok(Json(view(Some(&phone))))
+    // What is up was rung for the phone as it was.
+    if !nailed_up || form.number.is_some() {
+        api.sv.lines.end(&id.to_string());
+    }
+    Ok(Json(view(&api, id, Some(&phone))))
 }

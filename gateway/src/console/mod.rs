@@ -18,6 +18,7 @@ mod guest;
 mod handover;
 mod incident;
 mod item;
+mod line;
 mod measure;
 mod message;
 mod openapi;
@@ -158,6 +159,7 @@ fn router(sv: Arc<Services>) -> Router {
         .route("/api/v1/casecore/events", post(casecore::webhook))
         .merge(desk::routes())
         .merge(desk_phone::routes())
+        .merge(line::routes())
         .merge(floor::routes())
         .merge(queue::routes())
         .merge(guest::routes())

@@ -5,8 +5,8 @@ use utoipa::OpenApi;
 
 use super::{
     attachment, auth, ban, block, call, callback, casecore, desk, desk_phone, duty, events, floor, guest, handover,
-    incident, item, measure, message, operator, phone, queue, recording, reward, robot, system, trace, trunk, web,
-    work,
+    incident, item, line, measure, message, operator, phone, queue, recording, reward, robot, system, trace, trunk,
+    web, work,
 };
 
 #[derive(OpenApi)]
@@ -67,6 +67,8 @@ use super::{
         phone::end_key,
         desk_phone::show,
         desk_phone::set,
+        line::up,
+        line::down,
         operator::skills,
         operator::set_skills,
         trunk::list,

@@ -66,7 +66,7 @@ impl StateView {
 }
 
 /// 切换坐席状态
-#[utoipa::path(post, path = "/api/v1/operators/me/state", request_body = StateForm, responses((status = 200, body = StateView), (status = 400), (status = 403)))]
+#[utoipa::path(post, path = "/api/v1/operators/me/state", request_body = StateForm, responses((status = 200, body = StateView), (status = 400), (status = 403), (status = 409, description = "duty forbids it, or the nailed-up leg wasn't picked up")))]
 pub(crate) async fn set_state(
     State(api): State<Api>,
     user: User,
@@ -96,6 +96,7 @@ pub(crate) async fn set_state(
     if for_leaders && !user.has(&[Role::Leader]) {
         return Err(ApiError::forbidden("该队列只由值班长受理 / only shift leaders serve this queue"));
     }
+    super::line::before_ready(&api, &user, &who, (form.state, &queues)).await?;
     let mut profile = profile(&api.sv, user.0.id, queues.clone(), false).await?;
     let brief = Brief::of(&api, &user, form.state, &queues).await?;
     // One at a time: two people can't both leave because the other stays.

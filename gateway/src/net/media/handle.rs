@@ -130,6 +130,12 @@ impl Media {
         Ok(LegInfo { id, local: SocketAddr::new(inner.cfg.advertise, port) })
     }
 
+    /// Whether two legs can be bridged: they live on one thread.
+    #[must_use]
+    pub fn are_beside(&self, a: LegId, b: LegId) -> bool {
+        self.thread_of(a) == self.thread_of(b)
+    }
+
     fn thread_of(&self, leg: LegId) -> usize {
         usize::try_from(leg.0 % self.inner.threads.most() as u64).unwrap_or(0)
     }
