@@ -26,11 +26,16 @@ async fn desk() -> (Desk, String) {
         .with("sip.digest", vec!["MD5"])
         .with("sip.phone_media_networks", vec!["127.0.0.1"]);
     let desk = Desk::open(config).await;
-    let me = desk.api.get("/api/v1/session").await.unwrap()["user"].as_str().unwrap().to_owned();
-    let path = format!("/api/v1/users/{me}/phone");
-    let set = desk.api.json(Method::PUT, &path, Some(&json!({"nailed_up": true}))).await.unwrap();
-    assert_eq!((&set["nailed_up"], &set["line_up"]), (&json!(true), &json!(false)), "{set}");
+    let me = wants(&desk, json!({"nailed_up": true})).await;
     (desk, me)
+}
+
+/// Sets 1001's phone; their id.
+async fn wants(desk: &Desk, phone: Value) -> String {
+    let me = desk.api.get("/api/v1/session").await.unwrap()["user"].as_str().unwrap().to_owned();
+    let set = desk.api.json(Method::PUT, &format!("/api/v1/users/{me}/phone"), Some(&phone)).await.unwrap();
+    assert_eq!((&set["nailed_up"], &set["line_up"]), (&json!(true), &json!(false)), "{set}");
+    me
 }
 
 async fn phone(desk: &Desk) -> Phone {
@@ -217,9 +222,7 @@ async fn an_outside_number_accepts_once_by_key_1_and_is_called_once_for_two_citi
         .with("dialout.phone_prefixes", vec!["139"]);
     let town = Town::open(config).await;
     let desk = &town.desk;
-    let me = desk.api.get("/api/v1/session").await.unwrap()["user"].as_str().unwrap().to_owned();
-    let wish = json!({"number": "13912340000", "nailed_up": true});
-    desk.api.json(Method::PUT, &format!("/api/v1/users/{me}/phone"), Some(&wish)).await.unwrap();
+    let me = wants(desk, json!({"number": "13912340000", "nailed_up": true})).await;
     let picks_up = async {
         let person = town.citizen.next_call(20_000).await.unwrap();
         person.rtp().play(Source::tone(OPERATOR_HZ));
@@ -243,4 +246,32 @@ async fn an_outside_number_accepts_once_by_key_1_and_is_called_once_for_two_citi
     assert!(metrics.contains(r#"hotline_dialout_permitted_total{purpose="phone"} 1"#), "{metrics}");
     desk.api.set_state("off").await.unwrap();
     person.wait_ended(20_000).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_by_a_task_is_made_on_the_leg_and_a_bye_meanwhile_ends_both() {
+    let config = GatewayConfig::default().with("callback.enabled", false).with("voice.survey_off", true);
+    let town = Town::open(config).await;
+    let desk = &town.desk;
+    let me = wants(desk, json!({"nailed_up": true})).await;
+    let missed = town.citizen.call_answered("12319", 20_000).await.unwrap();
+    missed.hang_up().await.unwrap();
+    let phone = phone(desk).await;
+    desk.ready().await;
+    let line = phone.next_call(20_000).await.unwrap();
+    let found = |tasks: &Value| Some(tasks[0]["id"].as_str()?.to_owned());
+    let task = desk.api.wait_for("/api/v1/callbacks", 20_000, found).await.unwrap();
+    let path = format!("/api/v1/callbacks/{task}/call");
+    let state = desk.api.post(&path, &json!({})).await.unwrap();
+    let called = town.citizen.next_call(20_000).await.unwrap();
+    called.reject(486, "Busy Here").unwrap();
+    desk.ended(state["call"].as_str().unwrap()).await;
+    line_up(desk, &me, true).await;
+    // Hours are seconds here: soon it may be tried again.
+    until("the next try", 20_000, || async { desk.api.post(&path, &json!({})).await.ok() }).await.unwrap();
+    let called = town.citizen.next_call(20_000).await.unwrap();
+    line.hang_up().await.unwrap();
+    called.wait_ended(20_000).await.unwrap();
+    line_up(desk, &me, false).await;
+    assert_eq!((invites(&phone), seat(desk, "away").await["reason"].as_str()), (1, Some("line_lost")));
 }

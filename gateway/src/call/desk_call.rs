@@ -199,6 +199,9 @@ impl Driver {
         };
         let Some(event) = event else { return self.desk_over(Side::System, "mailbox closed") };
         let id = session_of(&event);
+        if let (Some(id), Event::Ended { .. } | Event::Failed { .. }) = (id, &*event) {
+            self.note_lent_over(id).await;
+        }
         if self.operator.as_ref().is_some_and(|o| Some(o.leg.session) == id) {
             return self.desk_phone(step, *event, task, number).await;
         }

@@ -96,6 +96,8 @@ impl Line {
         let mut state = self.lock();
         let leg = state.leg.as_ref().filter(|_| state.borrower.is_none())?;
         let (session, id) = (leg.session, leg.id());
+        // Hung up in this very moment.
+        self.sv.sip.call_id(session)?;
         sip.try_send(Box::new(Event::Answered { id: session, sdp: Some(Vec::new()) })).ok()?;
         // What was heard of it so far, for the call's own watch.
         if state.watch.was_heard(id) {
@@ -121,6 +123,10 @@ impl Line {
         }
         if let Some((session, id)) = state.leg.as_ref().map(|leg| (leg.session, leg.id())) {
             self.sv.sip.route(session, self.sip_tx.clone());
+            if self.sv.sip.call_id(session).is_none() {
+                // Whatever became of the word of it.
+                state.down.get_or_insert(Down::HungUp);
+            }
             self.sv.media_routes.add(id, self.media_tx.clone());
             state.watch.note(id, silent);
             state.watch.judge(Instant::now(), Some((id, self.patience())));
@@ -175,8 +181,9 @@ impl Line {
         match change {
             Ok(Change::State { operator, state, .. }) => operator == self.who.id && state == OperatorState::Off,
             Ok(_) => false,
+            Err(RecvError::Closed) => true,
             // Some were missed: as the queues see it now.
-            Err(_) => {
+            Err(RecvError::Lagged(_)) => {
                 let off = OperatorState::Off.as_str();
                 let queues = self.sv.acd.view().await;
                 let mut seats = queues.iter().flat_map(|queue| &queue.operators).filter(|o| o.id == self.who.id);
@@ -272,8 +279,15 @@ impl Line {
         }
     }
 
-    /// No citizen is offered to a phone that was hung up, until its operator says ready.
+    /// No citizen is offered to a phone that was hung up, until its operator says ready. Who takes none anyway stays what
+    /// they are.
     async fn sent_away(&self) {
+        let takes = [OperatorState::Ready, OperatorState::WrapUp, OperatorState::Ringing].map(OperatorState::as_str);
+        let queues = self.sv.acd.view().await;
+        let mut seats = queues.iter().flat_map(|queue| &queue.operators).filter(|o| o.id == self.who.id);
+        if !seats.any(|o| takes.contains(&o.state.as_str())) {
+            return;
+        }
         if let Err(error) = self.sv.acd.force_state(&self.who.id, OperatorState::Away, LINE_LOST).await {
             info!(operator = self.who.id, %error, "the operator of a lost leg can't be set away");
         }
