@@ -1,6 +1,7 @@
 // A browser phone: Chromium with JsSIP in a plain page of the console's origin, told what to do line by line.
 //   node phone.cjs PEERS CHROMIUM ORIGIN TOKEN WAV
-// A line on standard input is {"id": n, "do": WORD, …}; the answer is a line {"id": n, …}. Words: start, state,
+// A line on standard input is {"id": n, "do": WORD, …}; the answer is a line {"id": n, …}. Words: start {obeys} (answers only
+// what it is told to), state,
 // hears (what the newest call sounds of, or with "hz": […] how loud each is), cut, mend, close_pc, restart_ice,
 // call {to}, hand_on (the first call, to whom the second reached), codec, kill.
 "use strict";
@@ -59,7 +60,7 @@ function page() {
     return lost;
   };
   Object.assign(window.WebSocket, { CONNECTING: 0, OPEN: 1, CLOSING: 2, CLOSED: 3 });
-  window.start = async () => {
+  window.start = async (obeys) => {
     const answer = await fetch("/api/v1/operators/me/phone", { method: "POST" });
     if (!answer.ok) throw new Error(await answer.text());
     const key = await answer.json();
@@ -77,7 +78,7 @@ function page() {
     ua.on("registered", () => { state.registered += 1; });
     ua.on("unregistered", () => { state.unregistered += 1; });
     ua.on("registrationFailed", (e) => { state.failed = String(e.cause); });
-    ua.on("newRTCSession", ({ originator, session }) => {
+    ua.on("newRTCSession", ({ originator, session, request }) => {
       if (originator !== "remote") return;
       state.calls += 1;
       window.session = session;
@@ -93,7 +94,8 @@ function page() {
       session.on("confirmed", () => { state.talking = true; });
       session.on("ended", ({ originator, cause }) => { state.talking = false; state.ended.push(`${originator}: ${cause}`); });
       session.on("failed", ({ originator, cause }) => { state.talking = false; state.ended.push(`${originator}: ${cause}`); });
-      session.answer(media());
+      // One that obeys picks up where it is told to answer by itself, and rings on otherwise.
+      if (!obeys || (request.getHeader("Call-Info") ?? "").includes("answer-after=0")) session.answer(media());
     });
     ua.start();
   };
@@ -136,6 +138,12 @@ function page() {
     analyser.smoothingTimeConstant = 0;
     context.createMediaStreamSource(stream).connect(analyser);
     window.analyser = analyser;
+    const first = setInterval(() => {
+      const { hz, db } = window.hears();
+      if (db < -60) return;
+      state.first_hz ??= hz;
+      clearInterval(first);
+    }, 50);
   }
   window.hears = (hz) => {
     if (!window.analyser) return hz ? hz.map(() => -200) : { hz: 0, db: -200 };
@@ -170,7 +178,7 @@ function page() {
   await tab.goto(`${origin}/openapi.json`);
   await tab.evaluate(`${bundle()}\n(${page})();`);
   const words = {
-    start: () => tab.evaluate(() => window.start()),
+    start: ({ obeys }) => tab.evaluate((obeys) => window.start(obeys), obeys),
     state: async () => ({ ...(await tab.evaluate(() => window.state)), errors }),
     hears: ({ hz }) => tab.evaluate((hz) => window.hears(hz), hz),
     codec: () => tab.evaluate(() => window.codec()),

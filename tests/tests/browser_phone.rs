@@ -22,12 +22,17 @@ use serde_json::{Value, json};
 const CITIZEN: u32 = 440;
 const OPERATOR: u32 = 1_000;
 const COLLEAGUE: u32 = 1_500;
+const BEEP_HZ: f64 = 1_000.0;
 const TONES: [u32; 2] = [CITIZEN, OPERATOR];
 
 async fn registered(desk: &Desk) -> BrowserPhone {
+    registered_as(desk, json!({})).await
+}
+
+async fn registered_as(desk: &Desk, how: Value) -> BrowserPhone {
     let token = desk.api.token().unwrap();
     let mut phone = BrowserPhone::open(desk.gateway.http(), token, f64::from(OPERATOR)).await.unwrap();
-    phone.ask("start").await.unwrap();
+    phone.ask_with("start", how).await.unwrap();
     phone.wait("the registration", |state| state["registered"].as_u64() > Some(0)).await.unwrap();
     phone
 }
@@ -125,14 +130,32 @@ async fn a_citizen_goes_back_to_the_queue_when_the_page_closes_its_peer_connecti
     goes_back_to_the_queue("close_pc", false).await;
 }
 
+/// The operator's own wish about their phone.
+async fn set_phone(desk: &Desk, wish: &str) {
+    let me = desk.api.get("/api/v1/session").await.unwrap()["user"].as_str().unwrap().to_owned();
+    let path = format!("/api/v1/users/{me}/phone");
+    let set = desk.api.json(Method::PUT, &path, Some(&json!({ wish: true }))).await.unwrap();
+    assert_eq!(set[wish], true, "{set}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_browser_told_to_answer_by_itself_does_and_hears_a_tone_before_the_citizen() {
+    let desk = Desk::open(GatewayConfig::default()).await;
+    set_phone(&desk, "auto_answer").await;
+    let mut phone = registered_as(&desk, json!({ "obeys": true })).await;
+    let call = talking(&desk, &mut phone).await;
+    let state = phone.ask("state").await.unwrap();
+    let first = state["first_hz"].as_f64().unwrap();
+    assert!((first - BEEP_HZ).abs() < 25.0, "{state}");
+    call.hang_up().await.unwrap();
+}
+
 /// A home seat: Opus in the browser, A-law at the carrier and everywhere else, and a network that changes under the
 /// talk.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_browser_talks_in_opus_and_goes_on_when_it_restarts_ice() {
     let desk = Desk::open(GatewayConfig::default()).await;
-    let me = desk.api.get("/api/v1/session").await.unwrap()["user"].as_str().unwrap().to_owned();
-    let set = desk.api.json(Method::PUT, &format!("/api/v1/users/{me}/phone"), Some(&json!({ "home": true }))).await;
-    assert_eq!(set.unwrap()["home"], true);
+    set_phone(&desk, "home").await;
     let mut phone = registered(&desk).await;
     let call = talking(&desk, &mut phone).await;
     let heard = phone.ask("codec").await.unwrap();
