@@ -9,9 +9,9 @@ use tracing::warn;
 use super::limits::{ANSWER_WITHIN, CALLS_OF_PARCEL_MAX, EVENTS_OF_PARCEL_MAX, TICK};
 use super::wire::Parcel;
 use crate::app::Services;
-use crate::call::{ControlError, Outcome, Request};
+use crate::call::{ControlError, LiveCall, Outcome, Request};
 use crate::cluster::{Frame, PeerEvent, PeerNews, Peers};
-use crate::events::Event;
+use crate::events::{Event, Outgoing};
 
 /// Starts it where this gateway isn't alone; ends with the gateway.
 pub fn spawn(sv: &Arc<Services>) {
@@ -45,19 +45,11 @@ async fn run(sv: Arc<Services>, peers: Peers, mut news: mpsc::Receiver<PeerEvent
     }
 }
 
-/// What is new here, to all others: calls first, so that who is told of one can ask something of it.
+/// What is new here, to all others.
 fn tell(sv: &Services, peers: &Peers) {
+    // Events first: a call is entered before anything is told of it.
     let outgoing = sv.events.take_outgoing();
-    let (calls, over) = sv.live.take_changed();
-    let mut parcels = Vec::new();
-    if outgoing.missed {
-        parcels.extend(Parcel::all(sv.live.list()));
-    } else if !calls.is_empty() || !over.is_empty() {
-        let mut parts = calls.chunks(CALLS_OF_PARCEL_MAX).map(<[_]>::to_vec);
-        parcels.push(Parcel::Changed { calls: parts.next().unwrap_or_default(), over });
-        parcels.extend(parts.map(|calls| Parcel::Changed { calls, over: Vec::new() }));
-    }
-    parcels.extend(outgoing.events.chunks(EVENTS_OF_PARCEL_MAX).map(happened));
+    let parcels = parcels(&outgoing, sv.live.take_changed(), || sv.live.list());
     if parcels.is_empty() {
         return;
     }
@@ -66,6 +58,24 @@ fn tell(sv: &Services, peers: &Peers) {
     for node in linked {
         send(peers, &node, &frames);
     }
+}
+
+/// Calls before events, so that who is told of a call can ask something of it; all of them where events were left out.
+fn parcels(
+    outgoing: &Outgoing,
+    (changed, over): (Vec<LiveCall>, Vec<String>),
+    all: impl FnOnce() -> Vec<LiveCall>,
+) -> Vec<Parcel> {
+    let mut parcels = Vec::new();
+    if outgoing.missed {
+        parcels.extend(Parcel::all(all()));
+    } else if !changed.is_empty() || !over.is_empty() {
+        let mut parts = changed.chunks(CALLS_OF_PARCEL_MAX).map(<[_]>::to_vec);
+        parcels.push(Parcel::Changed { calls: parts.next().unwrap_or_default(), over });
+        parcels.extend(parts.map(|calls| Parcel::Changed { calls, over: Vec::new() }));
+    }
+    parcels.extend(outgoing.events.chunks(EVENTS_OF_PARCEL_MAX).map(happened));
+    parcels
 }
 
 fn happened(events: &[Arc<Event>]) -> Parcel {
@@ -140,4 +150,64 @@ fn answer(sv: &Arc<Services>, peers: &Peers, node: String, (id, call, user, requ
         }
         drop(place);
     });
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::events::{Audience, Events};
+
+    fn call(n: usize) -> LiveCall {
+        LiveCall {
+            call: n.to_string(),
+            stage: "talk".into(),
+            queue: "main".into(),
+            caller: "138****5678".into(),
+            operator: None,
+            since: 1,
+            stage_since: 2,
+            audio: Vec::new(),
+        }
+    }
+
+    fn outgoing(events: usize) -> Outgoing {
+        let hub = Events::new(1);
+        hub.tell_others();
+        for n in 0..events {
+            hub.publish("call", Audience::Leaders, None, json!({ "n": n }));
+        }
+        hub.take_outgoing()
+    }
+
+    fn words(parcels: &[Parcel]) -> Vec<String> {
+        let word = |parcel: &Parcel| match parcel {
+            Parcel::All { calls, more } => format!("all {} {more}", calls.len()),
+            Parcel::Changed { calls, over } => format!("changed {} {}", calls.len(), over.len()),
+            Parcel::Happened(events) => format!("happened {}", events.len()),
+            _ => "another".to_owned(),
+        };
+        parcels.iter().map(word).collect()
+    }
+
+    fn said(outgoing: &Outgoing, changed: usize, over: usize) -> Vec<String> {
+        let changed = ((0..changed).map(call).collect(), (0..over).map(|n| n.to_string()).collect());
+        words(&parcels(outgoing, changed, || vec![call(7), call(8)]))
+    }
+
+    #[test]
+    fn calls_are_told_before_what_happened_to_them() {
+        assert!(said(&Outgoing::default(), 0, 0).is_empty());
+        assert_eq!(said(&outgoing(1), 1, 0), ["changed 1 0", "happened 1"]);
+        assert_eq!(said(&Outgoing::default(), 0, 2), ["changed 0 2"]);
+        let many = said(&outgoing(EVENTS_OF_PARCEL_MAX + 1), CALLS_OF_PARCEL_MAX + 1, 3);
+        assert_eq!(many, ["changed 500 3", "changed 1 0", "happened 256", "happened 1"]);
+    }
+
+    #[test]
+    fn where_events_were_left_out_all_calls_are_told_again() {
+        let outgoing = Outgoing { missed: true, ..outgoing(2) };
+        assert_eq!(said(&outgoing, 1, 1), ["all 2 false", "happened 2"]);
+    }
 }
