@@ -217,3 +217,44 @@ async fn a_copied_data_directory_is_refused_at_the_start() {
     original.api.set_state("ready").await.unwrap();
     original.serves().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn while_the_database_is_away_for_long_links_stand_and_the_same_gateway_leads_on() {
+    let postgres = Postgres::start().await.unwrap();
+    let database = postgres.create_database("hotline").unwrap();
+    let proxy = TcpProxy::start(postgres.address()).await.unwrap();
+    let (leader, other) = two(&database.replace(&postgres.address().to_string(), &proxy.address().to_string())).await;
+    leader.api.set_state("ready").await.unwrap();
+    let talk = other.citizen.call_answered("12319", PATIENCE_MS).await.unwrap();
+    talk.rtp().wait_for_tone(1_000.0, 300, PATIENCE_MS).await.unwrap();
+    let figures = || async {
+        let mut all = Vec::new();
+        for node in [&leader, &other] {
+            for name in ["leader_term ", "leads ", "links_ended ", "gateways_lost "] {
+                all.push(node.figure(&format!("hotline_cluster_{name}")).await.unwrap());
+            }
+        }
+        all
+    };
+    let before = figures().await;
+    let youngest = || {
+        let age = "SELECT min(extract(epoch FROM clock_timestamp()) * 1000 - beat_at)::bigint FROM gateway_node";
+        postgres.sql("hotline", age).ok()?.trim().parse::<i64>().ok()
+    };
+    proxy.set(TcpMode::Refuse);
+    // Beyond this a gateway whose row is as old is held to be none.
+    let away = || async { youngest().filter(|ms| *ms > 11_000) };
+    until("both rows old", PATIENCE_MS, away).await.unwrap();
+    assert_eq!(figures().await, before);
+    proxy.set(TcpMode::Pass);
+    until("a beat again", PATIENCE_MS, || async { youngest().filter(|ms| *ms < 1_000) }).await.unwrap();
+    let oldest =
+        "SELECT count(*) FROM gateway_node WHERE extract(epoch FROM clock_timestamp()) * 1000 - beat_at > 1500";
+    let all = || async { (postgres.sql("hotline", oldest).ok()?.trim() == "0").then_some(()) };
+    until("all beats again", PATIENCE_MS, all).await.unwrap();
+    talk.rtp().wait_for_tone(1_000.0, 300, PATIENCE_MS).await.unwrap();
+    talk.hang_up().await.unwrap();
+    leader.sees(&leader.operator, "ready again", |o| o["state"] == "ready").await;
+    assert_eq!(figures().await, before, "term, leader, links ended, gateways lost");
+    other.serves().await;
+}

@@ -27,6 +27,8 @@ pub const BINDINGS_PER_USER_MAX: usize = 8;
 pub const NODE_BINDING_COUNT_MAX: usize = 16_384;
 /// Gateways of a cluster; one more is not listened to
 pub const NODE_COUNT_MAX: usize = 16;
+/// Phones told of in one parcel; further ones go into the next
+pub const NODE_PHONES_MAX: usize = 64;
 /// So long after a link went down the phones at its other end count as registered: it may come up again
 pub const NODE_GRACE_MS: u64 = 4_000;
 /// Accounts named with what a phone said over one flow; further ones are left out

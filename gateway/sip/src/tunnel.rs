@@ -34,6 +34,11 @@ pub enum Parcel {
         /// Its number
         conn: u64,
     },
+    /// All contacts of some phones, as in [`Parcel::Contacts`]: at the beginning of a link they crowd
+    Phones(
+        /// `limits::NODE_PHONES_MAX` at most
+        Vec<(String, Vec<Contact>)>,
+    ),
     /// All contacts a phone has at our gateway, none left out
     Contacts {
         /// The phone's user name

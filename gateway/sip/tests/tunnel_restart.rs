@@ -4,7 +4,7 @@
 mod common;
 use common::*;
 use hotline_sip::*;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 fn udp() -> Flow {
     Flow { transport: Transport::Udp, local: addr(GATEWAY), remote: addr(PHONE), conn: None, node: None }
@@ -14,17 +14,21 @@ fn gateway(seed: u8, node: NodeId) -> Gateway {
     Gateway::with(Config { node: Some(node), ..config("192.0.2.0/24", seed) })
 }
 
-fn restored(gateway: &mut Gateway) {
-    let binding = Binding {
+fn binding(now: Instant) -> Binding {
+    Binding {
         contact: "<sip:1001@192.0.2.50:5060>".into(),
         flow: udp(),
-        expires_at: gateway.now + Duration::from_secs(600),
+        expires_at: now + Duration::from_secs(600),
         q: 1_000,
         call_id: "reg".into(),
         cseq: 7,
         instance: None,
         reg_id: None,
-    };
+    }
+}
+
+fn restored(gateway: &mut Gateway) {
+    let binding = binding(gateway.now);
     assert_eq!(gateway.ep.restore_bindings(gateway.now, vec![("1001".into(), binding)]), 1);
 }
 
@@ -88,5 +92,29 @@ fn a_seventeenth_gateway_takes_the_place_of_one_that_is_gone() {
         own.ep.node_down(own.now, id);
         own.pass(limits::NODE_GRACE_MS + 1);
         assert!(own.ep.bindings(own.now, "1001").is_empty());
+    }
+}
+
+#[test]
+fn a_whole_sites_phones_are_told_in_few_parcels() {
+    const USERS: usize = limits::NODE_PHONES_MAX * 3 + 1;
+    let ids = [NodeId::of_name("first"), NodeId::of_name("second")];
+    let [mut first, mut second] = [gateway(1, ids[0]), gateway(2, ids[1])];
+    let users = |n: usize| format!("2{n:04}");
+    let account = |n| User { name: users(n), ha1_md5: String::new(), ha1_sha256: String::new() };
+    first.ep.set_users(first.now, (0..USERS).map(account).collect());
+    for n in 0..USERS {
+        let binding = binding(first.now);
+        assert_eq!(first.ep.restore_bindings(first.now, vec![(users(n), binding)]), 1);
+    }
+    first.ep.node_up(first.now, ids[1]);
+    first.drain();
+    second.ep.node_up(second.now, ids[0]);
+    assert_eq!(first.parcels.len(), 4);
+    for (_, parcel) in std::mem::take(&mut first.parcels) {
+        second.ep.handle_parcel(second.now, ids[0], parcel);
+    }
+    for n in 0..USERS {
+        assert_eq!(second.ep.bindings(second.now, &users(n)).len(), 1, "{n}");
     }
 }

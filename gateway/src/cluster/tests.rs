@@ -80,6 +80,35 @@ async fn frames_go_both_ways_in_order_and_the_end_is_told() {
 }
 
 #[tokio::test]
+async fn a_link_that_stands_outlives_its_gateways_row_and_is_dialled_where_that_says_afterwards() {
+    let (mut a, mut b) = (end("a", SECRET).await, end("b", SECRET).await);
+    a.know(&[&b]);
+    for end in [&mut a, &mut b] {
+        assert!(matches!(end.next().await.what, PeerNews::Up { .. }));
+    }
+    // The other one can't write, or shows another address.
+    let elsewhere = end("b", SECRET).await;
+    let old = GatewayNode { age_ms: 60_000, ..row("b", &b.address) };
+    for row in [old, row("b", &elsewhere.address)] {
+        a.peers.know(vec![row]);
+        a.peers.send("b", Frame::Acd(vec![7])).unwrap();
+        assert!(matches!(b.next().await.what, PeerNews::Frame(_)), "no end is told");
+    }
+    b.peers.end();
+    let mut elsewhere = elsewhere;
+    let up = async {
+        loop {
+            a.know(&[&elsewhere]);
+            if let Ok(event) = tokio::time::timeout(Duration::from_millis(100), elsewhere.events.recv()).await {
+                break event.unwrap();
+            }
+        }
+    };
+    let up = tokio::time::timeout(LONG, up).await.unwrap();
+    assert!(matches!(up.what, PeerNews::Up { .. }));
+}
+
+#[tokio::test]
 async fn a_link_that_is_too_far_behind_is_cut_and_comes_again() {
     let (mut a, b) = (end("a", SECRET).await, end("b", SECRET).await);
     a.know(&[&b]);

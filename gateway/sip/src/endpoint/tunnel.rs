@@ -54,9 +54,9 @@ impl Endpoint {
             return;
         }
         self.nodes.is_up.insert(node, true);
-        for user in self.registrar.own_users() {
-            let contacts = self.contacts_outward(now, &user);
-            self.out.push_back(Output::ToNode { node, parcel: Parcel::Contacts { user, contacts } });
+        for users in self.registrar.own_users().chunks(limits::NODE_PHONES_MAX) {
+            let phones = users.iter().map(|user| (user.clone(), self.contacts_outward(now, user))).collect();
+            self.out.push_back(Output::ToNode { node, parcel: Parcel::Phones(phones) });
         }
     }
 
@@ -90,6 +90,11 @@ impl Endpoint {
             Parcel::Failed { flow } => self.send_failed(now, Flow { node: Some(node), ..flow }),
             Parcel::Closed { conn } => self.closed_there(now, node, conn),
             Parcel::Contacts { user, contacts } => self.registered_there(now, node, user, contacts),
+            Parcel::Phones(phones) => {
+                for (user, contacts) in phones.into_iter().take(limits::NODE_PHONES_MAX) {
+                    self.registered_there(now, node, user, contacts);
+                }
+            }
         }
     }
 

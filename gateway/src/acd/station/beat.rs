@@ -66,7 +66,7 @@ impl Station {
 
     /// From the moment nobody leads here it takes a while until that counts: a leader is elected meanwhile.
     pub(super) fn service(&mut self, now: Instant) -> Service {
-        if !matches!(self.office, Office::Vacant) {
+        if !matches!(self.office, Office::Vacant | Office::Following { joined: false, .. }) {
             self.vacant_since = None;
             return Service::Open;
         }

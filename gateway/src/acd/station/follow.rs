@@ -16,7 +16,7 @@ pub(super) struct Copy {
 impl Station {
     /// Tells a new leader what holds here, then again what the last one didn't answer.
     pub(super) fn follow(&mut self, node: &str, term: i64) {
-        self.office = Office::Following { node: node.to_owned(), term };
+        self.office = Office::Following { node: node.to_owned(), term, joined: false };
         for state in self.state() {
             self.tell(node, term, What::State(state));
         }
@@ -42,7 +42,7 @@ impl Station {
     pub(super) fn report(&mut self, command: Command) {
         let order = Order { command, reply: None };
         match &self.office {
-            Office::Following { node, term } => {
+            Office::Following { node, term, .. } => {
                 let (node, term) = (node.clone(), *term);
                 self.ask(&node, term, order);
             }
@@ -96,6 +96,9 @@ impl Station {
         self.snapshot.callers.extend(rows.callers.into_iter().map(CallerRow::from));
         if rows.more {
             return;
+        }
+        if let Office::Following { joined, .. } = &mut self.office {
+            *joined = true;
         }
         let Copy { operators, callers } = std::mem::take(&mut self.snapshot);
         self.setup.shared.replace(operators, callers);

@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use hotline_acd::{CallerRow, Core, OperatorRow, OperatorState};
+use hotline_acd::{CallerRow, Core, OperatorRow, OperatorState, OperatorView};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use tracing::warn;
@@ -67,10 +67,10 @@ impl Station {
         let phase = Phase::Gathering { until: now + GATHER, stated: BTreeMap::new(), held: VecDeque::new() };
         self.office = Office::Leading(Leading { term, phase, partial: BTreeMap::new() });
         // Gateways only their rows tell of: without a link they are lost in time.
-        for node in self.setup.shared.mirror.lock().nodes() {
-            if node != self.me && !self.links.contains_key(&node) {
-                self.silent.entry(node).or_insert(now);
-            }
+        let named = self.setup.shared.mirror.lock().nodes();
+        for node in named.into_iter().filter(|node| *node != self.me).chain(self.links.keys().cloned()) {
+            // And those with a link, unless they state what holds there.
+            self.silent.entry(node).or_insert(now);
         }
         self.leave_next += 1;
         self.leave_asked.push_back((self.leave_next, now));
@@ -104,6 +104,7 @@ impl Station {
                     return;
                 }
                 let state = leading.partial.remove(node).unwrap_or_default();
+                self.silent.remove(node);
                 match &mut leading.phase {
                     Phase::Gathering { stated, .. } => {
                         stated.insert(node.to_owned(), state);
@@ -308,10 +309,11 @@ fn reconcile(now: i64, core: &mut Core, shared: &Shared, node: &str, mut state: 
         core.ended(now, &call);
     }
     let rows = std::mem::take(&mut state.rows);
-    let unknown = rows.operators.into_iter().map(OperatorRow::from);
-    let unknown: Vec<OperatorRow> = unknown.filter(|row| core.operator(&row.who.id).is_none()).collect();
-    let callers = rows.callers.into_iter().map(CallerRow::from).collect();
-    core.restore(now, unknown, callers, &|call| shared.mirror.is_live(call));
+    let callers: Vec<CallerRow> = rows.callers.into_iter().map(CallerRow::from).collect();
+    let operators = rows.operators.into_iter().map(OperatorRow::from);
+    let taken: Vec<OperatorRow> =
+        operators.filter(|row| core.operator(&row.who.id).is_none() || rings_still(core, row, &callers)).collect();
+    core.restore(now, taken, callers, &|call| shared.mirror.is_live(call));
     engage(now, core, &state);
     let talking: BTreeMap<String, String> = core
         .operators()
@@ -329,6 +331,19 @@ fn reconcile(now: i64, core: &mut Core, shared: &Shared, node: &str, mut state: 
             core.connected(now, call, operator);
         }
     }
+}
+
+/// Whether a caller comes back whom this operator's phone still rings for, while they seem free here: both were given
+/// up when the link was away for too long.
+fn rings_still(core: &Core, row: &OperatorRow, callers: &[CallerRow]) -> bool {
+    let is_free = |o: &OperatorView| o.state == OperatorState::Ready && o.engaged.is_empty();
+    let is_waiting = |call: &str| core.queues().iter().any(|queue| queue.callers.iter().any(|c| *c.call == *call));
+    let is_it = |c: &CallerRow| {
+        c.ringing.as_deref() == Some(row.who.id.as_str()) && row.call.as_deref() == Some(c.entry.call.as_str())
+    };
+    row.state == OperatorState::Ringing
+        && core.operator(&row.who.id).as_ref().is_some_and(is_free)
+        && callers.iter().any(|c| is_it(c) && !is_waiting(&c.entry.call))
 }
 
 /// Whose phones are in that gateway's calls beside the talks: exactly those it states.

@@ -82,6 +82,8 @@ enum Office {
     Following {
         node: String,
         term: i64,
+        /// It took in what holds here, and sent all rows.
+        joined: bool,
     },
 }
 
@@ -92,7 +94,7 @@ pub(super) struct Station {
     office: Office,
     /// Gateways with a link, and which.
     links: BTreeMap<String, u64>,
-    /// Gateways without a link, since when.
+    /// Gateways without a link, or that state nothing, since when.
     silent: BTreeMap<String, Instant>,
     /// The last run of each gateway.
     boots: BTreeMap<String, String>,
@@ -192,7 +194,7 @@ impl Station {
             _ => false,
         };
         match &self.office {
-            Office::Following { node, term } => {
+            Office::Following { node, term, .. } => {
                 let (node, term) = (node.clone(), *term);
                 self.ask(&node, term, order);
             }
@@ -223,6 +225,8 @@ impl Station {
                     self.lost(&node).await;
                 }
                 if matches!(self.office, Office::Leading(_)) {
+                    // Until it states what holds there: one of another version may never do so.
+                    self.silent.insert(node.clone(), Instant::now());
                     self.claim(&node);
                 }
             }
@@ -271,7 +275,7 @@ impl Station {
                 }
             }
             _ => {
-                if matches!(&self.office, Office::Following { node: leader, term: of } if leader == node && *of == term)
+                if matches!(&self.office, Office::Following { node: leader, term: of, .. } if leader == node && *of == term)
                 {
                     self.heard_as_follower(what);
                 }
@@ -326,7 +330,7 @@ impl Station {
                 self.setup.outlet.extend(*term, self.lease.believed_until(now));
                 self.begin(*term, now);
             }
-            (Office::Following { node, term }, Role::Follower { node: leader, term: of })
+            (Office::Following { node, term, .. }, Role::Follower { node: leader, term: of })
                 if node == leader && term == of && self.links.contains_key(leader) => {}
             (_, Role::Follower { node, term }) if self.links.contains_key(node) => {
                 self.vacate().await;

@@ -35,6 +35,7 @@ enum Head {
     Failed { flow: Way },
     Closed { conn: u64 },
     Contacts { user: String, contacts: Vec<Place> },
+    Phones { phones: Vec<(String, Vec<Place>)> },
 }
 
 /// A flow of the gateway that has it.
@@ -110,13 +111,16 @@ impl From<Place> for Contact {
 }
 
 fn encode(parcel: Parcel) -> Result<Vec<u8>, serde_json::Error> {
+    let places = |contacts: Vec<Contact>| contacts.into_iter().map(Into::into).collect();
     let (head, message) = match parcel {
         Parcel::Write { flow, bytes } => (Head::Write { flow: flow.into() }, bytes),
         Parcel::Heard { flow, users, bytes } => (Head::Heard { flow: flow.into(), users }, bytes),
         Parcel::Failed { flow } => (Head::Failed { flow: flow.into() }, Vec::new()),
         Parcel::Closed { conn } => (Head::Closed { conn }, Vec::new()),
-        Parcel::Contacts { user, contacts } => {
-            (Head::Contacts { user, contacts: contacts.into_iter().map(Into::into).collect() }, Vec::new())
+        Parcel::Contacts { user, contacts } => (Head::Contacts { user, contacts: places(contacts) }, Vec::new()),
+        Parcel::Phones(phones) => {
+            let phones = phones.into_iter().map(|(user, contacts)| (user, places(contacts))).collect();
+            (Head::Phones { phones }, Vec::new())
         }
     };
     let mut out = serde_json::to_vec(&head)?;
@@ -129,14 +133,14 @@ fn decode(bytes: &[u8]) -> Result<Parcel, BadParcel> {
     // JSON in one line: what may hold line breaks is escaped in it.
     let end = bytes.iter().position(|b| *b == b'\n').ok_or(BadParcel::NoHead)?;
     let message = || bytes[end + 1..].to_vec();
+    let contacts = |places: Vec<Place>| places.into_iter().map(Into::into).collect();
     Ok(match serde_json::from_slice(&bytes[..end])? {
         Head::Write { flow } => Parcel::Write { flow: flow.into(), bytes: message() },
         Head::Heard { flow, users } => Parcel::Heard { flow: flow.into(), users, bytes: message() },
         Head::Failed { flow } => Parcel::Failed { flow: flow.into() },
         Head::Closed { conn } => Parcel::Closed { conn },
-        Head::Contacts { user, contacts } => {
-            Parcel::Contacts { user, contacts: contacts.into_iter().map(Into::into).collect() }
-        }
+        Head::Contacts { user, contacts: of } => Parcel::Contacts { user, contacts: contacts(of) },
+        Head::Phones { phones } => Parcel::Phones(phones.into_iter().map(|(user, of)| (user, contacts(of))).collect()),
     })
 }
 
@@ -227,8 +231,13 @@ mod tests {
         let parcel = Parcel::Contacts { user: "1001".into(), contacts: vec![contact.clone()] };
         match decode(&encode(parcel).unwrap()).unwrap() {
             Parcel::Contacts { user, contacts } => {
-                assert_eq!((user.as_str(), format!("{contacts:?}")), ("1001", format!("{:?}", vec![contact])));
+                assert_eq!((user.as_str(), format!("{contacts:?}")), ("1001", format!("{:?}", vec![contact.clone()])));
             }
+            other => panic!("{other:?}"),
+        }
+        let phones = vec![("1001".to_owned(), vec![contact]), ("1002".to_owned(), Vec::new())];
+        match decode(&encode(Parcel::Phones(phones.clone())).unwrap()).unwrap() {
+            Parcel::Phones(read) => assert_eq!(format!("{read:?}"), format!("{phones:?}")),
             other => panic!("{other:?}"),
         }
     }

@@ -1,7 +1,11 @@
 //! Links that break, leaders that die over a word.
 
+use hotline_db::LeaseWish;
+
+use super::super::super::wire::{What, Wire};
 use super::super::super::{Decline, Service};
 use super::*;
+use crate::cluster::limits::{BEAT_MS, LEASE_MS};
 
 impl Node {
     /// The link others dialled breaks, and stays so.
@@ -127,4 +131,63 @@ async fn of_two_gateways_with_one_name_the_younger_leaves() {
     let mut news = a.enter("one").await;
     assert_eq!(offered(&mut news).await, "x");
     assert_eq!(twin.acd.figures().map(|f| f.term), Some(0), "it takes no part any more");
+}
+
+#[tokio::test]
+async fn a_phone_that_rang_all_through_a_long_cut_rings_on_for_its_caller_and_nobody_else_is_offered_them() {
+    let dir = tempfile::tempdir().unwrap();
+    let (a, b) = two(dir.path()).await;
+    b.ready("x").await;
+    let mut one = b.enter("one").await;
+    assert_eq!(offered(&mut one).await, "x");
+    is(&b, "x", "ringing", Some("one")).await;
+    a.ready("y").await;
+    b.cut();
+    is(&a, "x", "ready", None).await;
+    assert!(!operator(&a.acd.view().await, "x").registered, "a gave both up");
+    b.mend();
+    let rings = || async {
+        let callers = a.acd.callers().await;
+        callers.iter().any(|c| c.call == "one" && c.ringing.as_deref() == Some("x"))
+    };
+    until(rings).await;
+    // Answered after all that came of the statement.
+    b.ready("z").await;
+    assert!(one.try_recv().is_err(), "its driver goes on as before");
+    b.acd.connected("one", "x").await;
+    is(&a, "x", "talking", Some("one")).await;
+    is(&a, "y", "ready", None).await;
+}
+
+/// Leads as far as rows and its claims say, and understands nothing that is said to it.
+async fn deaf_leader(dir: &Path) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (peer_address, sip_address) = (listener.local_addr().unwrap().to_string(), "127.0.0.1:5060".into());
+    let row = GatewayNode { id: "z".into(), boot: "z1".into(), peer_address, sip_address, age_ms: 0 };
+    let me = Me { node: "z".into(), boot: "z1".into(), secret: SECRET.into() };
+    let (peers, mut events) = Peers::start(me, listener, CancellationToken::new());
+    tokio::spawn(async move { while events.recv().await.is_some() {} });
+    let store = Store::open(&format!("sqlite://{}", dir.join("hotline.db").display())).await.unwrap();
+    let term = store.node_beat(row.clone(), LeaseWish::Take, LEASE_MS).await.unwrap().lease.unwrap().term;
+    tokio::spawn(async move {
+        for n in 0.. {
+            // A beat that fails is made up for by the next.
+            let _ = store.node_beat(row.clone(), LeaseWish::Renew(term), LEASE_MS).await;
+            for node in peers.up() {
+                let _ = peers.send(&node, Wire::frame(term, What::Lead { n }));
+            }
+            tokio::time::sleep(Duration::from_millis(BEAT_MS)).await;
+        }
+    });
+}
+
+#[tokio::test]
+async fn a_leader_that_understands_nothing_counts_as_none() {
+    let dir = tempfile::tempdir().unwrap();
+    deaf_leader(dir.path()).await;
+    let b = node("b", "b1", dir.path()).await;
+    b.follows().await;
+    let mut service = b.acd.service().unwrap();
+    tokio::time::timeout(LONG, service.wait_for(|service| *service == Service::Elsewhere)).await.unwrap().unwrap();
+    b.follows().await;
 }
