@@ -107,6 +107,13 @@ fn a_closed_door_sends_new_calls_elsewhere_until_it_opens() {
     assert_eq!(header(&refused[0], "Retry-After"), "10");
     assert_eq!(heads(&gateway.feed(TRUNK, req("OPTIONS", "o1").text())), ["503"], "whoever spreads the calls sees it");
     assert_eq!(gateway.ep.stats().sessions, 1, "calls that run go on");
+    let consults = |branch, cseq, extra| {
+        Req { via_host: PHONE, user: "1001", cseq, extra, call_id: branch, ..invite(branch) }.text()
+    };
+    let challenge = gateway.feed(PHONE, consults("c1", 1, String::new())).remove(0);
+    let auth = authorize(&challenge, digest::Algorithm::Sha256, "INVITE", "1001", "secret", "00000001");
+    assert_eq!(heads(&gateway.feed(PHONE, consults("c2", 2, auth))), ["100"], "and who talks may consult by phone");
+    gateway.incoming();
     gateway.ep.close_door(false);
     assert_eq!(heads(&gateway.feed(TRUNK, req("OPTIONS", "o2").text())), ["200"]);
     gateway.feed(TRUNK, Req { call_id: "yes", ..invite("yes") }.text());

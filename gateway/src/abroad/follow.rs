@@ -6,7 +6,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 use tracing::warn;
 
-use super::limits::{ANSWER_WITHIN, CALLS_OF_PARCEL_MAX, EVENTS_OF_PARCEL_MAX, TICK};
+use super::limits::{CALLS_OF_PARCEL_MAX, EVENTS_OF_PARCEL_MAX, TICK, WORK_WITHIN};
 use super::wire::Parcel;
 use crate::app::Services;
 use crate::call::{ControlError, LiveCall, Outcome, Request};
@@ -97,11 +97,14 @@ fn hear(sv: &Arc<Services>, peers: &Peers, PeerEvent { node, link, what }: PeerE
             sv.abroad.table().up(&node, link);
             let frames: Vec<Frame> = Parcel::all(sv.live.list()).iter().map(Parcel::frame).collect();
             send(peers, &node, &frames);
+            // What was taken down there while nothing could be told may name one of us.
+            sv.live.judge_again();
         }
         PeerNews::Down { heard } => sv.abroad.table().down(&node, link, heard),
         PeerNews::Frame(Frame::Desk(bytes)) if sv.abroad.table().is_link(&node, link) => match Parcel::of(&bytes) {
             Ok(parcel) => take(sv, peers, node, parcel),
-            Err(e) => warn!(node, error = %e, "网关版本不同? / a message of another version"),
+            // Without the words themselves: they may be somebody's.
+            Err(e) => warn!(node, error = ?e.classify(), "网关版本不同? / a message of another version"),
         },
         // Of a link that was replaced.
         PeerNews::Frame(_) => {}
@@ -144,7 +147,7 @@ fn answer(sv: &Arc<Services>, peers: &Peers, node: String, (id, call, user, requ
     let peers = peers.clone();
     tokio::spawn(async move {
         // Nobody waits for a later answer.
-        let outcome: Result<Outcome, _> = tokio::time::timeout(ANSWER_WITHIN, request.ask(control, user)).await;
+        let outcome: Result<Outcome, _> = tokio::time::timeout(WORK_WITHIN, request.ask(control, user)).await;
         if let Ok(outcome) = outcome {
             let _ = peers.send(&node, Parcel::Answer { id, outcome }.frame());
         }

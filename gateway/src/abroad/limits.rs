@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::acd::ASK_WITHIN;
+
 /// Calls in one message; more go into the next.
 pub(super) const CALLS_OF_PARCEL_MAX: usize = 500;
 /// Events in one message; more go into the next.
@@ -12,7 +14,12 @@ pub(super) const CALLS_MAX: usize = 65_536;
 pub(super) const WAITING_MAX: usize = 1_024;
 /// Requests of other gateways at work here; with one more 503 there, nothing done.
 pub(super) const AT_WORK_MAX: usize = 1_024;
+/// A request of another gateway is carried out within this: a driver that waits for the queues' leader still tells
+/// what became of it.
+pub(super) const WORK_WITHIN: Duration = Duration::from_secs(10);
 /// A request to another gateway is answered within this, else 504.
-pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(8);
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(12);
+const _: () =
+    assert!(ASK_WITHIN.as_millis() < WORK_WITHIN.as_millis() && WORK_WITHIN.as_millis() < ANSWER_WITHIN.as_millis());
 /// Lost gateways are looked for so often.
 pub(super) const TICK: Duration = Duration::from_millis(200);

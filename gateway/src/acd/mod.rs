@@ -26,5 +26,6 @@ mod wire;
 pub use handle::{Acd, AcdError, Change, Figures};
 pub use hotline_acd::{Decline, Entry, Lane, Move, OperatorRef, OperatorState, Profile, Refused, Standing};
 pub use mirror::CallNews;
+pub(crate) use route::ASK_WITHIN;
 pub use service::Service;
 pub use views::{CallerView, OperatorView, QueueView};

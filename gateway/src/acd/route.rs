@@ -14,7 +14,7 @@ use super::owner::Job;
 use super::station::{self, Order};
 
 /// Whoever asks for something waits so long for a leader of queues that several gateways share.
-pub(super) const ASK_WITHIN: Duration = Duration::from_secs(8);
+pub(crate) const ASK_WITHIN: Duration = Duration::from_secs(8);
 /// Whoever only looks.
 const SEE_WITHIN: Duration = Duration::from_secs(2);
 

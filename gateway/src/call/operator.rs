@@ -56,6 +56,9 @@ impl Driver {
             self.sv.acd.declined(&self.call.to_string(), &who.id, Decline::CallerLeft).await;
             return;
         }
+        if self.refuse_barred(&who).await {
+            return;
+        }
         let rung = match self.sv.desk_phones.number(&who) {
             Some(number) => Box::pin(self.ring_outside(who.clone(), number)).await,
             None => self.ring_desk(who.clone()),

@@ -12,7 +12,7 @@ use tracing::{info, warn};
 use super::control::ControlError;
 use super::driver::{Driver, Origin};
 use super::guest::Guest;
-use crate::acd::{Entry, Lane, OperatorRef};
+use crate::acd::{Decline, Entry, Lane, OperatorRef};
 use crate::clock::now_ms;
 use crate::config::{Config, Routing};
 use crate::privacy::is_same_number;
@@ -30,6 +30,8 @@ pub(crate) struct Wishes {
     /// User id: this one first.
     prefer: Option<String>,
     in_trouble: bool,
+    /// The queue doesn't know all of it.
+    untold: bool,
 }
 
 impl Wishes {
@@ -135,21 +137,38 @@ impl Driver {
     /// Somebody's matter names one of us since a moment ago: if it is this caller's, that one isn't rung for them, and
     /// doesn't go on supervising the talk.
     pub(crate) async fn judge_again(&mut self) {
-        if !self.look_up_caller().await {
+        let is_new = self.look_up_caller().await;
+        if !is_new && !self.wishes.untold {
             return;
         }
         let barred = |g: &Guest, all: &BTreeSet<String>| !g.part.is_operators() && all.contains(&g.who.id);
         while let Some(index) = self.guests.iter().position(|g| barred(g, &self.wishes.barred)) {
             self.let_guest_go(index, "recused");
         }
-        if !self.waiting {
-            return;
+        if self.waiting {
+            self.enter_anew().await;
         }
+    }
+
+    /// The offer came of a queue that doesn't know whom this caller's matters name. True: it is refused, and the queue
+    /// is told.
+    pub(crate) async fn refuse_barred(&mut self, who: &OperatorRef) -> bool {
+        if !self.wishes.barred.contains(&who.id) {
+            return false;
+        }
+        self.sv.acd.declined(&self.call.to_string(), &who.id, Decline::NoRoom).await;
+        self.enter_anew().await;
+        true
+    }
+
+    async fn enter_anew(&mut self) {
         let entry = self.entry(self.lane);
         self.lane = entry.lane;
         self.tell_routing(&entry);
         info!(call = %self.call, "回避:受理范围已更新 / who may serve this caller has changed");
-        if let Err(e) = self.sv.acd.enter(entry, self.news_tx.clone()).await {
+        let entered = self.sv.acd.enter(entry, self.news_tx.clone()).await;
+        self.wishes.untold = entered.is_err();
+        if let Err(e) = entered {
             warn!(call = %self.call, error = %e, "queue");
         }
     }

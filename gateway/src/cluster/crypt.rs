@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Sha256;
 
 /// Another version's gateway is told from a wrong secret.
-pub(super) const VERSION: u32 = 2;
+pub(super) const VERSION: u32 = 3;
 
 /// Who greets, in plain text.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

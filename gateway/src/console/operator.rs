@@ -1,6 +1,6 @@
 //! Operators: their state, and the queues they serve.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -212,11 +212,11 @@ pub async fn restore(sv: &Arc<Services>) -> Result<(), hotline_db::DbError> {
     let rows = sv.store.operator_states().await?;
     // The start doesn't wait for a leader of queues that several gateways share: calls are taken, and turned away.
     if let Some(left) = restore_people(sv, rows).await? {
-        tracing::warn!(operators = left.len(), "nobody leads the queues: operators are restored once somebody does");
+        tracing::warn!(operators = left, "nobody leads the queues: operators are restored once somebody does");
         let sv = Arc::clone(sv);
         tokio::spawn(async move {
             tokio::select! {
-                () = restore_later(&sv, left) => {}
+                () = restore_later(&sv) => {}
                 () = sv.cancel.cancelled() => {}
             }
         });
@@ -224,13 +224,18 @@ pub async fn restore(sv: &Arc<Services>) -> Result<(), hotline_db::DbError> {
     Ok(())
 }
 
-/// Until somebody leads the queues.
-async fn restore_later(sv: &Arc<Services>, mut left: Vec<StateRow>) {
+/// Until somebody leads the queues. Who signs in or out meanwhile, at whichever gateway, is in the rows read anew.
+async fn restore_later(sv: &Arc<Services>) {
     loop {
+        let rows = sv.store.operator_states().await;
         // It waits for a leader itself.
-        match restore_people(sv, left.clone()).await {
+        let restored = match rows {
+            Ok(rows) => restore_people(sv, rows).await,
+            Err(e) => Err(e),
+        };
+        match restored {
             Ok(None) => return,
-            Ok(Some(rows)) => left = rows,
+            Ok(Some(_)) => {}
             Err(e) => {
                 tracing::warn!(error = %e, "operators' states not restored yet");
                 tokio::time::sleep(RESTORE_AGAIN).await;
@@ -239,21 +244,20 @@ async fn restore_later(sv: &Arc<Services>, mut left: Vec<StateRow>) {
     }
 }
 
-/// `Some`: the queues didn't answer, and these are left.
-async fn restore_people(sv: &Arc<Services>, rows: Vec<StateRow>) -> Result<Option<Vec<StateRow>>, hotline_db::DbError> {
+/// `Some`: the queues didn't answer, and so many are left.
+async fn restore_people(sv: &Arc<Services>, rows: Vec<StateRow>) -> Result<Option<usize>, hotline_db::DbError> {
     // Where several gateways share the queues, another may know better.
     let known: std::collections::BTreeSet<String> = match sv.peers {
         Some(_) => sv.acd.led_view().await.into_iter().flat_map(|q| q.operators).map(|o| o.id).collect(),
         None => std::collections::BTreeSet::new(),
     };
-    let mut rows: VecDeque<_> = rows.into_iter().filter(|row| !known.contains(&row.operator.to_string())).collect();
-    while let Some(row) = rows.front() {
+    let rows: Vec<_> = rows.into_iter().filter(|row| !known.contains(&row.operator.to_string())).collect();
+    for (n, row) in rows.iter().enumerate() {
         match restore_one(sv, row).await? {
-            Err(AcdError::Unavailable) => return Ok(Some(rows.into())),
+            Err(AcdError::Unavailable) => return Ok(Some(rows.len() - n)),
             Err(e) => tracing::warn!(error = %e, "operator's state not restored"),
             Ok(()) => {}
         }
-        rows.pop_front();
     }
     Ok(None)
 }
@@ -265,7 +269,7 @@ async fn restore_one(sv: &Arc<Services>, row: &StateRow) -> Result<Result<(), Ac
         Some(state) if state.may_be_chosen() => state,
         Some(_) => OperatorState::Ready,
     };
-    let Some(user) = sv.store.user_by_id(row.operator).await? else { return Ok(Ok(())) };
+    let Some(user) = sv.store.user_by_id(row.operator).await?.filter(|user| user.active) else { return Ok(Ok(())) };
     let Some(who) = sv.desk_phones.reference(&user) else { return Ok(Ok(())) };
     // A queue may have been taken out of the configuration meanwhile.
     let known = sv.config.queue_names();

@@ -101,16 +101,17 @@ pub struct Events {
 
 impl Default for Events {
     fn default() -> Self {
-        Self::new(now_ms())
+        // Of gateways started together no two may have one name.
+        Self::new(rand::random())
     }
 }
 
 impl Events {
-    /// `started_at` names the run in ids.
+    /// `run` names the run in ids.
     #[must_use]
-    pub fn new(started_at: i64) -> Self {
+    pub fn new(run: u64) -> Self {
         let kept = Kept { next: 1, events: VecDeque::new(), streams: HashMap::new(), outgoing: None };
-        let run = format!("{started_at:x}");
+        let run = format!("{run:x}");
         Self { run, kept: Mutex::new(kept), newest: watch::Sender::new(0), has_outgoing: Notify::new() }
     }
 

@@ -57,10 +57,12 @@ impl Load {
 impl Endpoint {
     /// Answers 503 with `Retry-After` to a new call that can't be served; true if it did
     ///
-    /// Stateless and before any transaction. Requests of running calls never come here.
+    /// Stateless and before any transaction.
     pub(super) fn refuse_overload(&mut self, now: Instant, flow: Flow, message: &Message, from: &Identity) -> bool {
         let is_full = self.sessions.len() >= self.config.session_count_max || self.is_reserve_due(from);
-        if !(self.admits_none() || is_full || self.is_trunk_full(from) || self.load.is_behind(now)) {
+        // Who talks here may still consult by phone, or go on at another one.
+        let is_closed = self.admits_none() && matches!(from, Identity::Trunk(_));
+        if !(is_closed || is_full || self.is_trunk_full(from) || self.load.is_behind(now)) {
             return false;
         }
         self.counters.refused_overload += 1;

@@ -245,7 +245,8 @@ impl Station {
                 }
                 match serde_json::from_slice::<Wire>(&bytes) {
                     Ok(wire) => self.said(&node, wire).await,
-                    Err(e) => warn!(node, error = %e, "网关版本不同? / a message of another version"),
+                    // Without the words themselves: they may be somebody's.
+                    Err(e) => warn!(node, error = ?e.classify(), "网关版本不同? / a message of another version"),
                 }
             }
             PeerNews::Frame(_) => {}
