@@ -91,8 +91,11 @@ impl Check {
         if let Say::Connected(p) = what {
             self.talks.entry(who(p)).or_default().insert(call.to_owned());
         }
-        if let Say::Declined(person, 0 | 1) = what {
-            self.declined.insert((call.to_owned(), format!("o{person}")));
+        if let Say::Declined(person, 0 | 1) = what
+            // A phone says "busy" to a ring withdrawn because its owner was handed another call: nobody declined.
+            && self.rings.get(&who(person)).is_some_and(|of| of == call)
+        {
+            self.declined.insert((call.to_owned(), who(person)));
         }
     }
 

@@ -82,6 +82,12 @@ fn days_in_which_somebody_once_waited_for_ever() {
     assert!(total.iter().sum::<u64>() > 0, "{total:?}");
 }
 
+/// Handed a call while their phone rang for another, they were held to have declined that one for good.
+#[test]
+fn a_busy_phone_s_refusal_of_a_withdrawn_ring_is_nobody_s() {
+    assert!(play(103_948..103_949).transfers > 0);
+}
+
 /// A supervisor made somebody ready whose phone rang: they were offered the same caller again, while their refusal of
 /// the first ring was under way.
 #[test]
