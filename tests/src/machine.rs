@@ -1,40 +1,40 @@
 //! What the machine took from the processes under test: bounds of a quiet machine are widened by as much, and by no more.
 
-use std::path::PathBuf;
+use std::collections::HashMap;
 
-/// How long the threads of some processes, this one among them, have stood ready to run without a processor
-/// (`/proc/PID/task/TID/schedstat`, second figure; 0 where the kernel doesn't count it).
+/// How long the one thread of each process that waited most has stood ready to run without a processor
+/// (`/proc/PID/task/TID/schedstat`, second figure; 0 where the kernel doesn't count it), this process among them.
 #[derive(Clone, Debug)]
-pub struct Waiting {
-    processes: Vec<u32>,
-    before_ms: u64,
-}
+pub struct Waiting(Vec<(u32, HashMap<String, u64>)>);
 
 impl Waiting {
     /// Counts from now on for `processes` and this one.
     #[must_use]
     pub fn of(processes: impl IntoIterator<Item = u32>) -> Self {
-        let mut waiting = Self { processes: processes.into_iter().collect(), before_ms: 0 };
-        waiting.processes.push(std::process::id());
-        waiting.before_ms = waiting.total_ms();
-        waiting
+        let processes = processes.into_iter().chain([std::process::id()]);
+        Self(processes.map(|process| (process, waited_ns(process))).collect())
     }
 
-    /// Milliseconds so far; threads that have ended since count no more.
+    /// Milliseconds so far, of all processes together.
     #[must_use]
     pub fn ms(&self) -> u64 {
-        self.total_ms().saturating_sub(self.before_ms)
-    }
-
-    fn total_ms(&self) -> u64 {
-        self.processes.iter().map(|id| waited_ns(*id)).sum::<u64>() / 1_000_000
+        let since = |(process, before): &(u32, HashMap<String, u64>)| {
+            let now = waited_ns(*process).into_iter();
+            now.map(|(thread, ns)| ns - before.get(&thread).copied().unwrap_or(0).min(ns)).max().unwrap_or(0)
+        };
+        self.0.iter().map(since).sum::<u64>() / 1_000_000
     }
 }
 
-fn waited_ns(process: u32) -> u64 {
-    let threads = std::fs::read_dir(PathBuf::from(format!("/proc/{process}/task"))).into_iter().flatten().flatten();
-    let figures = threads.filter_map(|thread| std::fs::read_to_string(thread.path().join("schedstat")).ok());
-    figures.filter_map(|text| text.split_ascii_whitespace().nth(1)?.parse::<u64>().ok()).sum()
+/// By thread.
+fn waited_ns(process: u32) -> HashMap<String, u64> {
+    let threads = std::fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let figure = |thread: std::fs::DirEntry| {
+        let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        let waited = text.split_ascii_whitespace().nth(1)?.parse().ok()?;
+        Some((thread.file_name().to_string_lossy().into_owned(), waited))
+    };
+    threads.filter_map(figure).collect()
 }
 
 #[cfg(test)]
@@ -42,19 +42,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn more_threads_than_processors_wait_for_one_and_one_that_sleeps_does_not() {
-        let sleeping = Waiting::of([]);
-        let until = std::time::Instant::now() + std::time::Duration::from_millis(400);
+    fn one_of_more_threads_than_processors_waits_and_no_longer_than_the_time_that_passed() {
+        let (waiting, began) = (Waiting::of([]), std::time::Instant::now());
+        let until = began + std::time::Duration::from_millis(400);
         let count = 3 * std::thread::available_parallelism().map_or(1, usize::from);
-        let spin = move || while std::time::Instant::now() < until {};
         let waited = std::thread::scope(|scope| {
             for _ in 0..count {
-                scope.spawn(spin);
+                scope.spawn(|| while std::time::Instant::now() < until {});
             }
             std::thread::sleep(std::time::Duration::from_millis(300));
-            sleeping.ms()
+            waiting.ms()
         });
-        assert!(waited >= 100, "{waited} ms");
-        assert_eq!(Waiting::of([u32::MAX]).clone().ms() / 1_000, 0);
+        assert!(waited >= 50 && u128::from(waited) <= began.elapsed().as_millis(), "{waited} ms");
+        assert_eq!(Waiting::of([u32::MAX]).ms(), 0);
     }
 }

@@ -13,7 +13,7 @@ use std::{
 use hotline_media::{
     Codec, RecordingId,
     codec::decode_into,
-    recorder::{Audio, BlockPool, Channel, Packet, Recording, RecordingKey, RecordingSpec, Stamp, WavFormat},
+    recorder::{Audio, BlockPool, Channel, Origin, Packet, Recording, RecordingKey, RecordingSpec, Stamp, WavFormat},
 };
 
 const ROUNDS: usize = 15;
@@ -34,7 +34,8 @@ fn placed(format: WavFormat, codec: Codec) -> f64 {
     for n in 0..PACKETS {
         let now = start + Duration::from_millis(u64::from(n / 2 + 1) * 20);
         let (channel, timestamp) = (if n % 2 == 0 { Channel::Received } else { Channel::Sent }, n / 2 * 160);
-        let stamp = Stamp { ssrc: n % 2, timestamp, clock_hz: 8000, marker: false, in_order: true, is_paced: false };
+        let stamp =
+            Stamp { ssrc: n % 2, timestamp, clock_hz: 8000, marker: false, in_order: true, origin: Origin::Peer };
         let packet = Packet { channel, stamp, audio: Audio::G711 { codec, payload: black_box(&payload) } };
         black_box(recording.place(now, &packet));
         if n % 5 == 0 {

@@ -12,7 +12,7 @@ use crate::{
     dtmf::Digit,
     latch::Admission,
     limits::{SAMPLE_RATE_HZ, SAMPLES_PER_MS},
-    recorder::{Audio, Channel, Packet as RecorderPacket, Placed, Stamp},
+    recorder::{Audio, Channel, Origin, Packet as RecorderPacket, Placed, Stamp},
     rtp::{Packet, PacketError, Source, Verdict},
 };
 
@@ -231,7 +231,7 @@ fn record_received(
     };
     let header = &packet.header;
     let (ssrc, timestamp, marker) = (header.ssrc, header.timestamp, header.marker);
-    let stamp = Stamp { ssrc, timestamp, clock_hz: codec.rtp_clock_hz(), marker, in_order, is_paced: false };
+    let stamp = Stamp { ssrc, timestamp, clock_hz: codec.rtp_clock_hz(), marker, in_order, origin: Origin::Peer };
     let placed = recording.place(now, &RecorderPacket { channel: Channel::Received, stamp, audio });
     if placed == Placed::TooLate {
         totals.late += 1;

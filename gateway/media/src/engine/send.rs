@@ -16,7 +16,7 @@ use crate::{
     dtmf::{Chunk, EventPayload},
     latch::Latch,
     limits::{DTMF_END_COPIES, FRAME_SAMPLES, SAMPLE_RATE_HZ},
-    recorder::{Audio, Channel, Packet as RecorderPacket, Recording, Stamp},
+    recorder::{Audio, Channel, Origin, Packet as RecorderPacket, Recording, Stamp},
     rtp::{Header, Packet},
 };
 
@@ -148,7 +148,7 @@ fn is_straggler(header: &Header, newest: Option<u16>) -> bool {
 
 fn stamp_of(header: &Header, codec: Codec) -> Stamp {
     let Header { ssrc, timestamp, marker, .. } = *header;
-    Stamp { ssrc, timestamp, clock_hz: codec.rtp_clock_hz(), marker, in_order: true, is_paced: false }
+    Stamp { ssrc, timestamp, clock_hz: codec.rtp_clock_hz(), marker, in_order: true, origin: Origin::Peer }
 }
 
 fn record_sent(recording: &mut Recording, now: Instant, stamp: Stamp, audio: Audio<'_>) {
@@ -178,7 +178,7 @@ pub(super) fn serve(leg: &mut Leg, at: Instant, totals: &mut Totals, out: &mut O
                     send_event(leg, at, dtmf_pt, payload, first, totals, out);
                 }
             }
-            Some(Chunk::Tone(samples)) => send_frame(leg, at, &samples, totals, out),
+            Some(Chunk::Tone(samples)) => send_frame(leg, at, (&samples, Origin::Prompt), totals, out),
             Some(Chunk::Pause) | None => {}
         }
         return;
@@ -192,7 +192,7 @@ pub(super) fn serve(leg: &mut Leg, at: Instant, totals: &mut Totals, out: &mut O
     }
     let mut samples = [0; FRAME_SAMPLES];
     if player.next_frame(&mut samples) {
-        send_frame(leg, at, &samples, totals, out);
+        send_frame(leg, at, (&samples, Origin::Prompt), totals, out);
         return;
     }
     // One slot after the last frame: now it has been heard to its end.
@@ -210,7 +210,7 @@ fn sendable(leg: &Leg) -> Option<(SocketAddr, Codec, u8)> {
 pub(super) fn send_frame(
     leg: &mut Leg,
     at: Instant,
-    samples: &[i16; FRAME_SAMPLES],
+    (samples, origin): (&[i16; FRAME_SAMPLES], Origin),
     totals: &mut Totals,
     out: &mut Outbox,
 ) {
@@ -235,7 +235,7 @@ pub(super) fn send_frame(
     if let Some(recording) = leg.recording.as_mut() {
         // What went into the encoder is at hand; G.711 is kept bit for bit as it was sent.
         let audio = if codec.is_g711() { Audio::G711 { codec, payload: &leg.coded } } else { Audio::Linear(samples) };
-        record_sent(recording, at, Stamp { is_paced: true, ..stamp_of(&header, codec) }, audio);
+        record_sent(recording, at, Stamp { origin, ..stamp_of(&header, codec) }, audio);
     }
     note_newest(leg, &header);
     count_sent(leg, totals, leg.coded.len());

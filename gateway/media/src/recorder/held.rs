@@ -101,10 +101,10 @@ impl Held {
         }
     }
 
-    /// Moves what was written, without what then lies outside of `kept`.
-    pub(super) fn move_back(&mut self, channel: usize, moved: Moved, kept: Range<i64>) {
-        let kept = kept.start.max(moved.floor)..kept.end;
-        either!(self, window => window.move_back(channel, moved.from..moved.to, moved.by, kept));
+    /// Moves what was written, without what then lies after `until` or in a pause.
+    pub(super) fn move_back(&mut self, channel: usize, moved: Moved, until: i64, pause: Range<i64>) {
+        let kept = moved.floor..until;
+        either!(self, window => window.move_back(channel, moved.from..moved.to, moved.by, (kept, pause)));
     }
 
     pub(super) fn pending(&mut self, target: u64) -> u64 {

@@ -23,7 +23,7 @@ pub use op::{Finish, RecordingKey, Write};
 pub use pool::{Block, BlockPool};
 pub use recording::{Channel, Packet, Placed, Recording, RecordingSpec};
 pub use repair::{RepairError, Repaired, repair};
-pub use timeline::{Moved, Place, Stamp, Timeline};
+pub use timeline::{Moved, Origin, Place, Stamp, Timeline};
 pub use wav::{HEADER_LEN, WavError, WavFormat, WavHeader, header, parse_header};
 pub use window::{Cell, Window};
 pub use writer::{Finished, WavFile, part_path};

@@ -113,7 +113,8 @@ impl Recording {
         let until = self.paused_since_ms.map_or(i64::MAX, |since| (since * SAMPLES_PER_MS) as i64);
         let resumed_at = self.paused_ranges.last().map_or(i64::MIN, |(_, end)| (*end * SAMPLES_PER_MS) as i64);
         if let Some(moved) = place.moved {
-            self.held.move_back(packet.channel as usize, moved, resumed_at..until);
+            let since = self.paused_ranges.last().map_or(resumed_at, |(since, _)| (*since * SAMPLES_PER_MS) as i64);
+            self.held.move_back(packet.channel as usize, moved, until, since..resumed_at);
         }
         if place.at >= until {
             return Placed::Paused;
@@ -189,12 +190,13 @@ impl Recording {
 #[cfg(test)]
 #[allow(clippy::disallowed_methods, reason = "a test needs some instant to begin at")]
 mod tests {
+    use super::super::Origin;
     use super::*;
     use crate::Codec;
 
     fn packet(n: u32, payload: &[u8]) -> Packet<'_> {
         let stamp =
-            Stamp { ssrc: 1, timestamp: n * 160, clock_hz: 8000, marker: false, in_order: true, is_paced: false };
+            Stamp { ssrc: 1, timestamp: n * 160, clock_hz: 8000, marker: false, in_order: true, origin: Origin::Peer };
         Packet { channel: Channel::Received, stamp, audio: Audio::G711 { codec: Codec::Pcma, payload } }
     }
 

@@ -43,8 +43,19 @@ pub struct Stamp {
     pub marker: bool,
     /// Newest of its stream by sequence number (not a straggler).
     pub in_order: bool,
-    /// Sent on our own schedule: nothing of it is late, early or drifting.
-    pub is_paced: bool,
+    /// Whose it is.
+    pub origin: Origin,
+}
+
+/// Whose audio it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Somebody's, as their packets came.
+    Peer,
+    /// A mix of several, on our own schedule: nothing of it is late, early or drifting.
+    Mix,
+    /// A prompt or a tone of ours on our own schedule.
+    Prompt,
 }
 
 /// Where a packet's audio goes.
@@ -131,8 +142,10 @@ struct Anchor {
     doubt_lag: i64,
     /// While it is young: what was placed by it.
     fresh: Option<Fresh>,
-    /// What was placed last was our own.
-    is_paced: bool,
+    /// How long the newest packet's audio is …
+    len: i64,
+    /// … and whose.
+    origin: Origin,
 }
 
 /// A first packet tells nothing of its own delay; those right after it may.
@@ -142,8 +155,10 @@ struct Fresh {
     began: i64,
     /// When it was anchored.
     since: i64,
-    /// Where earlier audio ends.
+    /// Where audio ends that is certain of its place: as far back as a burst may go.
     floor: i64,
+    /// Where any earlier audio ends: as far back as one late packet moves the rest.
+    end: i64,
 }
 
 impl Anchor {
@@ -162,14 +177,15 @@ impl Anchor {
             doubt: 0,
             doubt_lag: 0,
             fresh: None,
-            is_paced: false,
+            len: 0,
+            origin: stamp.origin,
         }
     }
 
-    /// Where the audio placed last ends for what follows it and turns out to belong earlier. Our own, cut short
+    /// Where the audio placed last ends for what follows it and turns out to belong earlier. A prompt, cut short
     /// by it, gives way.
-    fn floor(&self, len: i64) -> i64 {
-        self.at + len - if self.is_paced { AHEAD_MAX } else { 0 }
+    fn end(&self) -> i64 {
+        self.at + self.len + self.slip - if self.origin == Origin::Prompt { AHEAD_MAX } else { 0 }
     }
 
     fn young(&self, wall: i64) -> Option<Fresh> {
@@ -214,10 +230,10 @@ impl Anchor {
     /// before it; what doesn't fit there is left to the slip, so that nothing is lost.
     fn began_late(&mut self, wall: i64, position: i64, lag: i64) -> Option<Moved> {
         let fresh = self.young(wall).filter(|_| lag <= -AHEAD_BORNE)?;
-        let by = (-lag).min(fresh.began.saturating_sub(fresh.floor));
+        let by = (-lag).min(fresh.began.saturating_sub(fresh.end));
         (by > 0).then(|| {
             self.back(by);
-            Moved { from: fresh.began, to: position, by, floor: fresh.floor }
+            Moved { from: fresh.began, to: position, by, floor: fresh.end }
         })
     }
 
@@ -268,20 +284,21 @@ impl Timeline {
         };
         let mut position = anchor.position(stamp.timestamp);
         let mut lag = wall - position;
-        if stamp.is_paced {
+        if stamp.origin != Origin::Peer {
             let is_exact = lag.abs() <= PACED_OFF_MAX && !stamp.marker;
             let at = if is_exact { position } else { wall };
             // Delays of what was relayed before say nothing about this, nor about what is relayed next.
-            *anchor = Anchor { lag: wall - at, is_paced: true, ..Anchor::new(stamp, at) };
+            *anchor = Anchor { lag: wall - at, len, ..Anchor::new(stamp, at) };
             return Some(Place::at(at));
         }
         if !stamp.in_order {
             return (-AHEAD_MAX..=LATE_MAX).contains(&lag).then_some(Place::at(position));
         }
-        if anchor.is_paced {
+        if anchor.origin != Origin::Peer {
             // A stream begins, though its packets go on under our own numbers.
-            anchor.fresh = Some(Fresh { began: position, since: wall, floor: anchor.floor(len).min(position) });
-            anchor.is_paced = false;
+            let end = anchor.end().min(position);
+            anchor.fresh = Some(Fresh { began: position, since: wall, floor: end, end });
+            anchor.origin = Origin::Peer;
         }
         let went_back = (stamp.timestamp.wrapping_sub(anchor.timestamp) as i32) < 0;
         let resumed = stamp.marker && lag > BEHIND_MAX;
@@ -310,7 +327,7 @@ impl Timeline {
             return Some(self.anchored(position + behind, wall, stamp, len));
         }
         // Moving the anchor itself along keeps differences far from the timestamp's wrap.
-        (anchor.at, anchor.timestamp, anchor.lag) = (position, stamp.timestamp, lag);
+        (anchor.at, anchor.timestamp, anchor.lag, anchor.len) = (position, stamp.timestamp, lag, len);
         anchor.lags.note(wall, lag);
         anchor.slip = anchor.slip_of(wall, len);
         if anchor.slip != 0 {
@@ -324,9 +341,10 @@ impl Timeline {
 
     fn anchored(&mut self, at: i64, wall: i64, stamp: Stamp, len: i64) -> Place {
         // What was placed by an anchor as young is no more certain.
-        let floor = self.anchor.map_or(i64::MIN, |last| last.young(wall).map_or(last.floor(len), |fresh| fresh.floor));
-        let fresh = Some(Fresh { began: at, since: wall, floor: floor.min(at) });
-        self.anchor = Some(Anchor { fresh, ..Anchor::new(stamp, at) });
+        let end = self.anchor.map_or(i64::MIN, |last| last.end());
+        let floor = self.anchor.and_then(|last| last.young(wall)).map_or(end, |fresh| fresh.floor);
+        let fresh = Some(Fresh { began: at, since: wall, floor: floor.min(at), end: end.min(at) });
+        self.anchor = Some(Anchor { fresh, len, ..Anchor::new(stamp, at) });
         Place::at(at)
     }
 }

@@ -83,8 +83,8 @@ impl<T: Cell> Window<T> {
     }
 
     /// Moves the samples of one channel in `range` to `by` frames earlier and leaves silence. Those
-    /// which then lie outside of `kept`, or before the window, are gone.
-    pub fn move_back(&mut self, channel: usize, range: Range<i64>, by: i64, kept: Range<i64>) {
+    /// which then lie outside of `kept`, in `pause` or before the window, are gone.
+    pub fn move_back(&mut self, channel: usize, range: Range<i64>, by: i64, (kept, pause): (Range<i64>, Range<i64>)) {
         let (base, end) = (self.base as i64, (self.base + WINDOW_FRAMES as u64) as i64);
         let (from, to) = (range.start.max(base), range.end.min(end));
         if by <= 0 || from >= to {
@@ -95,7 +95,7 @@ impl<T: Cell> Window<T> {
         for at in from..to {
             let sample = std::mem::replace(&mut ring[index(at)], T::SILENCE);
             let target = at - by;
-            if target >= base && kept.contains(&target) {
+            if target >= base && kept.contains(&target) && !pause.contains(&target) {
                 ring[index(target)] = sample;
             }
         }
@@ -275,13 +275,13 @@ mod tests {
         window.write(0, 300, &[1; 100]);
         window.write(0, 400, &[2; 100]);
         assert_eq!(window.hand_out(500, &mut block), Some(0));
-        window.move_back(0, 300..500, 150, 160..i64::MAX);
+        window.move_back(0, 300..500, 150, (160..i64::MAX, 0..0));
         assert_eq!(window.hand_out(500, &mut block), Some(150));
         let handed: Vec<i16> = frames(block.bytes()).iter().map(|frame| frame[0]).collect();
         let expected = [vec![0; 10], vec![1; 90], vec![2; 100], vec![0; 150]].concat();
         assert_eq!(handed, expected, "the other channel and what is kept out stay");
         assert!(frames(block.bytes()).iter().all(|frame| frame[1] == 4));
-        window.move_back(0, 0..500, 8_000, i64::MIN..i64::MAX);
+        window.move_back(0, 0..500, 8_000, (i64::MIN..i64::MAX, 0..0));
         assert_eq!(window.hand_out(500, &mut block), Some(0));
         assert!(frames(block.bytes()).iter().all(|frame| frame[0] == 0), "moved to before the start");
     }

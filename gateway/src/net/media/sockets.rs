@@ -212,7 +212,7 @@ fn send(datagram: impl Fn() -> io::Result<usize>) -> bool {
 mod tests {
     use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-    use super::super::tests::waited_ms;
+    use super::super::tests::Waiting;
     use super::*;
 
     const LEG: LegId = LegId(7);
@@ -337,8 +337,8 @@ mod tests {
         let mut bench = Bench::new(20_088);
         let (peer, peer_at) = phone();
         let (mut tokens, lie) = (Vec::new(), Duration::from_millis(100));
-        let waited = waited_ms();
-        let slack = || Duration::from_millis(1 + waited_ms().saturating_sub(waited));
+        let waiting = Waiting::now();
+        let slack = || Duration::from_millis(1 + waiting.ms());
         let unix = || SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         // The kernel begins to note arrivals some time after the first socket on the machine asked for it.
         let deadline = Instant::now() + Duration::from_secs(20);

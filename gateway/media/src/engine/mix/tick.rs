@@ -1,5 +1,6 @@
 //! 20 ms of every mix that is due.
 
+use crate::recorder::Origin;
 use std::time::Instant;
 
 use super::super::{
@@ -47,7 +48,7 @@ impl Engine {
             } else if !leg.out.is_ahead(at, FRAME_SAMPLES as u32) {
                 let mut frame = SILENT;
                 mix(frames, matrix.row(n), &mut frame);
-                send_frame(leg, at, &frame, &mut self.totals, &mut self.out);
+                send_frame(leg, at, (&frame, Origin::Mix), &mut self.totals, &mut self.out);
             }
         }
     }

@@ -1,7 +1,7 @@
 use super::*;
 
 fn stamp(timestamp: u32) -> Stamp {
-    Stamp { ssrc: 1, timestamp, clock_hz: 8000, marker: false, in_order: true, is_paced: false }
+    Stamp { ssrc: 1, timestamp, clock_hz: 8000, marker: false, in_order: true, origin: Origin::Peer }
 }
 
 /// Where a packet goes whose audio began at `wall` at the earliest.
@@ -68,7 +68,7 @@ fn a_stream_that_cuts_our_own_frames_short_takes_their_end_if_its_first_packet_w
     for (ssrc, base) in [(1, 20 * 160 + 440), (2, 77_000)] {
         let mut line = Timeline::default();
         for n in 0..20 {
-            line.place(n * 160 + 160, Stamp { is_paced: true, ..stamp(n as u32 * 160) }, 160).unwrap();
+            line.place(n * 160 + 160, Stamp { origin: Origin::Prompt, ..stamp(n as u32 * 160) }, 160).unwrap();
         }
         for n in 0..100i64 {
             let late = if n == 0 { 440 } else { 0 };
@@ -78,6 +78,35 @@ fn a_stream_that_cuts_our_own_frames_short_takes_their_end_if_its_first_packet_w
             assert_eq!(placed.moved, (n == 1).then_some(moved), "packet {n}");
             assert_eq!((placed.at, placed.slip), ((20 + n) * 160 + late, 0), "packet {n}");
         }
+    }
+}
+
+#[test]
+fn what_others_said_gives_way_to_nobody() {
+    // A mix ends after a second; the voice relayed then had a late first packet, and only 20 ms of room.
+    let mut line = Timeline::default();
+    for n in 0..50 {
+        line.place(n * 160 + 160, Stamp { origin: Origin::Mix, ..stamp(n as u32 * 160) }, 160).unwrap();
+    }
+    let mut moved = 0;
+    for n in 0..50i64 {
+        let late = if n == 0 { 160 } else { -280 };
+        let placed = line.place((51 + n) * 160 + late, stamp((51 + n) as u32 * 160), 160).unwrap();
+        moved += placed.moved.map_or(0, |m| if m.floor == 8_000 { m.by } else { i64::MAX });
+        assert!(placed.at >= 8_000, "packet {n}");
+    }
+    assert_eq!(moved, 160);
+    // The first words of a recording, and another stream of the same person after 300 ms.
+    let mut line = Timeline::default();
+    for n in 0..15 {
+        line.place(n * 240 + 240, stamp(n as u32 * 240), 240).unwrap();
+    }
+    for n in 0..20i64 {
+        let late = if n == 0 { 400 } else { 0 };
+        let stamp = Stamp { ssrc: 2, ..stamp(n as u32 * 160) };
+        let placed = line.place(3_600 + n * 160 + 160 + late - 160, stamp, 160).unwrap();
+        assert!(placed.moved.is_none_or(|moved| moved.floor == 3_600), "packet {n}: {placed:?}");
+        assert!(placed.at >= 3_600, "packet {n}: {placed:?}");
     }
 }
 
@@ -155,14 +184,14 @@ fn frames_of_our_own_follow_what_was_relayed_without_a_slip() {
     for n in 0..1500i64 {
         // 10 s are relayed; then our own frames follow 17 ms behind the clock; then it is relayed again.
         let late = if (500..1000).contains(&n) { 136 } else { 0 };
-        let stamp = Stamp { is_paced: late > 0, ..stamp((n * 160) as u32) };
+        let stamp = Stamp { origin: if late > 0 { Origin::Mix } else { Origin::Peer }, ..stamp((n * 160) as u32) };
         let placed = line.place(n * 160 + 160 + late, stamp, 160).unwrap();
         assert_eq!(placed, Place::at(n * 160), "packet {n}");
         end = placed.at + 160;
     }
-    let far = Stamp { is_paced: true, ..stamp(end as u32) };
+    let far = Stamp { origin: Origin::Prompt, ..stamp(end as u32) };
     assert_eq!(place(&mut line, end + 400, far), Some(end + 400), "50 ms off is no part of the schedule");
-    let marked = Stamp { is_paced: true, marker: true, ..stamp(end as u32 + 160) };
+    let marked = Stamp { origin: Origin::Prompt, marker: true, ..stamp(end as u32 + 160) };
     assert_eq!(place(&mut line, end + 600, marked), Some(end + 600), "a new run begins where the clock is");
 }
 
