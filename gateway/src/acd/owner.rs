@@ -142,7 +142,8 @@ impl Owner {
             let kept = self.shared.mirror.lock();
             (kept.operators.values().cloned().collect::<Vec<_>>(), kept.callers.values().cloned().collect::<Vec<_>>())
         };
-        if operators.is_empty() && callers.is_empty() {
+        let talks = self.shared.mirror.talks();
+        if operators.is_empty() && callers.is_empty() && talks.is_empty() {
             return;
         }
         info!(operators = operators.len(), callers = callers.len(), "queues rebuilt");
@@ -153,13 +154,18 @@ impl Owner {
         }
         let mirror = Arc::clone(&self.shared.mirror);
         let is_live = |call: &str| mirror.is_live(call);
-        let talks = mirror.talks();
         let withdrawn = truth::apply(&mut operators, &callers, (&talks, &mirror.engaged()), &is_live);
         callers.retain(|row| talks.iter().all(|(call, _)| *call != row.entry.call));
         for (call, _) in &talks {
             self.forget(call);
         }
+        let unknown = |who: &str| operators.iter().all(|row| row.who.id != who);
+        let of_nobody: Vec<_> = talks.iter().filter(|(_, who)| unknown(who)).cloned().collect();
         self.core.restore(now_ms(), operators, callers, &is_live);
+        for (call, operator) in of_nobody {
+            // Who took a transfer and never signed in may sign in during it.
+            self.core.connected(now_ms(), &call, &operator);
+        }
         for (call, operator) in withdrawn {
             self.tell(&call, CallNews::Withdraw { operator });
         }

@@ -87,6 +87,21 @@ async fn an_owner_killed_over_an_answer_offers_who_talks_nobody_else() {
 }
 
 #[tokio::test]
+async fn who_took_a_transfer_without_signing_in_is_offered_nobody_when_they_sign_in_after_a_rebuild() {
+    let d = desk().await;
+    let _a = d.enter("a").await;
+    d.acd.connected("a", "x").await;
+    d.acd.kill().await;
+    let mut b = d.enter("b").await;
+    d.ready("x").await;
+    let view = d.acd.view().await;
+    assert_eq!((view[0].waiting, view[0].operators[0].state.as_str()), (1, "talking"));
+    assert!(b.try_recv().is_err());
+    d.acd.ended("a").await;
+    assert_eq!(offered(&mut b).await, "x");
+}
+
+#[tokio::test]
 async fn a_caller_whose_driver_vanished_is_no_caller_after_a_rebuild() {
     let d = desk().await;
     drop(d.enter("a").await);

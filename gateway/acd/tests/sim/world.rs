@@ -105,6 +105,10 @@ pub(crate) fn name(call: u32) -> String {
     format!("c{call}")
 }
 
+fn who(person: usize) -> String {
+    format!("o{person}")
+}
+
 pub(crate) fn settings() -> Vec<QueueSettings> {
     let main = QueueSettings {
         waiting_max: 40,
@@ -259,7 +263,6 @@ impl World {
     /// The machine hears a driver.
     fn hear(&mut self, call: u32, what: Say) {
         let id = name(call);
-        let who = |p: usize| format!("o{p}");
         let Some(c) = self.calls.get(&call) else { return };
         if !self.node_up[c.node] {
             return;
@@ -370,6 +373,15 @@ impl World {
         // Rows of callers who are over by now are not of this machine any more.
         self.caller_rows.retain(|call, _| live.contains(call));
         self.core.restore(self.now, operators, callers, &|call| live.contains(call));
+        // Drivers remember who talks, also who has no row.
+        for (n, c) in &self.calls {
+            if let At::Talking(p) = c.at
+                && live.contains(&name(*n))
+                && !self.operator_rows.contains_key(&who(p))
+            {
+                self.core.connected(self.now, &name(*n), &who(p));
+            }
+        }
     }
 
     pub(crate) fn new_offer(&mut self) -> u32 {
