@@ -10,9 +10,9 @@ const RECUSED_MAX: i64 = 64;
 /// What is looked for.
 #[derive(Debug, Clone, Copy)]
 pub struct CallerQuestion {
-    /// The citizen.
-    pub party: Id,
-    /// The call at hand, which doesn't count.
+    /// The citizen, where they are known.
+    pub party: Option<Id>,
+    /// The call at hand: what was written down of it names people too, but it doesn't count as served or short.
     pub call: Id,
     /// 回避 by matters that are over counts if they began since then (epoch ms).
     pub recused_since: i64,
@@ -35,8 +35,8 @@ pub struct CallerHistory {
     pub short_calls: i64,
 }
 
-/// Whom the citizen's matters name: those that are open, and those that began since then.
-async fn recused(c: &mut Conn, party: Id, since: i64) -> Result<Vec<Id>> {
+/// Whom the matters of a citizen, or of a call, name: those that are open, and those that began since then.
+async fn recused(c: &mut Conn, party: Option<Id>, call: Option<Id>, since: i64) -> Result<Vec<Id>> {
     // A work is done once the case core has its item: the matter is open until that one is over.
     let query = sql("SELECT m.excluded AS id FROM (\
          SELECT w.excluded, w.item, w.done_at, w.created_at FROM contact k JOIN work w ON w.contact = k.id \
@@ -44,6 +44,11 @@ async fn recused(c: &mut Conn, party: Id, since: i64) -> Result<Vec<Id>> {
          UNION SELECT w.excluded, w.item, w.done_at, w.created_at FROM contact k \
          JOIN item_contact x ON x.contact = k.id JOIN work w ON w.item = x.item \
          WHERE k.party = $1 AND w.excluded IS NOT NULL \
+         UNION SELECT w.excluded, w.item, w.done_at, w.created_at FROM call a JOIN work w ON w.contact = a.contact \
+         WHERE a.id = $7 AND w.excluded IS NOT NULL \
+         UNION SELECT w.excluded, w.item, w.done_at, w.created_at FROM call a \
+         JOIN item_contact x ON x.contact = a.contact JOIN work w ON w.item = x.item \
+         WHERE a.id = $7 AND w.excluded IS NOT NULL \
          UNION SELECT w.excluded, w.item, w.done_at, w.created_at FROM item i JOIN work w ON w.item = i.id \
          WHERE i.party = $1 AND w.excluded IS NOT NULL \
          UNION SELECT t.excluded, t.item, t.finished_at, t.created_at FROM callback_task t \
@@ -55,17 +60,19 @@ async fn recused(c: &mut Conn, party: Id, since: i64) -> Result<Vec<Id>> {
     .bind(since)
     .bind(ItemState::Closed)
     .bind(ItemState::Void)
-    .bind(ItemState::NotFiled);
+    .bind(ItemState::NotFiled)
+    .bind(call);
     Ok(c.all::<IdRow>(query).await?.into_iter().map(|row| row.id).collect())
 }
 
 impl Store {
-    /// 回避: whom a citizen's matters name, in no order, however long they are over.
+    /// 回避: whom the matters of a citizen, or of the call that led to a task, name, in no order, however long they
+    /// are over.
     ///
     /// # Errors
     /// As any read.
-    pub async fn citizen_recused(&self, party: Id) -> Result<Vec<Id>> {
-        recused(&mut self.reader().await?, party, i64::MIN).await
+    pub async fn citizen_recused(&self, party: Option<Id>, call: Option<Id>) -> Result<Vec<Id>> {
+        recused(&mut self.reader().await?, party, call, i64::MIN).await
     }
 
     /// Whom a caller must not be given to, whom they know, and whether they are in trouble.
@@ -74,7 +81,7 @@ impl Store {
     /// As any read.
     pub async fn caller_history(&self, ask: CallerQuestion) -> Result<CallerHistory> {
         let mut c = self.reader().await?;
-        let recused = recused(&mut c, ask.party, ask.recused_since).await?;
+        let recused = recused(&mut c, ask.party, Some(ask.call), ask.recused_since).await?;
         let served = sql("SELECT a.operator AS id FROM \
              (SELECT id, seq, arrived_at FROM contact WHERE party = $1 ORDER BY seq DESC LIMIT $4) k \
              JOIN call a ON a.contact = k.id \

@@ -8,7 +8,7 @@ const HOUR: i64 = 3_600_000;
 
 fn about(party: Id, call: Id) -> CallerQuestion {
     CallerQuestion {
-        party,
+        party: Some(party),
         call,
         recused_since: T0 - 12 * HOUR,
         served_since: T0 - 12 * HOUR,
@@ -39,29 +39,48 @@ story!(whom_a_citizens_matters_name_is_known_when_they_call, |s: Stage| async mo
     assert!(store.caller_history(about(citizen, at_hand)).await.unwrap().recused.is_empty());
     store.callback_add(task, T0).await.unwrap();
     assert_eq!(store.caller_history(about(citizen, at_hand)).await.unwrap().recused, [x]);
-    assert_eq!(store.citizen_recused(citizen).await.unwrap(), [x]);
+    assert_eq!(store.citizen_recused(Some(citizen), None).await.unwrap(), [x]);
     assert!(store.caller_history(about(other, at_hand)).await.unwrap().recused.is_empty(), "another citizen");
 });
 
-story!(work_about_an_item_names_its_citizens, |s: Stage| async move {
-    let store = &s.store;
-    let citizen = party(store, 1).await.id;
+async fn named(store: &Store) -> Id {
     let named = hotline_db::NewUser {
         login: "1023".into(),
         name: "李晓梅".into(),
         roles: vec!["operator".into()],
         ..hotline_db::NewUser::default()
     };
-    let named = store.user_add(named).await.unwrap().id;
-    let first = call(store, Some(citizen)).await;
-    let item = hotline_db::NewItem {
-        detail: "投诉工号1023,态度差".into(),
-        ..crate::stage::new_item(Some(first.contact))
-    };
+    store.user_add(named).await.unwrap().id
+}
+
+/// What a citizen said of 1023, taken down.
+async fn complaint(store: &Store, contact: Id) {
+    let item =
+        hotline_db::NewItem { detail: "投诉工号1023,态度差".into(), ..crate::stage::new_item(Some(contact)) };
     let times = hotline_db::WorkTimes { acknowledge_ms: None, handle_ms: [HOUR; 5] };
     let work = hotline_db::ItemWork { red: false, times, conversation: None };
     store.item_create_with_work(item, None, Some(work), T0, crate::stage::CHINA).await.unwrap();
+}
+
+story!(work_about_an_item_names_its_citizens, |s: Stage| async move {
+    let store = &s.store;
+    let citizen = party(store, 1).await.id;
+    let named = named(store).await;
+    let first = call(store, Some(citizen)).await;
+    complaint(store, first.contact).await;
     assert_eq!(store.caller_history(about(citizen, first.id)).await.unwrap().recused, [named]);
+});
+
+story!(who_withholds_their_number_has_matters_by_the_call_at_hand, |s: Stage| async move {
+    let store = &s.store;
+    let named = named(store).await;
+    let (at_hand, other) = (call(store, None).await, call(store, None).await);
+    complaint(store, at_hand.contact).await;
+    let nobody = |call| CallerQuestion { party: None, ..about(Id::new(), call) };
+    assert_eq!(store.caller_history(nobody(at_hand.id)).await.unwrap().recused, [named]);
+    assert!(store.caller_history(nobody(other.id)).await.unwrap().recused.is_empty(), "another call");
+    assert_eq!(store.citizen_recused(None, Some(at_hand.id)).await.unwrap(), [named], "whoever calls back by it");
+    assert!(store.citizen_recused(None, None).await.unwrap().is_empty());
 });
 
 story!(a_recusal_ends_a_while_after_its_matter_and_not_before, |s: Stage| async move {
@@ -77,7 +96,7 @@ story!(a_recusal_ends_a_while_after_its_matter_and_not_before, |s: Stage| async 
     store.callback_finish(task.id, hotline_db::CallbackResult::Reached, None, T0 + 5).await.unwrap();
     assert_eq!(asked(T0).await.unwrap().recused, [x], "not long over");
     assert!(asked(T0 + 1).await.unwrap().recused.is_empty());
-    assert_eq!(store.citizen_recused(citizen).await.unwrap(), [x], "nor is the citizen called by that one");
+    assert_eq!(store.citizen_recused(Some(citizen), None).await.unwrap(), [x], "nor is the citizen called by that one");
 });
 
 story!(who_served_a_citizen_today_is_known_and_who_did_yesterday_is_not, |s: Stage| async move {

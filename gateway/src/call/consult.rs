@@ -25,7 +25,7 @@ pub(crate) struct Consult {
     answer: Vec<u8>,
     /// The colleague's.
     pub(crate) target: Leg,
-    who: OperatorRef,
+    pub(crate) who: OperatorRef,
     talking: bool,
 }
 

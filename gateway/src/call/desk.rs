@@ -7,7 +7,7 @@ use serde_json::json;
 use super::control::{ControlError, Target, Wish};
 use super::driver::{Driver, Side, Stage};
 use super::emergency::is_service;
-use super::guest::Part;
+use super::guest::{Guest, Part};
 use super::operator_leg::HeldBy;
 use crate::acd::{Lane, OperatorRef};
 use crate::clock::now_ms;
@@ -162,7 +162,7 @@ impl Driver {
         let leg = match to {
             None | Some("citizen") => self.citizen.id(),
             Some(id) => {
-                let heard = |g: &&super::guest::Guest| g.who.id == id && g.talking && g.part == Part::Join;
+                let heard = |g: &&Guest| g.who.id == id && g.talking && g.part == Part::Join;
                 self.guests.iter().find(heard).ok_or(ControlError::NoGuest)?.leg.id()
             }
         };
@@ -198,10 +198,8 @@ impl Driver {
     }
 
     async fn consult_joins(&mut self) -> Result<(), ControlError> {
-        let asked = self.guests.iter().position(|g| g.part == Part::Consult && g.talking);
-        let index = asked.ok_or(ControlError::NoConsult)?;
+        let index = self.asked_and_allowed().await?;
         let who = self.guests[index].who.clone();
-        self.may_stay(&who).await?;
         self.guests[index].part = Part::Join;
         self.story.event("guest_part", json!({ "user": who.id, "part": Part::Join.as_str() }));
         self.connect();
@@ -212,12 +210,17 @@ impl Driver {
 
     /// Attended transfer: without the colleague's answer there is nobody to leave the citizen with.
     async fn consult_completes(&mut self) -> Result<(), ControlError> {
-        let asked = self.guests.iter().position(|g| g.part == Part::Consult && g.talking);
-        let index = asked.ok_or(ControlError::NoConsult)?;
-        let who = self.guests[index].who.clone();
-        self.may_stay(&who).await?;
+        let index = self.asked_and_allowed().await?;
         self.guest_takes_over(index).await;
         Ok(())
+    }
+
+    /// The colleague asked, who has answered; whether they may be heard is looked up now.
+    async fn asked_and_allowed(&mut self) -> Result<usize, ControlError> {
+        let asked = |g: &Guest| g.part == Part::Consult && g.talking;
+        let who = self.guests.iter().find(|g| asked(g)).ok_or(ControlError::NoConsult)?.who.clone();
+        self.may_stay(&who).await?;
+        self.guests.iter().position(asked).ok_or(ControlError::NoConsult)
     }
 
     /// Somebody is asked about the citizen, or rung to take them over: whom they talk with next isn't the operator's

@@ -101,7 +101,7 @@ impl Driver {
             self.danger();
         }
         if !self.waiting {
-            self.look_up_caller().await;
+            let _ = self.look_up_caller().await;
         }
         let entry = self.entry(lane.min(self.lane));
         self.lane = entry.lane;
@@ -112,6 +112,7 @@ impl Driver {
         let entry = Entry { returns, ..entry };
         self.tell_routing(&entry);
         let entered = self.sv.acd.enter(entry, self.news_tx.clone()).await;
+        self.wishes.untold = entered.is_err();
         match entered {
             Ok(()) => {
                 if std::mem::replace(&mut self.waiting, true) {
@@ -176,7 +177,7 @@ impl Driver {
     }
 
     /// They speak a message, or somebody has picked up for them.
-    fn is_served(&self) -> bool {
+    pub(crate) fn is_served(&self) -> bool {
         self.machine.is_recording()
             || self.operator.as_ref().is_some_and(|o| o.picked_up.is_some())
             || self.on_call.as_ref().is_some_and(|c| c.asks())

@@ -118,7 +118,11 @@ impl Driver {
         if operator.who.id == who.id {
             return Err(ControlError::OwnTalk);
         }
-        self.may_stay(&who).await?;
+        if part.is_operators() {
+            self.may_stay(&who).await?;
+        } else {
+            self.may_supervise(&who).await?;
+        }
         if let Some(guest) = self.guests.iter_mut().find(|g| g.who.id == who.id) {
             let part = guest.part.change(part)?;
             if guest.part != part {
@@ -183,7 +187,7 @@ impl Driver {
     }
 
     /// A guest is gone by themselves, or never came. The citizen doesn't go on hearing music for nobody.
-    async fn guest_gone(&mut self, index: usize, why: &str) {
+    pub(crate) async fn guest_gone(&mut self, index: usize, why: &str) {
         let was_consulted = self.guests.get(index).is_some_and(|g| g.part == Part::Consult);
         self.let_guest_go(index, why);
         if was_consulted {
@@ -255,6 +259,8 @@ impl Driver {
 
     /// The operator's phone is gone: whom they asked in goes on with the citizen. False: nobody is there.
     pub(crate) async fn hand_over_to_guest(&mut self) -> bool {
+        // Not to whom the citizen complained of meanwhile.
+        let _ = self.learn_anew().await;
         // Somebody of ours before a service outside: they can still do something for the citizen.
         let asked = |g: &Guest| g.talking && g.part == Part::Join;
         let ours = self.guests.iter().position(|g| asked(g) && !g.who.sip_user.is_empty());

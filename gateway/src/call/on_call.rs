@@ -150,7 +150,8 @@ impl Driver {
     }
 
     /// Nobody on call takes the caller. Who is in danger is asked for again; who could still be answered at a desk
-    /// waits; for all others there is the callback and the voice message (domain rules §3.7).
+    /// waits, and nobody is cut off who speaks a message just now; for all others there is the callback and the voice
+    /// message (domain rules §3.7).
     async fn after_on_call(&mut self) {
         if self.lane == Lane::Red {
             if let Some(on_call) = &mut self.on_call {
@@ -158,14 +159,19 @@ impl Driver {
             }
             return;
         }
-        let off = OperatorState::Off.as_str();
-        let queues = self.sv.acd.view().await;
-        let here = queues.iter().filter(|queue| queue.name == self.queue).flat_map(|queue| &queue.operators);
-        if here.into_iter().all(|operator| operator.state == off) {
+        if !self.is_served() && self.is_desk_empty().await {
             self.too_long().await;
         } else if let Some(on_call) = &mut self.on_call {
             on_call.look_at = Some(Instant::now() + LOOK_AGAIN);
         }
+    }
+
+    /// Nobody is signed in to the caller's queue.
+    async fn is_desk_empty(&self) -> bool {
+        let off = OperatorState::Off.as_str();
+        let queues = self.sv.acd.view().await;
+        let mut here = queues.iter().filter(|queue| queue.name == self.queue).flat_map(|queue| &queue.operators);
+        here.all(|operator| operator.state == off)
     }
 
     /// Who was on call and had the citizen has them no longer: the number is free for others.

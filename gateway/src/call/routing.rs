@@ -11,7 +11,6 @@ use tracing::{info, warn};
 
 use super::control::ControlError;
 use super::driver::{Driver, Origin};
-use super::guest::Guest;
 use crate::acd::{Decline, Entry, Lane, OperatorRef};
 use crate::clock::now_ms;
 use crate::config::{Config, Routing};
@@ -31,7 +30,7 @@ pub(crate) struct Wishes {
     prefer: Option<String>,
     in_trouble: bool,
     /// The queue doesn't know all of it.
-    untold: bool,
+    pub(super) untold: bool,
 }
 
 impl Wishes {
@@ -39,31 +38,34 @@ impl Wishes {
         Box::new(Self { skills: skills.iter().cloned().collect(), ..Self::default() })
     }
 
-    /// Takes what is known; true where that is new.
-    fn learn(&mut self, settings: &Routing, known: &CallerHistory) -> bool {
+    /// Takes what is known.
+    fn learn(&mut self, settings: &Routing, known: &CallerHistory) {
         let before = (self.barred.len(), self.in_trouble);
         self.barred.extend(known.recused.iter().map(ToString::to_string));
         let served_by = known.served_by.map(|id| id.to_string());
         self.prefer = served_by.filter(|id| settings.same_operator_h > 0 && !self.barred.contains(id));
         self.in_trouble |= settings.trouble_min > 0 && known.short_calls >= i64::from(settings.trouble_calls);
-        before != (self.barred.len(), self.in_trouble)
+        self.untold |= before != (self.barred.len(), self.in_trouble);
     }
 }
+
+/// The rows didn't say in time whom a citizen's matters name.
+pub(crate) struct Unknown;
 
 fn is_sos(config: &Config, number: &str) -> bool {
     config.routing.sos_numbers.iter().any(|sos| is_same_number(sos, number, &config.site.area_code))
 }
 
 impl Driver {
-    /// Learns what is known of the citizen; true where that is new.
-    pub(crate) async fn look_up_caller(&mut self) -> bool {
+    /// Learns what is known of the citizen, by who they are and by the call at hand: who withholds their number has
+    /// matters too.
+    pub(crate) async fn look_up_caller(&mut self) -> Result<(), Unknown> {
         let settings = &self.sv.config.routing;
         let known_for_it = self.number.as_ref().is_some_and(|n| is_sos(&self.sv.config, n.reveal()));
-        let mut is_new = known_for_it && !std::mem::replace(&mut self.wishes.in_trouble, known_for_it);
-        let Some(party) = self.party else { return is_new };
+        self.wishes.untold |= known_for_it && !std::mem::replace(&mut self.wishes.in_trouble, known_for_it);
         let now = now_ms();
         let question = CallerQuestion {
-            party,
+            party: self.party,
             call: self.call,
             recused_since: now - i64::from(settings.recused_days) * 86_400_000,
             served_since: now - i64::from(settings.same_operator_h) * 3_600_000,
@@ -71,11 +73,14 @@ impl Driver {
             short_ms: i64::from(settings.trouble_short_s) * 1_000,
         };
         match tokio::time::timeout(PATIENCE, self.sv.store.caller_history(question)).await {
-            Ok(Ok(known)) => is_new |= self.wishes.learn(settings, &known),
+            Ok(Ok(known)) => {
+                self.wishes.learn(settings, &known);
+                return Ok(());
+            }
             Ok(Err(e)) => warn!(call = %self.call, error = %e, "nothing is known of the caller"),
             Err(_) => warn!(call = %self.call, "nothing is known of the caller: the database takes too long"),
         }
-        is_new
+        Err(Unknown)
     }
 
     /// The caller as the queue takes them. Whom we called back is in no trouble we don't know of.
@@ -115,13 +120,52 @@ impl Driver {
 
     /// The same for who is there already and would be heard, or have the citizen.
     pub(crate) async fn may_stay(&mut self, who: &OperatorRef) -> Result<(), ControlError> {
-        // Looked up anew: what names them may have been written down in this very talk.
-        self.look_up_caller().await;
+        // Where the rows say nothing, the citizen needs the colleague more than the matter needs the doubt.
+        let _ = self.learn_anew().await;
+        self.is_unnamed(who)
+    }
+
+    /// Who only wants to hear, or take a talk that needs nobody: not while it is unknown whom the citizen complains of.
+    pub(crate) async fn may_supervise(&mut self, who: &OperatorRef) -> Result<(), ControlError> {
+        if self.learn_anew().await.is_err() {
+            info!(call = %self.call, user = who.id, "回避情况未知,暂不可监督 / whom the matters name is unknown: kept out");
+            return Err(ControlError::NoPhone);
+        }
+        self.is_unnamed(who)
+    }
+
+    fn is_unnamed(&self, who: &OperatorRef) -> Result<(), ControlError> {
         if self.wishes.barred.contains(&who.id) {
             info!(call = %self.call, user = who.id, "回避:不得参与该市民的通话 / named by this citizen's matters: kept out");
             return Err(ControlError::NoPhone);
         }
         Ok(())
+    }
+
+    /// What names somebody may have been written down in this very talk. Whoever it names is let go: guests' places
+    /// in the list are others afterwards.
+    pub(crate) async fn learn_anew(&mut self) -> Result<(), Unknown> {
+        let known = self.look_up_caller().await;
+        self.let_named_go().await;
+        known
+    }
+
+    /// Whoever is named goes on with nothing in this talk: neither supervises nor is asked, joins or gets the citizen.
+    async fn let_named_go(&mut self) {
+        let all = &self.wishes.barred;
+        if all.is_empty() {
+            return;
+        }
+        if self.consult.as_ref().is_some_and(|c| all.contains(&c.who.id)) {
+            self.end_consult(480);
+        }
+        while let Some(index) = self.guests.iter().position(|g| self.wishes.barred.contains(&g.who.id)) {
+            self.guest_gone(index, "recused").await;
+        }
+        if let Some(transfer) = self.transfer.take_if(|t| self.wishes.barred.contains(&t.who.id)) {
+            transfer.leg.let_go(&self.sv.sip, "recused");
+            self.transfer_failed(*transfer, 480).await;
+        }
     }
 
     /// 回避: whoever is signed in is named by this citizen's matters. Leaders find them somebody; nobody is told whom
@@ -135,17 +179,10 @@ impl Driver {
     }
 
     /// Somebody's matter names one of us since a moment ago: if it is this caller's, that one isn't rung for them, and
-    /// doesn't go on supervising the talk.
+    /// doesn't go on in the talk. What was learned otherwise meanwhile counts too.
     pub(crate) async fn judge_again(&mut self) {
-        let is_new = self.look_up_caller().await;
-        if !is_new && !self.wishes.untold {
-            return;
-        }
-        let barred = |g: &Guest, all: &BTreeSet<String>| !g.part.is_operators() && all.contains(&g.who.id);
-        while let Some(index) = self.guests.iter().position(|g| barred(g, &self.wishes.barred)) {
-            self.let_guest_go(index, "recused");
-        }
-        if self.waiting {
+        let _ = self.learn_anew().await;
+        if self.waiting && self.wishes.untold {
             self.enter_anew().await;
         }
     }
@@ -184,19 +221,28 @@ mod tests {
         let (x, y) = (Id::new(), Id::new());
         let settings = Routing::default();
         let mut wishes = Wishes::default();
-        assert!(!wishes.learn(&settings, &CallerHistory { served_by: Some(x), ..CallerHistory::default() }));
-        assert_eq!(wishes.prefer, Some(x.to_string()));
+        wishes.learn(&settings, &CallerHistory { served_by: Some(x), ..CallerHistory::default() });
+        assert_eq!((wishes.prefer.clone(), wishes.untold), (Some(x.to_string()), false));
         let known = CallerHistory { recused: vec![x], served_by: Some(x), short_calls: 0 };
-        assert!(wishes.learn(&settings, &known), "new");
-        assert_eq!((wishes.prefer.clone(), wishes.barred.len()), (None, 1));
-        assert!(!wishes.learn(&settings, &CallerHistory { served_by: Some(y), ..CallerHistory::default() }));
+        wishes.learn(&settings, &known);
+        assert_eq!((wishes.prefer.clone(), wishes.barred.len(), wishes.untold), (None, 1, true), "new");
+        wishes.learn(&settings, &known);
+        assert!(wishes.untold, "learned twice, and told nobody");
+        wishes.untold = false;
+        wishes.learn(&settings, &CallerHistory { served_by: Some(y), ..CallerHistory::default() });
+        assert!(!wishes.untold);
         assert_eq!((wishes.prefer, wishes.barred.len()), (Some(y.to_string()), 1));
     }
 
     #[test]
     fn three_short_calls_mean_trouble_unless_the_site_says_otherwise() {
         let known = |short_calls| CallerHistory { short_calls, ..CallerHistory::default() };
-        let in_trouble = |settings: &Routing, n| Wishes::default().learn(settings, &known(n));
+        let in_trouble = |settings: &Routing, n| {
+            let mut wishes = Wishes::default();
+            wishes.learn(settings, &known(n));
+            assert_eq!(wishes.untold, wishes.in_trouble);
+            wishes.in_trouble
+        };
         assert!(!in_trouble(&Routing::default(), 2) && in_trouble(&Routing::default(), 3));
         assert!(!in_trouble(&Routing { trouble_min: 0, ..Routing::default() }, 9));
         let nobody = Routing { same_operator_h: 0, ..Routing::default() };

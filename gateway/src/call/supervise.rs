@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::control::{ControlError, LeaderWish};
 use super::driver::{Driver, Side};
-use super::guest::Part;
+use super::guest::{Guest, Part};
 use crate::acd::{Lane, Move, OperatorRef};
 
 impl Driver {
@@ -34,17 +34,13 @@ impl Driver {
         if self.transfer.is_some() || self.consult.is_some() {
             return Err(ControlError::Busy);
         }
-        let there = self.guests.iter().position(|g| g.who.id == who.id);
-        let index = match there {
-            Some(index) => {
-                self.may_stay(&who).await?;
-                index
-            }
-            None => {
-                self.admit_guest(who, Part::Barge).await?;
-                self.guests.len() - 1
-            }
-        };
+        let place = |guests: &[Guest]| guests.iter().position(|g| g.who.id == who.id);
+        if place(&self.guests).is_some() {
+            self.may_supervise(&who).await?;
+        } else {
+            self.admit_guest(who.clone(), Part::Barge).await?;
+        }
+        let index = place(&self.guests).ok_or(ControlError::NoGuest)?;
         if self.guests[index].talking {
             self.guest_takes_over(index).await;
         } else {

@@ -215,6 +215,8 @@ impl Driver {
                 }
             }
             Event::Answered { sdp, .. } => {
+                // Not to whom the citizen complained of while that phone rang.
+                let _ = self.learn_anew().await;
                 let Some(transfer) = self.transfer.take() else { return };
                 let agreed = sdp.as_ref().map(|answer| transfer.leg.take_answer(&self.sv.media, answer));
                 if !matches!(agreed, Some(Ok(_))) {

@@ -149,8 +149,8 @@ async fn may_call(sv: &Services, task: &CallbackTask, who: &OperatorRef) -> Resu
         return Err(NotCalled::Missing);
     }
     // 回避: nobody calls a citizen whose matters name them.
-    if let (Some(party), Some(me)) = (task.party, me)
-        && sv.store.citizen_recused(party).await?.contains(&me)
+    if let Some(me) = me
+        && sv.store.citizen_recused(task.party, task.call).await?.contains(&me)
     {
         return Err(NotCalled::Missing);
     }

@@ -171,10 +171,8 @@ async fn promised(sv: &Services, places: &Arc<Places>, task: &CallbackTask) -> R
     let queue = sv.config.first_queue();
     let Some(mut view) = sv.acd.view().await.into_iter().find(|q| q.name == queue) else { return Ok(None) };
     // Nobody is called for an operator who is named by what they reported (回避).
-    if let Some(party) = task.party {
-        let recused = sv.store.citizen_recused(party).await?;
-        view.operators.retain(|o| recused.iter().all(|id| id.to_string() != o.id));
-    }
+    let recused = sv.store.citizen_recused(task.party, task.call).await?;
+    view.operators.retain(|o| recused.iter().all(|id| id.to_string() != o.id));
     let calls = if places.is_empty() { Vec::new() } else { sv.store.calls_open(None).await? };
     Ok(places.promise(task.id, task.party, &view, &calls))
 }

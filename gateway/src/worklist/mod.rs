@@ -47,6 +47,9 @@ pub async fn tell_of_more(sv: &Services, item: Id, channel: &str) {
     let audience = if leaders { Audience::Leaders } else { Audience::Staff };
     let open: Vec<Id> = works.iter().filter(|work| work.done_at.is_none()).map(|work| work.id).collect();
     sv.events.publish("supplement", audience, excluded, json!({"item": item, "channel": channel, "works": open}));
+    if excluded.is_some() && !open.is_empty() {
+        crate::abroad::judge_again(sv);
+    }
 }
 
 /// Tells of an item's work once the transaction that made it is committed; a row that can't be read now is
