@@ -149,6 +149,13 @@ impl NewCallback {
     }
 }
 
+/// Outcome: the citizen wants to be called at another time.
+pub const LATER: &str = "later";
+/// Outcome: the citizen picked up, and the operator had left.
+pub const OPERATOR_LEFT: &str = "operator_left";
+/// Outcome: the operator's phone failed while the citizen was being called.
+pub const PHONE_FAILED: &str = "phone_failed";
+
 /// One attempt of a task.
 #[derive(Debug, Clone, Serialize, FromRow)]
 pub struct CallbackAttempt {
@@ -327,6 +334,22 @@ impl Store {
         .bind(filter.call)
         .bind(limits::page(filter.limit));
         self.reader().await?.all(query).await
+    }
+
+    /// Whether the citizen has noticed a call of this task's: an attempt that counts, or one that doesn't after which
+    /// they are left alone all the same.
+    ///
+    /// # Errors
+    /// As any read.
+    pub async fn callback_was_noticed(&self, task: Id) -> Result<bool> {
+        let query = sql("SELECT id FROM callback_attempt WHERE task = $1 AND (counted = $2 \
+                         OR outcome IN ($3, $4, $5)) LIMIT 1")
+        .bind(task)
+        .bind(true)
+        .bind(LATER)
+        .bind(OPERATOR_LEFT)
+        .bind(PHONE_FAILED);
+        Ok(self.reader().await?.opt::<IdRow>(query).await?.is_some())
     }
 
     /// The attempts of a task in order of time.

@@ -104,7 +104,8 @@ pub use call_event::{CallEvent, CallLine};
 pub use call_patch::CallPatch;
 pub use call_quality::LegQuality;
 pub use callback::{
-    CallbackAttempt, CallbackFilter, CallbackKind, CallbackResult, CallbackState, CallbackTask, NewAttempt, NewCallback,
+    CallbackAttempt, CallbackFilter, CallbackKind, CallbackResult, CallbackState, CallbackTask, LATER, NewAttempt,
+    NewCallback, OPERATOR_LEFT, PHONE_FAILED,
 };
 pub use caller::{CallerHistory, CallerQuestion};
 pub use case_event::{CaseEvent, CaseStage, HandoffUpdate};

@@ -287,3 +287,23 @@ async fn a_citizen_whose_operator_leaves_during_the_notice_is_given_to_who_is_fr
     let detail = task_when(&town, &task, |d| d["task"]["result"] == "已回访").await;
     assert_eq!(detail["attempts"][0]["outcome"], "talked", "{detail:#}");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_citizen_who_picked_up_and_found_nobody_has_used_up_no_attempt_and_is_left_alone_a_while() {
+    let (town, phone, task) = owed_in_ten_minutes().await;
+    let state = town.desk.api.post(&path(&task), &json!({})).await.unwrap();
+    let operator = phone.next_call(20_000).await.unwrap();
+    let citizen = town.citizen.next_call(20_000).await.unwrap();
+    citizen.accept().unwrap();
+    town.asked(state["call"].as_str().unwrap(), "notice").await;
+    operator.hang_up().await.unwrap();
+    // Free again at once, and not for whom they left.
+    town.desk.ready().await;
+    assert!(phone.next_call(1_500).await.is_err());
+    citizen.hang_up().await.unwrap();
+    let detail = task_when(&town, &task, |d| d["attempts"][0]["outcome"].is_string()).await;
+    assert_eq!(detail["attempts"][0]["outcome"], "operator_left", "{detail:#}");
+    assert_eq!((&detail["task"]["attempt_no"], &detail["task"]["result"]), (&json!(0), &Value::Null), "{detail:#}");
+    task_when(&town, &task, |d| d["task"]["lease_until"].is_null()).await;
+    assert_eq!(status(town.desk.api.post(&path(&task), &json!({})).await), 409, "not again before its time");
+}

@@ -339,3 +339,34 @@ async fn when_nobody_on_call_answers_and_nobody_is_there_the_citizen_is_told_and
     town.desk.ended(&id).await;
     assert_eq!(tasks(&town.desk, "排队回拨").await, 1);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_speaks_a_message_when_the_phones_on_call_give_up_is_not_cut_off() {
+    let config =
+        GatewayConfig::default().with("queue.main.on_call", vec!["13900000001"]).with("queue.main.overflow_s", 1);
+    let town = Town::open(config).await;
+    let (caller, id) = queued(&town.desk, &town.citizen, 1).await;
+    for _ in 0..2 {
+        town.citizen.next_call(30_000).await.unwrap().reject(486, "Busy Here").unwrap();
+    }
+    let last = town.citizen.next_call(30_000).await.unwrap();
+    caller.send_digits("2").unwrap();
+    town.asked(&id, "message").await;
+    // Nobody picks it up.
+    last.wait_ended(60_000).await.unwrap();
+    event(&town.desk, &id, "on_call_none").await;
+    until("the message's recording", 30_000, || async {
+        let row = town.desk.api.get(&format!("/api/v1/calls/{id}")).await.ok()?;
+        (row["recordings"][0]["kind"] == "message").then_some(())
+    })
+    .await
+    .unwrap();
+    // What is said takes its time.
+    caller.rtp().play(Source::tone(1_500.0));
+    tokio::time::sleep(std::time::Duration::from_secs(3)).await;
+    caller.send_digits("#").unwrap();
+    town.asked(&id, "message_done").await;
+    caller.wait_ended(30_000).await.unwrap();
+    town.desk.ended(&id).await;
+    assert_eq!((tasks(&town.desk, "留言回拨").await, tasks(&town.desk, "漏接回拨").await), (1, 0));
+}

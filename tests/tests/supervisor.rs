@@ -309,6 +309,54 @@ async fn who_a_citizens_matter_names_gets_to_that_citizen_by_no_way() {
     hears(&call, OPERATOR_HZ).await;
 }
 
+async fn complains_of_1001(operator: &Api, call: &str) {
+    let mut form = item_form(call);
+    (form["title"], form["detail"]) = (json!("投诉工号1001"), json!("工号1001态度差,挂我电话"));
+    operator.post("/api/v1/items", &form).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_phone_that_rings_for_a_citizen_is_let_go_once_their_complaint_names_its_owner() {
+    let (desk, operator_api) = desk(GatewayConfig::default()).await;
+    let named_phone = phone(&desk.gateway, "1001", LEADER_HZ).await;
+    named_phone.set_behaviour(Behaviour::Ring);
+    let _operator_phone = phone(&desk.gateway, "1002", OPERATOR_HZ).await;
+    operator_api.set_state("ready").await.unwrap();
+    let (_line, call) = citizen(&desk.gateway, NUMBER, "12319").await;
+    hears(&call, OPERATOR_HZ).await;
+    let id = call_of(&desk, 1).await;
+    operator_api.post(&format!("/api/v1/calls/{id}/transfer"), &json!({"phone": "1001"})).await.unwrap();
+    let rings = named_phone.next_call(20_000).await.unwrap();
+    complains_of_1001(&operator_api, &id).await;
+    rings.wait_ended(20_000).await.unwrap();
+    hears(&call, OPERATOR_HZ).await;
+    call.hang_up().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whom_a_citizen_without_a_number_complains_of_leaves_the_three_way_and_does_not_come_back() {
+    let (desk, operator_api) = desk(GatewayConfig::default()).await;
+    let named_phone = phone(&desk.gateway, "1001", LEADER_HZ).await;
+    let operator_phone = phone(&desk.gateway, "1002", OPERATOR_HZ).await;
+    operator_api.set_state("ready").await.unwrap();
+    let (_line, call) = citizen(&desk.gateway, "anonymous", "12319").await;
+    hears(&call, OPERATOR_HZ).await;
+    let operator = operator_phone.next_call(5_000).await.unwrap();
+    let id = call_of(&desk, 1).await;
+    let path = |what: &str| format!("/api/v1/calls/{id}/{what}");
+    operator_api.post(&path("guests"), &json!({"phone": "1001"})).await.unwrap();
+    let guest = named_phone.next_call(20_000).await.unwrap();
+    hears(&call, LEADER_HZ).await;
+    complains_of_1001(&operator_api, &id).await;
+    guest.wait_ended(20_000).await.unwrap();
+    assert_eq!(status(desk.api.post(&path("supervise"), &json!({"part": "listen"})).await), 409);
+    operator.hang_up().await.unwrap();
+    let after = |state: &Value| (state["stage"] == "after_talk").then_some(());
+    desk.api.wait_for(&path("state"), 20_000, after).await.unwrap();
+    assert!(named_phone.next_call(500).await.is_err(), "the citizen isn't theirs");
+    call.hang_up().await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_hears_of_a_caller_whom_nobody_signed_in_may_serve() {
     let desk = Desk::open(GatewayConfig::default()).await;

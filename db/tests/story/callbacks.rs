@@ -36,6 +36,29 @@ story!(a_task_somebody_calls_by_is_nobody_elses_and_waits_for_no_due_time, |s: S
     assert!(store.callback_take(Id::new(), T0, 1_000).await.unwrap().is_none());
 });
 
+story!(what_a_citizen_noticed_is_known_though_it_used_up_no_attempt, |s: Stage| async move {
+    let store = &s.store;
+    for (n, (outcome, counts, noticed)) in [
+        ("taken_back", false, false),
+        ("not_placed", false, false),
+        ("failed_503", false, false),
+        ("taken_back", true, true),
+        ("busy", true, true),
+        (hotline_db::LATER, false, true),
+        (hotline_db::OPERATOR_LEFT, false, true),
+        (hotline_db::PHONE_FAILED, false, true),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let task = task(store, u32::try_from(n).unwrap() + 1, T0).await;
+        assert!(!store.callback_was_noticed(task.id).await.unwrap(), "nobody called");
+        let attempt = NewAttempt { call: None, at: T0, outcome: outcome.into(), next_at: Some(T0 + 9), counts };
+        store.callback_attempt(task.id, attempt).await.unwrap();
+        assert_eq!(store.callback_was_noticed(task.id).await.unwrap(), noticed, "{outcome} {counts}");
+    }
+});
+
 story!(an_unanswered_callback_is_tried_again_later, |s: Stage| async move {
     let store = &s.store;
     let task = task(store, 1, T0).await;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use hotline_db::{CallbackKind, CallbackTask, Direction};
 use hotline_ivr::{Machine, Say};
 use hotline_media::sdp::Security;
-use hotline_sip::{Event, SessionId};
+use hotline_sip::{EndedBy, Event, SessionId};
 use serde_json::json;
 use tokio::sync::{mpsc, oneshot};
 use tracing::{info, warn};
@@ -16,7 +16,7 @@ use tracing::{info, warn};
 use super::action::{Vars, callback_vars};
 use super::control::{Control, ControlError, Outcome, SHUTDOWN, Wish};
 use super::driver::{Driver, Origin, Side};
-use super::finish::Finished;
+use super::finish::{Finished, Spoilt};
 use super::leg::{Leg, Speaks};
 use super::operator::RingError;
 use super::outside;
@@ -158,11 +158,13 @@ impl Driver {
             };
         };
         self.drop_operator().await;
+        let ended_by = self.line_ended_by.as_ref().map(|(side, _)| *side);
         let mut finished = Box::pin(self.finish()).await;
         match step {
             Step::Phone => return None,
             Step::Citizen { rang, .. } => {
-                finished.taken_back = code.is_none() && finished.reason != SHUTDOWN;
+                let by_us = code.is_none() && finished.reason != SHUTDOWN;
+                finished.spoilt = by_us.then(|| Spoilt::by(ended_by));
                 (finished.failed, finished.rang) = (code.or(Some(487)), rang);
             }
             Step::Notice => finished.rang = true,
@@ -247,6 +249,7 @@ impl Driver {
                 self.desk_over(Side::Operator, &format!("{code} operator's phone"))
             }
             Event::Ended { .. } if step == Step::Notice => self.operator_left_notice().await,
+            Event::Ended { by: EndedBy::Timeout, .. } => self.desk_over(Side::System, "phone lost"),
             Event::Ended { .. } => self.desk_over(Side::Operator, "operator left"),
             Event::Reoffer { sdp, .. } => {
                 if let Some(operator) = &self.operator {

@@ -46,8 +46,10 @@ impl Driver {
         self.notice_goes_on().await
     }
 
-    /// Whoever is free takes the citizen: they have picked up for us.
+    /// Whoever else is free takes the citizen: they have picked up for us.
     pub(super) async fn operator_left_notice(&mut self) -> Turn {
+        self.left_notice = true;
+        self.excluded.extend(self.operator.as_ref().map(|o| o.who.id.clone()));
         self.drop_operator().await;
         Turn::Talk
     }

@@ -133,8 +133,10 @@ pub(crate) struct Driver {
     pub(crate) consult: Option<Box<Consult>>,
     /// Further people in the talk.
     pub(crate) guests: Vec<Guest>,
-    /// Operators who sent this caller on to a queue: not to them again.
+    /// Operators who sent this caller on to a queue, or left as they picked up: not to them again.
     pub(crate) excluded: BTreeSet<String>,
+    /// We called, and the operator left as the citizen picked up.
+    pub(crate) left_notice: bool,
     pub(crate) wishes: Box<Wishes>,
     /// Phones on call, asked when nobody answers.
     pub(crate) on_call: Option<Box<OnCall>>,

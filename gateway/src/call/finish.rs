@@ -24,6 +24,24 @@ const LEGS_WAIT: Duration = Duration::from_secs(2);
 /// A peer's Reason text is kept so far.
 const REASON_CHARS_MAX: usize = 150;
 
+/// Why an operator's call came to nothing by our doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spoilt {
+    /// The operator took it back before anybody picked up.
+    TakenBack,
+    /// The operator's phone failed before anybody picked up.
+    PhoneFailed,
+    /// The operator left as the citizen picked up, and nobody else took them.
+    OperatorLeft,
+}
+
+impl Spoilt {
+    /// Of a call that ended while the citizen was being called.
+    pub(super) fn by(ended_by: Option<Side>) -> Self {
+        if ended_by == Some(Side::Operator) { Self::TakenBack } else { Self::PhoneFailed }
+    }
+}
+
 /// What came of a call.
 #[derive(Debug)]
 pub struct Finished {
@@ -37,8 +55,8 @@ pub struct Finished {
     pub talked: bool,
     /// Final status where nobody picked up.
     pub failed: Option<u16>,
-    /// The operator who called took the call back before anybody picked up.
-    pub taken_back: bool,
+    /// What our side did, where that is why nobody talked with the citizen.
+    pub spoilt: Option<Spoilt>,
     /// Answers given.
     pub verdict: Verdict,
     /// Why the line ended, in the flow's or the network's words.
@@ -151,12 +169,13 @@ impl Driver {
         self.sv.live.remove(&self.call.to_string());
         self.sv.trace.done(self.call, now_ms());
 
+        let talked = self.times.operator_answer_at.is_some();
         Finished {
-            talked: self.times.operator_answer_at.is_some(),
+            talked,
             answered: self.answered,
             rang: self.answered,
             failed: None,
-            taken_back: false,
+            spoilt: (self.left_notice && !talked).then_some(Spoilt::OperatorLeft),
             reason: line_reason,
             verdict: self.verdict,
             reasons: self.verdict_recording,

@@ -105,8 +105,8 @@ impl Driver {
         }
         let entry = self.entry(lane.min(self.lane));
         self.lane = entry.lane;
-        // Handed back after a talk, or let in before: hanging up on them would lose who was already served.
-        let let_in = self.times.operator_answer_at.is_some() || self.stage == Stage::Queue;
+        // Handed back after a talk, let in before, or called by us: hanging up would lose who was already served.
+        let let_in = self.times.operator_answer_at.is_some() || self.stage == Stage::Queue || self.left_notice;
         // Who waits already asks for something more: that moves nobody to the head.
         let returns = let_in && !self.waiting;
         let entry = Entry { returns, ..entry };

@@ -48,7 +48,7 @@ mod trust;
 pub use control::{Control, ControlError, LeaderWish, Outcome, SHUTDOWN, Target, Wish};
 pub use desk_call::from_desk;
 pub use driver::{Origin, Verdict};
-pub use finish::Finished;
+pub use finish::{Finished, Spoilt};
 pub use guest::{GuestView, Part};
 pub use live::{LiveCall, LiveCalls};
 pub use nailed_up::{LineError, NailedUp, raise};

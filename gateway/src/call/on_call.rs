@@ -20,12 +20,14 @@ use super::operator_leg::OperatorLeg;
 use super::outside;
 use super::route::Route;
 use crate::acd::{Lane, OperatorRef, OperatorState};
-use crate::dialout::{self, Permit, Purpose, Wish};
+use crate::dialout::{self, Permit, Purpose, Refusal, Wish};
 use crate::events::Audience;
 use crate::privacy::mask_phone;
 
 /// Why a number isn't rung that talks with another caller.
 const IN_USE: &str = "in_use";
+/// Different failures written down in one wait.
+const TOLD_MAX: usize = 64;
 /// The key that takes the caller.
 const TAKE: char = '1';
 /// Who picked up is asked for so long.
@@ -78,13 +80,18 @@ pub(crate) struct OnCall {
     taken: Option<Lease>,
     /// All rounds are over: when it is looked whether an operator is there at all.
     look_at: Option<Instant>,
-    /// Said once that a number talks with somebody else.
-    told_in_use: bool,
+    /// Which number couldn't be rung, and why: said once each.
+    told: BTreeSet<(String, String)>,
 }
 
 impl OnCall {
     fn new(numbers: Vec<String>) -> Self {
-        Self { turns: Turns::new(numbers), rung: None, taken: None, look_at: None, told_in_use: false }
+        Self { turns: Turns::new(numbers), rung: None, taken: None, look_at: None, told: BTreeSet::new() }
+    }
+
+    /// Whether this is to be said: not twice, and not without end.
+    fn is_told_now(&mut self, number: &str, why: &str) -> bool {
+        self.told.len() < TOLD_MAX && self.told.insert((number.to_owned(), why.to_owned()))
     }
 
     pub(crate) fn is_session(&self, id: SessionId) -> bool {
@@ -131,10 +138,8 @@ impl Driver {
                     return;
                 }
                 Err(why) => {
-                    // Asked every some seconds while they talk: said once.
-                    let told = why == IN_USE
-                        && self.on_call.as_mut().is_some_and(|c| std::mem::replace(&mut c.told_in_use, true));
-                    if !told {
+                    // Asked every some seconds while they talk or no trunk is there.
+                    if self.on_call.as_mut().is_some_and(|c| c.is_told_now(&number, &why)) {
                         self.story.event("on_call_failed", json!({ "to": mask_phone(&number), "why": why }));
                     }
                 }
@@ -181,14 +186,27 @@ impl Driver {
 
     async fn dial_on_call(&mut self, number: &str) -> Result<Rung, String> {
         let lease = self.sv.roster.lease(number).ok_or(IN_USE)?;
+        outside::has_trunk(&self.sv, Purpose::OnCall, number)?;
+        let wish = Wish { purpose: Purpose::OnCall, number, task: None, call: Some(self.call), operator: None };
+        let permit = match dialout::permit(&self.sv, wish).await {
+            Ok(permit) => permit,
+            Err(refusal) => {
+                // What a later round may well be allowed uses up none.
+                if !matches!(refusal, Refusal::Concurrent | Refusal::Store) {
+                    self.round_counts();
+                }
+                return Err(refusal.as_str().to_owned());
+            }
+        };
+        let (leg, route) = self.dial_outside(&permit)?;
+        self.round_counts();
+        Ok(Rung { number: number.to_owned(), leg, permit, route, lease, rang: false, asked: None })
+    }
+
+    fn round_counts(&mut self) {
         if let Some(on_call) = &mut self.on_call {
             on_call.turns.tried();
         }
-        outside::has_trunk(&self.sv, Purpose::OnCall, number)?;
-        let wish = Wish { purpose: Purpose::OnCall, number, task: None, call: Some(self.call), operator: None };
-        let permit = dialout::permit(&self.sv, wish).await.map_err(|refusal| refusal.as_str().to_owned())?;
-        let (leg, route) = self.dial_outside(&permit)?;
-        Ok(Rung { number: number.to_owned(), leg, permit, route, lease, rang: false, asked: None })
     }
 
     /// What happens at the phone that is rung.
@@ -301,5 +319,14 @@ mod tests {
         assert!(lease.is_some() && roster.lease("1").is_none() && roster.lease("2").is_some());
         drop(lease);
         assert!(roster.lease("1").is_some());
+    }
+
+    #[test]
+    fn a_number_that_can_not_be_rung_is_written_down_once_and_not_without_end() {
+        let mut on_call = OnCall::new(vec!["1".into()]);
+        assert!(on_call.is_told_now("1", IN_USE) && !on_call.is_told_now("1", IN_USE));
+        assert!(on_call.is_told_now("2", IN_USE) && on_call.is_told_now("1", "concurrent"));
+        let said = (0..2 * TOLD_MAX).filter(|n| on_call.is_told_now("1", &n.to_string())).count();
+        assert_eq!(said, TOLD_MAX - 3);
     }
 }

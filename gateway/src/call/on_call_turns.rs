@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 const ROUNDS_MAX: u8 = 3;
 /// … after this pause, as long as the caller holds.
 const DANGER_PAUSE: Duration = Duration::from_secs(60);
-/// Pause between two rounds. A round in which every number talked with somebody else counts for none: it is as if the
-/// caller waited for an operator who talks.
+/// Pause between two rounds. A round in which every number talked with somebody else, or none could be dialled, counts
+/// for none: it is as if the caller waited for an operator who talks.
 const ROUND_PAUSE: Duration = Duration::from_secs(10);
 
 /// Whose turn it is.
@@ -17,7 +17,7 @@ pub(super) struct Turns {
     all: Vec<String>,
     left: VecDeque<String>,
     round: u8,
-    /// A number was free in this round.
+    /// A number was rung in this round, or never will be.
     tried: bool,
     /// When the next round begins, in a pause.
     pub(super) again_at: Option<Instant>,
@@ -38,7 +38,7 @@ impl Turns {
         next
     }
 
-    /// That number is free: the round counts.
+    /// That number rings, or no later round would: this one counts.
     pub(super) fn tried(&mut self) {
         self.tried = true;
     }

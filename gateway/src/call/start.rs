@@ -291,6 +291,7 @@ pub(super) fn build(
         consult: None,
         guests: Vec::new(),
         excluded: BTreeSet::new(),
+        left_notice: false,
         wishes: Box::default(),
         on_call: None,
         permits: Vec::new(),

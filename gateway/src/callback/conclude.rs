@@ -1,12 +1,12 @@
 //! What came of a call becomes rows: the attempt and its result, together or not at all.
 
 use hotline_db::{CallbackKind, CallbackResult, CallbackTask, DbError, HandoffKind, NewAttempt, NewHandoff, NewSurvey};
-use hotline_db::{Solved, Survey};
+use hotline_db::{LATER, OPERATOR_LEFT, PHONE_FAILED, Solved, Survey};
 use tracing::{info, warn};
 
 use super::verdict::{Answers, Decision, decide, read};
 use crate::app::Services;
-use crate::call::{Finished, SHUTDOWN};
+use crate::call::{Finished, SHUTDOWN, Spoilt};
 use crate::clock::now_ms;
 use crate::patience::patiently;
 
@@ -52,7 +52,7 @@ pub(super) async fn not_placed(sv: &Services, task: &CallbackTask) -> Result<(),
 async fn conclude_survey(sv: &Services, task: &CallbackTask, finished: &Finished, at: i64) -> Result<(), DbError> {
     let answers = read(&finished.verdict);
     if answers.later || finished.reason == "call_later" {
-        return note(sv, task, attempt_of(finished, at, "later", Some(sv.rules.postponed(at)), false)).await;
+        return note(sv, task, attempt_of(finished, at, LATER, Some(sv.rules.postponed(at)), false)).await;
     }
     let decision = decide(&answers);
     if decision == Decision::None {
@@ -188,11 +188,16 @@ async fn retry_or_give_up(
 }
 
 /// Not the citizen's doing, so no attempt is used up: 5xx, our own stop, or a trunk that let the
-/// INVITE run out of time (408) without the phone ever ringing, or an operator who took the call back before it rang.
+/// INVITE run out of time (408) without the phone ever ringing, an operator who took the call back before it rang, or
+/// whose phone failed, or who left as the citizen picked up.
 fn ours(finished: &Finished) -> bool {
     matches!(finished.failed, Some(500..=599))
         || (finished.failed == Some(408) && !finished.rang)
-        || (finished.taken_back && !finished.rang)
+        || match finished.spoilt {
+            Some(Spoilt::TakenBack) => !finished.rang,
+            Some(Spoilt::PhoneFailed | Spoilt::OperatorLeft) => true,
+            None => false,
+        }
         || finished.reason == SHUTDOWN
 }
 
@@ -202,8 +207,13 @@ fn again(sv: &Services, task: &CallbackTask, at: i64) -> i64 {
 }
 
 fn outcome_word(finished: &Finished) -> String {
+    match finished.spoilt {
+        Some(Spoilt::TakenBack) => return "taken_back".into(),
+        Some(Spoilt::PhoneFailed) => return PHONE_FAILED.into(),
+        Some(Spoilt::OperatorLeft) => return OPERATOR_LEFT.into(),
+        None => {}
+    }
     match finished.failed {
-        _ if finished.taken_back => "taken_back".into(),
         Some(486 | 600) => "busy".into(),
         Some(408) if !finished.rang => "no_response".into(),
         Some(408 | 480 | 487) => "no_answer".into(),
@@ -232,7 +242,7 @@ mod tests {
             rang,
             talked: false,
             failed: Some(code),
-            taken_back: false,
+            spoilt: None,
             verdict: BTreeMap::new(),
             reason: code.to_string(),
             reasons: None,
@@ -247,10 +257,20 @@ mod tests {
         for code in [480, 486, 487, 603] {
             assert!(!ours(&failed(code, false)), "{code}: busy or switched off counts");
         }
+        let nobody_there = Finished {
+            answered: true,
+            failed: None,
+            spoilt: Some(Spoilt::OperatorLeft),
+            reason: "hung up".into(),
+            ..failed(200, true)
+        };
+        assert_eq!((ours(&nobody_there), outcome_word(&nobody_there).as_str()), (true, "operator_left"));
         assert!(ours(&Finished { reason: SHUTDOWN.into(), ..failed(487, true) }));
         for rang in [true, false] {
-            let taken_back = Finished { taken_back: true, ..failed(487, rang) };
-            assert_eq!((ours(&taken_back), outcome_word(&taken_back).as_str()), (!rang, "taken_back"));
+            let spoilt = |spoilt| Finished { spoilt: Some(spoilt), ..failed(487, rang) };
+            let judged = |by| (ours(&spoilt(by)), outcome_word(&spoilt(by)));
+            assert_eq!(judged(Spoilt::TakenBack), (!rang, "taken_back".into()));
+            assert_eq!(judged(Spoilt::PhoneFailed), (true, "phone_failed".into()), "a failure of ours blames nobody");
         }
     }
 

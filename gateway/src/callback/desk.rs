@@ -123,10 +123,10 @@ pub async fn by_operator(sv: &Arc<Services>, task: Id, who: OperatorRef) -> Resu
     has_trunk(sv, purpose, number.reveal()).map_err(ControlError::Outside)?;
     // From here on the machine leaves it alone.
     let task = sv.store.callback_take(task.id, now_ms(), LEASE_MS).await?.ok_or(NotCalled::UnderWay)?;
-    // The rows took their time: a queue's talk may have begun meanwhile.
-    if !sv.acd.calls_of(&who.id).await.is_empty() {
+    // The rows took their time: an attempt may have come and gone meanwhile, or a queue's talk have begun.
+    if let Err(why) = is_time(sv, &task, &who).await {
         sv.store.callback_postpone(task.id, task.next_at).await?;
-        return Err(NotCalled::Busy);
+        return Err(why);
     }
     let (began, outcome) = oneshot::channel();
     let (sv, id) = (Arc::clone(sv), task.id);
@@ -160,21 +160,22 @@ async fn may_call(sv: &Services, task: &CallbackTask, who: &OperatorRef) -> Resu
     if task.assignee.is_some() && task.assignee != me {
         return Err(NotCalled::NotYours);
     }
-    let now = now_ms();
-    if is_too_soon(task, now) {
-        return Err(NotCalled::TooSoon(local_time(task.next_at, sv.config.site.utc_offset_min)));
-    }
+    is_time(sv, task, who).await?;
     let off = OperatorState::Off.as_str();
     let seats = sv.acd.view().await;
     if !seats.iter().flat_map(|queue| &queue.operators).any(|o| o.id == who.id && o.state != off) {
         return Err(NotCalled::SignedOut);
     }
-    if sv.acd.calls_of(&who.id).await.is_empty() { Ok(()) } else { Err(NotCalled::Busy) }
+    Ok(())
 }
 
-/// Attempts lie apart, whoever makes them (domain rules §4); a first one may be made before its time.
-const fn is_too_soon(task: &CallbackTask, now: i64) -> bool {
-    task.attempt_no > 0 && now < task.next_at
+/// Whether the citizen may be called just now, and this person is free for it. Attempts lie apart, whoever makes them,
+/// and "later" moves the task for everybody (domain rules §4); a first one may be made before its time.
+async fn is_time(sv: &Services, task: &CallbackTask, who: &OperatorRef) -> Result<(), NotCalled> {
+    if now_ms() < task.next_at && sv.store.callback_was_noticed(task.id).await? {
+        return Err(NotCalled::TooSoon(local_time(task.next_at, sv.config.site.utc_offset_min)));
+    }
+    if sv.acd.calls_of(&who.id).await.is_empty() { Ok(()) } else { Err(NotCalled::Busy) }
 }
 
 async fn serve(
