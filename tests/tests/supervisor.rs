@@ -346,7 +346,8 @@ async fn whom_a_citizen_without_a_number_complains_of_leaves_the_three_way_and_d
     let path = |what: &str| format!("/api/v1/calls/{id}/{what}");
     operator_api.post(&path("guests"), &json!({"phone": "1001"})).await.unwrap();
     let guest = named_phone.next_call(20_000).await.unwrap();
-    hears(&call, LEADER_HZ).await;
+    let there = |state: &Value| (state["guests"][0]["talking"] == true).then_some(());
+    desk.api.wait_for(&path("state"), 20_000, there).await.unwrap();
     complains_of_1001(&operator_api, &id).await;
     guest.wait_ended(20_000).await.unwrap();
     assert_eq!(status(desk.api.post(&path("supervise"), &json!({"part": "listen"})).await), 409);
