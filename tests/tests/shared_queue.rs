@@ -9,8 +9,12 @@
     reason = "a test ends at the first thing that is not as it should be"
 )]
 
+mod common;
+
 use std::net::SocketAddr;
 
+use common::stream;
+use hotline_tests::Error;
 use hotline_tests::api::{Api, rows};
 use hotline_tests::chaos::{TcpMode, TcpProxy};
 use hotline_tests::gateway::{Gateway, GatewayConfig, NewUser};
@@ -18,7 +22,8 @@ use hotline_tests::net::{GATEWAY_IP, free_port};
 use hotline_tests::peer::Postgres;
 use hotline_tests::sip::{Citizen, CitizenConfig, Credentials, Phone, PhoneConfig};
 use hotline_tests::until;
-use serde_json::Value;
+use reqwest::Method;
+use serde_json::{Value, json};
 
 const PATIENCE_MS: u64 = 30_000;
 
@@ -175,6 +180,11 @@ async fn without_a_link_the_gateway_that_does_not_lead_sends_calls_elsewhere_unt
     leader.api.set_state("ready").await.unwrap();
     let talk = other.citizen.call_answered("12319", PATIENCE_MS).await.unwrap();
     talk.rtp().wait_for_tone(1_000.0, 300, PATIENCE_MS).await.unwrap();
+    let mut events = stream::stream(&leader.api, None).await;
+    let snapshot = stream::until(&mut events, |e| e.kind == "snapshot").await.pop().unwrap();
+    let own = snapshot.data["call"].clone();
+    assert!(own.is_object(), "{snapshot:#?}");
+    let path = |what: &str| format!("/api/v1/calls/{}/{what}", own["call"].as_str().unwrap());
     for node in [&leader, &other] {
         node.cable.set(TcpMode::Refuse);
     }
@@ -186,7 +196,16 @@ async fn without_a_link_the_gateway_that_does_not_lead_sends_calls_elsewhere_unt
     down.unwrap_or_else(|e| panic!("{e}: {}", other.gateway.log()));
     assert_eq!(other.citizen.call("12319").unwrap().wait_ended(PATIENCE_MS).await.unwrap().code, 503);
     assert!(leader.gateway.api().is_healthy().await);
-    // The talk goes on, though its operator's phone can't be told of its end any more.
+    // The talk goes on: it can't be reached, isn't over, and its operator isn't free for a caller here.
+    let lost = || async { (leader.figure("hotline_cluster_gateways_lost ").await == Some(1)).then_some(()) };
+    until("the other given up", PATIENCE_MS, lost).await.unwrap();
+    let held = leader.api.post(&path("hold"), &json!({"on": true})).await;
+    assert!(matches!(held, Err(Error::Http { status: 503, .. })), "{held:?}");
+    let waits = leader.citizen.call_answered("12319", PATIENCE_MS).await.unwrap();
+    let callers = |rows: &Value| (rows[0]["ringing"].is_null() && rows[0].is_object()).then_some(());
+    leader.api.wait_for("/api/v1/queue/callers", PATIENCE_MS, callers).await.unwrap();
+    leader.sees(&leader.operator, "talking", |o| o["state"] == "talking").await;
+    waits.hang_up().await.unwrap();
     talk.rtp().wait_for_tone(1_000.0, 300, PATIENCE_MS).await.unwrap();
     for node in [&leader, &other] {
         node.cable.set(TcpMode::Pass);
@@ -194,6 +213,27 @@ async fn without_a_link_the_gateway_that_does_not_lead_sends_calls_elsewhere_unt
     let up = until("the other to join again", PATIENCE_MS, || health(&other, true)).await;
     up.unwrap_or_else(|e| panic!("{e}: {}", other.gateway.log()));
     leader.sees(&leader.operator, "talking still", |o| o["state"] == "talking").await;
+    let again = stream::until(&mut events, |e| e.kind == "snapshot").await;
+    assert!(again.iter().any(|e| e.kind == "reset"), "something may have been missed: {again:#?}");
+    let mine = &again.last().unwrap().data["call"];
+    assert_eq!((&mine["call"], &mine["held"]), (&own["call"], &json!(false)), "the wish was never carried out");
+
+    // A link that falls silent over a wish: nobody knows what became of it, and under its key it is done once.
+    let press = async || {
+        let (body, key) = (json!({"digits": "19#"}), [("idempotency-key", "a-key-of-mine")]);
+        leader.api.send(Method::POST, &path("digits"), Some(&body), &key).await.unwrap().status().as_u16()
+    };
+    for node in [&leader, &other] {
+        node.cable.set(TcpMode::Hang);
+    }
+    assert_eq!(press().await, 504);
+    for node in [&leader, &other] {
+        node.cable.set(TcpMode::Pass);
+    }
+    let pressed = || async { (press().await == 200).then_some(()) };
+    until("the wish carried out", PATIENCE_MS, pressed).await.unwrap();
+    assert_eq!(press().await, 200);
+    assert_eq!(talk.rtp().wait_for_digits(3, PATIENCE_MS).await.unwrap(), "19#", "once");
     talk.hang_up().await.unwrap();
     leader.sees(&leader.operator, "ready again", |o| o["state"] == "ready").await;
     other.serves().await;

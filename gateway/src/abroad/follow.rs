@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
-use tracing::warn;
 
 use super::limits::{CALLS_OF_PARCEL_MAX, EVENTS_OF_PARCEL_MAX, TICK, WORK_WITHIN};
 use super::wire::Parcel;
@@ -34,7 +33,10 @@ async fn run(sv: Arc<Services>, peers: Peers, mut news: mpsc::Receiver<PeerEvent
             () = sv.live.changed() => {}
             () = sv.events.outgoing() => {}
             _ = tick.tick() => {
-                let is_lost = sv.abroad.table().lost(Instant::now());
+                let is_lost = {
+                    let now = Instant::now();
+                    sv.abroad.table().lost(now, &|node| peers.lives(node, now))
+                };
                 if is_lost {
                     sv.events.begin_anew();
                 }
@@ -103,8 +105,7 @@ fn hear(sv: &Arc<Services>, peers: &Peers, PeerEvent { node, link, what }: PeerE
         PeerNews::Down { heard } => sv.abroad.table().down(&node, link, heard),
         PeerNews::Frame(Frame::Desk(bytes)) if sv.abroad.table().is_link(&node, link) => match Parcel::of(&bytes) {
             Ok(parcel) => take(sv, peers, node, parcel),
-            // Without the words themselves: they may be somebody's.
-            Err(e) => warn!(node, error = ?e.classify(), "网关版本不同? / a message of another version"),
+            Err(e) => peers.misunderstood(&node, link, &e),
         },
         // Of a link that was replaced.
         PeerNews::Frame(_) => {}

@@ -94,11 +94,13 @@ impl Table {
         }
     }
 
-    /// Forgets gateways that were silent for too long. True: there was one.
-    pub(super) fn lost(&mut self, now: Instant) -> bool {
+    /// Forgets gateways that were silent for too long; of one that runs without a link the calls go on. True: there
+    /// was one.
+    pub(super) fn lost(&mut self, now: Instant, lives: &dyn Fn(&str) -> bool) -> bool {
         let late = Duration::from_millis(LOST_MS);
         let before = self.nodes.len();
-        self.nodes.retain(|_, known| known.heard.is_none_or(|heard| now.saturating_duration_since(heard) < late));
+        let is_late = |heard: Instant| now.saturating_duration_since(heard) >= late;
+        self.nodes.retain(|node, known| !known.heard.is_some_and(is_late) || lives(node));
         self.nodes.len() < before
     }
 
@@ -217,10 +219,10 @@ mod tests {
         assert_eq!(answer(&mut outcome), Some(ControlError::NoAnswer), "it may have been done");
         assert_eq!(ask(&mut table, "1").unwrap_err(), ControlError::Unreachable, "it was not");
         assert!(table.has("1") && table.linked().is_empty() && !table.is_link("b", 1));
-        assert!(!table.lost(now + Duration::from_millis(LOST_MS - 1)));
+        assert!(!table.lost(now + Duration::from_millis(LOST_MS - 1), &|_| false));
         table.up("b", 2);
         assert!(table.is_link("b", 2) && !table.is_link("b", 1));
-        assert!(!table.lost(now + Duration::from_secs(3_600)));
+        assert!(!table.lost(now + Duration::from_secs(3_600), &|_| false));
         assert!(ask(&mut table, "1").is_ok());
     }
 
@@ -228,8 +230,12 @@ mod tests {
     fn a_lost_gateways_calls_are_gone() {
         let (mut table, now) = (table(), Instant::now());
         table.down("b", 1, now);
-        assert!(table.lost(now + Duration::from_millis(LOST_MS)));
-        assert!(!table.lost(now + Duration::from_millis(LOST_MS)), "once");
+        // Cut off, its calls go on: they can't be reached, and aren't over.
+        assert!(!table.lost(now + Duration::from_secs(3_600), &|node| node == "b"));
+        assert_eq!(ids(&table), ["1"]);
+        assert_eq!(ask(&mut table, "1").unwrap_err(), ControlError::Unreachable);
+        assert!(table.lost(now + Duration::from_millis(LOST_MS), &|_| false));
+        assert!(!table.lost(now + Duration::from_millis(LOST_MS), &|_| false), "once");
         assert!(ids(&table).is_empty());
         assert_eq!(ask(&mut table, "1").unwrap_err(), ControlError::Gone);
     }

@@ -153,6 +153,54 @@ mod tests {
         assert!(matches!(&Parcel::all(Vec::new())[..], [Parcel::All { calls, more: false }] if calls.is_empty()));
     }
 
+    const fn kind(parcel: &Parcel) -> &'static str {
+        match parcel {
+            Parcel::All { .. } => "all",
+            Parcel::Changed { .. } => "changed",
+            Parcel::Ask { .. } => "ask",
+            Parcel::Answer { .. } => "answer",
+            Parcel::Happened(_) => "happened",
+            Parcel::JudgeAgain => "judge_again",
+            Parcel::Openings => "openings",
+        }
+    }
+
+    #[test]
+    fn each_word_is_as_this_version_writes_it() {
+        let request = Request::Operator { wish: Wish::Hold(true), key: Some("k".into()) };
+        let event = Event {
+            seq: 1,
+            at: 2,
+            kind: "red".into(),
+            audience: crate::events::Audience::Leaders,
+            excluded: None,
+            data: serde_json::json!({ "call": "c" }),
+        };
+        let call = || LiveCall {
+            call: "c".into(),
+            stage: "talk".into(),
+            queue: "main".into(),
+            caller: "138****5678".into(),
+            operator: Some("u".into()),
+            since: 1,
+            stage_since: 2,
+            audio: Vec::new(),
+        };
+        let all = [
+            Parcel::All { calls: vec![call()], more: false },
+            Parcel::Changed { calls: vec![call()], over: vec!["d".into()] },
+            Parcel::Ask { id: 1, call: "c".into(), user: "u".into(), request },
+            Parcel::Answer { id: 1, outcome: Err(ControlError::NoAnswer) },
+            Parcel::Happened(vec![event]),
+            Parcel::JudgeAgain,
+            Parcel::Openings,
+        ];
+        let kinds: std::collections::BTreeSet<_> = all.iter().map(kind).collect();
+        assert_eq!(kinds.len(), all.len(), "one of each");
+        let written = all.map(|parcel| (kind(&parcel), serde_json::to_value(&parcel).unwrap()));
+        crate::cluster::words::is_as_written("desk", &written);
+    }
+
     #[test]
     fn what_nobody_says_is_refused() {
         for odd in [&b""[..], b"{}", b"\"Whatever\"", b"{\"Ask\":{\"id\":-1}}", &[0xff; 64]] {

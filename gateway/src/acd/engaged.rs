@@ -24,10 +24,6 @@ impl Engaged {
         }
     }
 
-    pub(super) fn has(&self, call: &str) -> bool {
-        self.of(call).next().is_some()
-    }
-
     pub(super) fn pairs(&self) -> impl Iterator<Item = (String, String)> + '_ {
         self.0.iter().cloned()
     }

@@ -222,9 +222,10 @@ impl Acd {
         self.tell(Command::Ended { call: call.to_owned() }).await;
     }
 
-    /// The operator's phone rings or talks in somebody else's call: as a guest, or asked by a colleague.
-    pub fn engaged(&self, call: &str, operator: &str) {
-        self.mirror.lock().engaged.add(call, operator);
+    /// The operator's phone rings or talks in somebody else's call: as a guest, or asked by a colleague. `news` is the
+    /// way to the call's driver: when that one is gone without a word, so is the engagement.
+    pub fn engaged(&self, call: &str, operator: &str, news: &mpsc::Sender<Box<CallNews>>) {
+        self.mirror.lock().engage(call, operator, news);
         let (call, operator) = (call.to_owned(), operator.to_owned());
         self.post(Command::Engaged { call, operator });
     }

@@ -46,7 +46,7 @@ pub(super) struct Mirror {
 
 #[derive(Default)]
 pub(super) struct Kept {
-    /// Every call that ever waited, until it ends.
+    /// Every call that ever waited, or somebody is engaged in, until it ends.
     pub(super) news: HashMap<String, mpsc::Sender<Box<CallNews>>>,
     /// Who talks in each call, as its driver last said: the owner may have died over that word.
     pub(super) talks: HashMap<String, String>,
@@ -93,8 +93,13 @@ impl Kept {
 
     /// Calls whose drivers live here.
     pub(super) fn live_here(&self) -> BTreeSet<String> {
-        let queued = self.news.iter().filter(|(_, to)| !to.is_closed()).map(|(call, _)| call.clone());
-        queued.chain(self.engaged.pairs().map(|(call, _)| call)).collect()
+        self.news.iter().filter(|(_, to)| !to.is_closed()).map(|(call, _)| call.clone()).collect()
+    }
+
+    /// Somebody is in a call otherwise; one made from a task never waits, so its driver is known by this alone.
+    pub(super) fn engage(&mut self, call: &str, operator: &str, news: &mpsc::Sender<Box<CallNews>>) {
+        self.engaged.add(call, operator);
+        self.news.entry(call.to_owned()).or_insert_with(|| news.clone());
     }
 
     fn forget(&mut self, call: &str) {
@@ -209,7 +214,6 @@ impl Mirror {
     pub(super) fn is_live(&self, call: &str) -> bool {
         let kept = self.lock();
         kept.news.get(call).is_some_and(|to| !to.is_closed())
-            || kept.engaged.has(call)
             || kept.abroad.values().any(|abroad| abroad.calls.contains(call))
     }
 

@@ -199,3 +199,95 @@ impl From<Caller> for CallerRow {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hotline_acd::{OperatorRef, OperatorState, Profile};
+
+    use super::*;
+    use crate::cluster::words::is_as_written;
+
+    fn state() -> State {
+        let who = OperatorRef { id: "u".into(), name: "n".into(), sip_user: "1001".into() };
+        let mut entry = Entry::new("c", "main", Lane::Red);
+        (entry.skills, entry.prefer, entry.node) = (vec!["english".into()], Some("u".into()), "b".into());
+        let operator = Operator {
+            who,
+            state: OperatorState::Talking,
+            reason: "r".into(),
+            since: 1,
+            idle_since: 2,
+            call: Some("c".into()),
+            call_node: "b".into(),
+            queue: Some("main".into()),
+            wrap_until: Some(3),
+            next: Some((OperatorState::Break, "tea".into())),
+            engaged: vec!["d".into()],
+            profile: Profile { skills: vec![("english".into(), 9)], ..Profile::default() },
+        };
+        let caller = Caller {
+            entry,
+            queue: "main".into(),
+            lane: Lane::Red,
+            head: false,
+            place: 4,
+            entered_at: 5,
+            ringing: Some("u".into()),
+            declined: vec!["v".into()],
+            told: 1,
+        };
+        State {
+            rows: Rows { operators: vec![operator], callers: vec![caller], more: false },
+            live: vec!["c".into()],
+            talks: vec![("c".into(), "u".into())],
+            engaged: vec![("d".into(), "u".into())],
+            phones: vec!["1001".into()],
+        }
+    }
+
+    const fn kind(what: &What) -> &'static str {
+        match what {
+            What::Lead { .. } => "lead",
+            What::Resign => "resign",
+            What::Grant { .. } => "grant",
+            What::State(_) => "state",
+            What::Ask { .. } => "ask",
+            What::Answer { .. } => "answer",
+            What::News { .. } => "news",
+            What::Operator { .. } => "operator",
+            What::Caller(_) => "caller",
+            What::Gone { .. } => "gone",
+            What::Snapshot(_) => "snapshot",
+        }
+    }
+
+    #[test]
+    fn each_word_is_as_this_version_writes_it() {
+        let State { rows, .. } = state();
+        let call = || "c".to_owned();
+        let (row, caller) = (rows.operators[0].clone(), rows.callers[0].clone());
+        let command = Command::Want {
+            who: row.who.clone(),
+            profile: row.profile.clone(),
+            state: OperatorState::Ready,
+            reason: String::new(),
+        };
+        let all = [
+            What::Lead { n: 1 },
+            What::Resign,
+            What::Grant { n: 1 },
+            What::State(state()),
+            What::Ask { id: 1, command },
+            What::Answer { id: 1, reply: Some(Reply::Place(Some((1, Some(2))))) },
+            What::News { call: call(), news: CallNews::Overflow { red: true } },
+            What::Operator { row, state: true },
+            What::Caller(caller),
+            What::Gone { call: call() },
+            What::Snapshot(rows),
+        ];
+        let kinds: std::collections::BTreeSet<_> = all.iter().map(kind).collect();
+        assert_eq!(kinds.len(), all.len(), "one of each");
+        let written = all.map(|what| (kind(&what), serde_json::to_value(Wire { term: 1, what }).unwrap()));
+        is_as_written("acd", &written);
+    }
+}

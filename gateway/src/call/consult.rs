@@ -101,7 +101,7 @@ impl Driver {
         self.sv.sip.ringing(new.id);
         self.story.event("consult_ring", json!({ "from": from, "to": who.id }));
         self.sound.consults.insert(target.id());
-        self.sv.acd.engaged(&self.call.to_string(), &who.id);
+        self.sv.acd.engaged(&self.call.to_string(), &who.id, &self.news_tx);
         self.consult = Some(Box::new(Consult { caller, answer, target, who, talking: false }));
         Ok(())
     }

@@ -143,7 +143,7 @@ impl Driver {
                 return None;
             }
         };
-        self.sv.acd.engaged(&self.call.to_string(), &who.id);
+        self.sv.acd.engaged(&self.call.to_string(), &who.id, &self.news_tx);
         self.story.event("desk_call", json!({ "operator": who.id, "task": task.id }));
         self.operator = Some(operator);
         self.set_stage(self.stage);

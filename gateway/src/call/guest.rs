@@ -148,7 +148,7 @@ impl Driver {
 
     pub(crate) fn add_guest(&mut self, guest: Guest) {
         self.sound.guests.insert(guest.leg.id());
-        self.sv.acd.engaged(&self.call.to_string(), &guest.who.id);
+        self.sv.acd.engaged(&self.call.to_string(), &guest.who.id, &self.news_tx);
         self.story.event("guest_ring", json!({ "user": guest.who.id, "part": guest.part.as_str() }));
         let part = guest.part;
         self.guests.push(guest);

@@ -190,7 +190,7 @@ impl Driver {
         }
         let from = self.operator.as_ref().map(|o| o.who.id.clone());
         self.story.event("transfer_ring", json!({ "from": from, "to": transfer.who.id, "name": transfer.who.name }));
-        self.sv.acd.engaged(&self.call.to_string(), &transfer.who.id);
+        self.sv.acd.engaged(&self.call.to_string(), &transfer.who.id, &self.news_tx);
         self.transfer = Some(Box::new(transfer));
         self.connect();
         self.play_music();

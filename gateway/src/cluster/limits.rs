@@ -41,5 +41,14 @@ pub const LEASE_MS: i64 = 3_000;
 pub const LEASE_MARGIN_MS: u64 = 500;
 /// Who takes an abandoned lease saw the database answer for so long: whoever has it would have renewed it by then.
 pub const WATCHED_MS: u64 = 2_000;
-/// A gateway without a link for so long is lost: its callers and operators are released.
+/// A gateway without a link for so long is cut off: its callers and phones are given up. Once its row had no beat for
+/// as long either it is lost: its talks are over.
 pub const LOST_MS: u64 = 4_000;
+/// A link that comes after a long silence has so long at least until its gateway states what holds there.
+pub const STATE_MS: u64 = 500;
+/// Who waits at a gateway nobody queues callers for any more is sent on to a callback or a message so long after.
+pub const STRANDED_MS: u64 = 6_000;
+/// So many beats that found another process in this gateway's row tell of a twin.
+pub const TWIN_BEATS: u8 = 3;
+/// So many in a row that found none let it be forgotten.
+pub const TWIN_FORGOTTEN_BEATS: u8 = 20;

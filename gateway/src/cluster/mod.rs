@@ -2,6 +2,7 @@
 //! between all of them (`peers`, `link`, `crypt`); `phones` carries SIP over them, `door` sends new calls elsewhere.
 //! What the frames say is their senders' business: `acd`'s, SIP's and `abroad`'s.
 
+mod counts;
 mod crypt;
 pub mod door;
 mod guests;
@@ -14,9 +15,13 @@ pub mod phones;
 #[cfg(test)]
 mod tests;
 pub mod twin;
+#[cfg(test)]
+pub(crate) mod words;
+
+pub use counts::{LinkCounts, SendError};
 
 pub use lease::{Lease, Role};
-pub use peers::{LinkCounts, Me, PeerEvent, PeerNews, Peers, SendError};
+pub use peers::{Me, PeerEvent, PeerNews, Peers};
 
 /// What links carry.
 #[derive(Clone, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -15,11 +15,12 @@ use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use super::Frame;
+use super::counts::{LinkCounts, SendError};
 use super::crypt::{Hello, VERSION};
 use super::guests::{Door, Place};
 use super::inbox::Inbox;
 use super::limits::{
-    DESK_IN_MAX, FRAME_BYTES_MAX, HANDSHAKE_MS, IN_MAX, KNOWN_MS, LINKS_MAX, OUT_MAX, REDIAL_MS, SIP_IN_MAX,
+    DESK_IN_MAX, FRAME_BYTES_MAX, HANDSHAKE_MS, IN_MAX, KNOWN_MS, LINKS_MAX, LOST_MS, OUT_MAX, REDIAL_MS, SIP_IN_MAX,
 };
 use super::link::{Joined, LinkError, carry};
 
@@ -62,24 +63,12 @@ pub enum PeerNews {
     Frame(Frame),
 }
 
-/// A frame isn't on its way.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum SendError {
-    /// No link.
-    #[error("没有到该网关的连接 / no link to that gateway")]
-    NoLink,
-    /// The link is so far behind that it was cut.
-    #[error("到该网关的连接积压过多,已断开 / the link was too far behind: cut")]
-    Behind,
-    /// Longer than [`FRAME_BYTES_MAX`].
-    #[error("报文过长 / the frame is too long")]
-    TooLong,
-}
-
 struct Peer {
     link: u64,
     out: mpsc::Sender<Frame>,
     cut: CancellationToken,
+    /// Over a word of another version.
+    is_foreign: Arc<AtomicBool>,
 }
 
 struct Dialler {
@@ -92,17 +81,7 @@ struct Table {
     peers: BTreeMap<String, Peer>,
     diallers: BTreeMap<String, Dialler>,
     rows: Vec<GatewayNode>,
-}
-
-/// Figures of the links.
-#[derive(Debug, Default)]
-pub struct LinkCounts {
-    /// Links cut because they were too far behind, and what nobody took.
-    pub dropped: AtomicU64,
-    /// Links that ended.
-    pub ended: AtomicU64,
-    /// Greetings refused: no gateway, or a wrong secret.
-    pub refused: AtomicU64,
+    rows_at: Option<Instant>,
 }
 
 struct Inner {
@@ -183,6 +162,28 @@ impl Peers {
         self.lock().rows.iter().find(|row| row.id == node).cloned()
     }
 
+    /// Whether a gateway runs, link or no link, by what the database told: its row had a beat not long ago.
+    #[must_use]
+    pub fn lives(&self, node: &str, now: Instant) -> bool {
+        let table = self.lock();
+        let Some(at) = table.rows_at else { return false };
+        let age = |row: &GatewayNode| Duration::from_millis(u64::try_from(row.age_ms).unwrap_or(0));
+        let row = table.rows.iter().find(|row| row.id == node);
+        row.is_some_and(|row| age(row) + now.saturating_duration_since(at) < Duration::from_millis(LOST_MS))
+    }
+
+    /// What this link brought can't be read: whoever speaks another version is no partner, so it ends and is counted.
+    /// Nothing of the words is logged: they may be somebody's.
+    pub fn misunderstood(&self, node: &str, link: u64, e: &serde_json::Error) {
+        let table = self.lock();
+        let Some(peer) = table.peers.get(node).filter(|peer| peer.link == link) else { return };
+        peer.is_foreign.store(true, Ordering::Relaxed);
+        peer.cut.cancel();
+        self.0.counts.misunderstood.fetch_add(1, Ordering::Relaxed);
+        let (error, line, column) = (e.classify(), e.line(), e.column());
+        warn!(node, link, ?error, line, column, "网关版本不同:升级两端 / a message of another version: update both");
+    }
+
     /// What other gateways send about phones, and all links that come and go; once.
     #[must_use]
     pub fn take_sip(&self) -> Option<mpsc::Receiver<PeerEvent>> {
@@ -216,7 +217,7 @@ impl Peers {
             .collect();
         let mut locked = self.lock();
         let table = &mut *locked;
-        table.rows = rows;
+        (table.rows, table.rows_at) = (rows, Some(Instant::now()));
         table.diallers.retain(|node, dialler| {
             // A link that stands says more than an old row: its end is told by itself.
             let stays = wanted.get(node) == Some(&dialler.address) || table.peers.contains_key(node);
@@ -271,6 +272,7 @@ impl Peers {
     async fn dial(self, node: String, address: String, stop: CancellationToken) {
         let mut pause = REDIAL_MS.0;
         loop {
+            let begun = Instant::now();
             let once = async {
                 let within = Duration::from_millis(HANDSHAKE_MS);
                 let stream = timeout(within, connect(&address)).await.map_err(|_| LinkError::Timeout)??;
@@ -281,7 +283,9 @@ impl Peers {
                 () = stop.cancelled() => return,
             };
             match outcome {
-                Ok(()) => pause = REDIAL_MS.0,
+                // One that ended at once, refused after its greeting, is no reason to hurry.
+                Ok(()) if begun.elapsed() >= Duration::from_millis(REDIAL_MS.1) => pause = REDIAL_MS.0,
+                Ok(()) => pause = (pause * 2).min(REDIAL_MS.1),
                 Err(e) => {
                     // Once a second at most; a wrong secret must not hide among them.
                     if matches!(e, LinkError::Secret | LinkError::Version) {
@@ -323,7 +327,9 @@ impl Peers {
         }
         let (out, frames) = mpsc::channel(OUT_MAX);
         let (link, cut) = (self.0.links.fetch_add(1, Ordering::Relaxed), self.0.cancel.child_token());
-        let old = self.lock().peers.insert(node.clone(), Peer { link, out, cut: cut.clone() });
+        let is_foreign = Arc::new(AtomicBool::new(false));
+        let peer = Peer { link, out, cut: cut.clone(), is_foreign: Arc::clone(&is_foreign) };
+        let old = self.lock().peers.insert(node.clone(), peer);
         if let Some(old) = old {
             old.cut.cancel();
             self.tell(&node, old.link, PeerNews::Down { heard: Instant::now() }).await;
@@ -334,6 +340,10 @@ impl Peers {
         let (heard, why) = tokio::select! {
             ended = carried => ended,
             () = cut.cancelled() => (Instant::now(), LinkError::Cut),
+        };
+        let (heard, why) = match is_foreign.load(Ordering::Relaxed) {
+            true => (heard, LinkError::Version),
+            false => (heard, why),
         };
         let is_last = {
             let mut table = self.lock();
@@ -348,7 +358,7 @@ impl Peers {
         if is_last {
             self.tell(&node, link, PeerNews::Down { heard }).await;
         }
-        Ok(())
+        if matches!(why, LinkError::Version) { Err(why) } else { Ok(()) }
     }
 
     /// False: nobody takes frames any more, or not fast enough.

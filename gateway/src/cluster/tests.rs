@@ -197,3 +197,33 @@ async fn a_long_block_instead_of_the_proof_is_refused_at_its_length() {
     // Not the end of the time there is for a handshake.
     assert!(matches!(refused, Some(LinkError::Secret)), "{refused:?}");
 }
+
+#[tokio::test]
+async fn a_word_of_another_version_ends_the_link_and_is_counted() {
+    let (mut a, mut b) = (end("a", SECRET).await, end("b", SECRET).await);
+    a.know(&[&b]);
+    let up = a.next().await;
+    assert!(matches!(b.next().await.what, PeerNews::Up { .. }));
+    let odd = serde_json::from_str::<u8>("{").unwrap_err();
+    a.peers.misunderstood("b", up.link + 1, &odd);
+    a.peers.send("b", Frame::Acd(vec![1])).unwrap();
+    assert!(matches!(b.next().await.what, PeerNews::Frame(_)), "of a link that is gone: this one stands");
+    a.peers.misunderstood("b", up.link, &odd);
+    for end in [&mut a, &mut b] {
+        assert!(matches!(end.next().await.what, PeerNews::Down { .. }));
+    }
+    let counted = |end: &End| end.peers.counts().misunderstood.load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!((counted(&a), counted(&b)), (1, 0));
+    assert!(matches!(a.next().await.what, PeerNews::Up { .. }), "dialled again: it may be updated");
+}
+
+#[tokio::test]
+async fn a_gateway_lives_as_long_as_the_database_tells_of_its_beats() {
+    let a = end("a", SECRET).await;
+    let now = tokio::time::Instant::now();
+    assert!(!a.peers.lives("b", now), "nothing is known");
+    let aged = |node: &str, age_ms| GatewayNode { age_ms, ..row(node, "127.0.0.1:1") };
+    a.peers.know(vec![aged("b", 0), aged("c", 4_000)]);
+    assert!(a.peers.lives("b", now) && !a.peers.lives("c", now) && !a.peers.lives("d", now));
+    assert!(!a.peers.lives("b", now + LONG), "nobody told since");
+}

@@ -18,6 +18,7 @@ struct Gauges {
     peers: IntGauge,
     links_ended: IntGauge,
     links_refused: IntGauge,
+    misunderstood: IntGauge,
     dropped: IntGauge,
     lost: IntGauge,
     unanswered: IntGauge,
@@ -36,6 +37,7 @@ impl Gauges {
             peers: of("peers", "Other gateways with a link")?,
             links_ended: of("links_ended", "Links that ended since start")?,
             links_refused: of("links_refused", "Links refused since start: a stranger, or a wrong secret")?,
+            misunderstood: of("links_misunderstood", "Links cut over a word of another version, since start")?,
             dropped: of("frames_dropped", "Links cut for being behind, and SIP messages nobody took, since start")?,
             lost: of("gateways_lost", "Gateways this one declared lost since its start")?,
             unanswered: of("controls_unanswered", "Requests about calls another gateway didn't answer, since start")?,
@@ -65,6 +67,7 @@ async fn follow(sv: Arc<Services>, gauges: Gauges) {
             gauges.peers.set(count(peers.up().len() as u64));
             gauges.links_ended.set(count(peers.counts().ended.load(Ordering::Relaxed)));
             gauges.links_refused.set(count(peers.counts().refused.load(Ordering::Relaxed)));
+            gauges.misunderstood.set(count(peers.counts().misunderstood.load(Ordering::Relaxed)));
             gauges.dropped.set(count(peers.counts().dropped.load(Ordering::Relaxed)));
         }
         tokio::select! {

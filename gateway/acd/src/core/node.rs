@@ -14,13 +14,7 @@ impl Core {
     /// at such a phone waits again and isn't held to have been declined. Who talks on such a phone in a call of another
     /// gateway goes on talking until its driver says otherwise: their media went past the lost one.
     pub fn node_lost(&mut self, now: i64, node: &str) {
-        let lost: Vec<Arc<str>> =
-            self.line.iter().filter(|(_, w)| *w.node == *node).map(|(_, w)| Arc::clone(&w.call)).collect();
-        for call in lost {
-            if let Some(operator) = self.take(now, &call, false).and_then(|w| w.ringing) {
-                self.back_to_work(now, operator);
-            }
-        }
+        self.callers_lost(now, node);
         let talking: Vec<(Arc<str>, u32)> = self
             .operators
             .iter()
@@ -30,6 +24,29 @@ impl Core {
         for (call, key) in talking {
             self.end_talk(now, &call, key);
         }
+        self.phones_lost(now, node);
+        self.match_up(now);
+    }
+
+    /// A gateway lives and can't be talked with: as [`Self::node_lost`], but who talks in its calls, or is engaged in
+    /// one, goes on so until its drivers say otherwise.
+    pub fn node_cut_off(&mut self, now: i64, node: &str) {
+        self.callers_lost(now, node);
+        self.phones_lost(now, node);
+        self.match_up(now);
+    }
+
+    fn callers_lost(&mut self, now: i64, node: &str) {
+        let lost: Vec<Arc<str>> =
+            self.line.iter().filter(|(_, w)| *w.node == *node).map(|(_, w)| Arc::clone(&w.call)).collect();
+        for call in lost {
+            if let Some(operator) = self.take(now, &call, false).and_then(|w| w.ringing) {
+                self.back_to_work(now, operator);
+            }
+        }
+    }
+
+    fn phones_lost(&mut self, now: i64, node: &str) {
         let theirs: Vec<u32> =
             self.operators.iter().filter(|(_, o)| o.profile.node == node).map(|(key, _)| key).collect();
         for key in theirs {
@@ -49,7 +66,6 @@ impl Core {
                 self.back_to_work(now, key);
             }
         }
-        self.match_up(now);
     }
 
     /// A phone is registered at this gateway, perhaps at another than before; as [`Self::registered`] otherwise.

@@ -56,7 +56,9 @@ impl Station {
     fn is_twin_of(&mut self, before: Option<&GatewayNode>) -> bool {
         let is_first = !std::mem::replace(&mut self.has_beaten, true);
         let ours = self.setup.row.boot.as_str();
-        let Some(other) = before.filter(|row| row.boot != ours && !is_first) else { return false };
+        let other = before.filter(|row| row.boot != ours && !is_first);
+        let lives = self.sightings.beat(other.is_some());
+        let Some(other) = other.filter(|_| lives) else { return false };
         error!(
             at = other.peer_address,
             "另一进程使用本网关的名称:数据目录是复制的? / another process has this gateway's name: was its data directory copied?"

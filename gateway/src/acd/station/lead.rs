@@ -1,7 +1,6 @@
 //! While this gateway leads: the owner's task works here, for the calls and phones of all gateways.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,8 +14,8 @@ use super::super::jobs;
 use super::super::mirror::Abroad;
 use super::super::owner::{Job, Shared, supervise};
 use super::super::wire::{State, What, Wire, in_parts};
+use super::gone::Silence;
 use super::{Office, Station};
-use crate::cluster::limits::LOST_MS;
 
 /// A new leader waits so long for what holds at the others.
 const GATHER: Duration = Duration::from_secs(1);
@@ -24,12 +23,12 @@ const GATHER: Duration = Duration::from_secs(1);
 /// A reign, from its first moment.
 pub(super) struct Leading {
     pub(super) term: i64,
-    phase: Phase,
+    pub(super) phase: Phase,
     /// States of which more is to come.
-    partial: BTreeMap<String, State>,
+    pub(super) partial: BTreeMap<String, State>,
 }
 
-enum Phase {
+pub(super) enum Phase {
     /// The others say what holds there.
     Gathering {
         until: Instant,
@@ -70,7 +69,7 @@ impl Station {
         let named = self.setup.shared.mirror.lock().nodes();
         for node in named.into_iter().filter(|node| *node != self.me).chain(self.links.keys().cloned()) {
             // And those with a link, unless they state what holds there.
-            self.silent.entry(node).or_insert(now);
+            self.silent.entry(node).or_insert_with(|| Silence::from(now)).is_given_up = false;
         }
         self.leave_next += 1;
         self.leave_asked.push_back((self.leave_next, now));
@@ -131,13 +130,7 @@ impl Station {
             let (stated, held) = (std::mem::take(stated), std::mem::take(held));
             self.take_office(stated, held).await;
         }
-        let late = Duration::from_millis(LOST_MS);
-        let lost = self.silent.iter().filter(|(_, since)| now.saturating_duration_since(**since) >= late);
-        let lost: Vec<String> = lost.map(|(node, _)| node.clone()).collect();
-        for node in lost {
-            self.silent.remove(&node);
-            self.lost(&node).await;
-        }
+        self.give_up(now).await;
     }
 
     async fn take_office(&mut self, stated: BTreeMap<String, State>, held: VecDeque<(String, u64, Command)>) {
@@ -171,7 +164,7 @@ impl Station {
         }
     }
 
-    async fn job(&self, job: Job) {
+    pub(super) async fn job(&self, job: Job) {
         if let Office::Leading(Leading { phase: Phase::InOffice { jobs, .. }, .. }) = &self.office
             && jobs.send(job).await.is_err()
         {
@@ -204,7 +197,7 @@ impl Station {
     }
 
     /// These phones are where the table says.
-    async fn place(&self, users: Vec<String>) {
+    pub(super) async fn place(&self, users: Vec<String>) {
         for sip_user in users {
             let node = self.phones.place(&sip_user).map(str::to_owned);
             let command = Command::Phone { sip_user, registered: node.is_some(), node: node.unwrap_or_default() };
@@ -216,14 +209,17 @@ impl Station {
     }
 
     /// What this gateway knows beside the machine goes into a command, and the other way round.
-    fn adopt(&mut self, from: &str, mut command: Command) -> Command {
+    async fn adopt(&mut self, from: &str, mut command: Command) -> Command {
         match &mut command {
             Command::Phone { sip_user, node, registered } => {
                 self.phones.set(from, sip_user, *registered);
                 let place = self.phones.place(sip_user).map(str::to_owned);
                 (*registered, *node) = (place.is_some(), place.unwrap_or_default());
             }
-            Command::Want { who, profile, .. } => {
+            Command::Want { who, profile, state, .. } => {
+                if *state == OperatorState::Ready {
+                    self.free_of_cut_off(&who.id).await;
+                }
                 if let Some(place) = self.phones.place(&who.sip_user) {
                     (profile.registered, profile.node) = (true, place.to_owned());
                 }
@@ -239,13 +235,13 @@ impl Station {
     /// A word of this gateway that is kept.
     pub(super) async fn lead_own(&mut self, id: u64, command: Command) {
         let me = self.me.clone();
-        let command = self.adopt(&me, command);
+        let command = self.adopt(&me, command).await;
         let job = self.words.job(id, command);
         self.job(Box::new(job)).await;
     }
 
     async fn lead_other(&mut self, node: &str, id: u64, command: Command) {
-        let command = self.adopt(node, command);
+        let command = self.adopt(node, command).await;
         let done: Arc<Mutex<Option<Reply>>> = Arc::default();
         let outcome = Arc::clone(&done);
         self.job(Box::new(move |now, core| {
@@ -260,35 +256,6 @@ impl Station {
             outlet.send(&node, What::Answer { id, reply });
         }))
         .await;
-    }
-
-    /// A link ended: whoever was waited for isn't any more.
-    pub(super) async fn left(&mut self, node: &str) {
-        if let Office::Leading(leading) = &mut self.office {
-            leading.partial.remove(node);
-            if let Phase::Gathering { held, .. } = &mut leading.phase {
-                // It sends them again.
-                held.retain(|(of, _, _)| of != node);
-            }
-        }
-    }
-
-    /// A gateway is dead, or cut off for too long: its callers and talks are over, its phones gone.
-    pub(super) async fn lost(&mut self, node: &str) {
-        if !matches!(&self.office, Office::Leading(leading) if leading.is_in_office()) {
-            return;
-        }
-        warn!(node, "网关失联:释放其来电和坐席 / a gateway is lost: its callers and operators are released");
-        self.setup.figures.lost.fetch_add(1, Ordering::Relaxed);
-        let moved = self.phones.replace(node, &[]);
-        let calls = self.setup.shared.mirror.lock().abroad.remove(node).map(|a| a.calls).unwrap_or_default();
-        let (of, calls) = (node.to_owned(), calls.into_iter().collect::<Vec<_>>());
-        self.job(Box::new(move |now, core| {
-            core.node_lost(now, &of);
-            core.calls_lost(now, &calls);
-        }))
-        .await;
-        self.place(moved).await;
     }
 }
 

@@ -6,7 +6,9 @@
 
 mod beat;
 mod follow;
+mod gone;
 mod lead;
+mod stranded;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -30,9 +32,12 @@ use super::phones::Phones;
 use super::service::Service;
 use super::wire::{What, Wire};
 use crate::cluster::limits::{BEAT_MS, BEAT_TIMEOUT_MS};
+use crate::cluster::twin::Sightings;
 use crate::cluster::{Frame, Lease, PeerEvent, PeerNews, Peers, Role};
 use beat::Beat;
+use gone::Silence;
 use lead::Leading;
+use stranded::Stranded;
 use words::Words;
 
 /// The lease, links and lost gateways are looked after this often.
@@ -95,7 +100,7 @@ pub(super) struct Station {
     /// Gateways with a link, and which.
     links: BTreeMap<String, u64>,
     /// Gateways without a link, or that state nothing, since when.
-    silent: BTreeMap<String, Instant>,
+    silent: BTreeMap<String, Silence>,
     /// The last run of each gateway.
     boots: BTreeMap<String, String>,
     phones: Phones,
@@ -108,10 +113,14 @@ pub(super) struct Station {
     is_beating: bool,
     /// This run has written its row.
     has_beaten: bool,
+    /// What beats found in it.
+    sightings: Sightings,
     /// Another process has this gateway's name, for longer: this one takes no part until it starts anew.
     is_twin: bool,
     /// Nobody leads as far as is known here, since when.
     vacant_since: Option<Instant>,
+    /// What who waits here was told about it.
+    stranded: Option<Stranded>,
     lead_at: Option<Instant>,
     sweep_at: Instant,
     snapshot: follow::Copy,
@@ -135,8 +144,10 @@ impl Station {
             beat_at: None,
             is_beating: false,
             has_beaten: false,
+            sightings: Sightings::default(),
             is_twin: false,
             vacant_since: None,
+            stranded: None,
             lead_at: None,
             sweep_at: Instant::now(),
             snapshot: follow::Copy::default(),
@@ -205,7 +216,10 @@ impl Station {
             }
             // The next leader is told of all phones.
             _ if is_phone => {}
-            _ => self.words.keep_for_later(order),
+            _ => {
+                self.said_while_stranded(&order.command);
+                self.words.keep_for_later(order);
+            }
         }
     }
 
@@ -219,21 +233,21 @@ impl Station {
                 }
                 let is_other_run = self.boots.get(&node).is_some_and(|old| *old != boot);
                 self.boots.insert(node.clone(), boot);
-                self.silent.remove(&node);
+                let silence = self.silent.remove(&node);
                 self.links.insert(node.clone(), link);
                 if is_other_run {
-                    self.lost(&node).await;
+                    self.lost(&node, true).await;
                 }
                 if matches!(self.office, Office::Leading(_)) {
                     // Until it states what holds there: one of another version may never do so.
-                    self.silent.insert(node.clone(), Instant::now());
+                    self.silent.insert(node.clone(), Silence::linked(silence, Instant::now()));
                     self.claim(&node);
                 }
             }
             PeerNews::Down { heard } => {
                 if self.links.get(&node) == Some(&link) {
                     self.links.remove(&node);
-                    self.silent.insert(node.clone(), heard);
+                    self.silent.entry(node.clone()).or_insert_with(|| Silence::from(heard));
                     self.lease.lost(&node);
                     self.setup.outlet.remove(&node);
                     self.left(&node).await;
@@ -245,8 +259,7 @@ impl Station {
                 }
                 match serde_json::from_slice::<Wire>(&bytes) {
                     Ok(wire) => self.said(&node, wire).await,
-                    // Without the words themselves: they may be somebody's.
-                    Err(e) => warn!(node, error = ?e.classify(), "网关版本不同? / a message of another version"),
+                    Err(e) => self.setup.peers.misunderstood(&node, link, &e),
                 }
             }
             PeerNews::Frame(_) => {}
@@ -352,6 +365,7 @@ impl Station {
         self.setup.figures.term.store(term, Ordering::Relaxed);
         self.setup.figures.leads.store(leads, Ordering::Relaxed);
         let service = self.service(now);
+        self.look_after_stranded(service, now);
         self.setup.figures.service.send_if_modified(|old| std::mem::replace(old, service) != service);
     }
 

@@ -1,4 +1,5 @@
 mod faults;
+mod partition;
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -89,6 +90,15 @@ async fn node_with(name: &'static str, boot: &'static str, dir: &Path, secret: &
 }
 
 impl Node {
+    /// The link others dialled breaks, and stays so.
+    fn cut(&self) {
+        self.cable.send_replace(false);
+    }
+
+    fn mend(&self) {
+        self.cable.send_replace(true);
+    }
+
     fn kill(&mut self) {
         self.runtime.take().unwrap().shutdown_background();
     }
@@ -125,8 +135,12 @@ async fn until<F: Future<Output = bool>>(holds: impl Fn() -> F) {
     waited.await.unwrap();
 }
 
+async fn next(news: &mut News) -> CallNews {
+    *tokio::time::timeout(LONG, news.recv()).await.unwrap().unwrap()
+}
+
 async fn offered(news: &mut News) -> String {
-    match *tokio::time::timeout(LONG, news.recv()).await.unwrap().unwrap() {
+    match next(news).await {
         CallNews::Offer(operator) => operator.id,
         other => panic!("{other:?}"),
     }
