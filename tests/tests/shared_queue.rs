@@ -224,7 +224,7 @@ async fn without_a_link_the_gateway_that_does_not_lead_sends_calls_elsewhere_unt
         leader.api.send(Method::POST, &path("digits"), Some(&body), &key).await.unwrap().status().as_u16()
     };
     for node in [&leader, &other] {
-        node.cable.set(TcpMode::Hang);
+        node.cable.set(TcpMode::Blackhole);
     }
     assert_eq!(press().await, 504);
     for node in [&leader, &other] {
