@@ -243,3 +243,16 @@ fn encode(text: &str) -> String {
         out
     })
 }
+
+/// The status with which a request was refused.
+///
+/// # Panics
+/// Where it wasn't.
+#[must_use]
+pub fn status(answer: Result<Value>) -> u16 {
+    match answer {
+        Err(Error::Http { status, .. }) => status,
+        #[allow(clippy::panic, reason = "a test may fail loudly")]
+        other => panic!("{other:?}"),
+    }
+}

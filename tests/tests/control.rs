@@ -11,8 +11,7 @@ mod common;
 
 use common::heard::{hears, lacks};
 use common::{Desk, NUMBER, Town, call_of};
-use hotline_tests::Error;
-use hotline_tests::api::Api;
+use hotline_tests::api::{Api, status};
 use hotline_tests::gateway::{GatewayConfig, NewUser};
 use hotline_tests::rtp::Source;
 use hotline_tests::sip::{Behaviour, Call, Citizen, CitizenConfig, Credentials, Phone, PhoneConfig};
@@ -65,13 +64,6 @@ impl Talk {
     async fn state(&self, wanted: impl Fn(&Value) -> bool) -> Value {
         let found = |state: &Value| wanted(state).then(|| state.clone());
         self.desk.api.wait_for(&self.path("state"), 20_000, found).await.unwrap()
-    }
-}
-
-fn status(answer: hotline_tests::Result<Value>) -> u16 {
-    match answer {
-        Err(Error::Http { status, .. }) => status,
-        other => panic!("{other:?}"),
     }
 }
 

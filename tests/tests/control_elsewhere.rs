@@ -13,11 +13,11 @@ use common::heard::{hears, lacks};
 use common::pair::{Pair, ready};
 use common::stream::{Event, stream, until};
 use common::{NUMBER, item_form, pair};
-use hotline_tests::api::{Api, rows};
+use hotline_tests::api::{Api, rows, status};
 use hotline_tests::gateway::NewUser;
 use hotline_tests::rtp::Source;
 use hotline_tests::sip::{Call, Citizen, CitizenConfig, Credentials, Dial, Phone, PhoneConfig};
-use hotline_tests::{Error, Result, Signal};
+use hotline_tests::Signal;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -97,13 +97,6 @@ impl Talk {
 
 fn is_call(event: &Event, what: &str) -> bool {
     event.kind == "call" && event.data["what"] == what
-}
-
-fn status(answer: Result<Value>) -> u16 {
-    match answer {
-        Err(Error::Http { status, .. }) => status,
-        other => panic!("{other:?}"),
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

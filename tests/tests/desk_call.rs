@@ -10,10 +10,11 @@
 mod common;
 
 use common::{Town, item_form};
+use hotline_tests::api::status;
 use hotline_tests::gateway::GatewayConfig;
 use hotline_tests::rtp::Source;
 use hotline_tests::sip::{Behaviour, Credentials, Dial, Phone, PhoneConfig};
-use hotline_tests::{Error, until};
+use hotline_tests::until;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -42,13 +43,6 @@ fn path(task: &str) -> String {
 async fn task_when(town: &Town, task: &str, wanted: impl Fn(&Value) -> bool) -> Value {
     let found = |detail: &Value| wanted(detail).then(|| detail.clone());
     town.desk.api.wait_for(&format!("/api/v1/callbacks/{task}"), 20_000, found).await.unwrap()
-}
-
-fn status(answer: hotline_tests::Result<Value>) -> u16 {
-    match answer {
-        Err(Error::Http { status, .. }) => status,
-        other => panic!("{other:?}"),
-    }
 }
 
 async fn seat(town: &Town) -> Value {

@@ -10,23 +10,16 @@
 mod common;
 
 use common::{Desk, NUMBER, Town, call_of};
-use hotline_tests::api::Api;
+use hotline_tests::api::{Api, status};
 use hotline_tests::gateway::GatewayConfig;
 use hotline_tests::peer::Postgres;
 use hotline_tests::rtp::Source;
 use hotline_tests::sip::{Call, Citizen, CitizenConfig};
-use hotline_tests::{Error, tone, until};
+use hotline_tests::{tone, until};
 use serde_json::{Value, json};
 
 const CITIZEN_HZ: f64 = 440.0;
 const OPERATOR_HZ: f64 = 1_000.0;
-
-fn status(answer: hotline_tests::Result<Value>) -> u16 {
-    match answer {
-        Err(Error::Http { status, .. }) => status,
-        other => panic!("{other:?}"),
-    }
-}
 
 async fn kinds(desk: &Desk, call: &str) -> Vec<String> {
     let events = desk.api.get(&format!("/api/v1/calls/{call}/events")).await.unwrap();

@@ -10,12 +10,12 @@
 mod common;
 
 use common::{Desk, NUMBER, Town, call_of};
-use hotline_tests::api::Api;
+use hotline_tests::api::{Api, status};
 use hotline_tests::gateway::GatewayConfig;
 use hotline_tests::rtp::Source;
 use hotline_tests::sip::{Call, Citizen, CitizenConfig, Credentials, Phone, PhoneConfig};
 use hotline_tests::wav::Wav;
-use hotline_tests::{Error, tone, until};
+use hotline_tests::{tone, until};
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -24,13 +24,6 @@ const OPERATOR_HZ: f64 = 1_500.0;
 const BEEP_HZ: f64 = 1_000.0;
 const LOST_HZ: f64 = 700.0;
 const OUTSIDE: &str = "13912340000";
-
-fn status(answer: hotline_tests::Result<Value>) -> u16 {
-    match answer {
-        Err(Error::Http { status, .. }) => status,
-        other => panic!("{other:?}"),
-    }
-}
 
 async fn put(api: &Api, user: &str, body: &Value) -> hotline_tests::Result<Value> {
     api.json(Method::PUT, &format!("/api/v1/users/{user}/phone"), Some(body)).await

@@ -14,8 +14,7 @@ use std::time::Duration;
 
 use common::rows::rows;
 use common::{Desk, NUMBER, call_of, item_form};
-use hotline_tests::Error;
-use hotline_tests::api::Api;
+use hotline_tests::api::{Api, status};
 use hotline_tests::gateway::{Gateway, GatewayConfig, NewUser};
 use hotline_tests::rtp::Source;
 use hotline_tests::sip::{Behaviour, Call, Citizen, CitizenConfig, Credentials, Dial, Phone, PhoneConfig};
@@ -42,13 +41,6 @@ async fn citizen(gateway: &Gateway, number: &str, called: &str) -> (Citizen, Cal
     let citizen = Citizen::start(CitizenConfig::new(gateway.sip(), number)).await.unwrap();
     let call = citizen.call_answered(called, 5_000).await.unwrap();
     (citizen, call)
-}
-
-fn status(answer: hotline_tests::Result<Value>) -> u16 {
-    match answer {
-        Err(Error::Http { status, .. }) => status,
-        other => panic!("{other:?}"),
-    }
 }
 
 async fn hears(call: &Call, hz: f64) {

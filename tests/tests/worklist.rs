@@ -11,9 +11,9 @@ mod common;
 
 use common::Desk;
 use common::hook::{hooked, write};
-use hotline_tests::api::Api;
+use hotline_tests::api::{Api, status};
 use hotline_tests::gateway::{GatewayConfig, NewUser};
-use hotline_tests::{Error, until};
+use hotline_tests::until;
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -29,13 +29,6 @@ async fn queue(api: &Api, n: usize) -> Vec<Value> {
         (works.len() >= n).then_some(works)
     };
     until(&format!("{n} pieces of work"), 20_000, look).await.unwrap()
-}
-
-fn status(answer: hotline_tests::Result<Value>) -> u16 {
-    match answer {
-        Err(Error::Http { status, .. }) => status,
-        other => panic!("{other:?}"),
-    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
