@@ -13,11 +13,11 @@ use common::heard::{hears, lacks};
 use common::pair::{Pair, ready};
 use common::stream::{Event, stream, until};
 use common::{NUMBER, item_form, pair};
+use hotline_tests::Signal;
 use hotline_tests::api::{Api, rows, status};
 use hotline_tests::gateway::NewUser;
 use hotline_tests::rtp::Source;
 use hotline_tests::sip::{Call, Citizen, CitizenConfig, Credentials, Dial, Phone, PhoneConfig};
-use hotline_tests::Signal;
 use reqwest::Method;
 use serde_json::{Value, json};
 
