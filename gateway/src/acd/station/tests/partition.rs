@@ -84,6 +84,8 @@ async fn who_waits_at_a_gateway_that_is_cut_off_is_sent_on_and_danger_at_once() 
 async fn who_was_in_a_call_whose_driver_died_without_a_word_is_free_at_either_gateway() {
     let dir = tempfile::tempdir().unwrap();
     let (a, b) = two(dir.path()).await;
+    // Their callers live on, or the sweep would free the first for the second.
+    let mut rings = Vec::new();
     for (node, who, call) in [(&a, "x", "one"), (&b, "y", "two")] {
         node.ready(who).await;
         let (driver, drives) = mpsc::channel(8);
@@ -93,5 +95,6 @@ async fn who_was_in_a_call_whose_driver_died_without_a_word_is_free_at_either_ga
         assert!(waits.try_recv().is_err());
         drop(drives);
         assert_eq!(offered(&mut waits).await, who);
+        rings.push(waits);
     }
 }
