@@ -94,8 +94,7 @@ async fn who_took_a_transfer_without_signing_in_is_offered_nobody_when_they_sign
     d.acd.kill().await;
     let mut b = d.enter("b").await;
     d.ready("x").await;
-    let view = d.acd.view().await;
-    assert_eq!((view[0].waiting, view[0].operators[0].state.as_str()), (1, "talking"));
+    assert_eq!(d.acd.view().await[0].waiting, 1);
     assert!(b.try_recv().is_err());
     d.acd.ended("a").await;
     assert_eq!(offered(&mut b).await, "x");

@@ -163,7 +163,7 @@ impl Driver {
                     self.story.event("wait_over_served", serde_json::json!({ "queue": self.queue }));
                 }
             }
-            CallNews::OnlyBarred => self.tell_of_recusal(),
+            CallNews::OnlyBarred => self.tell_of_recusal().await,
         }
     }
 

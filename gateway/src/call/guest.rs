@@ -138,7 +138,9 @@ impl Driver {
         if self.is_in_another_call(&who).await {
             return Err(ControlError::Engaged);
         }
-        let leg = self.dial_operator(&who, false).map_err(|RingError { why, .. }| {
+        let borrowed = if part.is_operators() { Ok(None) } else { self.borrow_line(&who) };
+        let rung = borrowed.and_then(|leg| leg.map_or_else(|| self.dial_operator(&who, false), Ok));
+        let leg = rung.map_err(|RingError { why, .. }| {
             info!(call = %self.call, guest = %who.name, why, "guest's phone can't be rung");
             ControlError::NoPhone
         })?;

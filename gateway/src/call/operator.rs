@@ -89,19 +89,18 @@ impl Driver {
         }
     }
 
-    /// The operator's nailed-up leg, where it is up: for the call it is a phone that answers at once.
+    /// The operator's nailed-up leg, where it is up: for the call it is a phone that answers at once. For a citizen of the
+    /// queue's, and for who asked for it themselves: a colleague asked in hears it ring.
     pub(crate) fn borrow_line(&self, who: &OperatorRef) -> Result<Option<Leg>, RingError> {
-        match self.sv.lines.borrow(&who.id, self.citizen.id(), &self.sip_tx, &self.media_tx) {
+        match self.sv.lines.borrow(who, self.citizen.id(), &self.sip_tx, &self.media_tx) {
             Borrowed::Leg(leg) => Ok(Some(*leg)),
             Borrowed::InUse => Err(RingError::ours("the nailed-up leg is in use".to_owned())),
+            Borrowed::Mute => Err(RingError::phones("the nailed-up leg is on hold or silent".to_owned())),
             Borrowed::None => Ok(None),
         }
     }
 
     pub(crate) fn dial_operator(&self, who: &OperatorRef, answers_itself: bool) -> Result<Leg, RingError> {
-        if let Some(leg) = self.borrow_line(who)? {
-            return Ok(leg);
-        }
         let security = phone_security(&self.sv, who).map_err(RingError::phones)?;
         let media = self.sv.media.open_leg_beside(self.citizen.id()).map_err(|e| RingError::ours(e.to_string()))?;
         self.sv.media_routes.add(media.id, self.media_tx.clone());

@@ -66,7 +66,10 @@ pub(super) fn auto_answer() -> Vec<(String, String)> {
 impl Driver {
     pub(crate) fn ring_desk(&self, who: OperatorRef) -> Result<OperatorLeg, RingError> {
         let answers_itself = self.sv.desk_phones.answers_itself(&who.id);
-        let leg = self.dial_operator(&who, answers_itself)?;
+        let leg = match self.borrow_line(&who)? {
+            Some(leg) => leg,
+            None => self.dial_operator(&who, answers_itself)?,
+        };
         Ok(OperatorLeg { answers_itself, ..OperatorLeg::ringing(who, leg) })
     }
 

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use hotline_db::{CallerHistory, CallerQuestion};
+use hotline_db::{CallerHistory, CallerQuestion, User};
 use serde_json::json;
 use tracing::{info, warn};
 
@@ -14,6 +14,7 @@ use super::driver::{Driver, Origin};
 use crate::acd::{Decline, Entry, Lane, OperatorRef};
 use crate::clock::now_ms;
 use crate::config::{Config, Routing};
+use crate::events::Audience;
 use crate::privacy::is_same_number;
 
 /// The database is waited for so long: nobody is kept from an operator for what isn't known of them.
@@ -170,12 +171,15 @@ impl Driver {
 
     /// 回避: whoever is signed in is named by this citizen's matters. Leaders find them somebody; nobody is told whom
     /// it names, and the one it names isn't told at all.
-    pub(crate) fn tell_of_recusal(&self) {
+    pub(crate) async fn tell_of_recusal(&self) {
         warn!(call = %self.call, "回避:在岗人员均须回避 / everybody signed in is named by the caller's matters");
-        let mut named = self.wishes.barred.iter().filter_map(|id| id.parse().ok());
-        let only = named.next().filter(|_| named.next().is_none());
-        let data = json!({ "call": self.call, "queue": self.queue });
-        self.sv.events.publish("recusal", crate::events::Audience::Leaders, only, data);
+        let users = self.sv.store.users();
+        let Ok(Ok(users)) = tokio::time::timeout(PATIENCE, users).await else { return };
+        let leads = |user: &User| user.active && user.has_role("leader");
+        for leader in users.iter().filter(|user| leads(user) && !self.wishes.barred.contains(&user.id.to_string())) {
+            let data = json!({ "call": self.call, "queue": self.queue });
+            self.sv.events.publish("recusal", Audience::Person(leader.id), None, data);
+        }
     }
 
     /// Somebody's matter names one of us since a moment ago: if it is this caller's, that one isn't rung for them, and

@@ -122,8 +122,8 @@ pub(crate) async fn set(
     };
     api.sv.store.desk_phone_put(phone.clone()).await?;
     api.sv.desk_phones.load(&api.sv.store, &api.sv.sealer).await?;
-    // What is up was rung for the phone as it was.
-    if !nailed_up || form.number.is_some() {
+    // What is up was rung for the phone as it was; one that was asked for by itself goes on.
+    if form.nailed_up == Some(false) || form.number.is_some() {
         api.sv.lines.end(&id.to_string());
     }
     Ok(Json(view(&api, id, Some(&phone))))

@@ -1,12 +1,12 @@
 //! One operator's leg: what happens on it while nobody has it, and how it is lent.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hotline_media::engine::AudioFault;
 use hotline_sip::Event;
 use serde_json::json;
-use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::broadcast::{Receiver, error::RecvError};
 use tokio::sync::{Notify, mpsc};
 use tracing::{info, warn};
 
@@ -20,6 +20,8 @@ use crate::call::phone_media::{PhoneWatch, patience};
 use crate::events::Audience;
 use crate::net::media::MediaEvent;
 
+/// Whether its operator is signed in is looked at so often; twice not, and the leg ends.
+const SEAT_LOOK: Duration = Duration::from_secs(30);
 /// Plays to the leg while nobody has it.
 const IDLE_PLAY: u64 = 0;
 
@@ -145,8 +147,9 @@ impl Line {
     }
 
     /// Until it comes down.
-    pub(super) async fn keep(&self, mail: &mut Mail) -> Down {
-        let mut changes = self.sv.acd.changes();
+    pub(super) async fn keep(&self, mail: &mut Mail, mut changes: Receiver<Change>) -> Down {
+        let mut looks = tokio::time::interval_at(tokio::time::Instant::now() + SEAT_LOOK, SEAT_LOOK);
+        let mut is_empty = false;
         loop {
             let due = {
                 let state = self.lock();
@@ -173,6 +176,13 @@ impl Line {
                     }
                 }
                 () = sleep => self.silent_too_long(),
+                _ = looks.tick() => {
+                    // Whoever asked for it may have been refused the seat, or have gone while it was rung.
+                    let was_empty = std::mem::replace(&mut is_empty, !self.is_seated().await);
+                    if was_empty && is_empty {
+                        self.take_down(Down::Asked);
+                    }
+                }
             }
         }
     }
@@ -183,13 +193,14 @@ impl Line {
             Ok(_) => false,
             Err(RecvError::Closed) => true,
             // Some were missed: as the queues see it now.
-            Err(RecvError::Lagged(_)) => {
-                let off = OperatorState::Off.as_str();
-                let queues = self.sv.acd.view().await;
-                let mut seats = queues.iter().flat_map(|queue| &queue.operators).filter(|o| o.id == self.who.id);
-                seats.any(|o| o.state == off)
-            }
+            Err(RecvError::Lagged(_)) => !self.is_seated().await,
         }
+    }
+
+    async fn is_seated(&self) -> bool {
+        let queues = self.sv.acd.view().await;
+        let mut seats = queues.iter().flat_map(|queue| &queue.operators).filter(|o| o.id == self.who.id);
+        seats.any(|o| o.state != OperatorState::Off.as_str())
     }
 
     /// Something happens on the leg while nobody has it, or has reached this mailbox on the way to who has.

@@ -81,8 +81,10 @@ pub struct NailedUp(Mutex<HashMap<String, Arc<Line>>>);
 pub(crate) enum Borrowed {
     /// The leg.
     Leg(Box<Leg>),
-    /// Somebody else has it.
+    /// Somebody else has it, or its phone rings for it.
     InUse,
+    /// Nobody would be heard there.
+    Mute,
     /// There is none: the phone is rung.
     None,
 }
@@ -118,20 +120,35 @@ impl NailedUp {
         }
     }
 
-    /// Lends the leg of `user` to the call with this citizen.
+    /// Lends the leg of `who` to the call with this citizen. One that the phone has put on hold isn't lent, nor one whose
+    /// browser is gone.
     pub(crate) fn borrow(
         &self,
-        user: &str,
+        who: &OperatorRef,
         citizen: LegId,
         sip: &mpsc::Sender<Box<Event>>,
         media: &mpsc::Sender<Box<MediaEvent>>,
     ) -> Borrowed {
-        let Some(line) = self.get(user) else { return Borrowed::None };
+        let line = self.get(&who.id).filter(|line| line.who.sip_user == who.sip_user);
+        let Some(line) = line else { return Borrowed::None };
         let together = {
-            let state = line.lock();
-            let Some(leg) = state.leg.as_ref().filter(|_| state.down.is_none()) else { return Borrowed::None };
+            let mut state = line.lock();
+            let state = &mut *state;
+            if state.down.is_some() {
+                return Borrowed::None;
+            }
+            // The phone rings for it.
+            let Some(leg) = state.leg.as_ref() else { return Borrowed::InUse };
             if state.borrower.is_some() {
                 return Borrowed::InUse;
+            }
+            if leg.settled().is_some_and(|settled| settled.they_hold) {
+                return Borrowed::Mute;
+            }
+            if leg.is_browser() && state.watch.is_silent(leg.id()) {
+                state.down = Some(Down::NoMedia);
+                line.wake.notify_one();
+                return Borrowed::Mute;
             }
             line.sv.media.are_beside(leg.id(), citizen)
         };
@@ -181,12 +198,13 @@ pub async fn raise(sv: &Arc<Services>, who: OperatorRef) -> Result<(), LineError
 }
 
 async fn run(line: Arc<Line>, mut mail: Mail, up: oneshot::Sender<Result<(), LineError>>) {
+    let changes = line.sv.acd.changes();
     match line.rise(&mut mail).await {
         Ok(outside) => {
             info!(operator = line.who.id, "常通线路已建立 / a nailed-up leg is up");
             line.tell(true, "");
             let _ = up.send(Ok(()));
-            let why = line.keep(&mut mail).await;
+            let why = line.keep(&mut mail, changes).await;
             line.finish(why, outside).await;
         }
         Err(why) => {
