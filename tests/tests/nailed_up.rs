@@ -163,6 +163,51 @@ async fn a_phone_that_is_not_picked_up_gets_no_citizen_and_its_operator_is_told(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_line_on_hold_gets_no_citizen_until_it_is_taken_up_again() {
+    let (desk, me) = desk().await;
+    let phone = phone(&desk).await;
+    desk.ready().await;
+    let line = phone.next_call(20_000).await.unwrap();
+    line_up(&desk, &me, true).await;
+    line.hold().await.unwrap();
+    let (_citizen, call) = citizen(&desk).await;
+    seat(&desk, "device_fault").await;
+    call.hang_up().await.unwrap();
+    line.resume().await.unwrap();
+    desk.ready().await;
+    let (_citizen, call) = citizen(&desk).await;
+    call.rtp().wait_for_tone(OPERATOR_HZ, 300, 20_000).await.unwrap();
+    assert_eq!(invites(&phone), 1);
+    call.hang_up().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transfer_rings_a_colleague_whose_line_is_up_and_picks_up_nothing_for_them() {
+    let (desk, me) = desk().await;
+    let phone = phone(&desk).await;
+    desk.api.set_state("busy").await.unwrap();
+    desk.api.post("/api/v1/operators/me/line", &json!({})).await.unwrap();
+    let line = phone.next_call(20_000).await.unwrap();
+    line_up(&desk, &me, true).await;
+    phone.set_behaviour(Behaviour::Ring);
+    let (_second, api) = desk.second_operator().await;
+    api.set_state("ready").await.unwrap();
+    let (_citizen, call) = citizen(&desk).await;
+    call.rtp().wait_for_tone(1_000.0, 300, 20_000).await.unwrap();
+    let id = call_of(&desk, 1).await;
+    line.rtp().clear_heard();
+    api.post(&format!("/api/v1/calls/{id}/transfer"), &json!({"phone": "1001"})).await.unwrap();
+    let rung = phone.next_call(20_000).await.unwrap();
+    assert!(rung.invite().header("X-Hotline-Call").is_some());
+    call.rtp().wait_for_tone(1_000.0, 300, 20_000).await.unwrap();
+    assert_eq!(tone::tone_ms(&line.rtp().heard().timeline(), tone::RATE_HZ, CITIZEN_HZ), 0, "nobody is heard there");
+    rung.accept().unwrap();
+    rung.rtp().wait_for_tone(CITIZEN_HZ, 300, 20_000).await.unwrap();
+    call.hang_up().await.unwrap();
+    line_up(&desk, &me, true).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn baresip_is_rung_once_for_two_citizens() {
     let (desk, me) = desk().await;
     let mut config = BaresipConfig::new(desk.gateway.sip(), Credentials::new("1001", "phone-1001"));
