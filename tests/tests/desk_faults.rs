@@ -9,13 +9,14 @@
 
 mod common;
 
+use common::heard::hears;
 use common::{Desk, NUMBER, Town, call_of};
 use hotline_tests::api::{Api, status};
 use hotline_tests::gateway::GatewayConfig;
 use hotline_tests::peer::Postgres;
 use hotline_tests::rtp::Source;
 use hotline_tests::sip::{Call, Citizen, CitizenConfig};
-use hotline_tests::{tone, until};
+use hotline_tests::until;
 use serde_json::{Value, json};
 
 const CITIZEN_HZ: f64 = 440.0;
@@ -24,18 +25,6 @@ const OPERATOR_HZ: f64 = 1_000.0;
 async fn kinds(desk: &Desk, call: &str) -> Vec<String> {
     let events = desk.api.get(&format!("/api/v1/calls/{call}/events")).await.unwrap();
     events.as_array().unwrap().iter().filter_map(|event| Some(event["kind"].as_str()?.to_owned())).collect()
-}
-
-/// Waits until `call` hears `hz`, alone or beside others: of two tones each holds half of the power.
-async fn hears(call: &Call, hz: f64) {
-    call.rtp().clear_heard();
-    until(&format!("{hz} Hz"), 20_000, || async {
-        let heard = call.rtp().heard().last_ms(500);
-        let holds = heard.chunks_exact(800).filter(|piece| tone::tone_share(piece, 8_000, hz) > 0.2).count();
-        (holds >= 4).then_some(())
-    })
-    .await
-    .unwrap();
 }
 
 /// A citizen of their own for each number.
