@@ -52,13 +52,14 @@ pub(crate) fn course(samples: &[i16], tones_hz: &[u32]) -> Vec<Sound> {
     sounds
 }
 
-/// Waits until the stream hears music: sound that is none of the tones.
+/// Waits until the stream hears music: sound that is none of the tones, long enough to show in a [`course`] whose
+/// next voice takes the end of it.
 pub(crate) async fn hears_music(stream: &RtpStream, tones_hz: &[u32]) {
     stream.clear_heard();
     let found = until("music", 10_000, || async {
-        let heard = stream.heard().last_ms(1_000);
+        let heard = stream.heard().last_ms(2_000);
         let is_none = |hz: &u32| tone::tone_ms(&heard, RATE_HZ, f64::from(*hz)) == 0;
-        (tone::sound_ms(&heard, RATE_HZ) > 400 && tones_hz.iter().all(is_none)).then_some(())
+        (tone::sound_ms(&heard, RATE_HZ) > 800 && tones_hz.iter().all(is_none)).then_some(())
     });
     found.await.unwrap();
 }
