@@ -389,10 +389,13 @@ async fn one_child_serves_many_requests_and_survives_bad_files() {
     assert_eq!(worker.pid(), Some(pid));
     // Killed from outside while idle: the next request has a new child.
     assert!(std::process::Command::new("kill").args(["-9", &pid.to_string()]).status().unwrap().success());
-    // A killed process is dead when its turn comes; until we ask for its end it stays as a zombie.
+    // A killed process is dead when each of its threads has had its turn; until we ask for its end the first stays as
+    // a zombie.
     let is_alive = || {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-        stat.rsplit_once(") ").is_some_and(|(_, state)| !state.starts_with('Z') && !state.starts_with('X'))
+        let is_gone = |state: &str| state.starts_with('Z') || state.starts_with('X');
+        let threads = std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+        stat.rsplit_once(") ").is_some_and(|(_, state)| !is_gone(state) || threads > 1)
     };
     let deadline = std::time::Instant::now() + Duration::from_secs(20);
     while is_alive() {
